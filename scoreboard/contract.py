@@ -1,0 +1,113 @@
+"""What the processes must agree on: names, keys, and the bytes between them.
+
+HTTP names serve server and harness; Temporal and Redis names serve server and
+worker. Nothing here decides anything.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from scoreboard.domain import Change, Submission
+
+# HTTP
+
+SCORES_PATH = "/scores"
+UPDATE_PATH = "/scores/update"
+STREAM_PATH = "/scores/stream"
+ACCEPTED_MESSAGE = "Score update request submitted"
+SEQ_HEADER = "Scoreboard-Seq"
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+LAST_EVENT_ID_HEADER = "Last-Event-ID"
+TOP_DEFAULT = 10
+TOP_MAX = 100
+IDEMPOTENCY_KEY_MAX_CHARS = 128
+
+_IDEMPOTENCY_KEY = re.compile(r'"(?P<quoted>[\x21\x23-\x5b\x5d-\x7e]+)"|(?P<bare>[\x21\x23-\x7e]+)')
+
+
+def parse_idempotency_key(value: str) -> str | None:
+    """The key in an Idempotency-Key field, or None when it is malformed.
+
+    Accepts the structured-field string of the IETF draft (`"abc"`, without
+    escapes) and the bare form that most services take: 1 to 128 visible ASCII
+    characters.
+    """
+    match = _IDEMPOTENCY_KEY.fullmatch(value)
+    if match is None:
+        return None
+    key = match["quoted"] or match["bare"]
+    return key if len(key) <= IDEMPOTENCY_KEY_MAX_CHARS else None
+
+
+# Temporal
+
+TASK_QUEUE = "scoreboard"
+BATCH_WORKFLOW = "SubmissionBatch"
+MAX_BATCH = 500
+"""Most submissions in one workflow: about 40 KiB of payload, far below Temporal's 2 MiB."""
+
+
+def batch_workflow_id(batch_id: str) -> str:
+    """The id of the workflow that carries a batch."""
+    return f"batch-{batch_id}"
+
+
+_batch_encoder = msgspec.msgpack.Encoder()
+_batch_decoder = msgspec.msgpack.Decoder(list[Submission])
+
+
+def encode_batch(submissions: Sequence[Submission]) -> bytes:
+    """The workflow's input. Bytes, since Temporal's JSON converter costs more than the work."""
+    return _batch_encoder.encode(submissions)
+
+
+def decode_batch(payload: bytes) -> list[Submission]:
+    """The submissions of a workflow's input. Raises msgspec.DecodeError on anything else."""
+    return _batch_decoder.decode(payload)
+
+
+# Redis. One hash tag keeps all keys in one slot, as the scripts need in a cluster.
+
+META_KEY = "{scores}:meta"
+"""Hash: `seq`, the ranking's cursor; `tail`, the stream's; `epoch`, counts rebuilds."""
+RANKING_KEY = "{scores}:ranking"
+"""Sorted set: score is the negated total, member `ranking_member`; ascending is best first."""
+MEMBERS_KEY = "{scores}:members"
+"""Hash: user id to the member that stands in the ranking for it."""
+NAMES_KEY = "{scores}:names"
+"""Hash: user id to name."""
+STREAM_KEY = "{scores}:stream"
+"""Stream of `StreamEntry`, ids `<last seq>-0`."""
+STREAM_FIELD = b"c"
+DONE_CHANNEL = "{scores}:done"
+"""Pub/sub: the batch id of each finished workflow. A hint; a lost one costs a look-up."""
+LIMIT_PREFIX = "{scores}:limit:"
+SEEN_PREFIX = "{scores}:seen:"
+MEMORY_KEY = "{scores}:memory"
+"""Since when (Unix seconds) Redis remembers idempotency keys; 0 is "since the first one"."""
+
+
+def ranking_member(user_id: int, seq: int) -> bytes:
+    """Sixteen bytes: equal scores sort by who reached theirs first, then by user id."""
+    return seq.to_bytes(8, "big") + user_id.to_bytes(8, "big")
+
+
+def member_user_id(member: bytes) -> int:
+    """The user id inside a ranking member."""
+    return int.from_bytes(member[8:16], "big")
+
+
+_changes_encoder = msgspec.msgpack.Encoder()
+_changes_decoder = msgspec.msgpack.Decoder(list[Change])
+
+
+def encode_changes(changes: Iterable[Change]) -> bytes:
+    """One stream entry: changes with consecutive sequence numbers."""
+    return _changes_encoder.encode(list(changes))
+
+
+def decode_changes(payload: bytes) -> list[Change]:
+    """The changes of one stream entry. Raises msgspec.DecodeError on anything else."""
+    return _changes_decoder.decode(payload)

@@ -1,0 +1,77 @@
+"""The nouns of the scoreboard: submissions, outcomes, changes, standings.
+
+Not how they are stored or sent: see `contract` for the wire, `rules` for what
+decides an outcome. Structs are array-like so that a batch of hundreds encodes
+to a few bytes per item.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+MAX_INCREMENT = 1_000_000
+"""Largest absolute increment of one submission, in points."""
+
+MAX_SCORE = 2**53 - 1
+"""Largest total. Redis keeps sorted-set scores as doubles: beyond 2**53 they round."""
+
+MAX_USER_ID = 2**53 - 1
+"""Largest user id: exact in every JSON reader, also those that use doubles."""
+
+
+class Outcome(StrEnum):
+    """What became of a submission; stored in the ledger, so values never change."""
+
+    APPLIED = "applied"
+    UNKNOWN_USER = "unknown_user"
+    INCREMENT_OUT_OF_RANGE = "increment_out_of_range"
+    SCORE_OUT_OF_RANGE = "score_out_of_range"
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """A request to add `increment` points to a user.
+
+    `id` is 16 bytes and names the submission everywhere; `principal` is the
+    token's subject, who answers for it; `received_us` is the API's wall clock.
+    """
+
+    id: bytes
+    principal: str
+    user_id: int
+    increment: int
+    received_us: int
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A user as MySQL has it; `seq` is the last change that touched the score."""
+
+    id: int
+    name: str
+    score: int
+    seq: int = 0
+
+
+class LedgerRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A decided submission. `seq` and `score_after` are None unless it was applied."""
+
+    submission: Submission
+    outcome: Outcome
+    seq: int | None = None
+    score_after: int | None = None
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """One applied submission as listeners see it: the user's total after `seq`."""
+
+    seq: int
+    user_id: int
+    name: str
+    score: int
+    committed_us: int
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One line of the board, as `GET /scores` answers it."""
+
+    user: str
+    score: int

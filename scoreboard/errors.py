@@ -1,0 +1,50 @@
+"""The problems an API may answer, as values. Not how they become HTTP: see the server.
+
+Problem(Exception)  a refusal with a stable code, a status and a safe detail
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemKind:
+    """A kind of refusal: `code` is stable for programs, `title` is for people (RFC 9457)."""
+
+    code: str
+    status: int
+    title: str
+
+
+MALFORMED = ProblemKind(code="malformed", status=400, title="Malformed request")
+UNAUTHORIZED = ProblemKind(code="unauthorized", status=401, title="Valid token required")
+FORBIDDEN = ProblemKind(code="forbidden", status=403, title="Not allowed for this token")
+NOT_FOUND = ProblemKind(code="not_found", status=404, title="No such resource")
+METHOD_NOT_ALLOWED = ProblemKind(
+    code="method_not_allowed", status=405, title="Method not allowed here"
+)
+TOO_LARGE = ProblemKind(code="too_large", status=413, title="Body too large")
+UNSUPPORTED_MEDIA_TYPE = ProblemKind(
+    code="unsupported_media_type", status=415, title="Body must be application/json"
+)
+INVALID = ProblemKind(code="invalid", status=422, title="Body fails validation")
+KEY_REUSED = ProblemKind(
+    code="idempotency_key_reused", status=422, title="Idempotency-Key used with another body"
+)
+RATE_LIMITED = ProblemKind(code="rate_limited", status=429, title="Too many submissions")
+INTERNAL = ProblemKind(code="internal", status=500, title="Internal error")
+UNAVAILABLE = ProblemKind(code="unavailable", status=503, title="A backend is away")
+OVERLOADED = ProblemKind(code="overloaded", status=503, title="Too many submissions are waiting")
+
+
+class Problem(Exception):
+    """A request that ends in a refusal.
+
+    `detail` is sent to the client: it never repeats input and never names
+    internals. `retry_after_s` becomes Retry-After.
+    """
+
+    def __init__(self, kind: ProblemKind, detail: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(f"{kind.code}: {detail}")
+        self.kind = kind
+        self.detail = detail
+        self.retry_after_s = retry_after_s

@@ -1,0 +1,42 @@
+"""Names of submissions and batches: 16 bytes, shown as UUIDs. Not who may use them."""
+
+import hashlib
+import uuid
+
+
+def keyed_submission_id(principal: str, idempotency_key: str) -> bytes:
+    """The id that a client's own key names: the same for the same principal and key.
+
+    A UUID of version 8 (RFC 9562, section 5.8) over 122 bits of BLAKE2b, so two
+    different keys share an id with a chance of about 2**-61 per pair of 2**30 keys.
+    """
+    size = len(principal.encode()).to_bytes(2, "big")
+    digest = hashlib.blake2b(
+        size + principal.encode() + idempotency_key.encode(), digest_size=16, person=b"submission"
+    ).digest()
+    return _stamped(digest, version=8)
+
+
+def time_ordered_id(now_ms: int, random_bytes: bytes) -> bytes:
+    """A UUID of version 7 (RFC 9562, section 5.7): sorts by time, so inserts stay local.
+
+    `random_bytes` must hold at least 10 bytes.
+    """
+    return _stamped(now_ms.to_bytes(6, "big") + random_bytes[:10], version=7)
+
+
+def text(identifier: bytes) -> str:
+    """The UUID in its usual form of 36 characters."""
+    return str(uuid.UUID(bytes=identifier))
+
+
+def parse(value: str) -> bytes:
+    """The 16 bytes of a UUID's text. Raises ValueError when it is none."""
+    return uuid.UUID(value).bytes
+
+
+def _stamped(raw: bytes, *, version: int) -> bytes:
+    marked = bytearray(raw)
+    marked[6] = (marked[6] & 0x0F) | (version << 4)
+    marked[8] = (marked[8] & 0x3F) | 0x80
+    return bytes(marked)

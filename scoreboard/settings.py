@@ -1,0 +1,154 @@
+"""Settings of the processes, built once from a mapping (the environment, in `__main__`).
+
+Missing and malformed values are reported together, by name, before anything
+connects. Secrets never show in `repr`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from scoreboard.tokens import MIN_SECRET_BYTES
+
+T = TypeVar("T")
+
+
+class SettingsError(Exception):
+    """One or more settings are missing or malformed; the message lists each by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MySqlAddress:
+    """Where MySQL is, from `mysql://user:password@host:port/database`."""
+
+    host: str
+    port: int
+    user: str
+    database: str
+    password: str = field(repr=False, default="")
+
+
+def mysql_address(value: str) -> MySqlAddress:
+    """Parse a MySQL URL. Raises ValueError with a reason that repeats no secret."""
+    parts = urlsplit(value)
+    if parts.scheme != "mysql" or not parts.hostname or not parts.path.strip("/"):
+        raise ValueError("must look like mysql://user:password@host:port/database")
+    return MySqlAddress(
+        host=parts.hostname,
+        port=parts.port or 3306,
+        user=unquote(parts.username or "root"),
+        password=unquote(parts.password or ""),
+        database=parts.path.strip("/"),
+    )
+
+
+def redis_url(value: str) -> str:
+    """Check a Redis URL. Raises ValueError when it is none."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+        raise ValueError("must look like redis://host:port/0")
+    return value
+
+
+def secret_bytes(value: str) -> bytes:
+    """A shared secret of at least 32 bytes (RFC 7518, section 3.2, asks for that with HS256)."""
+    raw = value.encode()
+    if len(raw) < MIN_SECRET_BYTES:
+        raise ValueError(f"must have at least {MIN_SECRET_BYTES} bytes")
+    return raw
+
+
+def positive_int(value: str) -> int:
+    """A whole number above zero."""
+    number = int(value)
+    if number <= 0:
+        raise ValueError("must be above 0")
+    return number
+
+
+def port_number(value: str) -> int:
+    """A TCP port."""
+    number = int(value)
+    if not 0 <= number < 65536:
+        raise ValueError("must be a port number")
+    return number
+
+
+def positive_float(value: str) -> float:
+    """A number above zero."""
+    number = float(value)
+    if not 0 < number < float("inf"):
+        raise ValueError("must be above 0")
+    return number
+
+
+def flag(value: str) -> bool:
+    """`true` or `false` (also 1, 0, yes, no)."""
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if value.lower() not in known:
+        raise ValueError("must be true or false")
+    return known[value.lower()]
+
+
+def setting(
+    name: str,
+    parse: Callable[[str], Any],
+    about: str,
+    default: Any = MISSING,
+    *,
+    secret: bool = False,
+) -> Any:
+    """A dataclass field read from the variable `name`; `about` is its line in the manual."""
+    metadata = {"variable": name, "parse": parse, "about": about}
+    if default is MISSING:
+        return field(metadata=metadata, repr=not secret)
+    return field(metadata=metadata, repr=not secret, default=default)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings:
+    """Where the services are; every process needs these."""
+
+    mysql: MySqlAddress = setting(
+        "SCOREBOARD_MYSQL_URL", mysql_address, "MySQL: mysql://user:password@host:port/database"
+    )
+    redis: str = setting("SCOREBOARD_REDIS_URL", redis_url, "Redis: redis://host:port/0")
+    temporal_address: str = setting("SCOREBOARD_TEMPORAL_ADDRESS", str, "Temporal: host:port")
+    temporal_namespace: str = setting(
+        "SCOREBOARD_TEMPORAL_NAMESPACE", str, "Temporal namespace", "default"
+    )
+    task_queue: str = setting("SCOREBOARD_TASK_QUEUE", str, "Temporal task queue", "scoreboard")
+
+
+def from_mapping(kind: type[T], values: Mapping[str, str]) -> T:
+    """Build settings of `kind` from `values`. Raises SettingsError naming every fault."""
+    faults: list[str] = []
+    found: dict[str, Any] = {}
+    for item in fields(kind):  # type: ignore[arg-type]
+        name = item.metadata["variable"]
+        text = values.get(name, "").strip()
+        if text:
+            try:
+                found[item.name] = item.metadata["parse"](text)
+            except ValueError as error:
+                # Python's own messages repeat the value; for secrets that would leak.
+                reason = str(error) if str(error).startswith("must") else "is malformed"
+                faults.append(f"{name} {reason}")
+        elif item.default is MISSING:
+            faults.append(f"{name} is missing ({item.metadata['about']})")
+    if faults:
+        raise SettingsError("; ".join(faults))
+    return kind(**found)
+
+
+def describe(kind: type[Any]) -> list[tuple[str, str, str]]:
+    """Rows (variable, default, meaning) of a settings class, for the manual."""
+
+    def default_text(item: Field[Any]) -> str:
+        return "required" if item.default is MISSING else str(item.default)
+
+    return [
+        (item.metadata["variable"], default_text(item), item.metadata["about"])
+        for item in fields(kind)
+    ]
