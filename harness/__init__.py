@@ -1,0 +1,1 @@
+"""The measuring engine: a black box towards any server with the same HTTP contract."""
