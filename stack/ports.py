@@ -1,0 +1,50 @@
+"""Chooses TCP ports on 127.0.0.1 and remembers them in the data folder.
+
+No choice is a reservation: another program may take the port before the service binds it. So
+callers start the service and, when it reports the address as taken, ask again.
+"""
+
+import contextlib
+import json
+import socket
+from pathlib import Path
+
+HOST = "127.0.0.1"
+
+
+def free_port() -> int:
+    """A port that the kernel calls free at this moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def is_free(port: int, host: str = HOST) -> bool:
+    """Whether a listener could bind `port` now; a port in TIME_WAIT counts as free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+class PortBook:
+    """The ports used last time, so that a restart keeps its addresses where they are free."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._ports: dict[str, int] = {}
+        with contextlib.suppress(OSError, ValueError):
+            stored = json.loads(path.read_text())
+            self._ports = {str(name): int(port) for name, port in stored.items()}
+
+    def choose(self, name: str) -> int:
+        """The remembered port when free, else a fresh one. Not written before `remember`."""
+        remembered = self._ports.get(name)
+        return remembered if remembered is not None and is_free(remembered) else free_port()
+
+    def remember(self, name: str, port: int) -> None:
+        self._ports[name] = port
+        self._path.write_text(json.dumps(self._ports, indent=1) + "\n")

@@ -1,0 +1,399 @@
+"""Private MySQL-compatible, Redis and Temporal instances in a data folder of their own.
+
+Each service knows how to prepare its folder, what command runs it and when it really answers.
+Nothing here touches a system service, a system configuration file or a port other than on
+127.0.0.1. What keeps them running is `stack.supervisor`; `start` here serves tests as well.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+
+from stack import programs
+from stack.errors import PortTaken, StartFailed
+from stack.ports import HOST, PortBook, free_port, is_free
+from stack.process import Process, spawn
+
+_PORT_ATTEMPTS_MAX = 5
+_START_TIMEOUT_S = 60.0
+_PROBE_TIMEOUT_S = 2.0
+_PROBE_INTERVAL_S = 0.05
+_TAKEN = re.compile(r"already in use|can't (?:set|listen)|could not create server tcp", re.I)
+
+
+class Service(Protocol):
+    """A service that listens on one port."""
+
+    name: str
+    folder: Path
+
+    def prepare(self) -> None:
+        """Makes the data folder ready; safe to repeat. Blocks."""
+
+    def command(self, port: int) -> list[str]:
+        """The command that serves on `port` in the foreground."""
+
+    async def answers(self, port: int, pid: int) -> bool:
+        """Whether process `pid` does real work on `port` now; False on any failure."""
+
+    def url(self, port: int) -> str:
+        """The address to hand to a client, with credentials where it needs them."""
+
+
+class Mysql:
+    """MariaDB or Oracle's MySQL, durable on every commit.
+
+    The binary log stays off: nothing replicates from a private instance, and InnoDB's redo log,
+    synced at each commit, already keeps every acknowledged transaction; the binary log would only
+    add a second sync. `sync_binlog` is set all the same, for whoever turns the log on.
+    """
+
+    name = "mysql"
+    user = "scoreboard"
+    database = "scoreboard"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._data = folder / "data"
+        self._secret = folder / "password"
+        self._init_sql = folder / "init.sql"
+
+    @property
+    def password(self) -> str:
+        return self._secret.read_text().strip()
+
+    def prepare(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self._secret.exists():
+            write_private(self._secret, secrets.token_urlsafe(24))
+        if not self._data.exists():
+            self._initialise()
+        # The server runs this at every start, so a changed password takes effect.
+        who = f"'{self.user}'@'{HOST}'"
+        write_private(
+            self._init_sql,
+            f"CREATE USER IF NOT EXISTS {who} IDENTIFIED BY '{self.password}';\n"
+            f"ALTER USER {who} IDENTIFIED BY '{self.password}';\n"
+            f"GRANT ALL ON *.* TO {who} WITH GRANT OPTION;\n"
+            f"ALTER USER 'root'@'localhost' IDENTIFIED BY '{self.password}';\n"
+            f"CREATE DATABASE IF NOT EXISTS {self.database};\n",
+        )
+
+    def _initialise(self) -> None:
+        # Under another name first: a half-made folder must never pass for a database.
+        unfinished = self.folder / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        server = programs.mysql_server()
+        install = programs.mariadb_install_db()
+        as_root = ["--user=root"] if os.geteuid() == 0 else []
+        if install is not None:
+            command = [
+                install,
+                "--no-defaults",
+                f"--datadir={unfinished}",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                *as_root,
+            ]
+        else:
+            command = [
+                server,
+                "--no-defaults",
+                "--initialize-insecure",
+                f"--datadir={unfinished}",
+                *as_root,
+            ]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            tail = "\n".join((done.stdout + done.stderr).splitlines()[-12:])
+            raise StartFailed("The database folder could not be initialised.", tail)
+        unfinished.replace(self._data)
+
+    def command(self, port: int) -> list[str]:
+        return [
+            programs.mysql_server(),
+            "--no-defaults",
+            f"--datadir={self._data}",
+            *(["--user=root"] if os.geteuid() == 0 else []),
+            f"--bind-address={HOST}",
+            f"--port={port}",
+            # Relative to the data folder, so that no long path meets the 108 bytes of a socket.
+            "--socket=mysqld.sock",
+            "--pid-file=mysqld.pid",
+            f"--init-file={self._init_sql}",
+            "--skip-name-resolve",
+            "--skip-log-bin",
+            "--sync-binlog=1",
+            "--innodb-flush-log-at-trx-commit=1",
+            "--innodb-buffer-pool-size=256M",
+            "--loose-innodb-log-file-size=128M",
+            "--transaction-isolation=READ-COMMITTED",
+            "--character-set-server=utf8mb4",
+            "--collation-server=utf8mb4_bin",
+            "--sql-mode=STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,ERROR_FOR_DIVISION_BY_ZERO,"
+            "NO_ENGINE_SUBSTITUTION",
+            "--max-connections=200",
+            "--max-allowed-packet=64M",
+            "--loose-performance-schema=OFF",
+            "--loose-mysqlx=OFF",
+        ]
+
+    async def answers(self, port: int, pid: int) -> bool:
+        # The password is this instance's own, so no other server can answer in its place.
+        del pid
+        import aiomysql
+
+        try:
+            connection = await aiomysql.connect(
+                host=HOST,
+                port=port,
+                user=self.user,
+                password=self.password,
+                db=self.database,
+                connect_timeout=_PROBE_TIMEOUT_S,
+            )
+        except Exception:
+            return False
+        connection.close()
+        return True
+
+    def url(self, port: int) -> str:
+        return f"mysql://{self.user}:{quote(self.password)}@{HOST}:{port}/{self.database}"
+
+
+class Redis:
+    """Redis with an append-only file: at most the last second is lost, and MySQL restores it."""
+
+    name = "redis"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def prepare(self) -> None:
+        (self.folder / "data").mkdir(parents=True, exist_ok=True)
+
+    def command(self, port: int) -> list[str]:
+        return [
+            programs.redis_server(self.folder / "bin"),
+            *("--bind", HOST),
+            *("--port", str(port)),
+            *("--dir", str(self.folder / "data")),
+            *("--appendonly", "yes"),
+            *("--appendfsync", "everysec"),
+            *("--save", ""),
+            *("--maxmemory-policy", "noeviction"),
+            *("--daemonize", "no"),
+            # 10,000 listeners do not reach Redis; a few hundred connections do.
+            *("--maxclients", "1000"),
+        ]
+
+    async def answers(self, port: int, pid: int) -> bool:
+        try:
+            async with asyncio.timeout(_PROBE_TIMEOUT_S):
+                reader, writer = await asyncio.open_connection(HOST, port)
+                try:
+                    # A loading server refuses INFO's neighbours, so ask both.
+                    writer.write(b"PING\r\nINFO server\r\n")
+                    if await reader.readline() != b"+PONG\r\n":
+                        return False
+                    length = int((await reader.readline())[1:])
+                    return f"process_id:{pid}\r\n".encode() in await reader.readexactly(length)
+                finally:
+                    writer.close()
+        except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
+            return False
+
+    def url(self, port: int) -> str:
+        return f"redis://{HOST}:{port}/0"
+
+
+class Temporal:
+    """Temporal's development server with a file database and its web UI.
+
+    `synchronous=2` (FULL) is kept: a started workflow is the promise behind a 202, so it must be
+    on disk. The two refresh flags cost five reads a workflow and buy nothing here; the rate
+    limits are those of a shared cluster.
+    """
+
+    name = "temporal"
+    namespace = "default"
+
+    def __init__(self, folder: Path, *, ui_port: int | None = None) -> None:
+        self.folder = folder
+        self.ui_port = ui_port if ui_port is not None else free_port()
+
+    def prepare(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def command(self, port: int) -> list[str]:
+        if not is_free(self.ui_port):
+            self.ui_port = free_port()
+        dynamic = {
+            "system.forceSearchAttributesCacheRefreshOnRead": "false",
+            "system.forceNexusEndpointRefreshOnRead": "false",
+            "frontend.rps": "100000",
+            "frontend.namespaceRPS": "100000",
+            "history.rps": "100000",
+            "matching.rps": "100000",
+        }
+        return [
+            programs.temporal(),
+            *("server", "start-dev"),
+            *("--ip", HOST),
+            *("--port", str(port)),
+            *("--ui-port", str(self.ui_port)),
+            *("--db-filename", str(self.folder / "temporal.db")),
+            *("--sqlite-pragma", "journal_mode=wal"),
+            *("--sqlite-pragma", "synchronous=2"),
+            *("--log-level", "error"),
+            *[
+                argument
+                for key, value in dynamic.items()
+                for argument in ("--dynamic-config-value", f"{key}={value}")
+            ],
+        ]
+
+    async def answers(self, port: int, pid: int) -> bool:
+        del pid
+        return await temporal_answers(f"{HOST}:{port}", self.namespace)
+
+    def url(self, port: int) -> str:
+        return f"{HOST}:{port}"
+
+    @property
+    def ui_url(self) -> str:
+        return f"http://{HOST}:{self.ui_port}"
+
+
+async def temporal_answers(address: str, namespace: str) -> bool:
+    """Whether the namespace can be read: the last thing a starting server becomes able to do."""
+    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+    from temporalio.client import Client
+
+    try:
+        async with asyncio.timeout(_PROBE_TIMEOUT_S):
+            client = await Client.connect(address, namespace=namespace)
+            await client.workflow_service.describe_namespace(
+                DescribeNamespaceRequest(namespace=namespace)
+            )
+    except Exception:
+        return False
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A service that answers."""
+
+    service: Service
+    process: Process
+    port: int
+
+    @property
+    def url(self) -> str:
+        return self.service.url(self.port)
+
+
+async def start(
+    service: Service,
+    *,
+    log: Path,
+    book: PortBook | None = None,
+    port: int | None = None,
+    hint: str = "Choose another.",
+    timeout_s: float = _START_TIMEOUT_S,
+    on_spawn: Callable[[Process], None] | None = None,
+) -> Started:
+    """Starts a prepared service and returns once it really answers.
+
+    A fixed `port` is tried as it is; otherwise a port found taken at bind time is replaced, at
+    most five times. `on_spawn` sees each process at once, so a caller can end it when cancelled.
+
+    Raises PortTaken for a fixed port in use, StartFailed when the process ends or stays silent.
+    """
+    if port is not None and not is_free(port):
+        raise PortTaken(service.name, port, hint)
+    for attempt in range(_PORT_ATTEMPTS_MAX):
+        if port is not None:
+            chosen = port
+        elif book is not None and attempt == 0:
+            chosen = book.choose(service.name)
+        else:
+            chosen = free_port()
+        log_start = _size(log)
+        process = spawn(service.name, service.command(chosen), log=log)
+        if on_spawn is not None:
+            on_spawn(process)
+        try:
+            await _until_answers(service, process, chosen, timeout_s)
+        except StartFailed:
+            if _reports_taken(log, log_start):
+                if port is not None:
+                    raise PortTaken(service.name, port, hint) from None
+                continue
+            raise
+        except BaseException:
+            process.kill()
+            raise
+        if book is not None:
+            book.remember(service.name, chosen)
+        return Started(service=service, process=process, port=chosen)
+    raise StartFailed(f"{service.name} found no free port in {_PORT_ATTEMPTS_MAX} attempts.")
+
+
+async def _until_answers(service: Service, process: Process, port: int, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answered = await service.answers(port, process.pid)
+        if not process.alive:
+            raise StartFailed(
+                f"{service.name} ended while starting (exit code {process.exit_code}); "
+                f"its log is {process.log}.",
+                process.log_tail(),
+            )
+        if answered:
+            return
+        if time.monotonic() > deadline:
+            process.kill()
+            raise StartFailed(
+                f"{service.name} gave no answer for {timeout_s:.0f} s; its log is {process.log}.",
+                process.log_tail(),
+            )
+        await asyncio.sleep(_PROBE_INTERVAL_S)
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
+
+
+def _reports_taken(log: Path, offset: int) -> bool:
+    try:
+        with log.open("rb") as lines:
+            # A log that was rotated at the spawn starts anew.
+            lines.seek(offset if offset <= log.stat().st_size else 0)
+            return _TAKEN.search(lines.read().decode(errors="replace")) is not None
+    except OSError:
+        return False
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file that only its owner may read, whole or not at all."""
+    unfinished = path.with_name(path.name + ".new")
+    with contextlib.suppress(FileNotFoundError):
+        unfinished.unlink()
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    unfinished.replace(path)

@@ -1,0 +1,1 @@
+"""What tests share: waiting and real services. No behaviour of the product lives here."""

@@ -1,0 +1,53 @@
+"""Waits for a condition instead of sleeping for a guess.
+
+A check passes when it returns something other than False or None; an AssertionError inside it
+counts as "not yet". At the deadline the last reason is raised, so a failure says what was missing.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def eventually(
+    check: Callable[[], Awaitable[T] | T], timeout_s: float = 10, interval_s: float = 0.05
+) -> T:
+    """The first passing result of `check`, plain or async; AssertionError at the deadline."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        reason: AssertionError | None = None
+        try:
+            result = check()
+            if isinstance(result, Awaitable):
+                result = await result
+            if result is not None and result is not False:
+                return result
+        except AssertionError as not_yet:
+            reason = not_yet
+        if time.monotonic() > deadline:
+            raise AssertionError(_message(check, timeout_s, reason)) from reason
+        await asyncio.sleep(interval_s)
+
+
+def eventually_sync(check: Callable[[], T], timeout_s: float = 10, interval_s: float = 0.05) -> T:
+    """The same for code without an event loop."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        reason: AssertionError | None = None
+        try:
+            result = check()
+            if result is not None and result is not False:
+                return result
+        except AssertionError as not_yet:
+            reason = not_yet
+        if time.monotonic() > deadline:
+            raise AssertionError(_message(check, timeout_s, reason)) from reason
+        time.sleep(interval_s)
+
+
+def _message(check: object, timeout_s: float, reason: AssertionError | None) -> str:
+    name = getattr(check, "__qualname__", repr(check))
+    return f"{name} did not hold within {timeout_s} s" + (f": {reason}" if reason else "")

@@ -1,0 +1,165 @@
+"""Real MySQL, Redis and Temporal for tests: private instances, containers or given addresses.
+
+`open_services` hands over addresses that answer; the helpers below give each test a part of them
+that nobody else uses. Services are real in every kind: nothing here imitates one.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import aiomysql
+import pymysql
+import redis
+
+from stack.process import Process
+from stack.services import Mysql, Redis, Service, Temporal, start
+
+KINDS = ("auto", "local", "containers", "addresses")
+_VARIABLES = {
+    "mysql": "SCOREBOARD_MYSQL_URL",
+    "redis": "SCOREBOARD_REDIS_URL",
+    "temporal": "SCOREBOARD_TEMPORAL_ADDRESS",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Addresses of running services. The MySQL user may create databases."""
+
+    mysql_url: str
+    redis_url: str
+    temporal_address: str
+    kind: str
+
+
+@contextmanager
+def open_services(kind: str, folder: Path) -> Iterator[Services]:
+    """Services of one kind, ended on exit if they were started here.
+
+    `auto` takes each address that the environment gives and starts the others locally. Containers
+    serve MySQL and Redis, and Temporal where SCOREBOARD_TEST_TEMPORAL_IMAGE names an image.
+    """
+    with ExitStack() as opened:
+        urls: dict[str, str] = {}
+        if kind in ("auto", "addresses"):
+            urls = {name: os.environ[v] for name, v in _VARIABLES.items() if os.environ.get(v)}
+            if kind == "addresses" and (missing := _VARIABLES.keys() - urls.keys()):
+                names = ", ".join(sorted(_VARIABLES[name] for name in missing))
+                raise ValueError(f"--services addresses needs these variables too: {names}")
+        elif kind == "containers":
+            from tests.support import containers
+
+            urls = opened.enter_context(containers.open_containers())
+        urls |= opened.enter_context(_open_local(_VARIABLES.keys() - urls.keys(), folder))
+        yield Services(
+            mysql_url=urls["mysql"],
+            redis_url=urls["redis"],
+            temporal_address=urls["temporal"],
+            kind=kind,
+        )
+
+
+@contextmanager
+def _open_local(names: set[str], folder: Path) -> Iterator[dict[str, str]]:
+    kinds: dict[str, Callable[[Path], Service]] = {
+        "mysql": Mysql,
+        "redis": Redis,
+        "temporal": Temporal,
+    }
+    with ExitStack() as opened:
+
+        def kill_on_exit(process: Process) -> None:
+            opened.callback(process.kill)
+
+        async def start_one(name: str) -> tuple[str, str]:
+            service = kinds[name](folder / name)
+            await asyncio.to_thread(service.prepare)
+            started = await start(
+                service,
+                log=folder / f"{name}.log",
+                on_spawn=kill_on_exit,
+            )
+            return name, started.url
+
+        async def start_all() -> dict[str, str]:
+            return dict(await asyncio.gather(*(start_one(name) for name in sorted(names))))
+
+        yield asyncio.run(start_all())
+
+
+def mysql_parameters(url: str) -> dict[str, Any]:
+    """`mysql://user:password@host:port/db` as keyword arguments of pymysql and aiomysql."""
+    parts = urlsplit(url)
+    return {
+        "host": parts.hostname,
+        "port": parts.port or 3306,
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+        "db": parts.path.lstrip("/") or None,
+    }
+
+
+@contextmanager
+def fresh_database(mysql_url: str) -> Iterator[str]:
+    """The URL of a new, empty database, dropped on exit."""
+    name = f"scoreboard_{secrets.token_hex(6)}"
+    server = mysql_parameters(mysql_url) | {"db": None}
+    _execute(server, f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+    try:
+        yield urlunsplit(urlsplit(mysql_url)._replace(path=f"/{name}"))
+    finally:
+        _execute(server, f"DROP DATABASE {name}")
+
+
+def _execute(server: dict[str, Any], statement: str) -> None:
+    connection = pymysql.connect(**server)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+def empty_redis_database(redis_url: str) -> str:
+    """The URL of the last numbered Redis database that holds nothing.
+
+    Raises RuntimeError when none is empty: tests flush what they get, and an address given by a
+    person may hold data.
+    """
+    with redis.Redis.from_url(redis_url) as client:
+        count = int(client.config_get("databases")["databases"])
+    for number in reversed(range(count)):
+        url = urlunsplit(urlsplit(redis_url)._replace(path=f"/{number}"))
+        with redis.Redis.from_url(url) as client:
+            if client.dbsize() == 0:
+                return url
+    raise RuntimeError(f"every Redis database at {redis_url} holds data; none is free for tests")
+
+
+@contextmanager
+def flushed_redis(redis_url: str) -> Iterator[str]:
+    """The same URL, its database emptied before and after."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+        client.script_flush()
+        try:
+            yield redis_url
+        finally:
+            client.flushdb()
+
+
+@asynccontextmanager
+async def mysql_connection(mysql_url: str) -> AsyncIterator[aiomysql.Connection]:
+    """One autocommit connection for a test's own look into the tables."""
+    connection = await aiomysql.connect(**mysql_parameters(mysql_url), autocommit=True)
+    try:
+        yield connection
+    finally:
+        connection.close()
