@@ -64,7 +64,10 @@ def encode_batch(submissions: Sequence[Submission]) -> bytes:
 
 
 def decode_batch(payload: bytes) -> list[Submission]:
-    """The submissions of a workflow's input. Raises msgspec.DecodeError on anything else."""
+    """The submissions of a workflow's input. Raises ValueError on anything else.
+
+    msgspec.DecodeError is one; text that is no UTF-8 raises UnicodeDecodeError, which is another.
+    """
     return _batch_decoder.decode(payload)
 
 
@@ -109,5 +112,5 @@ def encode_changes(changes: Iterable[Change]) -> bytes:
 
 
 def decode_changes(payload: bytes) -> list[Change]:
-    """The changes of one stream entry. Raises msgspec.DecodeError on anything else."""
+    """The changes of one stream entry. Raises ValueError on anything else."""
     return _changes_decoder.decode(payload)

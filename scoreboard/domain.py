@@ -6,6 +6,7 @@ to a few bytes per item.
 """
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -17,6 +18,14 @@ MAX_SCORE = 2**53 - 1
 
 MAX_USER_ID = 2**53 - 1
 """Largest user id: exact in every JSON reader, also those that use doubles."""
+
+MAX_PRINCIPAL_CHARS = 64
+"""Longest subject of a token, in ASCII characters."""
+
+SubmissionId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+PrincipalName = Annotated[str, msgspec.Meta(max_length=MAX_PRINCIPAL_CHARS)]
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""What a column of the ledger can hold; the rules decide what is allowed."""
 
 
 class Outcome(StrEnum):
@@ -33,13 +42,14 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=
 
     `id` is 16 bytes and names the submission everywhere; `principal` is the
     token's subject, who answers for it; `received_us` is the API's wall clock.
+    The bounds hold for decoded submissions: constructing one checks nothing.
     """
 
-    id: bytes
-    principal: str
-    user_id: int
-    increment: int
-    received_us: int
+    id: SubmissionId
+    principal: PrincipalName
+    user_id: Int64
+    increment: Int64
+    received_us: Int64
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True, gc=False):

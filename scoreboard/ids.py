@@ -22,6 +22,7 @@ def time_ordered_id(now_ms: int, random_bytes: bytes) -> bytes:
 
     `random_bytes` must hold at least 10 bytes.
     """
+    assert len(random_bytes) >= 10
     return _stamped(now_ms.to_bytes(6, "big") + random_bytes[:10], version=7)
 
 
@@ -31,8 +32,12 @@ def text(identifier: bytes) -> str:
 
 
 def parse(value: str) -> bytes:
-    """The 16 bytes of a UUID's text. Raises ValueError when it is none."""
-    return uuid.UUID(value).bytes
+    """The 16 bytes of a UUID in its usual form, either case. Raises ValueError on anything else."""
+    parsed = uuid.UUID(value)
+    # UUID() also takes braces, "urn:uuid:", underscores and digits of other scripts.
+    if str(parsed) != value.lower():
+        raise ValueError("not a UUID in its usual form")
+    return parsed.bytes
 
 
 def _stamped(raw: bytes, *, version: int) -> bytes:

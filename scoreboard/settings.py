@@ -46,8 +46,17 @@ def mysql_address(value: str) -> MySqlAddress:
 def redis_url(value: str) -> str:
     """Check a Redis URL. Raises ValueError when it is none."""
     parts = urlsplit(value)
-    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+    # Reading `port` raises when it is no number.
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname or parts.port == 0:
         raise ValueError("must look like redis://host:port/0")
+    return value
+
+
+def host_and_port(value: str) -> str:
+    """Check a `host:port` address. Raises ValueError when it is none."""
+    parts = urlsplit(f"//{value}")
+    if not parts.hostname or not parts.port or parts.netloc != value or parts.username is not None:
+        raise ValueError("must look like host:port")
     return value
 
 
@@ -113,8 +122,13 @@ class ServiceSettings:
     mysql: MySqlAddress = setting(
         "SCOREBOARD_MYSQL_URL", mysql_address, "MySQL: mysql://user:password@host:port/database"
     )
-    redis: str = setting("SCOREBOARD_REDIS_URL", redis_url, "Redis: redis://host:port/0")
-    temporal_address: str = setting("SCOREBOARD_TEMPORAL_ADDRESS", str, "Temporal: host:port")
+    # Secret because a Redis URL may carry a password.
+    redis: str = setting(
+        "SCOREBOARD_REDIS_URL", redis_url, "Redis: redis://host:port/0", secret=True
+    )
+    temporal_address: str = setting(
+        "SCOREBOARD_TEMPORAL_ADDRESS", host_and_port, "Temporal: host:port"
+    )
     temporal_namespace: str = setting(
         "SCOREBOARD_TEMPORAL_NAMESPACE", str, "Temporal namespace", "default"
     )

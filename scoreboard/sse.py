@@ -4,7 +4,8 @@ Follows the WHATWG HTML standard, section 9.2. Not a client: it neither
 connects nor reconnects.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -16,6 +17,9 @@ UPDATE = "update"
 RESET = "reset"
 SNAPSHOT = "snapshot"
 MAX_EVENT_ID = 2**63 - 1
+MAX_LINE_BYTES = 1 << 20
+MAX_EVENT_BYTES = 4 << 20
+MAX_COMMENTS = 64
 
 _json = msgspec.json.Encoder()
 
@@ -78,7 +82,7 @@ def parse_last_event_id(value: str) -> int | None:
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """A dispatched event: `id` is the last event id at that moment, "" when there was none.
 
-    `comments` are the comment lines since the previous event, without the colon.
+    `comments` are the last MAX_COMMENTS comment lines since the previous event, without the colon.
     """
 
     event: str
@@ -87,40 +91,63 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     comments: tuple[str, ...] = ()
 
 
+class StreamTooLong(ValueError):
+    """A line or an event of the stream is longer than a listener will hold."""
+
+
 class Decoder:
     """Turns the bytes of a stream into events, wherever the chunks were cut.
 
-    `last_event_id` and `retry_ms` hold what the stream has set so far. A block
-    without data dispatches nothing, as the standard says.
+    `last_event_id` and `retry_ms` hold what the stream has set so far; an id
+    counts from the end of its block, so that a stream cut inside a block resumes
+    before it. A block without data dispatches nothing, as the standard says.
     """
 
     def __init__(self, *, last_event_id: str = "") -> None:
         self.last_event_id = last_event_id
         self.retry_ms: int | None = None
-        self._pending = b""
+        self._id = last_event_id
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
         self._after_cr = False
         self._at_start = True
         self._event = ""
         self._data: list[str] = []
-        self._comments: list[str] = []
+        self._data_bytes = 0
+        # Bounded, since heartbeats are comments and a quiet board sends nothing else.
+        self._comments: deque[str] = deque(maxlen=MAX_COMMENTS)
 
-    def feed(self, chunk: bytes) -> Iterator[Event]:
-        """Events that `chunk` completes, in order."""
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Events that `chunk` completes, in order.
+
+        Raises StreamTooLong when a line exceeds MAX_LINE_BYTES or the data of an
+        event MAX_EVENT_BYTES; the decoder is of no use after that.
+        """
         if self._after_cr and chunk:
             # A CR ended the last line; an LF right after belongs to the same line end.
             chunk = chunk.removeprefix(b"\n")
             self._after_cr = False
-        *lines, self._pending = self._split(self._pending + chunk)
-        for line in lines:
-            event = self._line(line)
+        if b"\r" in chunk:
+            self._after_cr = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        first, *rest = chunk.split(b"\n")
+        # Pieces of an unfinished line are joined once, at its end: a line that
+        # arrives byte by byte must not cost the square of its length.
+        events = []
+        self._append(first)
+        for following in rest:
+            event = self._line(b"".join(self._pending))
             if event is not None:
-                yield event
+                events.append(event)
+            self._pending, self._pending_bytes = [], 0
+            self._append(following)
+        return events
 
-    def _split(self, text: bytes) -> list[bytes]:
-        if b"\r" in text:
-            self._after_cr = text.endswith(b"\r")
-            text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        return text.split(b"\n")
+    def _append(self, piece: bytes) -> None:
+        self._pending.append(piece)
+        self._pending_bytes += len(piece)
+        if self._pending_bytes > MAX_LINE_BYTES:
+            raise StreamTooLong("line")
 
     def _line(self, raw: bytes) -> Event | None:
         line = raw.decode("utf-8", "replace")
@@ -138,23 +165,28 @@ class Decoder:
                 self._event = value
             case "data":
                 self._data.append(value)
+                self._data_bytes += len(raw)
+                if self._data_bytes > MAX_EVENT_BYTES:
+                    raise StreamTooLong("event")
             case "id" if "\0" not in value:
-                self.last_event_id = value
-            case "retry" if value.isascii() and value.isdigit():
+                self._id = value
+            case "retry" if value.isascii() and value.isdigit() and len(value) <= 18:
                 self.retry_ms = int(value)
             case _:
                 pass
         return None
 
     def _dispatch(self) -> Event | None:
-        event, data, comments = self._event, self._data, self._comments
-        self._event, self._data = "", []
+        event, data = self._event, self._data
+        self._event, self._data, self._data_bytes = "", [], 0
+        self.last_event_id = self._id
         if not data:
             return None
-        self._comments = []
+        comments = tuple(self._comments)
+        self._comments.clear()
         return Event(
             event=event or "message",
             data="\n".join(data),
             id=self.last_event_id,
-            comments=tuple(comments),
+            comments=comments,
         )
