@@ -1,0 +1,254 @@
+"""The board in Redis: a copy of the ledger that is only ever moved forward, in order.
+
+Two copies with a cursor each: the ranking (`publish`) and the stream that SSE
+hubs read (`notify`). Both are brought up to date from the ledger, so a late
+retry cannot take a score back, a gap heals itself, and an emptied Redis is
+rebuilt whole. Not the source of anything: all of it can be thrown away.
+"""
+
+import asyncio
+import importlib.resources
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+
+import redis.asyncio
+import structlog
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from scoreboard import contract
+from scoreboard.domain import Change, User
+from worker.ledger import Ledger
+
+log = structlog.get_logger()
+
+CHANGES_PER_CALL = 1000
+"""Most changes in one script call or stream entry: a few milliseconds of Redis' one thread."""
+
+RECENT_CHANGES = 5000
+"""Changes that a rebuilt stream begins with, for listeners that come back."""
+
+BUILD_TTL_S = 900
+"""An abandoned rebuild leaves nothing behind for longer than this."""
+
+SWAP_ATTEMPTS = 20
+
+_RANKING_KEYS = (
+    contract.META_KEY,
+    contract.RANKING_KEY,
+    contract.MEMBERS_KEY,
+    contract.NAMES_KEY,
+)
+
+
+class RebuildFailed(Exception):
+    """Redis kept losing or outrunning the rebuilt ranking; trying again later is safe."""
+
+
+def connect(url: str) -> "redis.asyncio.Redis":
+    """A client that never repeats a command by itself and never waits for long.
+
+    redis-py repeats up to ten times by default; the callers here decide what is
+    safe to repeat.
+    """
+    return redis.asyncio.Redis.from_url(
+        url,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=5,
+        socket_connect_timeout=2,
+        health_check_interval=0,
+        protocol=2,
+    )
+
+
+class RedisBoard:
+    """Ranking and stream, fed from a ledger."""
+
+    def __init__(
+        self, client: "redis.asyncio.Redis", ledger: Ledger, *, stream_entries: int
+    ) -> None:
+        self._redis = client
+        self._ledger = ledger
+        self._stream_entries = stream_entries
+        self._rebuilding = asyncio.Lock()
+        self._incarnation: str | None = None
+        self._advance_script = client.register_script(_script("advance"))
+        self._append_script = client.register_script(_script("append"))
+        self._swap_script = client.register_script(_script("swap"))
+
+    async def publish(self, changes: Sequence[Change], last_seq: int) -> None:
+        """Bring the ranking to at least `last_seq`; `changes` save a look at the ledger.
+
+        Safe to repeat: the cursor in Redis decides. Raises redis' and the MySQL
+        driver's errors.
+        """
+        await self._bring_forward(self._advance, changes, last_seq)
+
+    async def notify(self, changes: Sequence[Change], last_seq: int) -> None:
+        """Bring the stream to at least `last_seq`, as `publish` does the ranking."""
+        await self._bring_forward(self._append, changes, last_seq)
+
+    async def announce_done(self, batch_id: str) -> None:
+        """Tell API processes that a batch has ended. A hint: nobody may hear it."""
+        await self._redis.publish(contract.DONE_CHANNEL, batch_id)
+
+    async def heal(self) -> None:
+        """Rebuild what Redis lost and publish what it missed, traffic or not."""
+        board = await self._ledger.board()
+        self._incarnation = board.incarnation
+        seq, tail, incarnation = await self._redis.hmget(
+            contract.META_KEY, ["seq", "tail", "incarnation"]
+        )
+        if seq is None or tail is None or incarnation != board.incarnation.encode():
+            await self.rebuild()
+            return
+        if int(seq) < board.seq:
+            await self.publish((), board.seq)
+        if int(tail) < board.seq:
+            await self.notify((), board.seq)
+
+    async def rebuild(self) -> int:
+        """Build the ranking anew from MySQL beside the old one and swap it in; its seq.
+
+        Readers see the old ranking until the new one stands, and traffic goes
+        on: what it publishes meanwhile is replayed before the swap. Raises
+        RebuildFailed.
+        """
+        async with self._rebuilding:
+            for _ in range(SWAP_ATTEMPTS):
+                seq = await self._build_and_swap()
+                if seq is not None:
+                    log.info("board_rebuilt", seq=seq)
+                    return seq
+            raise RebuildFailed
+
+    async def _bring_forward(
+        self,
+        step: Callable[[Sequence[Change], str], Awaitable[list[int]]],
+        changes: Sequence[Change],
+        last_seq: int,
+    ) -> None:
+        if not last_seq:
+            return
+        if self._incarnation is None:
+            self._incarnation = (await self._ledger.board()).incarnation
+        if not changes:
+            changes = await self._ledger.changes_after(last_seq - 1, CHANGES_PER_CALL)
+        while True:
+            status, *rest = await step(changes[:CHANGES_PER_CALL], self._incarnation)
+            if status == -1:
+                await self.heal()
+                # Whoever healed may have brought this copy far enough, or not:
+                # the next call tells, by its cursor.
+                continue
+            cursor = rest[0]
+            if cursor >= last_seq:
+                return
+            changes = await self._ledger.changes_after(cursor, CHANGES_PER_CALL)
+            # The cursor never passes the ledger: last_seq is committed, so there is more.
+            assert changes, "the ledger ends before a committed change"
+            assert changes[0].seq == cursor + 1, "the ledger has a gap"
+
+    async def _advance(self, changes: Sequence[Change], incarnation: str) -> list[int]:
+        answer: list[int] = await self._advance_script(
+            keys=_RANKING_KEYS,
+            args=[incarnation, changes[0].seq, changes[-1].seq, *_latest_per_user(changes)],
+        )
+        return answer
+
+    async def _append(self, changes: Sequence[Change], incarnation: str) -> list[int]:
+        answer: list[int] = await self._append_script(
+            keys=(contract.META_KEY, contract.STREAM_KEY),
+            args=[
+                incarnation,
+                changes[0].seq,
+                changes[-1].seq,
+                contract.encode_changes(changes),
+                self._stream_entries,
+                contract.STREAM_FIELD,
+            ],
+        )
+        return answer
+
+    async def _build_and_swap(self) -> int | None:
+        """One attempt; None when Redis lost the built keys and all must begin again."""
+        prefix = f"{{scores}}:build:{secrets.token_hex(8)}:"
+        built = tuple(prefix + name for name in ("ranking", "members", "names"))
+        count = seq = 0
+        incarnation = ""
+        async with aclosing(self._ledger.snapshot()) as chunks:
+            async for board, users in chunks:
+                await self._store(built, users)
+                count += len(users)
+                seq, incarnation = board.seq, board.incarnation
+        self._incarnation = incarnation
+        for _ in range(SWAP_ATTEMPTS):
+            recent = await self._ledger.changes_after(max(0, seq - RECENT_CHANGES), RECENT_CHANGES)
+            entries = _stream_entries([change for change in recent if change.seq <= seq])
+            status, *rest = await self._swap_script(
+                keys=(*_RANKING_KEYS, contract.STREAM_KEY, *built),
+                args=[incarnation, seq, count, contract.STREAM_FIELD, *entries],
+            )
+            if status == 1:
+                return seq
+            if status == -1:
+                return None
+            seq = await self._replay(built, seq, rest[0])
+        await self._redis.delete(*built)
+        return None
+
+    async def _replay(self, built: tuple[str, ...], seq: int, upto: int) -> int:
+        """Apply to the built keys what was committed after `seq`; the new seq."""
+        while seq < upto:
+            changes = await self._ledger.changes_after(seq, CHANGES_PER_CALL)
+            latest = {change.user_id: change for change in changes}
+            stale = await self._redis.hmget(built[1], [str(user_id) for user_id in latest])
+            await self._store(
+                built,
+                [
+                    User(id=c.user_id, name=c.name, score=c.score, seq=c.seq)
+                    for c in latest.values()
+                ],
+                stale=[member for member in stale if member is not None],
+            )
+            seq = changes[-1].seq
+        return seq
+
+    async def _store(
+        self, built: tuple[str, ...], users: Sequence[User], *, stale: Sequence[bytes | str] = ()
+    ) -> None:
+        if not users:
+            return
+        ranking, members, names = built
+        pipeline = self._redis.pipeline(transaction=False)
+        if stale:
+            pipeline.zrem(ranking, *stale)
+        by_member = {contract.ranking_member(user.id, user.seq): user for user in users}
+        pipeline.zadd(ranking, {member: -user.score for member, user in by_member.items()})
+        pipeline.hset(members, mapping={str(u.id): member for member, u in by_member.items()})
+        pipeline.hset(names, mapping={str(user.id): user.name for user in users})
+        for key in built:
+            pipeline.expire(key, BUILD_TTL_S)
+        await pipeline.execute()
+
+
+def _latest_per_user(changes: Iterable[Change]) -> list[str | bytes | int]:
+    latest = {change.user_id: change for change in changes}
+    arguments: list[str | bytes | int] = []
+    for change in latest.values():
+        member = contract.ranking_member(change.user_id, change.seq)
+        arguments += (change.user_id, member, -change.score, change.name)
+    return arguments
+
+
+def _stream_entries(changes: Sequence[Change]) -> list[int | bytes]:
+    entries: list[int | bytes] = []
+    for start in range(0, len(changes), CHANGES_PER_CALL):
+        chunk = changes[start : start + CHANGES_PER_CALL]
+        entries += (chunk[-1].seq, contract.encode_changes(chunk))
+    return entries
+
+
+def _script(name: str) -> str:
+    return importlib.resources.files("worker.lua").joinpath(f"{name}.lua").read_text("utf-8")

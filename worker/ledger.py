@@ -1,0 +1,224 @@
+"""The ledger in MySQL: records batches and reads changes back. Not what decides: `rules`.
+
+Every public operation is one transaction or a plain read; each may be repeated
+after any failure, since the ledger's primary key makes the effect happen once.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from typing import Any
+
+import msgspec
+import pymysql
+
+from scoreboard.domain import Change, LedgerRow, Outcome, Submission, User
+from scoreboard.rules import Settlement, settle
+from worker.failpoints import Failpoints
+from worker.mysql import Pool, query_all
+
+BOARD_ID = 1
+TRANSACTION_ATTEMPTS = 8
+RETRYABLE_ERRORS = frozenset({1205, 1213})
+"""Lock wait timeout and deadlock. After 1205 the transaction is still open with the
+statement undone: committing it would store a ledger row without its score. So both
+roll back and begin again."""
+
+USERS_PER_READ = 2000
+SNAPSHOT_TIMEOUT_S = 300.0
+"""Longest a full read of the users may take; a million takes well under a minute."""
+
+
+class Board(msgspec.Struct, frozen=True, kw_only=True):
+    """The board's row: its last sequence number and which history it belongs to."""
+
+    seq: int
+    incarnation: str
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """What recording a batch left behind.
+
+    `changes` are those of this call. `last_seq` is the highest number among all
+    changes of the batch, also those that an earlier attempt committed; 0 if none.
+    """
+
+    changes: list[Change]
+    last_seq: int
+
+
+class Ledger:
+    """MySQL as the worker sees it."""
+
+    def __init__(self, pool: Pool, failpoints: Failpoints) -> None:
+        self._pool = pool
+        self._failpoints = failpoints
+
+    async def known_users(self, user_ids: Iterable[int]) -> set[int]:
+        """Which of the ids are users."""
+        wanted = sorted(set(user_ids))
+        if not wanted:
+            return set()
+        async with self._pool.connection() as connection:
+            [rows] = await query_all(
+                connection, f"SELECT id FROM users WHERE id IN ({_numbers(wanted)})"
+            )
+            await connection.rollback()
+        return {row[0] for row in rows}
+
+    async def record(self, screened: Sequence[tuple[Submission, Outcome]]) -> Recorded:
+        """Decide and store a batch in one transaction.
+
+        Safe to repeat by submission id. Raises the driver's errors when MySQL is
+        away, and after TRANSACTION_ATTEMPTS deadlocks or lock timeouts.
+        """
+        for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
+            try:
+                async with self._pool.connection() as connection:
+                    return await self._record(connection, screened)
+            except pymysql.err.OperationalError as error:
+                if error.args[0] not in RETRYABLE_ERRORS or attempt == TRANSACTION_ATTEMPTS:
+                    raise
+                # The connection was closed, which rolls back; others get ahead meanwhile.
+                await _pause(attempt)
+        raise AssertionError("unreachable")
+
+    async def _record(
+        self, connection: Any, screened: Sequence[tuple[Submission, Outcome]]
+    ) -> Recorded:
+        ids = ",".join(f"x'{submission.id.hex()}'" for submission, _ in screened)
+        user_ids = _numbers(sorted({submission.user_id for submission, _ in screened}))
+        # The board first, then users in id order: all writers lock in this order.
+        # The ledger is read after the board's lock, so every earlier batch is visible.
+        _, board_rows, user_rows, decided_rows = await query_all(
+            connection,
+            "START TRANSACTION;"
+            f" SELECT seq FROM boards WHERE id = {BOARD_ID} FOR UPDATE;"
+            f" SELECT id, name, score, seq FROM users WHERE id IN ({user_ids})"
+            " ORDER BY id FOR UPDATE;"
+            f" SELECT submission_id, seq FROM ledger WHERE submission_id IN ({ids})",
+        )
+        decided = {row[0]: row[1] for row in decided_rows}
+        settlement = settle(
+            screened,
+            users={
+                row[0]: User(id=row[0], name=row[1], score=row[2], seq=row[3]) for row in user_rows
+            },
+            decided=decided,
+            seq=board_rows[0][0],
+        )
+        committed_us = time.time_ns() // 1000
+        if settlement.rows:
+            await query_all(connection, _writes(settlement, committed_us))
+        await self._failpoints.hit("record.before_commit")
+        await connection.commit()
+        await self._failpoints.hit("record.after_commit")
+        names = {row[0]: row[1] for row in user_rows}
+        changes = _changes(settlement.rows, names, committed_us)
+        earlier = max((seq for seq in decided.values() if seq is not None), default=0)
+        return Recorded(changes=changes, last_seq=max(earlier, changes[-1].seq if changes else 0))
+
+    async def board(self) -> Board:
+        """The board's last committed sequence number and its incarnation."""
+        async with self._pool.connection() as connection:
+            [rows] = await query_all(connection, _board_query())
+            await connection.rollback()
+        return Board(seq=rows[0][0], incarnation=rows[0][1])
+
+    async def changes_after(self, seq: int, limit: int) -> list[Change]:
+        """The next changes in order, at most `limit`; they start at `seq` + 1."""
+        async with self._pool.connection() as connection:
+            [rows] = await query_all(
+                connection,
+                "SELECT l.seq, l.user_id, u.name, l.score_after, l.committed_at_us"
+                " FROM ledger l JOIN users u ON u.id = l.user_id"
+                f" WHERE l.seq > {seq} ORDER BY l.seq LIMIT {limit}",
+            )
+            await connection.rollback()
+        return [
+            Change(seq=row[0], user_id=row[1], name=row[2], score=row[3], committed_us=row[4])
+            for row in rows
+        ]
+
+    async def snapshot(self) -> AsyncGenerator[tuple[Board, list[User]], None]:
+        """All users at one moment, in chunks; each chunk comes with that moment's board.
+
+        An async generator. Close it (`aclosing`) to give its connection back.
+        A board without users yields one empty chunk.
+        """
+        async with self._pool.connection(timeout_s=SNAPSHOT_TIMEOUT_S) as connection:
+            _, _, board_rows = await query_all(
+                connection,
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;"
+                f" START TRANSACTION WITH CONSISTENT SNAPSHOT; {_board_query()}",
+            )
+            board = Board(seq=board_rows[0][0], incarnation=board_rows[0][1])
+            after = -1
+            while True:
+                [rows] = await query_all(
+                    connection,
+                    f"SELECT id, name, score, seq FROM users WHERE id > {after}"
+                    f" ORDER BY id LIMIT {USERS_PER_READ}",
+                )
+                yield board, [User(id=r[0], name=r[1], score=r[2], seq=r[3]) for r in rows]
+                if len(rows) < USERS_PER_READ:
+                    break
+                after = rows[-1][0]
+            await connection.rollback()
+
+
+def _board_query() -> str:
+    return f"SELECT seq, incarnation FROM boards WHERE id = {BOARD_ID}"
+
+
+def _numbers(values: Iterable[int]) -> str:
+    return ",".join(str(int(value)) for value in values)
+
+
+def _writes(settlement: Settlement, committed_us: int) -> str:
+    """The statements of a settlement. Numbers and hexadecimal only: nothing to escape."""
+    rows = ",".join(_ledger_values(row, committed_us) for row in settlement.rows)
+    statements = [
+        "INSERT INTO ledger (submission_id, principal, user_id, increment, outcome, seq,"
+        f" score_after, received_at_us, committed_at_us) VALUES {rows}"
+    ]
+    if settlement.users:
+        # An upsert of rows that exist and are locked: the one form of a multi-row
+        # update that both MySQL and MariaDB run in linear time.
+        users = ",".join(f"({user.id},'',{user.score},{user.seq})" for user in settlement.users)
+        statements += [
+            f"INSERT INTO users (id, name, score, seq) VALUES {users}"
+            " ON DUPLICATE KEY UPDATE score = VALUES(score), seq = VALUES(seq)",
+            f"UPDATE boards SET seq = {settlement.last_seq} WHERE id = {BOARD_ID}",
+        ]
+    return ";".join(statements)
+
+
+def _ledger_values(row: LedgerRow, committed_us: int) -> str:
+    submission = row.submission
+    seq = "NULL" if row.seq is None else row.seq
+    score_after = "NULL" if row.score_after is None else row.score_after
+    return (
+        f"(x'{submission.id.hex()}',x'{submission.principal.encode().hex()}',"
+        f"{submission.user_id},{submission.increment},'{row.outcome.value}',"
+        f"{seq},{score_after},{submission.received_us},{committed_us})"
+    )
+
+
+def _changes(rows: Iterable[LedgerRow], names: dict[int, str], committed_us: int) -> list[Change]:
+    return [
+        Change(
+            seq=row.seq,
+            user_id=row.submission.user_id,
+            name=names[row.submission.user_id],
+            score=row.score_after,
+            committed_us=committed_us,
+        )
+        for row in rows
+        if row.seq is not None and row.score_after is not None
+    ]
+
+
+async def _pause(attempt: int) -> None:
+    await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))

@@ -1,0 +1,1 @@
+"""Scripts that Redis runs atomically; each says its keys, arguments and answer."""

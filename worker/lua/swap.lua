@@ -1,0 +1,34 @@
+-- Puts a rebuilt ranking in the place of the old one, whole.
+-- KEYS  meta, ranking, members, names, stream, built ranking, built members, built names
+-- ARGV  incarnation, seq of the built ranking, users in it, stream field,
+--       then the latest changes as stream entries in order: last seq, encoded changes
+-- The stream is replaced only when it is missing or belongs to another history.
+-- Returns {1, seq} swapped; {0, cursor} the ranking in place is ahead: catch up and
+-- call again; {-1} the built keys are gone: build again.
+if tonumber(ARGV[3]) > 0 and redis.call('ZCARD', KEYS[6]) ~= tonumber(ARGV[3]) then
+  return {-1}
+end
+local state = redis.call('HMGET', KEYS[1], 'seq', 'incarnation', 'tail')
+local same = state[2] == ARGV[1]
+if same and state[1] and tonumber(state[1]) > tonumber(ARGV[2]) then
+  return {0, tonumber(state[1])}
+end
+for i = 2, 4 do
+  if redis.call('EXISTS', KEYS[i + 4]) == 1 then
+    redis.call('RENAME', KEYS[i + 4], KEYS[i])
+    redis.call('PERSIST', KEYS[i])
+  else
+    redis.call('DEL', KEYS[i])
+  end
+end
+redis.call('HSET', KEYS[1], 'seq', ARGV[2], 'incarnation', ARGV[1])
+redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+-- A stream that is there goes on from its own cursor, even when that is behind.
+if not (same and state[3]) then
+  redis.call('DEL', KEYS[5])
+  for i = 5, #ARGV, 2 do
+    redis.call('XADD', KEYS[5], ARGV[i] .. '-0', ARGV[4], ARGV[i + 1])
+  end
+  redis.call('HSET', KEYS[1], 'tail', ARGV[2])
+end
+return {1, tonumber(ARGV[2])}

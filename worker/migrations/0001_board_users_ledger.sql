@@ -1,0 +1,37 @@
+-- Portable between MySQL 8.4 and MariaDB 10.11.
+
+-- One row per board. Its lock puts all changes of the board in one order; seq is
+-- the last number given out. AUTO_INCREMENT would be no cursor: a transaction that
+-- commits late makes readers skip its numbers.
+-- incarnation tells this history from another one that was here before.
+CREATE TABLE boards (
+    id INT NOT NULL PRIMARY KEY,
+    seq BIGINT NOT NULL DEFAULT 0,
+    incarnation CHAR(36) CHARACTER SET ascii NOT NULL
+) ENGINE = InnoDB;
+
+INSERT INTO boards (id, seq, incarnation) VALUES (1, 0, UUID());
+
+CREATE TABLE users (
+    id BIGINT NOT NULL PRIMARY KEY,
+    name VARCHAR(64) NOT NULL,
+    score BIGINT NOT NULL DEFAULT 0,
+    seq BIGINT NOT NULL DEFAULT 0,
+    CONSTRAINT users_score_range CHECK (score BETWEEN 0 AND 9007199254740991),
+    KEY users_board_order (score DESC, seq ASC, id ASC)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4;
+
+-- One row per submission ever decided, applied or rejected. The primary key is the
+-- exactly-once guarantee; it is written in the transaction that changes the score.
+CREATE TABLE ledger (
+    submission_id BINARY(16) NOT NULL PRIMARY KEY,
+    principal VARBINARY(64) NOT NULL,
+    user_id BIGINT NOT NULL,
+    increment BIGINT NOT NULL,
+    outcome VARCHAR(32) CHARACTER SET ascii NOT NULL,
+    seq BIGINT NULL,
+    score_after BIGINT NULL,
+    received_at_us BIGINT NOT NULL,
+    committed_at_us BIGINT NOT NULL,
+    UNIQUE KEY ledger_seq (seq)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4;

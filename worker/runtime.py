@@ -1,0 +1,102 @@
+"""Runs a worker on a connected Temporal client, alone or inside an API process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pymysql
+import redis.exceptions
+import structlog
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+
+from worker.activities import Activities
+from worker.board import RebuildFailed, RedisBoard, connect
+from worker.failpoints import Failpoints
+from worker.ledger import Ledger
+from worker.migrate import migrate
+from worker.mysql import Pool
+from worker.settings import WorkerSettings
+from worker.workflow import SubmissionBatch
+
+log = structlog.get_logger()
+
+BACKEND_ERRORS = (
+    OSError,
+    TimeoutError,
+    pymysql.err.Error,
+    redis.exceptions.RedisError,
+    RebuildFailed,
+)
+"""What a service that is away or restarting raises; waiting heals it."""
+
+START_RETRY_S = 0.5
+
+
+@asynccontextmanager
+async def running_worker(
+    client: Client, settings: WorkerSettings, *, runner: WorkflowRunner | None = None
+) -> AsyncIterator[None]:
+    """Migrate, then poll the task queue until the context ends.
+
+    Waits without end for MySQL. On leaving, activities that run get a few
+    seconds to finish; the rest is picked up by another worker.
+    """
+    pool = Pool(settings.mysql, size=settings.mysql_pool)
+    redis_client = connect(settings.redis)
+    failpoints = Failpoints(settings.failpoints)
+    ledger = Ledger(pool, failpoints)
+    board = RedisBoard(redis_client, ledger, stream_entries=settings.stream_entries)
+    try:
+        await _migrated(pool)
+        worker = Worker(
+            client,
+            task_queue=settings.task_queue,
+            workflows=[SubmissionBatch],
+            activities=Activities(ledger, board, failpoints).all(),
+            # The sandbox costs more CPU than the whole batch; tests run inside it.
+            workflow_runner=runner or UnsandboxedWorkflowRunner(),
+            max_concurrent_workflow_tasks=32,
+            max_concurrent_local_activities=64,
+            max_concurrent_activities=16,
+        )
+        async with worker:
+            keeper = asyncio.create_task(_keep_healed(board, settings.heal_interval_s))
+            try:
+                yield
+            finally:
+                keeper.cancel()
+                with suppress(asyncio.CancelledError):
+                    await keeper
+    finally:
+        await redis_client.aclose()
+        await pool.close()
+
+
+async def _migrated(pool: Pool) -> None:
+    waiting = False
+    while True:
+        try:
+            await migrate(pool)
+            return
+        except BACKEND_ERRORS as error:
+            if not waiting:
+                log.warning("waiting_for_mysql", error=type(error).__name__)
+            waiting = True
+            await asyncio.sleep(START_RETRY_S)
+
+
+async def _keep_healed(board: RedisBoard, interval_s: float) -> None:
+    """Heal Redis for as long as the worker runs; says once when it cannot, once when it can."""
+    away = False
+    while True:
+        try:
+            await board.heal()
+            if away:
+                log.info("board_reachable_again")
+            away = False
+        except BACKEND_ERRORS as error:
+            if not away:
+                log.warning("board_out_of_reach", error=type(error).__name__)
+            away = True
+        await asyncio.sleep(interval_s)
