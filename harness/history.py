@@ -251,7 +251,7 @@ class HistoryWriter:
             about=about or {},
         )
 
-    def put(self, kind: type[Record], *, time_ns: int | None = None, **fields: Any) -> int:
+    def put(self, kind: type[Record], /, *, time_ns: int | None = None, **fields: Any) -> int:
         """Append a record of `kind`; returns its index. `time_ns` defaults to now."""
         index = self.records_written
         now_ns = self._clock_ns() if time_ns is None else time_ns

@@ -1,0 +1,400 @@
+"""Everything known about one run, put in the order the invariants ask for it.
+
+Joins history files, and the database's own rows where there are any. Decides nothing.
+Attempts of one key are merged here: any ok makes the submission accepted, else any unknown
+leaves it unknown, else it failed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from harness.history import (
+    Board,
+    Done,
+    End,
+    Event,
+    Fault,
+    FaultPhase,
+    Header,
+    HistoryFile,
+    Limits,
+    Listen,
+    Outcome,
+    Read,
+    RedisSample,
+    Roster,
+    Score,
+    Submit,
+)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One request of a submission. ``done_ns`` is None when the harness died first."""
+
+    invoked_ns: int
+    client: str
+    number: int
+    done_ns: int | None = None
+    outcome: Outcome = Outcome.UNKNOWN
+    status: int | None = None
+    code: str | None = None
+    sid: str | None = None
+
+
+@dataclass(slots=True)
+class Submission:
+    """All attempts of one key, or one attempt that had none."""
+
+    name: str
+    principal: str
+    user: int
+    increment: int
+    digest: str
+    key: str | None
+    sid: str | None
+    attack: str | None
+    attempts: list[Attempt] = field(default_factory=list)
+    outcome: Outcome = Outcome.UNKNOWN
+    invoked_ns: int = 0
+    ok_ns: int | None = None
+    """When the first ok answer had arrived."""
+
+    def __str__(self) -> str:
+        sign = "+" if self.increment >= 0 else ""
+        return f"{self.name} (user {self.user}, {sign}{self.increment}, {len(self.attempts)} sent)"
+
+
+@dataclass(slots=True)
+class BoardRead:
+    """A read of the board that succeeded."""
+
+    client: str
+    invoked_ns: int
+    done_ns: int
+    limit: int
+    offset: int
+    seq: int
+    scores: Sequence[Score]
+
+
+@dataclass(slots=True)
+class FaultSpan:
+    """One fault from injection to heal. ``fired`` is its proof."""
+
+    number: int
+    kind: str
+    target: str
+    inject_ns: int
+    heal_ns: int | None = None
+    fired: str | None = None
+    recovery_ms: float | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Row:
+    """A ledger row as MySQL holds it. ``committed_us`` is the server's wall clock."""
+
+    sid: str
+    principal: str
+    user: int
+    increment: int
+    outcome: str
+    seq: int | None
+    score_after: int | None
+    committed_us: int
+
+
+@dataclass(slots=True, frozen=True)
+class UserRow:
+    """A user as MySQL holds it."""
+
+    id: int
+    name: str
+    score: int
+    seq: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Witness:
+    """The database after the run. Optional: the checker also works without."""
+
+    rows: Sequence[Row]
+    users: Sequence[UserRow]
+    board_seq: int
+
+
+@dataclass(slots=True, frozen=True)
+class Change:
+    """One applied submission in the total order: the user's score after it."""
+
+    seq: int
+    user: str
+    score: int
+    increment: int | None = None
+    """None when the score before it is not known."""
+    sid: str | None = None
+
+
+@dataclass(kw_only=True)
+class Evidence:
+    """One run. ``changes`` come from the ledger when there is a witness, else from streams."""
+
+    submissions: list[Submission] = field(default_factory=list)
+    attacks: list[Submission] = field(default_factory=list)
+    reads: list[BoardRead] = field(default_factory=list)
+    faults: list[FaultSpan] = field(default_factory=list)
+    listens: dict[str, list[Listen]] = field(default_factory=dict)
+    events: dict[int, Event] = field(default_factory=dict)
+    """First sighting of each change, over all processes."""
+    redis: list[RedisSample] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    board: Board | None = None
+    limits: Limits | None = None
+    witness: Witness | None = None
+    changes: list[Change] = field(default_factory=list)
+    base: dict[str, int] = field(default_factory=dict)
+    """Scores by name before the first change."""
+    base_seq: int = 0
+    started_unix_us: int = 0
+    started_ns: int = 0
+    ended_ns: int = 0
+    drained: bool = False
+    flaws: list[str] = field(default_factory=list)
+    """Why this evidence cannot acquit: damage, a missing end, a harness at odds with itself."""
+    disagreements: list[str] = field(default_factory=list)
+    """Two processes were sent different changes under one seq."""
+
+    @property
+    def last_seq(self) -> int:
+        """The seq of the newest change known."""
+        if self.witness is not None:
+            return self.witness.board_seq
+        return self.changes[-1].seq if self.changes else self.base_seq
+
+    def name_of(self, user: int) -> str | None:
+        """The name the board shows for a user id, where known."""
+        return self.names.get(user)
+
+    def healthy_from(self, time_ns: int) -> int:
+        """The first moment at or after `time_ns` at which no fault is active."""
+        moment = time_ns
+        for fault in self.faults:
+            if fault.inject_ns <= moment:
+                end = fault.heal_ns if fault.heal_ns is not None else self.ended_ns
+                moment = max(moment, end)
+        return moment
+
+
+def gather(files: Iterable[HistoryFile], witness: Witness | None = None) -> Evidence:
+    """Join the files of one run, and the database's rows when there are any."""
+    evidence = Evidence(witness=witness)
+    merged: dict[tuple[str, str], Submission] = {}
+    starts: list[tuple[int, int]] = []
+    ends: list[End] = []
+    count = 0
+    for file in files:
+        count += 1
+        if file.damaged_lines:
+            evidence.flaws.append(f"{file.name}: {file.damaged_lines} unreadable lines")
+        if file.torn_lines:
+            evidence.flaws.append(f"{file.name} breaks off: its writer died")
+        _join(evidence, file, merged, starts, ends)
+    if starts:
+        evidence.started_ns, evidence.started_unix_us = min(starts)
+    if len(ends) < count or count == 0:
+        evidence.flaws.append("the run did not end by plan: a history has no end record")
+    evidence.drained = bool(ends) and len(ends) == count and all(end.drained for end in ends)
+    if ends and not evidence.drained:
+        evidence.flaws.append("accepted work had not settled when the run ended")
+    for submission in evidence.submissions:
+        _merge(submission)
+    for submission in evidence.attacks:
+        _merge(submission)
+    evidence.reads.sort(key=lambda read: read.invoked_ns)
+    evidence.faults.sort(key=lambda fault: fault.inject_ns)
+    evidence.redis.sort(key=lambda sample: sample.time_ns)
+    for records in evidence.listens.values():
+        records.sort(key=lambda record: (record.time_ns, record.index))
+    _order_changes(evidence)
+    return evidence
+
+
+def _join(
+    evidence: Evidence,
+    file: HistoryFile,
+    merged: dict[tuple[str, str], Submission],
+    starts: list[tuple[int, int]],
+    ends: list[End],
+) -> None:
+    open_submits: dict[int, Attempt] = {}
+    open_reads: dict[int, Read] = {}
+    faults: dict[int, FaultSpan] = {}
+    process = file.name
+    for record in file.records:
+        match record:
+            case Submit():
+                open_submits[record.index] = _attempt(evidence, merged, record)
+            case Done():
+                attempt = open_submits.pop(record.of, None)
+                if attempt is not None:
+                    attempt.done_ns = record.time_ns
+                    attempt.outcome = record.outcome
+                    attempt.status = record.status
+                    attempt.code = record.code
+                    attempt.sid = record.sid
+                else:
+                    _finish_read(evidence, open_reads.pop(record.of, None), record)
+            case Event():
+                _see(evidence, record)
+            case Read():
+                open_reads[record.index] = record
+            case Listen():
+                name = f"{process}/{record.listener}"
+                evidence.listens.setdefault(name, []).append(record)
+            case RedisSample():
+                evidence.redis.append(record)
+            case Fault():
+                _fault_step(evidence, faults, record)
+            case Header():
+                process = record.process
+                starts.append((record.time_ns, record.unix_us))
+            case Roster():
+                evidence.names.update(record.users)
+            case Board():
+                evidence.board = record
+            case Limits():
+                evidence.limits = record
+            case End():
+                ends.append(record)
+        evidence.ended_ns = max(evidence.ended_ns, record.time_ns)
+
+
+def _attempt(
+    evidence: Evidence, merged: dict[tuple[str, str], Submission], record: Submit
+) -> Attempt:
+    attempt = Attempt(record.time_ns, record.client, record.attempt)
+    submission: Submission | None = None
+    if record.key is not None and record.attack is None:
+        submission = merged.get((record.principal, record.key))
+        if submission is not None and submission.digest != record.digest:
+            evidence.flaws.append(
+                f"the harness sent two bodies under key {record.key} without calling it an attack"
+            )
+    if submission is None:
+        submission = Submission(
+            name=record.key or f"{record.client}#{record.index}",
+            principal=record.principal,
+            user=record.user,
+            increment=record.increment,
+            digest=record.digest,
+            key=record.key,
+            sid=record.sid,
+            attack=record.attack,
+        )
+        (evidence.submissions if record.attack is None else evidence.attacks).append(submission)
+        if record.key is not None and record.attack is None:
+            merged[record.principal, record.key] = submission
+    submission.attempts.append(attempt)
+    return attempt
+
+
+def _finish_read(evidence: Evidence, read: Read | None, record: Done) -> None:
+    if read is None or record.outcome is not Outcome.OK:
+        return
+    if record.seq is None or record.scores is None:
+        evidence.flaws.append("a successful read was recorded without what it returned")
+        return
+    evidence.reads.append(
+        BoardRead(
+            read.client,
+            read.time_ns,
+            record.time_ns,
+            read.limit,
+            read.offset,
+            record.seq,
+            record.scores,
+        )
+    )
+
+
+def _see(evidence: Evidence, record: Event) -> None:
+    known = evidence.events.get(record.seq)
+    if known is not None and (known.user, known.score) != (record.user, record.score):
+        evidence.disagreements.append(
+            f"change {record.seq} reached one process as {known.user} {known.score}, "
+            f"another as {record.user} {record.score}"
+        )
+    if known is None or record.time_ns < known.time_ns:
+        evidence.events[record.seq] = record
+
+
+def _fault_step(evidence: Evidence, faults: dict[int, FaultSpan], record: Fault) -> None:
+    span = faults.get(record.fault)
+    if span is None:
+        span = FaultSpan(record.fault, record.kind, record.target, record.time_ns)
+        faults[record.fault] = span
+        evidence.faults.append(span)
+    if record.fired is not None:
+        span.fired = record.fired
+    if record.phase is FaultPhase.HEAL:
+        span.heal_ns = record.time_ns
+    if record.recovery_ms is not None:
+        span.recovery_ms = record.recovery_ms
+
+
+def _merge(submission: Submission) -> None:
+    outcomes = {attempt.outcome for attempt in submission.attempts}
+    submission.invoked_ns = min(attempt.invoked_ns for attempt in submission.attempts)
+    if Outcome.OK in outcomes:
+        submission.outcome = Outcome.OK
+        submission.ok_ns = min(
+            attempt.done_ns
+            for attempt in submission.attempts
+            if attempt.outcome is Outcome.OK and attempt.done_ns is not None
+        )
+        if submission.sid is None:
+            submission.sid = next((a.sid for a in submission.attempts if a.sid is not None), None)
+    elif Outcome.UNKNOWN in outcomes:
+        submission.outcome = Outcome.UNKNOWN
+    else:
+        submission.outcome = Outcome.FAIL
+
+
+def _order_changes(evidence: Evidence) -> None:
+    if evidence.board is not None:
+        evidence.base_seq = evidence.board.seq
+        evidence.base = dict(evidence.board.scores)
+    if evidence.witness is not None:
+        _changes_of_ledger(evidence, evidence.witness)
+    else:
+        totals = dict(evidence.base)
+        for seq in sorted(evidence.events):
+            event = evidence.events[seq]
+            before = totals.get(event.user)
+            increment = None if before is None else event.score - before
+            evidence.changes.append(Change(seq, event.user, event.score, increment))
+            totals[event.user] = event.score
+
+
+def _changes_of_ledger(evidence: Evidence, witness: Witness) -> None:
+    for user in witness.users:
+        evidence.names[user.id] = user.name
+    applied = sorted(
+        (row for row in witness.rows if row.seq is not None and row.score_after is not None),
+        key=lambda row: row.seq or 0,
+    )
+    if evidence.board is None:
+        evidence.base_seq = 0
+        derived: dict[str, int] = {}
+        for row in applied:
+            name = evidence.names.get(row.user, f"id {row.user}")
+            if name not in derived:
+                derived[name] = (row.score_after or 0) - row.increment
+        for user in witness.users:
+            derived.setdefault(user.name, user.score)
+        evidence.base = derived
+    for row in applied:
+        if row.seq is not None and row.score_after is not None and row.seq > evidence.base_seq:
+            name = evidence.names.get(row.user, f"id {row.user}")
+            evidence.changes.append(Change(row.seq, name, row.score_after, row.increment, row.sid))

@@ -1,0 +1,88 @@
+"""I10, liveness: once faults are healed, every accepted submission becomes visible in time."""
+
+from harness.checker.evidence import Evidence
+from harness.checker.exactly_once import Rejections
+from harness.checker.verdict import Finding, Inquiry
+from harness.history import Outcome
+
+TITLE = "every accepted submission is seen by a listener in time once faults are healed"
+
+
+def check(evidence: Evidence, *, visible_within_s: float = 15.0) -> Finding:
+    """The verdict on I10.
+
+    The clock of a submission starts when its ok answer arrived and starts anew when a fault
+    that was active, or began before it was visible, is healed. Without a witness changes are
+    matched with submissions by user and increment, where that is unambiguous.
+    """
+    inquiry = Inquiry("I10 liveness", TITLE)
+    for flaw in evidence.flaws:
+        inquiry.doubt(flaw)
+    seqs = _seq_of_submission(evidence)
+    rejectable = Rejections(evidence)
+    within_ns = int(visible_within_s * 1e9)
+    judged = 0
+    worst_ms = 0.0
+    for submission in evidence.submissions:
+        if submission.outcome is not Outcome.OK or submission.ok_ns is None:
+            continue
+        seq = seqs.get(submission.name)
+        event = evidence.events.get(seq) if seq is not None else None
+        if event is None:
+            if seq is None and (evidence.witness is None or rejectable.possible(submission)):
+                continue
+            if evidence.drained and evidence.listens:
+                inquiry.violation(f"{submission} (seq {seq}) was never seen by any listener")
+            continue
+        judged += 1
+        if event.time_ns - submission.ok_ns <= within_ns:
+            worst_ms = max(worst_ms, (event.time_ns - submission.ok_ns) / 1e6)
+            continue
+        late_ns = event.time_ns - _deadline(evidence, submission.ok_ns, event.time_ns, within_ns)
+        worst_ms = max(worst_ms, (event.time_ns - submission.ok_ns) / 1e6)
+        if late_ns > 0:
+            inquiry.violation(
+                f"{submission} was accepted and seen as change {event.seq} "
+                f"{(event.time_ns - submission.ok_ns) / 1e9:.1f} s later, with no fault for the "
+                f"last {(late_ns + within_ns) / 1e9:.1f} s of it"
+            )
+    if not judged:
+        inquiry.doubt("no accepted submission could be followed to a listener")
+    return inquiry.conclude(
+        f"{judged} submissions followed, slowest {worst_ms:.0f} ms, "
+        f"allowed {visible_within_s:g} s without faults"
+    )
+
+
+def _deadline(evidence: Evidence, ok_ns: int, seen_ns: int, within_ns: int) -> int:
+    """The end of the first span of `within_ns` after `ok_ns` in which no fault was active."""
+    start = ok_ns
+    while True:
+        start = evidence.healthy_from(start)
+        following = next(
+            (f.inject_ns for f in evidence.faults if start < f.inject_ns < start + within_ns), None
+        )
+        if following is None or following >= seen_ns:
+            return start + within_ns
+        start = following
+
+
+def _seq_of_submission(evidence: Evidence) -> dict[str, int]:
+    """Which change each submission became, where that can be told."""
+    if evidence.witness is not None:
+        by_sid = {change.sid: change.seq for change in evidence.changes}
+        return {s.name: by_sid[s.sid] for s in evidence.submissions if s.sid in by_sid}
+    shown: dict[tuple[str, int], list[int]] = {}
+    for change in evidence.changes:
+        if change.increment is not None:
+            shown.setdefault((change.user, change.increment), []).append(change.seq)
+    sent: dict[tuple[str, int], list[str]] = {}
+    for submission in evidence.submissions:
+        name = evidence.names.get(submission.user)
+        if name is not None:
+            sent.setdefault((name, submission.increment), []).append(submission.name)
+    return {
+        names[0]: shown[body][0]
+        for body, names in sent.items()
+        if len(names) == 1 and len(shown.get(body, ())) == 1
+    }

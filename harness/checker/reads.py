@@ -1,0 +1,105 @@
+"""I3, reads show exactly a prefix of the changes; I6, no session is ever taken back.
+
+A read is not promised to be fresh: 202 says durable, not visible. It is promised to be whole
+(the board at exactly the seq it names), to show nothing before it was sent, and never to go
+back for one client.
+"""
+
+from harness.checker.evidence import Evidence
+from harness.checker.prefix import Prefix
+from harness.checker.verdict import Finding, Inquiry
+
+TITLE_WHOLE = "every read shows the board after exactly the changes it claims"
+TITLE_REGRESS = "no client and no listener is taken back to an older board"
+
+
+def check(evidence: Evidence) -> Finding:
+    """The verdict on I3."""
+    inquiry = Inquiry("I3 reads", TITLE_WHOLE)
+    for flaw in evidence.flaws:
+        inquiry.doubt(flaw)
+    if not evidence.reads:
+        inquiry.doubt("no read succeeded")
+    prefix = Prefix(evidence)
+    if not prefix.complete:
+        inquiry.doubt("the first board is not known: no board record and no witness")
+    earliest = _earliest_possible(evidence)
+    for read in sorted(evidence.reads, key=lambda read: read.seq):
+        where = f"read by {read.client} (seq {read.seq})"
+        if not prefix.reaches(read.seq):
+            if read.seq > evidence.last_seq and not evidence.drained:
+                inquiry.doubt(f"{where} is beyond the changes recorded")
+                continue
+            inquiry.violation(f"{where} claims changes up to {read.seq}, which nobody else saw")
+            continue
+        if prefix.complete:
+            wrong = prefix.difference(read.scores, limit=read.limit, offset=read.offset)
+            if wrong is not None:
+                inquiry.violation(f"{where} {wrong}")
+        first_ns = earliest.get(read.seq)
+        if first_ns is not None and first_ns > read.done_ns:
+            inquiry.violation(
+                f"{where} shows change {read.seq} "
+                f"{(first_ns - read.done_ns) / 1e6:.1f} ms before it was sent"
+            )
+    _final_reads(inquiry, evidence)
+    return inquiry.conclude(f"{len(evidence.reads)} reads against {len(evidence.changes)} changes")
+
+
+def _earliest_possible(evidence: Evidence) -> dict[int, int]:
+    """For each seq, when the last of the submissions up to it was first sent."""
+    by_sid = {s.sid: s.invoked_ns for s in evidence.submissions if s.sid is not None}
+    earliest: dict[int, int] = {}
+    latest = 0
+    for change in evidence.changes:
+        latest = max(latest, by_sid.get(change.sid, 0) if change.sid is not None else 0)
+        earliest[change.seq] = latest
+    return earliest
+
+
+def _final_reads(inquiry: Inquiry, evidence: Evidence) -> None:
+    """After the drain a read must show everything."""
+    if not evidence.drained or not evidence.reads:
+        return
+    final = evidence.reads[-1]
+    if final.seq < evidence.last_seq:
+        inquiry.violation(
+            f"the last read, by {final.client} after the drain, shows {final.seq} of "
+            f"{evidence.last_seq} changes"
+        )
+
+
+def check_regress(evidence: Evidence) -> Finding:
+    """The verdict on I6. Values may fall by negative increments; the seq may not."""
+    inquiry = Inquiry("I6 no regress", TITLE_REGRESS)
+    for flaw in evidence.flaws:
+        inquiry.doubt(flaw)
+    newest: dict[str, tuple[int, int]] = {}
+    for read in sorted(evidence.reads, key=lambda read: (read.client, read.invoked_ns)):
+        done_ns, seq = newest.get(read.client, (0, -1))
+        if read.invoked_ns >= done_ns and read.seq < seq:
+            inquiry.violation(
+                f"{read.client} read the board at {seq} and "
+                f"{(read.invoked_ns - done_ns) / 1e6:.1f} ms later at {read.seq}"
+            )
+        if read.seq >= seq:
+            newest[read.client] = (read.done_ns, read.seq)
+    jumps = 0
+    for listener, records in evidence.listens.items():
+        cursor: int | None = None
+        for record in records:
+            if record.what in ("reset", "snapshot") and record.seq is not None:
+                jumps += 1
+                if cursor is not None and record.seq < cursor:
+                    inquiry.violation(
+                        f"{listener} had {cursor} and was set back to {record.seq} "
+                        f"by a {record.what}"
+                    )
+                cursor = record.seq
+            elif record.what == "range" and record.last is not None:
+                cursor = record.last
+    if not newest and not evidence.listens:
+        inquiry.doubt("nobody read or listened")
+    return inquiry.conclude(
+        f"{len(newest)} reading clients, {len(evidence.listens)} listeners, {jumps} jumps"
+    )

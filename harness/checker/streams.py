@@ -1,0 +1,123 @@
+"""I5, streams: each listener gets every change once, in order, with the ledger's payload."""
+
+from bisect import bisect_left
+
+from harness.checker.evidence import Evidence
+from harness.checker.prefix import Prefix
+from harness.checker.verdict import Finding, Inquiry
+from harness.history import Listen
+
+TITLE = "no listener misses a change, across reconnects, and each change is the ledger's own"
+FINAL_CAUSE = "end of run"
+"""The close of a listener that was still listening after the drain."""
+
+
+def check(evidence: Evidence) -> Finding:
+    """The verdict on I5."""
+    inquiry = Inquiry("I5 streams", TITLE)
+    for flaw in evidence.flaws:
+        inquiry.doubt(flaw)
+    for disagreement in evidence.disagreements:
+        inquiry.violation(disagreement)
+    _payloads(inquiry, evidence)
+    redelivered = 0
+    finished = 0
+    seqs = sorted(evidence.events)
+    jumps: list[tuple[str, Listen]] = []
+    for listener, records in evidence.listens.items():
+        redelivered += _chain(inquiry, seqs, listener, records)
+        jumps += [(listener, r) for r in records if r.what in ("reset", "snapshot")]
+        finished += _final(inquiry, evidence, listener, records)
+    _boards(inquiry, evidence, jumps)
+    if not evidence.listens:
+        inquiry.doubt("nobody listened")
+    elif not finished:
+        inquiry.doubt("no listener was still there after the drain")
+    return inquiry.conclude(
+        f"{len(evidence.listens)} listeners, {finished} to the end, {len(evidence.events)} "
+        f"different changes, {len(jumps)} resets and snapshots, {redelivered} redelivered"
+    )
+
+
+def _payloads(inquiry: Inquiry, evidence: Evidence) -> None:
+    if evidence.witness is None:
+        return
+    ledger = {change.seq: change for change in evidence.changes}
+    for seq in sorted(evidence.events):
+        event, change = evidence.events[seq], ledger.get(seq)
+        if seq <= evidence.base_seq:
+            continue
+        if change is None:
+            inquiry.violation(
+                f"change {seq} ({event.user} {event.score}) was sent to listeners, "
+                "the ledger has no such row"
+            )
+        elif (change.user, change.score) != (event.user, event.score):
+            inquiry.violation(
+                f"change {seq} was sent as {event.user} {event.score}, the ledger has "
+                f"{change.user} {change.score} (row {change.sid})"
+            )
+
+
+def _chain(inquiry: Inquiry, seqs: list[int], listener: str, records: list[Listen]) -> int:
+    """Walk one transcript; returns how many changes came again."""
+    cursor: int | None = None
+    redelivered = 0
+    for record in records:
+        redelivered += record.redelivered
+        match record.what:
+            case "violation":
+                inquiry.violation(f"{listener}: {record.detail}")
+            case "range" if record.first is not None and record.last is not None:
+                # A gap the reader saw stands as its own violation record before this range.
+                if cursor is not None and record.first <= cursor:
+                    inquiry.violation(
+                        f"{listener} had {cursor} and was given {record.first} again as new"
+                    )
+                missing = _first_missing(seqs, record.first, record.last)
+                if missing is not None:
+                    inquiry.violation(
+                        f"{listener} claims {record.first}–{record.last}, "
+                        f"but nobody recorded change {missing}"
+                    )
+                cursor = record.last
+            case "reset" | "snapshot":
+                cursor = record.seq
+    return redelivered
+
+
+def _first_missing(seqs: list[int], first: int, last: int) -> int | None:
+    """The first of `first` to `last` that is not in the sorted `seqs`."""
+    start = bisect_left(seqs, first)
+    if bisect_left(seqs, last + 1, start) - start == last - first + 1:
+        return None
+    return next(seq for seq in range(first, last + 1) if seq not in set(seqs[start:]))
+
+
+def _boards(inquiry: Inquiry, evidence: Evidence, jumps: list[tuple[str, Listen]]) -> None:
+    prefix = Prefix(evidence)
+    if jumps and not prefix.complete:
+        inquiry.doubt("resets cannot be compared: no board record and no witness")
+        return
+    for listener, record in sorted(jumps, key=lambda jump: jump[1].seq or 0):
+        if record.seq is None or not prefix.reaches(record.seq):
+            inquiry.violation(
+                f"{listener} was given a {record.what} at {record.seq}, which is no change known"
+            )
+            continue
+        wrong = prefix.difference(record.scores or [], limit=10)
+        if wrong is not None:
+            inquiry.violation(f"{listener}: {record.what} at {record.seq} {wrong}")
+
+
+def _final(inquiry: Inquiry, evidence: Evidence, listener: str, records: list[Listen]) -> int:
+    """1 when this listener stayed to the end; then its cursor must be the board's."""
+    last = records[-1]
+    if last.what != "close" or last.detail != FINAL_CAUSE or not evidence.drained:
+        return 0
+    if last.last != evidence.last_seq:
+        inquiry.violation(
+            f"{listener} stayed to the end and stands at {last.last}, the board at "
+            f"{evidence.last_seq}"
+        )
+    return 1
