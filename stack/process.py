@@ -5,6 +5,7 @@ dies, even by SIGKILL. So a child must be spawned from the main thread; a short-
 take its children with it.
 """
 
+import asyncio
 import contextlib
 import ctypes
 import os
@@ -64,6 +65,28 @@ class Process:
         """SIGKILL to the whole group, then waits until the kernel has collected the child."""
         self.signal_group(signal.SIGKILL)
         self._popen.wait()
+
+    async def ended(self) -> int:
+        """Waits for the end without polling; returns the exit code."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return self._popen.wait()
+        loop = asyncio.get_running_loop()
+        readable = loop.create_future()
+
+        def collect() -> None:
+            # The reader fires again until it is removed.
+            if not readable.done():
+                readable.set_result(None)
+
+        loop.add_reader(descriptor, collect)
+        try:
+            await readable
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+        return self._popen.wait()
 
     def log_tail(self, lines: int = 12) -> str:
         """The last lines of the log, indented, for an error message."""

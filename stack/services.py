@@ -13,7 +13,7 @@ import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -25,32 +25,57 @@ from stack.ports import HOST, PortBook, free_port, is_free
 from stack.process import Process, spawn
 
 _PORT_ATTEMPTS_MAX = 5
-_START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 60.0
 _PROBE_TIMEOUT_S = 2.0
 _PROBE_INTERVAL_S = 0.05
 _TAKEN = re.compile(r"already in use|can't (?:set|listen)|could not create server tcp", re.I)
 
 
-class Service(Protocol):
-    """A service that listens on one port."""
+class Program(Protocol):
+    """What `start` needs to know to run something and see it answer. Port 0 means it has none."""
 
     name: str
+
+    def command(self, port: int) -> list[str]:
+        """The command that serves on `port` in the foreground."""
+
+    def environment(self) -> Mapping[str, str] | None:
+        """Its whole environment; None hands on this process's own."""
+
+    async def answers(self, port: int, pid: int) -> bool:
+        """Whether process `pid` does real work on `port` now; False on any failure."""
+
+
+class Service(Program, Protocol):
+    """A service with data of its own."""
+
     folder: Path
 
     def prepare(self) -> None:
         """Makes the data folder ready; safe to repeat. Blocks."""
 
-    def command(self, port: int) -> list[str]:
-        """The command that serves on `port` in the foreground."""
-
-    async def answers(self, port: int, pid: int) -> bool:
-        """Whether process `pid` does real work on `port` now; False on any failure."""
+    def wipe(self) -> None:
+        """Forgets all data. The service must not run. Blocks."""
 
     def url(self, port: int) -> str:
         """The address to hand to a client, with credentials where it needs them."""
 
 
-class Mysql:
+class _Private:
+    """What the private services share: a folder, and nothing special in their environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def environment(self) -> None:
+        return None
+
+    def wipe(self) -> None:
+        """Forgets all data. The service must not run. Blocks."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Mysql(_Private):
     """MariaDB or Oracle's MySQL, durable on every commit.
 
     The binary log stays off: nothing replicates from a private instance, and InnoDB's redo log,
@@ -63,7 +88,7 @@ class Mysql:
     database = "scoreboard"
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self._data = folder / "data"
         self._secret = folder / "password"
         self._init_sql = folder / "init.sql"
@@ -173,13 +198,10 @@ class Mysql:
         return f"mysql://{self.user}:{quote(self.password)}@{HOST}:{port}/{self.database}"
 
 
-class Redis:
+class Redis(_Private):
     """Redis with an append-only file: at most the last second is lost, and MySQL restores it."""
 
     name = "redis"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
 
     def prepare(self) -> None:
         (self.folder / "data").mkdir(parents=True, exist_ok=True)
@@ -219,7 +241,7 @@ class Redis:
         return f"redis://{HOST}:{port}/0"
 
 
-class Temporal:
+class Temporal(_Private):
     """Temporal's development server with a file database and its web UI.
 
     `synchronous=2` (FULL) is kept: a started workflow is the promise behind a 202, so it must be
@@ -231,7 +253,7 @@ class Temporal:
     namespace = "default"
 
     def __init__(self, folder: Path, *, ui_port: int | None = None) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.ui_port = ui_port if ui_port is not None else free_port()
 
     def prepare(self) -> None:
@@ -293,73 +315,91 @@ async def temporal_answers(address: str, namespace: str) -> bool:
     return True
 
 
+async def describe_pollers(address: str, namespace: str, task_queue: str) -> list[str]:
+    """The identities that ask `task_queue` for workflow tasks; empty on any failure."""
+    from temporalio.api.enums.v1 import TaskQueueType
+    from temporalio.api.taskqueue.v1 import TaskQueue
+    from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+    from temporalio.client import Client
+
+    try:
+        async with asyncio.timeout(_PROBE_TIMEOUT_S):
+            client = await Client.connect(address, namespace=namespace)
+            answer = await client.workflow_service.describe_task_queue(
+                DescribeTaskQueueRequest(
+                    namespace=namespace,
+                    task_queue=TaskQueue(name=task_queue),
+                    task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+                )
+            )
+    except Exception:
+        return []
+    return [poller.identity for poller in answer.pollers]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """A service that answers."""
+    """A process that answers on `port`."""
 
-    service: Service
     process: Process
     port: int
 
-    @property
-    def url(self) -> str:
-        return self.service.url(self.port)
-
 
 async def start(
-    service: Service,
+    program: Program,
     *,
     log: Path,
     book: PortBook | None = None,
     port: int | None = None,
+    host: str = HOST,
     hint: str = "Choose another.",
-    timeout_s: float = _START_TIMEOUT_S,
-    on_spawn: Callable[[Process], None] | None = None,
+    timeout_s: float = START_TIMEOUT_S,
+    on_spawn: Callable[[Process, int], None] | None = None,
 ) -> Started:
-    """Starts a prepared service and returns once it really answers.
+    """Starts a prepared program and returns once it really answers. Call it in the main thread.
 
     A fixed `port` is tried as it is; otherwise a port found taken at bind time is replaced, at
-    most five times. `on_spawn` sees each process at once, so a caller can end it when cancelled.
+    most five times. `on_spawn` sees each process and its port at once.
 
     Raises PortTaken for a fixed port in use, StartFailed when the process ends or stays silent.
     """
-    if port is not None and not is_free(port):
-        raise PortTaken(service.name, port, hint)
+    if port and not is_free(port, host):
+        raise PortTaken(program.name, port, hint)
     for attempt in range(_PORT_ATTEMPTS_MAX):
         if port is not None:
             chosen = port
         elif book is not None and attempt == 0:
-            chosen = book.choose(service.name)
+            chosen = book.choose(program.name)
         else:
             chosen = free_port()
         log_start = _size(log)
-        process = spawn(service.name, service.command(chosen), log=log)
+        process = spawn(program.name, program.command(chosen), log=log, env=program.environment())
         if on_spawn is not None:
-            on_spawn(process)
+            on_spawn(process, chosen)
         try:
-            await _until_answers(service, process, chosen, timeout_s)
+            await _until_answers(program, process, chosen, timeout_s)
         except StartFailed:
             if _reports_taken(log, log_start):
                 if port is not None:
-                    raise PortTaken(service.name, port, hint) from None
+                    raise PortTaken(program.name, port, hint) from None
                 continue
             raise
         except BaseException:
             process.kill()
             raise
         if book is not None:
-            book.remember(service.name, chosen)
-        return Started(service=service, process=process, port=chosen)
-    raise StartFailed(f"{service.name} found no free port in {_PORT_ATTEMPTS_MAX} attempts.")
+            book.remember(program.name, chosen)
+        return Started(process=process, port=chosen)
+    raise StartFailed(f"{program.name} found no free port in {_PORT_ATTEMPTS_MAX} attempts.")
 
 
-async def _until_answers(service: Service, process: Process, port: int, timeout_s: float) -> None:
+async def _until_answers(program: Program, process: Process, port: int, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
-        answered = await service.answers(port, process.pid)
+        answered = await program.answers(port, process.pid)
         if not process.alive:
             raise StartFailed(
-                f"{service.name} ended while starting (exit code {process.exit_code}); "
+                f"{program.name} ended while starting (exit code {process.exit_code}); "
                 f"its log is {process.log}.",
                 process.log_tail(),
             )
@@ -368,7 +408,7 @@ async def _until_answers(service: Service, process: Process, port: int, timeout_
         if time.monotonic() > deadline:
             process.kill()
             raise StartFailed(
-                f"{service.name} gave no answer for {timeout_s:.0f} s; its log is {process.log}.",
+                f"{program.name} gave no answer for {timeout_s:.0f} s; its log is {process.log}.",
                 process.log_tail(),
             )
         await asyncio.sleep(_PROBE_INTERVAL_S)

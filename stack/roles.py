@@ -1,0 +1,89 @@
+"""The two programs of our own that the stack runs: worker and server.
+
+Each is a process like any service: a command, an environment, and a test of whether it does its
+work. What they do inside is none of the stack's business.
+"""
+
+import asyncio
+import http.client
+import sys
+from collections.abc import Mapping
+
+from stack.services import describe_pollers
+from stack.settings import ADDRESS_VARIABLES, StackSettings
+
+_PROBE_TIMEOUT_S = 2.0
+
+
+def role_environment(
+    role: str, settings: StackSettings, urls: Mapping[str, str], secret: str
+) -> dict[str, str]:
+    """The environment of a role: the stack's own, the services' addresses, the signing secret."""
+    addresses = {
+        variable: settings.address(role, service) or urls[service]
+        for service, variable in ADDRESS_VARIABLES.items()
+    }
+    return {
+        **settings.environment,
+        **addresses,
+        "SCOREBOARD_JWT_SECRET": secret,
+        "SCOREBOARD_HOST": settings.host,
+        "SCOREBOARD_PORT": str(settings.port),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+class Worker:
+    """The separate worker: it recovers what an API process left behind."""
+
+    name = "worker"
+
+    def __init__(self, environment: Mapping[str, str], temporal_address: str) -> None:
+        self._environment = environment
+        self._temporal_address = temporal_address
+
+    def command(self, port: int) -> list[str]:
+        del port
+        return [sys.executable, "-m", "worker"]
+
+    def environment(self) -> Mapping[str, str]:
+        return self._environment
+
+    async def answers(self, port: int, pid: int) -> bool:
+        """Whether Temporal has seen this very process ask for work."""
+        del port
+        namespace = self._environment.get("SCOREBOARD_TEMPORAL_NAMESPACE") or "default"
+        queue = self._environment.get("SCOREBOARD_TASK_QUEUE") or "scoreboard"
+        identities = await describe_pollers(self._temporal_address, namespace, queue)
+        return any(identity.startswith(f"{pid}@") for identity in identities)
+
+
+class Server:
+    """The API process: Sanic with an embedded worker."""
+
+    name = "server"
+
+    def __init__(self, environment: Mapping[str, str], host: str) -> None:
+        self._environment = environment
+        self._host = "127.0.0.1" if host == "0.0.0.0" else host
+
+    def command(self, port: int) -> list[str]:
+        del port
+        return [sys.executable, "-m", "stack.api"]
+
+    def environment(self) -> Mapping[str, str]:
+        return self._environment
+
+    async def answers(self, port: int, pid: int) -> bool:
+        del pid
+        return await asyncio.to_thread(self._is_ready, port)
+
+    def _is_ready(self, port: int) -> bool:
+        connection = http.client.HTTPConnection(self._host, port, timeout=_PROBE_TIMEOUT_S)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()

@@ -1,0 +1,53 @@
+"""What `python -m stack up` was asked to do: ports, addresses given, folders.
+
+Built once from the command line and the environment; the processes' own settings are handed on
+through their environment, not read here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PORT_DEFAULT = 3000
+ADDRESS_VARIABLES = {
+    "mysql": "SCOREBOARD_MYSQL_URL",
+    "redis": "SCOREBOARD_REDIS_URL",
+    "temporal": "SCOREBOARD_TEMPORAL_ADDRESS",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackSettings:
+    """One supervisor's settings. `ports` holds only those fixed by hand; 0 is "any free one"."""
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = PORT_DEFAULT
+    ports: Mapping[str, int] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict, repr=False)
+    users: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def base_url(self) -> str:
+        """Where a client on this machine finds the server."""
+        return f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"
+
+    def address(self, role: str, service: str) -> str | None:
+        """The address that overrides `service` for `role` (fault proxies), if one is given."""
+        variable = ADDRESS_VARIABLES[service].replace("SCOREBOARD_", f"SCOREBOARD_{role.upper()}_")
+        return self.environment.get(variable)
+
+
+def data_dir(environment: Mapping[str, str]) -> Path:
+    """The data folder: SCOREBOARD_DATA_DIR, else `.scoreboard` in the working directory."""
+    return Path(environment.get("SCOREBOARD_DATA_DIR") or ".scoreboard").absolute()
+
+
+def given_addresses(environment: Mapping[str, str]) -> dict[str, str]:
+    """Services that run elsewhere, by name; the stack starts only the others."""
+    return {
+        name: environment[variable]
+        for name, variable in ADDRESS_VARIABLES.items()
+        if environment.get(variable)
+    }

@@ -1,0 +1,147 @@
+"""The run state file and the lock of a data folder.
+
+`state.json` is how everything outside the stack (load generator, tests, people) finds what runs;
+it is written whole at each change and removed at a clean end. The lock, not the file, decides
+whether a supervisor runs: a killed one leaves its file, never its lock.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from stack.errors import AlreadyRunning
+from stack.services import write_private
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """The paths inside a data folder."""
+
+    root: Path
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state.json"
+
+    @property
+    def control(self) -> Path:
+        return self.root / "control.sock"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def children(self) -> Path:
+        return self.root / "children.json"
+
+    @property
+    def ports(self) -> Path:
+        return self.root / "ports.json"
+
+    @property
+    def secret(self) -> Path:
+        return self.root / "jwt-secret"
+
+    def log(self, name: str) -> Path:
+        return self.root / "logs" / f"{name}.log"
+
+
+def read_state(folder: RunFolder) -> dict[str, Any] | None:
+    """The state of the supervisor that runs on this folder, or None when none does."""
+    if not is_locked(folder):
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        state: dict[str, Any] = json.loads(folder.state.read_text())
+        return state
+    return None
+
+
+def write_state(folder: RunFolder, state: dict[str, Any]) -> None:
+    """Replaces the state file whole. It holds addresses with passwords, so it is private."""
+    write_private(folder.state, json.dumps(state, indent=1) + "\n")
+
+
+def is_locked(folder: RunFolder) -> bool:
+    """Whether a supervisor runs on this folder."""
+    try:
+        descriptor = os.open(folder.lock, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def take_lock(folder: RunFolder) -> int:
+    """Holds the folder until the returned descriptor closes or this process ends, however.
+
+    Raises AlreadyRunning with a sentence that says which process holds it and where it serves.
+    """
+    folder.root.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        state = read_state(folder) or {}
+        process = f" as process {state['supervisor_pid']}" if state else ""
+        where = f" on {state['base_url']}" if state else ""
+        raise AlreadyRunning(
+            f"Scoreboard already runs{process}{where}. "
+            "Stop it with Ctrl-C in its terminal or with make down."
+        ) from None
+    return descriptor
+
+
+def record_children(folder: RunFolder, pids: list[int]) -> None:
+    """Writes down who runs, so that the next start can end what a killed supervisor left."""
+    known = []
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            known.append({"pid": pid, "created": psutil.Process(pid).create_time()})
+    write_private(folder.children, json.dumps(known) + "\n")
+
+
+def end_leftovers(folder: RunFolder, grace_s: float = 8.0) -> int:
+    """Ends recorded children that still run; returns how many. Blocks. Call it under the lock.
+
+    A pid alone proves nothing after a reboot, so the time of creation must match too.
+    """
+    found = []
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        for child in json.loads(folder.children.read_text()):
+            with contextlib.suppress(psutil.Error):
+                process = psutil.Process(child["pid"])
+                if abs(process.create_time() - child["created"]) < 0.02:
+                    found.append(process)
+    family = found + [child for process in found for child in _descendants(process)]
+    for process in family:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+            process.resume()
+    _, stubborn = psutil.wait_procs(family, timeout=grace_s)
+    for process in stubborn:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(stubborn, timeout=grace_s)
+    folder.children.unlink(missing_ok=True)
+    return len(family)
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        return process.children(recursive=True)
+    return []
