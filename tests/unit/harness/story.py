@@ -175,7 +175,7 @@ class Story:
 
     def finding(self, invariant: str, *, witness: bool = True, **changed: Any) -> Finding:
         findings = check(self.evidence(witness=witness, **changed), Promises())
-        return next(f for f in findings if f.invariant.startswith(invariant + " "))
+        return next(f for f in findings if f"{f.invariant} ".startswith(f"{invariant} "))
 
 
 def good_story() -> Story:
