@@ -1,0 +1,60 @@
+# Each target sets up what it needs; `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+RUN := .venv/bin/python
+SOURCES := scoreboard server worker stack harness
+CHECKED := $(wildcard $(SOURCES) loadtests benchmarks tests)
+
+.PHONY: help up down token test test-containers check format load chaos bench results clean setup
+
+help: ## this list
+	@printf 'Scoreboard\n\n'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+	@printf '\nREADME.md says more.\n'
+
+setup: ## install what is missing (all other targets do it too)
+	@PYTHON=$(PYTHON) scripts/bootstrap.sh
+
+up: setup ## run everything until Ctrl-C (PORT=3000)
+	@exec $(RUN) -m stack up $(if $(PORT),--port $(PORT))
+
+down: ## stop what `make up` runs in another terminal
+	@exec $(RUN) -m stack down
+
+token: setup ## print a token (USER=1, SCOPE=scores:write:any, TTL_S=86400)
+	@exec $(RUN) -m stack token --user $(if $(filter command line,$(origin USER)),$(USER),1) \
+		$(if $(SCOPE),--scope $(SCOPE)) $(if $(TTL_S),--ttl-s $(TTL_S))
+
+test: setup ## run all tests on private services (ARGS="-k name" for some)
+	@exec $(RUN) -m pytest $(ARGS)
+
+test-containers: setup ## run the integration tests on containers (installs and starts Docker)
+	@exec scripts/containers.sh test $(ARGS)
+
+check: setup ## lint, formatting, types
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+format: setup ## put all files in form
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+load: setup ## a minute of load and its verdict (USERS, RATE, LISTENERS, DURATION, WORKERS)
+	@exec $(RUN) -m harness load $(if $(filter command line,$(origin USERS)),--users $(USERS)) \
+		$(if $(RATE),--rate $(RATE)) $(if $(LISTENERS),--listeners $(LISTENERS)) \
+		$(if $(DURATION),--duration $(DURATION)) $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
+
+chaos: setup ## kill and cut things under load, then check every promise (SEED, SHORT=1)
+	@exec $(RUN) -m harness chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short) $(ARGS)
+
+bench: setup ## regression benchmarks
+	@exec $(RUN) -m pytest benchmarks --benchmark-only $(ARGS)
+
+results: setup ## write RESULTS.md from the result files
+	@exec $(RUN) -m harness results $(ARGS)
+
+clean: ## forget all data, logs and installed packages of this checkout
+	@if [ -x $(RUN) ]; then $(RUN) -m stack down; fi
+	@rm -rf .scoreboard .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info
