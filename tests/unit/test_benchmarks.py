@@ -1,0 +1,21 @@
+"""Every benchmarked function runs small in the ordinary suite and must answer right."""
+
+import pytest
+
+from benchmarks.core import CASES, Case
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_benchmarked_function_answers_right(case: Case) -> None:
+    work, check = case.prepare(3)
+
+    check(work())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_check_of_a_benchmark_refuses_the_answer_to_another_size(case: Case) -> None:
+    other_work, _ = case.prepare(2)
+    _, check = case.prepare(3)
+
+    with pytest.raises(AssertionError):
+        check(other_work())

@@ -1,0 +1,226 @@
+"""Style as failing tests: which way imports point, and what no file of the tree may hold.
+
+Reads the tree only; nothing is imported or run.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+THIS_FILE = Path(__file__).resolve().relative_to(ROOT).as_posix()
+
+OURS = {"scoreboard", "server", "worker", "stack", "harness", "loadtests", "benchmarks", "tests"}
+MAY_IMPORT = {
+    "scoreboard": set(),
+    "server": {"scoreboard"},
+    "worker": {"scoreboard"},
+    "harness": {"scoreboard"},
+    "stack": {"scoreboard", "server", "worker", "harness"},
+    "loadtests": {"scoreboard", "harness"},
+    "benchmarks": OURS - {"tests"},
+}
+CORE_THIRD_PARTY = {"msgspec", "jwt"}
+IMPURE = {
+    *("asyncio", "io", "multiprocessing", "os", "pathlib", "random", "secrets", "selectors"),
+    *("signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "urllib.request"),
+}
+IMPURE_CALLS = {"now", "today", "utcnow", "uuid1", "uuid4", "open", "print", "input"}
+LINES_MAX = 520
+UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError)\b")
+SKIPPING = re.compile(r"\bpytest\.(skip|xfail|importorskip)\b|\bmark\.(skip|skipif|xfail)\b")
+MAY_SKIP = ("tests/conftest.py", "tests/support/")
+"""Fixtures may skip where a machine lacks a service, which fails in CI."""
+REGISTRIES = re.compile(
+    r"pypi\.org|pythonhosted|deb\.debian\.org|archive\.ubuntu\.com|npmjs|crates\.io"
+    r"|registry-1\.docker\.io|ghcr\.io"
+)
+HOMES = re.compile(r"(?<![\w.])/(home/[a-z]|Users/[A-Za-z]|root/)")
+VARIABLE = re.compile(r"SCOREBOARD_[A-Z0-9_]*[A-Z0-9]\b")
+
+
+@cache
+def tracked() -> tuple[Path, ...]:
+    """Files that git would commit: tracked ones, and new ones that are not ignored."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return tuple(path for name in listed.split("\0") if name and (path := ROOT / name).is_file())
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def modules(*packages: str) -> list[Path]:
+    return [p for p in tracked() if p.suffix == ".py" and name_of(p).split("/")[0] in packages]
+
+
+@cache
+def text_of(path: Path) -> str:
+    return path.read_text("utf-8", errors="replace")
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(text_of(path))
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Every absolute name that a module imports, also inside functions, and the line."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = ".".join(path.relative_to(ROOT).parts[: -node.level]) if node.level else ""
+            base = ".".join(part for part in (package, node.module or "") if part)
+            yield from ((f"{base}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def finds(pattern: re.Pattern[str], paths: list[Path]) -> list[str]:
+    return [
+        f"{name_of(path)}:{number}: {match[0]}"
+        for path in paths
+        if name_of(path) != THIS_FILE
+        for number, line in enumerate(text_of(path).splitlines(), 1)
+        if (match := pattern.search(line))
+    ]
+
+
+def test_the_tree_is_seen() -> None:
+    """Else every test below would pass on nothing."""
+    assert len(modules("scoreboard")) >= 9
+    worker_imports = {name for path in modules("worker") for name, _ in imports(path)}
+    assert "scoreboard.domain.Submission" in worker_imports
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_point_inward(package: str) -> None:
+    allowed = MAY_IMPORT[package] | {package}
+    wrong = [
+        f"{name_of(path)}:{line} imports {name}"
+        for path in modules(package)
+        for name, line in imports(path)
+        if name.split(".")[0] in OURS - allowed
+    ]
+
+    assert wrong == []
+
+
+def test_the_core_needs_little_and_touches_nothing_outside() -> None:
+    allowed = set(sys.stdlib_module_names) | CORE_THIRD_PARTY | {"scoreboard"}
+    wrong = [
+        f"{name_of(path)}:{line} imports {name}"
+        for path in modules("scoreboard")
+        for name, line in imports(path)
+        if name.split(".")[0] not in allowed
+        or any(name == impure or name.startswith(f"{impure}.") for impure in IMPURE)
+    ]
+
+    assert wrong == []
+
+
+def test_the_core_calls_no_clock_and_no_chance() -> None:
+    wrong = []
+    for path in modules("scoreboard"):
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.AsyncFunctionDef | ast.Await):
+                wrong.append(f"{name_of(path)}:{node.lineno} awaits")
+            if isinstance(node, ast.Call):
+                called = node.func
+                name = called.attr if isinstance(called, ast.Attribute) else ""
+                name = called.id if isinstance(called, ast.Name) else name
+                if name in IMPURE_CALLS:
+                    wrong.append(f"{name_of(path)}:{node.lineno} calls {name}")
+
+    assert wrong == []
+
+
+def test_the_asynchronous_processes_never_block_on_http_or_sleep() -> None:
+    blocking = {"requests", "urllib.request", "http.client", "time.sleep"}
+    wrong = [
+        f"{name_of(path)}:{line} imports {name}"
+        for path in modules("server", "worker")
+        for name, line in imports(path)
+        if any(name == each or name.startswith(f"{each}.") for each in blocking)
+    ]
+    calls = finds(re.compile(r"\btime\.sleep\("), modules("server", "worker"))
+
+    assert wrong + calls == []
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [
+        name_of(path)
+        for path in modules(*OURS)
+        if text_of(path).strip() and not ast.get_docstring(tree_of(path))
+    ]
+
+    assert silent == []
+
+
+def test_only_tests_have_empty_packages() -> None:
+    empty = [name_of(path) for path in modules(*OURS - {"tests"}) if not text_of(path).strip()]
+
+    assert empty == []
+
+
+def test_files_stay_small() -> None:
+    long = [
+        f"{name_of(path)}: {lines} lines"
+        for path in tracked()
+        if path.suffix in {".py", ".lua", ".sql", ".sh", ".js", ".css", ".html"}
+        and (lines := len(text_of(path).splitlines())) > LINES_MAX
+    ]
+
+    assert long == []
+
+
+def test_nothing_is_left_unfinished() -> None:
+    source = [p for p in tracked() if p.suffix in {".py", ".sh", ".lua", ".sql", ".js", ".toml"}]
+
+    assert finds(UNFINISHED, source) == []
+
+
+def test_no_test_is_skipped() -> None:
+    paths = [p for p in modules("tests") if not name_of(p).startswith(MAY_SKIP)]
+
+    assert finds(SKIPPING, paths) == []
+
+
+def test_no_file_names_a_package_registry() -> None:
+    """Mirrors are a matter of the machine: pip, apt and docker know them."""
+    assert finds(REGISTRIES, list(tracked())) == []
+
+
+def test_no_file_names_a_folder_of_one_machine() -> None:
+    patterns = [HOMES.pattern]
+    # In a container the checkout may be /app or /src, which the Dockerfile rightly names.
+    if len(ROOT.parts) > 2:
+        patterns.append(re.escape(f"{ROOT}/"))
+
+    assert finds(re.compile("|".join(patterns)), list(tracked())) == []
+
+
+def test_every_variable_of_the_environment_is_described() -> None:
+    documents = [p for p in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))) if p.is_file()]
+    described = set(VARIABLE.findall("\n".join(map(text_of, documents))))
+    used = {
+        variable: name_of(path)
+        for path in modules(*OURS - {"tests"})
+        for variable in VARIABLE.findall(text_of(path))
+    }
+
+    assert used
+    if (ROOT / "README.md").is_file():
+        assert {v: where for v, where in used.items() if v not in described} == {}
