@@ -49,6 +49,16 @@ MAX_BATCH = 500
 """Most submissions in one workflow: about 40 KiB of payload, far below Temporal's 2 MiB."""
 
 
+REVIEW_WORKFLOW = "FraudReview"
+REVIEW_DECIDE_UPDATE = "decide"
+REVIEW_STATE_QUERY = "state"
+
+
+def review_workflow_id(submission_id: str) -> str:
+    """The id of the workflow that reviews a held submission."""
+    return f"review-{submission_id}"
+
+
 def batch_workflow_id(batch_id: str) -> str:
     """The id of the workflow that carries a batch."""
     return f"batch-{batch_id}"
@@ -74,7 +84,9 @@ def decode_batch(payload: bytes) -> list[Submission]:
 # Redis. One hash tag keeps all keys in one slot, as the scripts need in a cluster.
 
 META_KEY = "{scores}:meta"
-"""Hash: `seq`, the ranking's cursor; `tail`, the stream's; `epoch`, counts rebuilds."""
+"""Hash: `seq`, the ranking's cursor; `tail`, the stream's; `incarnation`, the history they
+belong to (`boards.incarnation`: another one means that MySQL was replaced, and all that is
+known must be dropped); `epoch` counts rebuilds."""
 RANKING_KEY = "{scores}:ranking"
 """Sorted set: score is the negated total, member `ranking_member`; ascending is best first."""
 MEMBERS_KEY = "{scores}:members"
@@ -82,7 +94,7 @@ MEMBERS_KEY = "{scores}:members"
 NAMES_KEY = "{scores}:names"
 """Hash: user id to name."""
 STREAM_KEY = "{scores}:stream"
-"""Stream of `StreamEntry`, ids `<last seq>-0`."""
+"""Stream of `encode_changes`, ids `<last seq>-0`."""
 STREAM_FIELD = b"c"
 DONE_CHANNEL = "{scores}:done"
 """Pub/sub: the batch id of each finished workflow. A hint; a lost one costs a look-up."""

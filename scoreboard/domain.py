@@ -10,6 +10,8 @@ from typing import Annotated
 
 import msgspec
 
+from scoreboard.fraud import Activity, Reason
+
 MAX_INCREMENT = 1_000_000
 """Largest absolute increment of one submission, in points."""
 
@@ -35,6 +37,8 @@ class Outcome(StrEnum):
     UNKNOWN_USER = "unknown_user"
     INCREMENT_OUT_OF_RANGE = "increment_out_of_range"
     SCORE_OUT_OF_RANGE = "score_out_of_range"
+    HELD = "held"
+    REJECTED_BY_REVIEW = "rejected_by_review"
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
@@ -52,22 +56,25 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=
     received_us: Int64
 
 
-class User(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class User(msgspec.Struct, frozen=True, kw_only=True):
     """A user as MySQL has it; `seq` is the last change that touched the score."""
 
     id: int
     name: str
     score: int
     seq: int = 0
+    activity: Activity = Activity()
 
 
-class LedgerRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A decided submission. `seq` and `score_after` are None unless it was applied."""
+class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A decided submission. `seq` and `score_after` are None unless it was applied;
+    `reasons` are there when it is held for review."""
 
     submission: Submission
     outcome: Outcome
     seq: int | None = None
     score_after: int | None = None
+    reasons: tuple[Reason, ...] = ()
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import msgspec
 
 from scoreboard.domain import MAX_INCREMENT, MAX_SCORE, LedgerRow, Outcome, Submission, User
+from scoreboard.fraud import FraudRules, judge, remember
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,13 +40,14 @@ def settle(
     users: Mapping[int, User],
     decided: Collection[bytes],
     seq: int,
+    fraud: FraudRules | None = None,
 ) -> Settlement:
     """Decide a batch against locked users, in the order given.
 
     `decided` holds the ids that the ledger already has: they keep their first
     outcome and are left out, as is a second appearance of an id in the batch.
     Each applied submission takes the next number after `seq`, so the numbers
-    of the result are gapless.
+    of the result are gapless. With `fraud`, suspicious gains are held.
     """
     totals: dict[int, User] = {}
     rows: list[LedgerRow] = []
@@ -54,22 +56,55 @@ def settle(
         if submission.id in seen:
             continue
         seen.add(submission.id)
-        if outcome is Outcome.APPLIED:
-            user = totals.get(submission.user_id) or users.get(submission.user_id)
-            if user is None:
-                outcome = Outcome.UNKNOWN_USER
-            elif not 0 <= user.score + submission.increment <= MAX_SCORE:
-                outcome = Outcome.SCORE_OUT_OF_RANGE
-            else:
-                seq += 1
-                total = user.score + submission.increment
-                totals[user.id] = User(id=user.id, name=user.name, score=total, seq=seq)
-                rows.append(
-                    LedgerRow(submission=submission, outcome=outcome, seq=seq, score_after=total)
-                )
-                continue
-        rows.append(LedgerRow(submission=submission, outcome=outcome))
+        user = totals.get(submission.user_id) or users.get(submission.user_id)
+        if outcome is Outcome.APPLIED and user is None:
+            outcome = Outcome.UNKNOWN_USER
+        if outcome is not Outcome.APPLIED or user is None:
+            rows.append(LedgerRow(submission=submission, outcome=outcome))
+            continue
+        row = _settle_one(submission, user, seq + 1, fraud)
+        rows.append(row)
+        if row.seq is not None and row.score_after is not None:
+            seq = row.seq
+            totals[user.id] = credited(user, row.score_after, seq, submission, fraud)
     return Settlement(rows=rows, users=[totals[key] for key in sorted(totals)], last_seq=seq)
+
+
+def credited(
+    user: User, score: int, seq: int, submission: Submission, fraud: FraudRules | None
+) -> User:
+    """The user after an applied submission."""
+    activity = user.activity
+    if fraud is not None:
+        activity = remember(
+            submission.increment, activity=activity, now_s=_seconds(submission), rules=fraud
+        )
+    return User(id=user.id, name=user.name, score=score, seq=seq, activity=activity)
+
+
+def _settle_one(
+    submission: Submission, user: User, next_seq: int, fraud: FraudRules | None
+) -> LedgerRow:
+    total = user.score + submission.increment
+    if not 0 <= total <= MAX_SCORE:
+        return LedgerRow(submission=submission, outcome=Outcome.SCORE_OUT_OF_RANGE)
+    if fraud is not None:
+        reasons = judge(
+            submission.increment,
+            activity=user.activity,
+            now_s=_seconds(submission),
+            rules=fraud,
+        )
+        if reasons:
+            return LedgerRow(submission=submission, outcome=Outcome.HELD, reasons=reasons)
+    return LedgerRow(
+        submission=submission, outcome=Outcome.APPLIED, seq=next_seq, score_after=total
+    )
+
+
+def _seconds(submission: Submission) -> int:
+    """When the API received it: the same in every repetition of the work."""
+    return submission.received_us // 1_000_000
 
 
 def order_key(user: User) -> tuple[int, int, int]:

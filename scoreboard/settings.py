@@ -76,6 +76,22 @@ def positive_int(value: str) -> int:
     return number
 
 
+def non_negative_int(value: str) -> int:
+    """A whole number, 0 or above."""
+    number = int(value)
+    if number < 0:
+        raise ValueError("must not be below 0")
+    return number
+
+
+def non_negative_float(value: str) -> float:
+    """A number, 0 or above."""
+    number = float(value)
+    if not 0 <= number < float("inf"):
+        raise ValueError("must not be below 0")
+    return number
+
+
 def port_number(value: str) -> int:
     """A TCP port."""
     number = int(value)

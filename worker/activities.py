@@ -1,9 +1,12 @@
-"""The four steps of the workflow, each safe to repeat. Not their order: see `workflow`.
+"""The steps of the workflows, each safe to repeat. Not their order: see
+`workflow`, `review` and `refresh`.
 
 - validate  reads only
 - record    repeats by submission id, the ledger's primary key
 - publish   repeats by the ranking's cursor in Redis
 - notify    repeats by the stream's cursor in Redis
+- resolve   repeats by submission id: only a held row changes
+- refresh   builds a copy and swaps it in; repeating it builds another
 """
 
 from collections.abc import Callable, Sequence
@@ -13,13 +16,17 @@ import msgspec
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from scoreboard import contract
+from scoreboard import contract, ids
 from scoreboard.domain import Change, Outcome, Submission
 from scoreboard.rules import screen
-from worker import workflow
+from worker import steps
 from worker.board import RedisBoard
+from worker.cases import Cases, Decision
 from worker.failpoints import Failpoints
 from worker.ledger import Ledger
+from worker.refresh import RefreshReport
+from worker.review import CaseResolved
+from worker.workflow import BatchRecorded
 
 OUTCOMES = tuple(Outcome)
 RECENT_BATCHES = 64
@@ -29,8 +36,11 @@ KNOWN_USERS_MAX = 1_000_000
 class Activities:
     """The steps, with the clients they need."""
 
-    def __init__(self, ledger: Ledger, board: RedisBoard, failpoints: Failpoints) -> None:
+    def __init__(
+        self, ledger: Ledger, cases: Cases, board: RedisBoard, failpoints: Failpoints
+    ) -> None:
         self._ledger = ledger
+        self._cases = cases
         self._board = board
         self._failpoints = failpoints
         # Saves publish and notify a look at the ledger; any loss only costs that look.
@@ -40,9 +50,16 @@ class Activities:
 
     def all(self) -> Sequence[Callable[..., Any]]:
         """The activities to register with a worker."""
-        return [self.validate, self.record, self.publish, self.notify]
+        return [
+            self.validate,
+            self.record,
+            self.publish,
+            self.notify,
+            self.resolve,
+            self.refresh,
+        ]
 
-    @activity.defn(name=workflow.VALIDATE)
+    @activity.defn(name=steps.VALIDATE)
     async def validate(self, batch: bytes) -> bytes:
         """Screen each submission: one byte each, the index of its Outcome."""
         submissions = _decode(batch)
@@ -55,31 +72,57 @@ class Activities:
             self._known_users |= known
         return bytes(OUTCOMES.index(screen(item, known)) for item in submissions)
 
-    @activity.defn(name=workflow.RECORD)
-    async def record(self, batch: bytes, verdicts: bytes) -> int:
-        """Store every outcome and the scores in one transaction; the batch's last seq, or 0."""
+    @activity.defn(name=steps.RECORD)
+    async def record(self, batch: bytes, verdicts: bytes) -> BatchRecorded:
+        """Store every outcome and the scores in one transaction."""
         submissions = _decode(batch)
         outcomes = [OUTCOMES[index] for index in verdicts]
         recorded = await self._ledger.record(list(zip(submissions, outcomes, strict=True)))
-        if recorded.changes:
-            self._recent[recorded.last_seq] = recorded.changes
-            if len(self._recent) > RECENT_BATCHES:
-                del self._recent[next(iter(self._recent))]
-        return recorded.last_seq
+        self._keep(recorded.changes)
+        return BatchRecorded(
+            last_seq=recorded.last_seq, held=[ids.text(item) for item in recorded.held]
+        )
 
-    @activity.defn(name=workflow.PUBLISH)
+    @activity.defn(name=steps.PUBLISH)
     async def publish(self, last_seq: int) -> None:
         """Bring the ranking in Redis to at least `last_seq`."""
         await self._failpoints.hit("publish.before")
         await self._board.publish(self._recent.get(last_seq, ()), last_seq)
 
-    @activity.defn(name=workflow.NOTIFY)
+    @activity.defn(name=steps.NOTIFY)
     async def notify(self, last_seq: int, batch_id: str) -> None:
         """Bring the listeners' stream to at least `last_seq`, and say that the batch is done."""
         await self._failpoints.hit("notify.before")
         await self._board.notify(self._recent.pop(last_seq, ()), last_seq)
-        await self._board.announce_done(batch_id)
+        if batch_id:
+            await self._board.announce_done(batch_id)
         await self._failpoints.hit("batch.before_completion")
+
+    @activity.defn(name=steps.RESOLVE)
+    async def resolve(self, submission_id: str, decision: str, decided_by: str) -> CaseResolved:
+        """End the case of a held submission in one transaction; the first decision stands."""
+        try:
+            resolved = await self._cases.resolve(
+                ids.parse(submission_id), Decision(decision), decided_by
+            )
+        except (KeyError, ValueError) as error:
+            raise ApplicationError(
+                "no such case", type=steps.UNKNOWN_CASE, non_retryable=True
+            ) from error
+        if resolved.change is not None:
+            self._keep([resolved.change])
+        return CaseResolved(outcome=resolved.outcome.value, seq=resolved.seq)
+
+    @activity.defn(name=steps.REFRESH)
+    async def refresh(self) -> RefreshReport:
+        """Rebuild the ranking from MySQL and report how far the old one was off."""
+        return await self._board.refresh(activity.heartbeat)
+
+    def _keep(self, changes: list[Change]) -> None:
+        if changes:
+            self._recent[changes[-1].seq] = changes
+            if len(self._recent) > RECENT_BATCHES:
+                del self._recent[next(iter(self._recent))]
 
 
 def _decode(batch: bytes) -> list[Submission]:
@@ -95,4 +138,4 @@ def _decode(batch: bytes) -> list[Submission]:
 
 
 def _malformed(reason: str) -> ApplicationError:
-    return ApplicationError(reason, type=workflow.MALFORMED_BATCH, non_retryable=True)
+    return ApplicationError(reason, type=steps.MALFORMED_BATCH, non_retryable=True)

@@ -11,6 +11,8 @@ import importlib.resources
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
+from dataclasses import asdict
+from typing import Any
 
 import redis.asyncio
 import structlog
@@ -19,7 +21,9 @@ from redis.backoff import NoBackoff
 
 from scoreboard import contract
 from scoreboard.domain import Change, User
+from worker.drift import Drift
 from worker.ledger import Ledger
+from worker.refresh import RefreshReport
 
 log = structlog.get_logger()
 
@@ -117,11 +121,56 @@ class RedisBoard:
         """
         async with self._rebuilding:
             for _ in range(SWAP_ATTEMPTS):
-                seq = await self._build_and_swap()
+                seq = await self._build_and_swap(self._build)
                 if seq is not None:
                     log.info("board_rebuilt", seq=seq)
                     return seq
             raise RebuildFailed
+
+    async def refresh(self, heartbeat: Callable[[], None]) -> RefreshReport:
+        """`rebuild`, with a count of what was wrong; calls `heartbeat` once a chunk."""
+        async with self._rebuilding:
+            for _ in range(SWAP_ATTEMPTS):
+                drift = Drift()
+                before = int(await self._redis.hlen(contract.MEMBERS_KEY))
+
+                async def build(
+                    built: tuple[str, ...], users: Sequence[User], drift: Drift = drift
+                ) -> None:
+                    heartbeat()
+                    await self._compare(users, drift)
+                    await self._build(built, users)
+
+                seq = await self._build_and_swap(build)
+                if seq is not None:
+                    report = RefreshReport(
+                        seq=seq,
+                        users=drift.users,
+                        wrong=drift.wrong,
+                        missing=drift.missing,
+                        surplus=max(0, before - (drift.users - drift.missing)),
+                    )
+                    log.info("board_refreshed", **asdict(report))
+                    return report
+            raise RebuildFailed
+
+    async def _compare(self, users: Sequence[User], drift: Drift) -> None:
+        if not users:
+            return
+        cursor = int(await self._redis.hget(contract.META_KEY, "seq") or 0)
+        # redis-py's types do not know that this client leaves answers as bytes.
+        members: list[Any] = await self._redis.hmget(
+            contract.MEMBERS_KEY, [str(user.id) for user in users]
+        )
+        found = [member for member in members if member is not None]
+        scores = await self._redis.zmscore(contract.RANKING_KEY, found) if found else []
+        by_member = dict(zip(found, scores, strict=True))
+        drift.inspect(
+            users,
+            members,
+            [by_member.get(member) if member is not None else None for member in members],
+            cursor=cursor,
+        )
 
     async def _bring_forward(
         self,
@@ -171,7 +220,9 @@ class RedisBoard:
         )
         return answer
 
-    async def _build_and_swap(self) -> int | None:
+    async def _build_and_swap(
+        self, build: Callable[[tuple[str, ...], Sequence[User]], Awaitable[None]]
+    ) -> int | None:
         """One attempt; None when Redis lost the built keys and all must begin again."""
         prefix = f"{{scores}}:build:{secrets.token_hex(8)}:"
         built = tuple(prefix + name for name in ("ranking", "members", "names"))
@@ -179,7 +230,7 @@ class RedisBoard:
         incarnation = ""
         async with aclosing(self._ledger.snapshot()) as chunks:
             async for board, users in chunks:
-                await self._store(built, users)
+                await build(built, users)
                 count += len(users)
                 seq, incarnation = board.seq, board.incarnation
         self._incarnation = incarnation
@@ -197,6 +248,9 @@ class RedisBoard:
             seq = await self._replay(built, seq, rest[0])
         await self._redis.delete(*built)
         return None
+
+    async def _build(self, built: tuple[str, ...], users: Sequence[User]) -> None:
+        await self._store(built, users)
 
     async def _replay(self, built: tuple[str, ...], seq: int, upto: int) -> int:
         """Apply to the built keys what was committed after `seq`; the new seq."""

@@ -7,16 +7,19 @@ after any failure, since the ledger's primary key makes the effect happen once.
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import pymysql
 
 from scoreboard.domain import Change, LedgerRow, Outcome, Submission, User
+from scoreboard.fraud import Activity, FraudRules, decode_recent, encode_recent
 from scoreboard.rules import Settlement, settle
 from worker.failpoints import Failpoints
 from worker.mysql import Pool, query_all
+
+T = TypeVar("T")
 
 BOARD_ID = 1
 TRANSACTION_ATTEMPTS = 8
@@ -24,6 +27,9 @@ RETRYABLE_ERRORS = frozenset({1205, 1213})
 """Lock wait timeout and deadlock. After 1205 the transaction is still open with the
 statement undone: committing it would store a ledger row without its score. So both
 roll back and begin again."""
+
+USER_COLUMNS = "id, name, score, seq, window_start_s, window_points, recent_increments"
+_UPDATED_COLUMNS = ("score", "seq", "window_start_s", "window_points", "recent_increments")
 
 USERS_PER_READ = 2000
 SNAPSHOT_TIMEOUT_S = 300.0
@@ -41,19 +47,22 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """What recording a batch left behind.
 
     `changes` are those of this call. `last_seq` is the highest number among all
-    changes of the batch, also those that an earlier attempt committed; 0 if none.
+    changes of the batch, and `held` the ids held for review, also those that an
+    earlier attempt committed; 0 and empty if none.
     """
 
     changes: list[Change]
     last_seq: int
+    held: list[bytes]
 
 
 class Ledger:
     """MySQL as the worker sees it."""
 
-    def __init__(self, pool: Pool, failpoints: Failpoints) -> None:
+    def __init__(self, pool: Pool, failpoints: Failpoints, fraud: FraudRules | None = None) -> None:
         self._pool = pool
         self._failpoints = failpoints
+        self._fraud = fraud if fraud is not None and fraud.active else None
 
     async def known_users(self, user_ids: Iterable[int]) -> set[int]:
         """Which of the ids are users."""
@@ -73,16 +82,9 @@ class Ledger:
         Safe to repeat by submission id. Raises the driver's errors when MySQL is
         away, and after TRANSACTION_ATTEMPTS deadlocks or lock timeouts.
         """
-        for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
-            try:
-                async with self._pool.connection() as connection:
-                    return await self._record(connection, screened)
-            except pymysql.err.OperationalError as error:
-                if error.args[0] not in RETRYABLE_ERRORS or attempt == TRANSACTION_ATTEMPTS:
-                    raise
-                # The connection was closed, which rolls back; others get ahead meanwhile.
-                await _pause(attempt)
-        raise AssertionError("unreachable")
+        return await in_transaction(
+            self._pool, lambda connection: self._record(connection, screened)
+        )
 
     async def _record(
         self, connection: Any, screened: Sequence[tuple[Submission, Outcome]]
@@ -95,18 +97,17 @@ class Ledger:
             connection,
             "START TRANSACTION;"
             f" SELECT seq FROM boards WHERE id = {BOARD_ID} FOR UPDATE;"
-            f" SELECT id, name, score, seq FROM users WHERE id IN ({user_ids})"
+            f" SELECT {USER_COLUMNS} FROM users WHERE id IN ({user_ids})"
             " ORDER BY id FOR UPDATE;"
-            f" SELECT submission_id, seq FROM ledger WHERE submission_id IN ({ids})",
+            f" SELECT submission_id, seq, outcome FROM ledger WHERE submission_id IN ({ids})",
         )
-        decided = {row[0]: row[1] for row in decided_rows}
+        users = {row[0]: user_from(row) for row in user_rows}
         settlement = settle(
             screened,
-            users={
-                row[0]: User(id=row[0], name=row[1], score=row[2], seq=row[3]) for row in user_rows
-            },
-            decided=decided,
+            users=users,
+            decided={row[0] for row in decided_rows},
             seq=board_rows[0][0],
+            fraud=self._fraud,
         )
         committed_us = time.time_ns() // 1000
         if settlement.rows:
@@ -114,10 +115,15 @@ class Ledger:
         await self._failpoints.hit("record.before_commit")
         await connection.commit()
         await self._failpoints.hit("record.after_commit")
-        names = {row[0]: row[1] for row in user_rows}
-        changes = _changes(settlement.rows, names, committed_us)
-        earlier = max((seq for seq in decided.values() if seq is not None), default=0)
-        return Recorded(changes=changes, last_seq=max(earlier, changes[-1].seq if changes else 0))
+        changes = _changes(settlement.rows, users, committed_us)
+        seqs = [row[1] for row in decided_rows if row[1] is not None]
+        held = [row[0] for row in decided_rows if row[2] == Outcome.HELD]
+        return Recorded(
+            changes=changes,
+            last_seq=max(seqs + [change.seq for change in changes], default=0),
+            held=held
+            + [row.submission.id for row in settlement.rows if row.outcome is Outcome.HELD],
+        )
 
     async def board(self) -> Board:
         """The board's last committed sequence number and its incarnation."""
@@ -176,6 +182,47 @@ def _numbers(values: Iterable[int]) -> str:
     return ",".join(str(int(value)) for value in values)
 
 
+def user_from(row: tuple[Any, ...]) -> User:
+    """A user from a row of USER_COLUMNS."""
+    user_id, name, score, seq, window_start_s, window_points, recent = row
+    activity = Activity(
+        window_start_s=window_start_s, window_points=window_points, recent=decode_recent(recent)
+    )
+    return User(id=user_id, name=name, score=score, seq=seq, activity=activity)
+
+
+def users_statement(users: Iterable[User]) -> str:
+    """Stores the totals of users whose rows this transaction has locked.
+
+    An upsert: the one form of a multi-row update that both MySQL and MariaDB run
+    in linear time. The rows exist, so their names stay as they are.
+    """
+    values = ",".join(
+        f"({user.id},'',{user.score},{user.seq},{user.activity.window_start_s},"
+        f"{user.activity.window_points},x'{encode_recent(user.activity.recent).hex()}')"
+        for user in users
+    )
+    updates = ", ".join(f"{column} = VALUES({column})" for column in _UPDATED_COLUMNS)
+    return f"INSERT INTO users ({USER_COLUMNS}) VALUES {values} ON DUPLICATE KEY UPDATE {updates}"
+
+
+async def in_transaction(pool: Pool, work: Callable[[Any], Awaitable[T]]) -> T:
+    """Run `work` on a connection; again as a whole after a deadlock or lock timeout.
+
+    `work` begins and commits its own transaction and must be safe to repeat.
+    """
+    for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
+        try:
+            async with pool.connection() as connection:
+                return await work(connection)
+        except pymysql.err.OperationalError as error:
+            if error.args[0] not in RETRYABLE_ERRORS or attempt == TRANSACTION_ATTEMPTS:
+                raise
+            # The connection was closed, which rolls back; others get ahead meanwhile.
+            await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
+    raise AssertionError("unreachable")
+
+
 def _writes(settlement: Settlement, committed_us: int) -> str:
     """The statements of a settlement. Numbers and hexadecimal only: nothing to escape."""
     rows = ",".join(_ledger_values(row, committed_us) for row in settlement.rows)
@@ -183,13 +230,18 @@ def _writes(settlement: Settlement, committed_us: int) -> str:
         "INSERT INTO ledger (submission_id, principal, user_id, increment, outcome, seq,"
         f" score_after, received_at_us, committed_at_us) VALUES {rows}"
     ]
+    held = ",".join(
+        f"(x'{row.submission.id.hex()}','{' '.join(row.reasons)}',{committed_us})"
+        for row in settlement.rows
+        if row.outcome is Outcome.HELD
+    )
+    if held:
+        statements.append(
+            f"INSERT INTO reviews (submission_id, reasons, opened_at_us) VALUES {held}"
+        )
     if settlement.users:
-        # An upsert of rows that exist and are locked: the one form of a multi-row
-        # update that both MySQL and MariaDB run in linear time.
-        users = ",".join(f"({user.id},'',{user.score},{user.seq})" for user in settlement.users)
         statements += [
-            f"INSERT INTO users (id, name, score, seq) VALUES {users}"
-            " ON DUPLICATE KEY UPDATE score = VALUES(score), seq = VALUES(seq)",
+            users_statement(settlement.users),
             f"UPDATE boards SET seq = {settlement.last_seq} WHERE id = {BOARD_ID}",
         ]
     return ";".join(statements)
@@ -206,19 +258,17 @@ def _ledger_values(row: LedgerRow, committed_us: int) -> str:
     )
 
 
-def _changes(rows: Iterable[LedgerRow], names: dict[int, str], committed_us: int) -> list[Change]:
+def _changes(
+    rows: Iterable[LedgerRow], users: Mapping[int, User], committed_us: int
+) -> list[Change]:
     return [
         Change(
             seq=row.seq,
             user_id=row.submission.user_id,
-            name=names[row.submission.user_id],
+            name=users[row.submission.user_id].name,
             score=row.score_after,
             committed_us=committed_us,
         )
         for row in rows
         if row.seq is not None and row.score_after is not None
     ]
-
-
-async def _pause(attempt: int) -> None:
-    await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))

@@ -2,20 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import pymysql
 import redis.exceptions
 import structlog
 from temporalio.client import Client
+from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from worker.activities import Activities
 from worker.board import RebuildFailed, RedisBoard, connect
+from worker.cases import Cases
 from worker.failpoints import Failpoints
 from worker.ledger import Ledger
 from worker.migrate import migrate
 from worker.mysql import Pool
+from worker.refresh import BoardRefresh, ensure_schedule
+from worker.review import FraudReview
 from worker.settings import WorkerSettings
 from worker.workflow import SubmissionBatch
 
@@ -31,6 +35,7 @@ BACKEND_ERRORS = (
 """What a service that is away or restarting raises; waiting heals it."""
 
 START_RETRY_S = 0.5
+SCHEDULE_RETRY_S = 10.0
 
 
 @asynccontextmanager
@@ -45,15 +50,16 @@ async def running_worker(
     pool = Pool(settings.mysql, size=settings.mysql_pool)
     redis_client = connect(settings.redis)
     failpoints = Failpoints(settings.failpoints)
-    ledger = Ledger(pool, failpoints)
+    ledger = Ledger(pool, failpoints, settings.fraud)
+    cases = Cases(pool, settings.fraud)
     board = RedisBoard(redis_client, ledger, stream_entries=settings.stream_entries)
     try:
         await _migrated(pool)
         worker = Worker(
             client,
             task_queue=settings.task_queue,
-            workflows=[SubmissionBatch],
-            activities=Activities(ledger, board, failpoints).all(),
+            workflows=[SubmissionBatch, FraudReview, BoardRefresh],
+            activities=Activities(ledger, cases, board, failpoints).all(),
             # The sandbox costs more CPU than the whole batch; tests run inside it.
             workflow_runner=runner or UnsandboxedWorkflowRunner(),
             max_concurrent_workflow_tasks=32,
@@ -61,13 +67,16 @@ async def running_worker(
             max_concurrent_activities=16,
         )
         async with worker:
-            keeper = asyncio.create_task(_keep_healed(board, settings.heal_interval_s))
+            tasks = [
+                asyncio.create_task(_keep_healed(board, settings.heal_interval_s)),
+                asyncio.create_task(_keep_scheduled(client, settings)),
+            ]
             try:
                 yield
             finally:
-                keeper.cancel()
-                with suppress(asyncio.CancelledError):
-                    await keeper
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
     finally:
         await redis_client.aclose()
         await pool.close()
@@ -84,6 +93,19 @@ async def _migrated(pool: Pool) -> None:
                 log.warning("waiting_for_mysql", error=type(error).__name__)
             waiting = True
             await asyncio.sleep(START_RETRY_S)
+
+
+async def _keep_scheduled(client: Client, settings: WorkerSettings) -> None:
+    """See to it that the refresh is scheduled; waits for Temporal when it is away."""
+    while True:
+        try:
+            await ensure_schedule(
+                client, task_queue=settings.task_queue, every_s=settings.refresh_interval_s
+            )
+            return
+        except RPCError as error:
+            log.warning("schedule_not_set", status=error.status.name)
+            await asyncio.sleep(SCHEDULE_RETRY_S)
 
 
 async def _keep_healed(board: RedisBoard, interval_s: float) -> None:

@@ -2,7 +2,15 @@
 
 from dataclasses import dataclass
 
-from scoreboard.settings import ServiceSettings, positive_float, positive_int, setting
+from scoreboard.fraud import FraudRules
+from scoreboard.settings import (
+    ServiceSettings,
+    non_negative_float,
+    non_negative_int,
+    positive_float,
+    positive_int,
+    setting,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +32,53 @@ class WorkerSettings(ServiceSettings):
         "Seconds between checks that Redis has all that MySQL has",
         1.0,
     )
+    refresh_interval_s: float = setting(
+        "SCOREBOARD_REFRESH_INTERVAL_S",
+        positive_float,
+        "Seconds between scheduled refreshes of the rankings",
+        300.0,
+    )
+    fraud_large_increment: int = setting(
+        "SCOREBOARD_FRAUD_LARGE_INCREMENT",
+        non_negative_int,
+        "Hold gains above this many points; 0: off",
+        FraudRules.large_increment,
+    )
+    fraud_window_s: int = setting(
+        "SCOREBOARD_FRAUD_WINDOW_S",
+        positive_int,
+        "Seconds of the fraud window",
+        FraudRules.window_s,
+    )
+    fraud_window_points: int = setting(
+        "SCOREBOARD_FRAUD_WINDOW_POINTS",
+        non_negative_int,
+        "Hold gains that bring a user above this many points in a window; 0: off",
+        FraudRules.window_points,
+    )
+    fraud_unlike_history_z: float = setting(
+        "SCOREBOARD_FRAUD_UNLIKE_HISTORY_Z",
+        non_negative_float,
+        "Hold gains this many robust deviations above the user's history; 0: off",
+        FraudRules.unlike_history_z,
+    )
+    fraud_unlike_history_floor: int = setting(
+        "SCOREBOARD_FRAUD_UNLIKE_HISTORY_FLOOR",
+        non_negative_int,
+        "Smaller gains are never compared with the user's history",
+        FraudRules.unlike_history_floor,
+    )
     failpoints: str = setting(
         "SCOREBOARD_FAILPOINTS", str, "File of failpoints to trip; for fault tests only", ""
     )
+
+    @property
+    def fraud(self) -> FraudRules:
+        """The fraud rules of these settings."""
+        return FraudRules(
+            large_increment=self.fraud_large_increment,
+            window_s=self.fraud_window_s,
+            window_points=self.fraud_window_points,
+            unlike_history_z=self.fraud_unlike_history_z,
+            unlike_history_floor=self.fraud_unlike_history_floor,
+        )

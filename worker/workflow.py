@@ -1,39 +1,26 @@
 """The workflow that carries one batch of submissions from accepted to shown.
 
-Not the work itself: see `activities`. Each step runs as a local activity, which
-costs Temporal no write of its own; when that keeps failing, the same step goes
-on as an ordinary activity that any worker may run and that never gives up.
+Not the work itself: see `activities`; nor how a step is repeated: see `steps`.
 """
 
-from datetime import timedelta
-from typing import Any
+from dataclasses import dataclass, field
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.workflow import ParentClosePolicy
 
 from scoreboard import contract
+from worker.review import FraudReview
+from worker.steps import NOTIFY, PUBLISH, RECORD, VALIDATE, run_step
 
-VALIDATE = "validate"
-RECORD = "record"
-PUBLISH = "publish"
-NOTIFY = "notify"
-MALFORMED_BATCH = "MalformedBatch"
 
-STEP_TIMEOUT = timedelta(seconds=10)
+@dataclass(frozen=True, kw_only=True)
+class BatchRecorded:
+    """Result of the record step: the batch's last seq (0: no change), ids held for review."""
 
-QUICK_RETRIES = RetryPolicy(
-    initial_interval=timedelta(milliseconds=50),
-    backoff_coefficient=4.0,
-    maximum_attempts=3,
-    non_retryable_error_types=[MALFORMED_BATCH],
-)
-ENDLESS_RETRIES = RetryPolicy(
-    initial_interval=timedelta(milliseconds=200),
-    backoff_coefficient=2.0,
-    maximum_interval=timedelta(seconds=2),
-    non_retryable_error_types=[MALFORMED_BATCH],
-)
+    last_seq: int
+    held: list[str] = field(default_factory=list)
 
 
 @workflow.defn(name=contract.BATCH_WORKFLOW)
@@ -44,31 +31,24 @@ class SubmissionBatch:
     async def run(self, batch: bytes) -> None:
         """`batch` is `contract.encode_batch`. Fails only for a batch that nobody can read."""
         batch_id = workflow.info().workflow_id.removeprefix(contract.batch_workflow_id(""))
-        verdicts: bytes = await _step(VALIDATE, batch)
-        last_seq: int = await _step(RECORD, batch, verdicts)
-        await _step(PUBLISH, last_seq)
-        await _step(NOTIFY, last_seq, batch_id)
+        verdicts: bytes = await run_step(VALIDATE, batch, result_type=bytes)
+        recorded: BatchRecorded = await run_step(RECORD, batch, verdicts, result_type=BatchRecorded)
+        await run_step(PUBLISH, recorded.last_seq)
+        await run_step(NOTIFY, recorded.last_seq, batch_id)
+        for submission_id in recorded.held:
+            # The case outlives the batch. The id is the submission's, so a second
+            # batch with the same submission finds the case already open.
+            await _open_case(submission_id)
 
 
-async def _step(name: str, *arguments: Any) -> Any:
+async def _open_case(submission_id: str) -> None:
     try:
-        return await workflow.execute_local_activity(
-            name,
-            args=arguments,
-            result_type=_RESULTS.get(name),
-            start_to_close_timeout=STEP_TIMEOUT,
-            retry_policy=QUICK_RETRIES,
+        await workflow.start_child_workflow(
+            FraudReview.run,
+            submission_id,
+            id=contract.review_workflow_id(submission_id),
+            parent_close_policy=ParentClosePolicy.ABANDON,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
         )
-    except ActivityError as error:
-        if isinstance(error.cause, ApplicationError) and error.cause.non_retryable:
-            raise
-    return await workflow.execute_activity(
-        name,
-        args=arguments,
-        result_type=_RESULTS.get(name),
-        start_to_close_timeout=STEP_TIMEOUT,
-        retry_policy=ENDLESS_RETRIES,
-    )
-
-
-_RESULTS: dict[str, type] = {VALIDATE: bytes, RECORD: int}
+    except WorkflowAlreadyStartedError:
+        workflow.logger.info("case is open already", extra={"submission_id": submission_id})

@@ -12,11 +12,15 @@ CREATE TABLE boards (
 
 INSERT INTO boards (id, seq, incarnation) VALUES (1, 0, UUID());
 
+-- window_* and recent_increments are what the fraud rules remember of a user.
 CREATE TABLE users (
     id BIGINT NOT NULL PRIMARY KEY,
     name VARCHAR(64) NOT NULL,
     score BIGINT NOT NULL DEFAULT 0,
     seq BIGINT NOT NULL DEFAULT 0,
+    window_start_s BIGINT NOT NULL DEFAULT 0,
+    window_points BIGINT NOT NULL DEFAULT 0,
+    recent_increments VARBINARY(64) NOT NULL DEFAULT '',
     CONSTRAINT users_score_range CHECK (score BETWEEN 0 AND 9007199254740991),
     KEY users_board_order (score DESC, seq ASC, id ASC)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4;
@@ -34,4 +38,15 @@ CREATE TABLE ledger (
     received_at_us BIGINT NOT NULL,
     committed_at_us BIGINT NOT NULL,
     UNIQUE KEY ledger_seq (seq)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4;
+
+-- One row per submission that was held: the case, and the audit trail of its end.
+CREATE TABLE reviews (
+    submission_id BINARY(16) NOT NULL PRIMARY KEY,
+    reasons VARCHAR(128) CHARACTER SET ascii NOT NULL,
+    opened_at_us BIGINT NOT NULL,
+    decision VARCHAR(16) CHARACTER SET ascii NULL,
+    decided_by VARBINARY(64) NULL,
+    decided_at_us BIGINT NULL,
+    KEY reviews_open (decision, opened_at_us)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4;

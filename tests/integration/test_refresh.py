@@ -1,0 +1,75 @@
+"""The refresh finds drift, mends it, and does not disturb traffic."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from scoreboard import contract
+from tests.support.eventually import eventually
+from tests.support.pipeline import Pipeline, running_pipeline, submission
+from worker.refresh import BoardRefresh, RefreshReport
+
+
+@pytest_asyncio.fixture
+async def pipeline(
+    mysql_url: str, redis_url: str, temporal_client: Client, task_queue: str
+) -> AsyncIterator[Pipeline]:
+    async with running_pipeline(
+        temporal_client, mysql_url=mysql_url, redis_url=redis_url, task_queue=task_queue
+    ) as running:
+        await running.run(submission(1, 10), submission(2, 10))
+        yield running
+
+
+async def refresh(pipeline: Pipeline) -> RefreshReport:
+    queue = pipeline.settings.task_queue
+    return await pipeline.client.execute_workflow(
+        BoardRefresh.run, id=f"refresh-now-{queue}", task_queue=queue
+    )
+
+
+async def test_a_right_ranking_shows_no_drift(pipeline: Pipeline) -> None:
+    report = await refresh(pipeline)
+
+    assert (report.users, report.wrong, report.missing, report.surplus) == (2, 0, 0, 0)
+    assert report.seq == 2
+
+
+async def test_wrong_missing_and_surplus_users_are_counted_and_mended(pipeline: Pipeline) -> None:
+    alice, bob = await pipeline.redis.hmget(contract.MEMBERS_KEY, ["1", "2"])
+    await pipeline.redis.zadd(contract.RANKING_KEY, {alice: -1})
+    await pipeline.redis.zrem(contract.RANKING_KEY, bob)
+    await pipeline.redis.hdel(contract.MEMBERS_KEY, "2")
+    ghost = contract.ranking_member(77, 1)
+    await pipeline.redis.zadd(contract.RANKING_KEY, {ghost: -9999})
+    await pipeline.redis.hset(contract.MEMBERS_KEY, "77", ghost)
+
+    report = await refresh(pipeline)
+
+    assert (report.wrong, report.missing, report.surplus) == (1, 1, 1)
+    assert await pipeline.ranking() == [(1, 1510), (2, 1410)]
+
+
+async def test_a_refresh_under_traffic_loses_no_change(pipeline: Pipeline) -> None:
+    batches = [pipeline.run(submission(1, 1), submission(2, 1)) for _ in range(30)]
+
+    await asyncio.gather(refresh(pipeline), *batches)
+
+    assert await pipeline.ranking() == [(1, 1540), (2, 1440)]
+    assert [change.seq for change in await pipeline.streamed()] == list(range(1, 63))
+
+
+async def test_the_refresh_is_scheduled(pipeline: Pipeline) -> None:
+    handle = pipeline.client.get_schedule_handle(f"refresh-{pipeline.settings.task_queue}")
+
+    async def seconds_between_refreshes() -> float | None:
+        try:
+            description = await handle.describe()
+        except RPCError:
+            return None
+        return description.schedule.spec.intervals[0].every.total_seconds()
+
+    assert await eventually(seconds_between_refreshes) == 300

@@ -1,0 +1,124 @@
+"""Suspicious submissions are held, and a case ends exactly once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client, WorkflowUpdateFailedError
+
+from scoreboard import contract, ids
+from scoreboard.domain import Submission
+from tests.support.eventually import eventually
+from tests.support.pipeline import Pipeline, running_pipeline, submission
+from worker.review import CaseDecision, CaseState, FraudReview
+
+SUSPICIOUS = 5_000
+
+
+@pytest_asyncio.fixture
+async def pipeline(
+    mysql_url: str, redis_url: str, temporal_client: Client, task_queue: str
+) -> AsyncIterator[Pipeline]:
+    async with running_pipeline(
+        temporal_client,
+        mysql_url=mysql_url,
+        redis_url=redis_url,
+        task_queue=task_queue,
+        fraud_large_increment=1_000,
+    ) as running:
+        yield running
+
+
+def case_of(pipeline: Pipeline, item: Submission):
+    return pipeline.client.get_workflow_handle_for(
+        FraudReview.run, contract.review_workflow_id(ids.text(item.id))
+    )
+
+
+async def decide(pipeline: Pipeline, item: Submission, decision: str) -> CaseState:
+    return await case_of(pipeline, item).execute_update(
+        FraudReview.decide, CaseDecision(decision=decision, decided_by="reviewer")
+    )
+
+
+async def test_a_suspicious_submission_is_held_and_changes_nothing(pipeline: Pipeline) -> None:
+    held = submission(1, SUSPICIOUS)
+
+    await pipeline.run(held, submission(2, 10))
+
+    assert await pipeline.rows("SELECT score FROM users ORDER BY id") == [(1500,), (1410,)]
+    assert await pipeline.rows("SELECT outcome, seq FROM ledger WHERE user_id = 1") == [
+        ("held", None)
+    ]
+    assert await pipeline.rows("SELECT reasons, decision FROM reviews") == [
+        ("large_increment", None)
+    ]
+    state = await case_of(pipeline, held).query(FraudReview.state)
+    assert state.decision == ""
+
+
+async def test_an_approved_case_is_applied_once_and_published(pipeline: Pipeline) -> None:
+    held = submission(1, SUSPICIOUS)
+    await pipeline.run(held)
+
+    state = await decide(pipeline, held, "approved")
+
+    assert state.outcome == "applied"
+    assert await pipeline.rows("SELECT score FROM users WHERE id = 1") == [(1500 + SUSPICIOUS,)]
+    assert (1, 1500 + SUSPICIOUS) in await pipeline.ranking()
+    assert [change.score for change in await pipeline.streamed()] == [1500 + SUSPICIOUS]
+    [(decision, decided_by)] = await pipeline.rows("SELECT decision, decided_by FROM reviews")
+    assert (decision, decided_by) == ("approved", b"reviewer")
+
+
+async def test_a_rejected_case_leaves_the_score_and_says_so(pipeline: Pipeline) -> None:
+    held = submission(1, SUSPICIOUS)
+    await pipeline.run(held)
+
+    state = await decide(pipeline, held, "rejected")
+
+    assert state.outcome == "rejected_by_review"
+    assert await pipeline.rows("SELECT score FROM users WHERE id = 1") == [(1500,)]
+
+
+async def test_of_two_reviewers_at_once_only_one_decides(pipeline: Pipeline) -> None:
+    held = submission(1, SUSPICIOUS)
+    await pipeline.run(held)
+
+    answers = await asyncio.gather(
+        decide(pipeline, held, "approved"),
+        decide(pipeline, held, "rejected"),
+        return_exceptions=True,
+    )
+
+    refused = [answer for answer in answers if isinstance(answer, Exception)]
+    assert len(refused) == 1
+    rows = await pipeline.rows("SELECT COUNT(*) FROM reviews WHERE decision IS NOT NULL")
+    assert rows == [(1,)]
+
+
+async def test_a_decision_of_another_kind_is_refused(pipeline: Pipeline) -> None:
+    held = submission(1, SUSPICIOUS)
+    await pipeline.run(held)
+
+    with pytest.raises(WorkflowUpdateFailedError):
+        await decide(pipeline, held, "maybe")
+
+
+async def test_a_held_submission_sent_again_is_held_once_and_applied_once(
+    pipeline: Pipeline,
+) -> None:
+    held = submission(1, SUSPICIOUS)
+    await pipeline.run(held)
+    await pipeline.run(held)
+    await decide(pipeline, held, "approved")
+
+    await pipeline.run(held)
+
+    assert await pipeline.rows("SELECT score FROM users WHERE id = 1") == [(1500 + SUSPICIOUS,)]
+
+    async def published() -> bool:
+        return (1, 1500 + SUSPICIOUS) in await pipeline.ranking()
+
+    await eventually(published)

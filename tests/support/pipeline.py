@@ -1,0 +1,90 @@
+"""A running worker on services of a test's own, and what a test asks of it."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from temporalio.client import Client
+
+from scoreboard import contract
+from scoreboard.domain import Change, Submission
+from scoreboard.settings import mysql_address
+from worker.board import connect
+from worker.mysql import Pool, query_all
+from worker.runtime import running_worker
+from worker.seed import seed
+from worker.settings import WorkerSettings
+
+
+def submission(
+    user_id: int = 1, increment: int = 10, *, name: bytes | None = None, received_us: int = 0
+) -> Submission:
+    """A submission by the user for themselves."""
+    return Submission(
+        id=name or secrets.token_bytes(16),
+        principal=str(user_id),
+        user_id=user_id,
+        increment=increment,
+        received_us=received_us,
+    )
+
+
+class Pipeline:
+    """A worker with Alice and Bob in its database."""
+
+    def __init__(self, client: Client, settings: WorkerSettings, pool: Pool, redis: Any) -> None:
+        self.client, self.settings, self.pool, self.redis = client, settings, pool, redis
+
+    async def run(self, *submissions: Submission) -> None:
+        """Carry a batch to its end."""
+        await self.client.execute_workflow(
+            contract.BATCH_WORKFLOW,
+            contract.encode_batch(submissions),
+            id=contract.batch_workflow_id(secrets.token_hex(8)),
+            task_queue=self.settings.task_queue,
+        )
+
+    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows that MySQL answers."""
+        async with self.pool.connection() as connection:
+            [rows] = await query_all(connection, sql)
+            await connection.rollback()
+        return rows
+
+    async def ranking(self) -> list[tuple[int, int]]:
+        """(user id, score) as Redis ranks them, best first."""
+        entries = await self.redis.zrange(contract.RANKING_KEY, 0, -1, withscores=True)
+        return [(contract.member_user_id(member), int(-score)) for member, score in entries]
+
+    async def streamed(self) -> list[Change]:
+        """All changes that the Redis stream holds."""
+        entries = await self.redis.xrange(contract.STREAM_KEY)
+        return [c for _, e in entries for c in contract.decode_changes(e[contract.STREAM_FIELD])]
+
+
+@asynccontextmanager
+async def running_pipeline(
+    client: Client, *, mysql_url: str, redis_url: str, task_queue: str, **changes: Any
+) -> AsyncIterator[Pipeline]:
+    """A worker that heals every 0.2 s; `changes` go over its settings."""
+    settings = replace(
+        WorkerSettings(
+            mysql=mysql_address(mysql_url),
+            redis=redis_url,
+            temporal_address="",
+            task_queue=task_queue,
+            heal_interval_s=0.2,
+        ),
+        **changes,
+    )
+    pool = Pool(settings.mysql, size=1)
+    redis = connect(settings.redis)
+    try:
+        async with running_worker(client, settings):
+            await seed(pool, 0)
+            yield Pipeline(client, settings, pool, redis)
+    finally:
+        await redis.aclose()
+        await pool.close()

@@ -1,0 +1,119 @@
+"""Held submissions in MySQL: ends each case exactly once. Not who decides: `review`."""
+
+import time
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from scoreboard.domain import MAX_SCORE, Change, Outcome, Submission
+from scoreboard.fraud import FraudRules
+from scoreboard.rules import credited
+from worker.ledger import BOARD_ID, USER_COLUMNS, in_transaction, user_from, users_statement
+from worker.mysql import Pool, query_all
+
+
+class Decision(StrEnum):
+    """How a case ended; stored in the audit trail, so values never change."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+
+
+class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a case: the submission's outcome, and its change when it was applied now."""
+
+    outcome: Outcome
+    seq: int
+    change: Change | None = None
+
+
+class Cases:
+    """The cases as the worker sees them."""
+
+    def __init__(self, pool: Pool, fraud: FraudRules | None) -> None:
+        self._pool = pool
+        self._fraud = fraud
+
+    async def resolve(self, submission_id: bytes, decision: Decision, decided_by: str) -> Resolved:
+        """End a case; the first decision stands and every later call returns it.
+
+        Safe to repeat by submission id: only a row that is still held changes.
+        Raises KeyError when the submission was never held or decided.
+        """
+        return await in_transaction(
+            self._pool,
+            lambda connection: self._resolve(connection, submission_id, decision, decided_by),
+        )
+
+    async def _resolve(
+        self, connection: Any, submission_id: bytes, decision: Decision, decided_by: str
+    ) -> Resolved:
+        key = f"x'{submission_id.hex()}'"
+        _, board_rows, ledger_rows = await query_all(
+            connection,
+            f"START TRANSACTION; SELECT seq FROM boards WHERE id = {BOARD_ID} FOR UPDATE;"
+            " SELECT principal, user_id, increment, received_at_us, outcome, seq"
+            f" FROM ledger WHERE submission_id = {key} FOR UPDATE",
+        )
+        if not ledger_rows:
+            raise KeyError(submission_id.hex())
+        principal, user_id, increment, received_us, outcome, seq = ledger_rows[0]
+        if outcome != Outcome.HELD:
+            await connection.rollback()
+            return Resolved(outcome=Outcome(outcome), seq=seq or 0)
+        submission = Submission(
+            id=submission_id,
+            principal=principal.decode(),
+            user_id=user_id,
+            increment=increment,
+            received_us=received_us,
+        )
+        now_us = time.time_ns() // 1000
+        statements = [
+            f"UPDATE reviews SET decision = '{decision.value}',"
+            f" decided_by = x'{decided_by.encode()[:64].hex()}', decided_at_us = {now_us}"
+            f" WHERE submission_id = {key}"
+        ]
+        if decision is Decision.APPROVED:
+            resolved = await self._applied(
+                connection, submission, board_rows[0][0] + 1, now_us, statements
+            )
+        else:
+            resolved = Resolved(outcome=Outcome.REJECTED_BY_REVIEW, seq=0)
+        change = resolved.change
+        seq_and_score = f", seq = {change.seq}, score_after = {change.score}" if change else ""
+        statements.append(
+            f"UPDATE ledger SET outcome = '{resolved.outcome.value}', committed_at_us = {now_us}"
+            f"{seq_and_score} WHERE submission_id = {key}"
+        )
+        await query_all(connection, ";".join(statements))
+        await connection.commit()
+        return resolved
+
+    async def _applied(
+        self,
+        connection: Any,
+        submission: Submission,
+        seq: int,
+        now_us: int,
+        statements: list[str],
+    ) -> Resolved:
+        """The outcome of an approval; adds the statements that store it."""
+        [rows] = await query_all(
+            connection,
+            f"SELECT {USER_COLUMNS} FROM users WHERE id = {submission.user_id} FOR UPDATE",
+        )
+        if not rows:
+            return Resolved(outcome=Outcome.UNKNOWN_USER, seq=0)
+        user = user_from(rows[0])
+        total = user.score + submission.increment
+        if total > MAX_SCORE:
+            return Resolved(outcome=Outcome.SCORE_OUT_OF_RANGE, seq=0)
+        statements += [
+            users_statement([credited(user, total, seq, submission, self._fraud)]),
+            f"UPDATE boards SET seq = {seq} WHERE id = {BOARD_ID}",
+        ]
+        change = Change(seq=seq, user_id=user.id, name=user.name, score=total, committed_us=now_us)
+        return Resolved(outcome=Outcome.APPLIED, seq=seq, change=change)

@@ -1,0 +1,38 @@
+"""How a ranking in Redis differs from the users it should show. Pure: reads nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scoreboard.domain import User
+
+
+@dataclass
+class Drift:
+    """Users looked at, and how many of them Redis had wrong or not at all."""
+
+    users: int = 0
+    wrong: int = 0
+    missing: int = 0
+
+    def inspect(
+        self,
+        users: Sequence[User],
+        members: Sequence[bytes | None],
+        scores: Sequence[float | None],
+        *,
+        cursor: int,
+    ) -> None:
+        """Compare users with what Redis holds for them, position by position.
+
+        `cursor` is a sequence number that the ranking had reached before it was
+        read. What happened after it may or may not be there and proves nothing.
+        """
+        self.users += len(users)
+        for user, member, score in zip(users, members, scores, strict=True):
+            if member is None or score is None:
+                self.missing += 1
+                continue
+            shown_seq = int.from_bytes(member[:8], "big")
+            behind = shown_seq < user.seq <= cursor
+            if behind or (shown_seq == user.seq and -score != user.score):
+                self.wrong += 1

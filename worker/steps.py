@@ -1,0 +1,62 @@
+"""How a workflow runs a step: quickly where it is, or patiently wherever it can.
+
+A local activity costs Temporal no write of its own; when that keeps failing, the
+same step goes on as an ordinary activity that any worker may run and that never
+gives up. Only errors of a type in NEVER_RETRIED end a workflow.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+
+VALIDATE = "validate"
+RECORD = "record"
+PUBLISH = "publish"
+NOTIFY = "notify"
+RESOLVE = "resolve"
+REFRESH = "refresh"
+
+MALFORMED_BATCH = "MalformedBatch"
+UNKNOWN_CASE = "UnknownCase"
+NEVER_RETRIED = [MALFORMED_BATCH, UNKNOWN_CASE]
+
+STEP_TIMEOUT = timedelta(seconds=10)
+
+QUICK_RETRIES = RetryPolicy(
+    initial_interval=timedelta(milliseconds=50),
+    backoff_coefficient=4.0,
+    maximum_attempts=3,
+    non_retryable_error_types=NEVER_RETRIED,
+)
+ENDLESS_RETRIES = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=2),
+    non_retryable_error_types=NEVER_RETRIED,
+)
+
+
+async def run_step(name: str, *arguments: Any, result_type: type | None = None) -> Any:
+    """Run the activity `name` to its end, however often it takes. Raises ActivityError
+    only for what no repetition can heal."""
+    try:
+        return await workflow.execute_local_activity(
+            name,
+            args=arguments,
+            result_type=result_type,
+            start_to_close_timeout=STEP_TIMEOUT,
+            retry_policy=QUICK_RETRIES,
+        )
+    except ActivityError as error:
+        if isinstance(error.cause, ApplicationError) and error.cause.non_retryable:
+            raise
+    return await workflow.execute_activity(
+        name,
+        args=arguments,
+        result_type=result_type,
+        start_to_close_timeout=STEP_TIMEOUT,
+        retry_policy=ENDLESS_RETRIES,
+    )
