@@ -3,6 +3,7 @@
 Problem(Exception)  a refusal with a stable code, a status and a safe detail
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -22,6 +23,9 @@ NOT_FOUND = ProblemKind(code="not_found", status=404, title="No such resource")
 METHOD_NOT_ALLOWED = ProblemKind(
     code="method_not_allowed", status=405, title="Method not allowed here"
 )
+REQUEST_TIMEOUT = ProblemKind(
+    code="request_timeout", status=408, title="Request took too long to arrive"
+)
 TOO_LARGE = ProblemKind(code="too_large", status=413, title="Body too large")
 UNSUPPORTED_MEDIA_TYPE = ProblemKind(
     code="unsupported_media_type", status=415, title="Body must be application/json"
@@ -40,11 +44,20 @@ class Problem(Exception):
     """A request that ends in a refusal.
 
     `detail` is sent to the client: it never repeats input and never names
-    internals. `retry_after_s` becomes Retry-After.
+    internals. `retry_after_s` becomes Retry-After, `members` further members of
+    the answer (RFC 9457, section 3.2).
     """
 
-    def __init__(self, kind: ProblemKind, detail: str, *, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self,
+        kind: ProblemKind,
+        detail: str,
+        *,
+        retry_after_s: int | None = None,
+        members: Mapping[str, object] | None = None,
+    ) -> None:
         super().__init__(f"{kind.code}: {detail}")
         self.kind = kind
         self.detail = detail
         self.retry_after_s = retry_after_s
+        self.members = members or {}

@@ -1,0 +1,57 @@
+"""Bearer tokens of requests, verified once and remembered until they expire.
+
+Not what makes a token valid: see `scoreboard.tokens`.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from scoreboard.errors import UNAUTHORIZED, Problem
+from scoreboard.tokens import LEEWAY_S, InvalidToken, Principal, verify
+
+log = structlog.get_logger()
+
+CACHE_MAX = 10_000
+"""About 4 MiB. Beyond it the oldest entry makes room."""
+
+
+class Authenticator:
+    """Who a request speaks for. Only valid tokens are cached, and by digest:
+    a dump of the process holds no usable token for longer than its request.
+    """
+
+    def __init__(self, secret: bytes, *, clock: Callable[[], float]) -> None:
+        self._secret = secret
+        self._clock = clock
+        self._known: dict[bytes, Principal] = {}
+
+    def principal(self, authorization: Sequence[str]) -> Principal:
+        """The principal named by the request's Authorization fields.
+
+        Raises Problem (unauthorized) unless there is one field with a valid token.
+        """
+        if len(authorization) != 1:
+            raise Problem(UNAUTHORIZED, "Send one Authorization header with a bearer token.")
+        scheme, _, token = authorization[0].partition(" ")
+        if scheme.lower() != "bearer" or not token or not token.isascii():
+            raise Problem(UNAUTHORIZED, "Send one Authorization header with a bearer token.")
+        now_s = self._clock()
+        digest = hashlib.blake2b(token.encode(), digest_size=16).digest()
+        principal = self._known.get(digest)
+        if principal is not None and now_s < principal.expires_s + LEEWAY_S:
+            return principal
+        return self._verified(token, digest, now_s)
+
+    def _verified(self, token: str, digest: bytes, now_s: float) -> Principal:
+        self._known.pop(digest, None)
+        try:
+            principal = verify(token, self._secret, now_s=now_s)
+        except InvalidToken as error:
+            log.debug("token_refused", reason=str(error))
+            raise Problem(UNAUTHORIZED, "The bearer token is not valid.") from None
+        if len(self._known) >= CACHE_MAX:
+            del self._known[next(iter(self._known))]
+        self._known[digest] = principal
+        return principal

@@ -1,0 +1,64 @@
+"""The body of a submission, read strictly. Not whether its user exists: that is an outcome."""
+
+import json
+from typing import Annotated
+
+import msgspec
+
+from scoreboard.domain import MAX_INCREMENT, MAX_USER_ID
+from scoreboard.errors import INVALID, MALFORMED, UNSUPPORTED_MEDIA_TYPE, Problem
+
+MAX_BODY_BYTES = 16 * 1024
+
+_DETAIL = (
+    'The body must be {"userId": <integer above 0>, "increment": <integer, not 0,'
+    f" at most {MAX_INCREMENT} either way>}} and nothing else."
+)
+
+
+class Update(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """What a client asks for."""
+
+    user_id: Annotated[int, msgspec.Meta(ge=1, le=MAX_USER_ID)] = msgspec.field(name="userId")
+    increment: Annotated[int, msgspec.Meta(ge=-MAX_INCREMENT, le=MAX_INCREMENT)]
+
+
+_decoder = msgspec.json.Decoder(Update)
+
+
+def parse_update(content_type: str, body: bytes) -> Update:
+    """The update in a request's body.
+
+    Raises Problem: unsupported_media_type, malformed when it is no JSON, invalid
+    when it is JSON of any other shape (also NaN, 1.0, "1", names given twice).
+    """
+    if content_type != "application/json":
+        _check_media_type(content_type)
+    try:
+        update = _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise _refusal(body) from None
+    # Two members have two colons. A third is a name given twice, which the
+    # decoder lets pass: any other name or value with a colon it has refused.
+    if update.increment == 0 or body.count(b":") != 2:
+        raise Problem(INVALID, _DETAIL)
+    return update
+
+
+def _check_media_type(content_type: str) -> None:
+    media_type, _, parameters = content_type.partition(";")
+    if media_type.strip().lower() != "application/json":
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send application/json.")
+    if parameters.strip().lower() not in ("", "charset=utf-8", 'charset="utf-8"'):
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send application/json in UTF-8.")
+
+
+def _refusal(body: bytes) -> Problem:
+    try:
+        json.loads(body.decode())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return Problem(MALFORMED, "The body is no JSON.")
+    except (ValueError, RecursionError):
+        # Integers of thousands of digits, arrays thousands deep: JSON, but not ours.
+        pass
+    return Problem(INVALID, _DETAIL)

@@ -1,0 +1,107 @@
+"""Turns refusals and failures into RFC 9457 responses; the only place that does.
+
+Nothing a client sent is repeated, and nothing of the inside is told: unknown
+exceptions become `internal`, and their trace goes to the log.
+"""
+
+import math
+
+import msgspec
+import structlog
+from sanic import exceptions
+from sanic.handlers import ErrorHandler
+from sanic.request import Request
+from sanic.response import HTTPResponse
+
+from scoreboard.errors import (
+    FORBIDDEN,
+    INTERNAL,
+    MALFORMED,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    RATE_LIMITED,
+    REQUEST_TIMEOUT,
+    TOO_LARGE,
+    UNAUTHORIZED,
+    UNAVAILABLE,
+    UNSUPPORTED_MEDIA_TYPE,
+    Problem,
+    ProblemKind,
+)
+from scoreboard.ratelimit import RateLimit
+
+log = structlog.get_logger()
+
+CONTENT_TYPE = "application/problem+json"
+
+_BY_STATUS: dict[int, tuple[ProblemKind, str]] = {
+    401: (UNAUTHORIZED, "Send a valid bearer token."),
+    403: (FORBIDDEN, "This token does not allow it."),
+    404: (NOT_FOUND, "There is nothing at this address."),
+    405: (METHOD_NOT_ALLOWED, "This address does not take that method."),
+    408: (REQUEST_TIMEOUT, "The request took too long to arrive."),
+    413: (TOO_LARGE, "The request is too large."),
+    414: (TOO_LARGE, "The address is too long."),
+    415: (UNSUPPORTED_MEDIA_TYPE, "Send application/json."),
+    503: (UNAVAILABLE, "The answer took too long; its effect is unknown."),
+}
+
+
+class Problems(ErrorHandler):
+    """Sanic's error handler: every exception of a request passes here."""
+
+    def __init__(self, limit: RateLimit) -> None:
+        super().__init__()
+        window_s = math.ceil(limit.window_us / 1_000_000)
+        # draft-ietf-httpapi-ratelimit-headers-11: items of one policy.
+        self._policy = f'"per-user";q={limit.count};w={window_s}'
+
+    def default(self, request: Request, exception: Exception) -> HTTPResponse:
+        """The response for any exception."""
+        if isinstance(exception, Problem):
+            return self.answer(exception, path=request.path)
+        headers = {}
+        if isinstance(exception, exceptions.RequestCancelled):
+            problem = Problem(UNAVAILABLE, "The request was cancelled.", retry_after_s=1)
+        elif isinstance(exception, exceptions.SanicException) and exception.status_code != 500:
+            status = exception.status_code
+            fallback = (MALFORMED, "The request is not valid HTTP/1.1.")
+            kind, detail = _BY_STATUS.get(status, fallback)
+            problem = Problem(kind, detail, retry_after_s=1 if status == 503 else None)
+            if "Allow" in exception.headers:
+                headers["allow"] = exception.headers["Allow"]
+        else:
+            log.error("request_failed", path=request.path, exc_info=exception)
+            problem = Problem(INTERNAL, "The request failed; its effect is unknown.")
+        response = self.answer(problem, path=request.path)
+        response.headers.update(headers)
+        return response
+
+    def answer(self, problem: Problem, *, path: str = "") -> HTTPResponse:
+        """The response for a problem. Logs a line for those of the server's own making."""
+        kind = problem.kind
+        if kind.status >= 500 and kind is not INTERNAL:
+            log.warning("request_refused", path=path, code=kind.code, detail=problem.detail)
+        headers: dict[str, str] = {"cache-control": "no-store"}
+        if problem.retry_after_s is not None:
+            headers["retry-after"] = str(problem.retry_after_s)
+        if kind is RATE_LIMITED:
+            headers["ratelimit-policy"] = self._policy
+            headers["ratelimit"] = f'"per-user";r=0;t={problem.retry_after_s or 1}'
+        if kind is UNAUTHORIZED:
+            headers["www-authenticate"] = 'Bearer realm="scoreboard"'
+        return HTTPResponse(
+            msgspec.json.encode(
+                {
+                    "type": f"urn:scoreboard:problem:{kind.code}",
+                    "title": kind.title,
+                    "status": kind.status,
+                    "code": kind.code,
+                    "detail": problem.detail,
+                    **problem.members,
+                }
+            ),
+            status=kind.status,
+            headers=headers,
+            content_type=CONTENT_TYPE,
+        )

@@ -1,0 +1,155 @@
+"""Settings of the API process; read from the environment in `__main__` only."""
+
+from dataclasses import dataclass
+
+from scoreboard import contract
+from scoreboard.ratelimit import RateLimit
+from scoreboard.settings import (
+    ServiceSettings,
+    flag,
+    port_number,
+    positive_float,
+    positive_int,
+    secret_bytes,
+    setting,
+)
+
+
+def batch_size(value: str) -> int:
+    """Submissions in one batch: 1 to what one workflow may carry."""
+    number = positive_int(value)
+    if number > contract.MAX_BATCH:
+        raise ValueError(f"must be at most {contract.MAX_BATCH}")
+    return number
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings(ServiceSettings):
+    """What an API process needs beyond the addresses of the services."""
+
+    jwt_secret: bytes = setting(
+        "SCOREBOARD_JWT_SECRET",
+        secret_bytes,
+        "Secret that signs tokens (HS256), at least 32 bytes",
+        secret=True,
+    )
+    host: str = setting("SCOREBOARD_HOST", str, "Address to listen on", "127.0.0.1")
+    port: int = setting("SCOREBOARD_PORT", port_number, "Port to listen on; 0 takes any", 3000)
+
+    rate_limit_count: int = setting(
+        "SCOREBOARD_RATE_LIMIT_COUNT",
+        positive_int,
+        "Most submissions for one user in any window",
+        100,
+    )
+    rate_limit_window_s: float = setting(
+        "SCOREBOARD_RATE_LIMIT_WINDOW_S", positive_float, "Length of that window in seconds", 10.0
+    )
+    replay_limit_factor: int = setting(
+        "SCOREBOARD_REPLAY_LIMIT_FACTOR",
+        positive_int,
+        "Repeats of known idempotency keys are free, up to this many times the rate limit",
+        10,
+    )
+
+    batch_max: int = setting(
+        "SCOREBOARD_BATCH_MAX", batch_size, "Most submissions in one workflow", contract.MAX_BATCH
+    )
+    batches_in_flight: int = setting(
+        "SCOREBOARD_BATCHES_IN_FLIGHT", positive_int, "Workflow starts under way at a time", 2
+    )
+    batches_unfinished: int = setting(
+        "SCOREBOARD_BATCHES_UNFINISHED",
+        positive_int,
+        "Most workflows started and not finished; beyond it submissions wait",
+        16,
+    )
+    queue_max: int = setting(
+        "SCOREBOARD_QUEUE_MAX",
+        positive_int,
+        "Most submissions that wait for a batch; beyond it they get 503",
+        5000,
+    )
+    submit_timeout_s: float = setting(
+        "SCOREBOARD_SUBMIT_TIMEOUT_S",
+        positive_float,
+        "Longest a submission may wait for its answer; then it gets 503",
+        5.0,
+    )
+
+    listeners_max: int = setting(
+        "SCOREBOARD_LISTENERS_MAX",
+        positive_int,
+        "Most event streams; beyond it they get 503",
+        20000,
+    )
+    heartbeat_s: float = setting(
+        "SCOREBOARD_HEARTBEAT_S",
+        positive_float,
+        "Longest silence on an event stream, in seconds",
+        12.0,
+    )
+    tick_max_s: float = setting(
+        "SCOREBOARD_TICK_MAX_S",
+        positive_float,
+        "Longest wait between two writes to the listeners, while they are few enough",
+        0.1,
+    )
+    history_changes: int = setting(
+        "SCOREBOARD_HISTORY_CHANGES",
+        positive_int,
+        "Changes kept in memory for listeners that come back",
+        20000,
+    )
+    lagging_max_s: float = setting(
+        "SCOREBOARD_LAGGING_MAX_S",
+        positive_float,
+        "Longest a listener may stay behind before it is disconnected",
+        30.0,
+    )
+    stream_origin: str = setting(
+        "SCOREBOARD_STREAM_ORIGIN", str, "Access-Control-Allow-Origin of the event stream", ""
+    )
+
+    request_timeout_s: float = setting(
+        "SCOREBOARD_REQUEST_TIMEOUT_S",
+        positive_float,
+        "Longest a request's header and body may take to arrive",
+        10.0,
+    )
+    keep_alive_s: float = setting(
+        "SCOREBOARD_KEEP_ALIVE_S", positive_float, "Longest a connection may stay idle", 75.0
+    )
+    drain_notice_s: float = setting(
+        "SCOREBOARD_DRAIN_NOTICE_S",
+        float,
+        "Seconds between failing readiness and refusing work at shutdown",
+        0.0,
+    )
+    drain_timeout_s: float = setting(
+        "SCOREBOARD_DRAIN_TIMEOUT_S", positive_float, "Longest the shutdown waits for work", 8.0
+    )
+    health_interval_s: float = setting(
+        "SCOREBOARD_HEALTH_INTERVAL_S",
+        positive_float,
+        "Seconds between checks of the services",
+        1.0,
+    )
+    log_requests: bool = setting(
+        "SCOREBOARD_LOG_REQUESTS", flag, "Log every submission; costs throughput", False
+    )
+
+    @property
+    def rate_limit(self) -> RateLimit:
+        """The limit on new submissions for one user."""
+        return RateLimit(
+            count=self.rate_limit_count, window_us=int(self.rate_limit_window_s * 1_000_000)
+        )
+
+    @property
+    def replay_limit(self) -> RateLimit:
+        """The limit on repeats for one user."""
+        return RateLimit(
+            count=self.rate_limit_count * self.replay_limit_factor,
+            window_us=int(self.rate_limit_window_s * 1_000_000),
+        )
