@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 RUN := .venv/bin/python
-SOURCES := scoreboard server worker stack harness
+SOURCES := scoreboard server worker stack harness scoreboard_client
 CHECKED := $(wildcard $(SOURCES) loadtests benchmarks tests)
 
 .PHONY: help up down token test test-containers check format load chaos bench results clean setup

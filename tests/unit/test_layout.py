@@ -16,12 +16,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 THIS_FILE = Path(__file__).resolve().relative_to(ROOT).as_posix()
 
-OURS = {"scoreboard", "server", "worker", "stack", "harness", "loadtests", "benchmarks", "tests"}
+OURS = {
+    *("scoreboard", "server", "worker", "stack", "harness", "scoreboard_client"),
+    *("loadtests", "benchmarks", "tests"),
+}
 MAY_IMPORT = {
     "scoreboard": set(),
     "server": {"scoreboard"},
     "worker": {"scoreboard"},
     "harness": {"scoreboard"},
+    "scoreboard_client": {"scoreboard"},
     "stack": {"scoreboard", "server", "worker", "harness"},
     "loadtests": {"scoreboard", "harness"},
     "benchmarks": OURS - {"tests"},

@@ -1,0 +1,38 @@
+"""A client of the scoreboard's HTTP contract: submit, top, follow. Not a load generator.
+
+    async with ScoreboardClient("http://localhost:3000", token=token) as client:
+        accepted = await client.submit(user_id=1, increment=10)
+        async for event in client.follow(snapshot=True):
+            ...
+
+Every submission carries an Idempotency-Key, so repeating one is always safe.
+"""
+
+from scoreboard_client.client import Accepted, ScoreboardClient, Top
+from scoreboard_client.errors import (
+    BadAnswer,
+    ClientError,
+    EffectUnknown,
+    Problem,
+    Refused,
+    Unreachable,
+)
+from scoreboard_client.follow import Reset, Snapshot, StreamEvent, Update
+from scoreboard_client.retry import RetryPolicy
+
+__all__ = [
+    "Accepted",
+    "BadAnswer",
+    "ClientError",
+    "EffectUnknown",
+    "Problem",
+    "Refused",
+    "Reset",
+    "RetryPolicy",
+    "ScoreboardClient",
+    "Snapshot",
+    "StreamEvent",
+    "Top",
+    "Unreachable",
+    "Update",
+]
