@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from scoreboard.errors import UNAUTHORIZED, Problem
+from scoreboard.keys import Keyring, shared_secret
 from scoreboard.tokens import LEEWAY_S, InvalidToken, Principal, verify
 
 log = structlog.get_logger()
@@ -23,7 +24,7 @@ class Authenticator:
     """
 
     def __init__(self, secret: bytes, *, clock: Callable[[], float]) -> None:
-        self._secret = secret
+        self._keys = Keyring(secret=shared_secret(secret))
         self._clock = clock
         self._known: dict[bytes, Principal] = {}
 
@@ -47,7 +48,7 @@ class Authenticator:
     def _verified(self, token: str, digest: bytes, now_s: float) -> Principal:
         self._known.pop(digest, None)
         try:
-            principal = verify(token, self._secret, now_s=now_s)
+            principal = verify(token, self._keys, now_s=now_s)
         except InvalidToken as error:
             log.debug("token_refused", reason=str(error))
             raise Problem(UNAUTHORIZED, "The bearer token is not valid.") from None

@@ -1,0 +1,147 @@
+"""MySQL as the API process sees it: read-only. Everything that writes is in `worker`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiomysql
+import msgspec
+import pymysql
+
+from scoreboard.domain import Change, Standing
+from scoreboard.settings import MySqlAddress
+
+BOARD_ID = 1
+CONNECTIONS = 4
+QUERY_TIMEOUT_S = 3.0
+CONNECT_TIMEOUT_S = 2
+IDLE_CONNECTION_S = 60
+
+MYSQL_ERRORS = (pymysql.err.MySQLError, OSError, TimeoutError, RuntimeError)
+"""What a MySQL that is away, restarting or without tables raises through aiomysql.
+
+RuntimeError: the driver's answer when a connection broke while in use.
+"""
+
+
+class Decided(msgspec.Struct, frozen=True, gc=False):
+    """What the ledger holds of a submission, to compare a repeat with."""
+
+    user_id: int
+    increment: int
+
+
+class Board(msgspec.Struct, frozen=True, gc=False):
+    """The board's last sequence number, and which history it belongs to."""
+
+    seq: int
+    incarnation: str
+
+
+class LedgerReader:
+    """Reads of the ledger and the board. Opens at first use and again after any failure."""
+
+    def __init__(self, address: MySqlAddress) -> None:
+        self._address = address
+        self._pool: Any = None
+        self._opening = asyncio.Lock()
+
+    async def board(self) -> Board:
+        """The board as of now. Raises MYSQL_ERRORS, as do all methods here."""
+        [(seq, incarnation)] = await self._rows(
+            "SELECT seq, incarnation FROM boards WHERE id = %s", (BOARD_ID,)
+        )
+        return Board(seq, incarnation)
+
+    async def changes_after(self, seq: int, limit: int) -> list[Change]:
+        """The next changes in order, at most `limit`; they start at `seq` + 1."""
+        rows = await self._rows(
+            "SELECT l.seq, l.user_id, u.name, l.score_after, l.committed_at_us"
+            " FROM ledger l JOIN users u ON u.id = l.user_id"
+            " WHERE l.seq > %s ORDER BY l.seq LIMIT %s",
+            (seq, limit),
+        )
+        return [
+            Change(seq=row[0], user_id=row[1], name=row[2], score=row[3], committed_us=row[4])
+            for row in rows
+        ]
+
+    async def decided(self, ids: Collection[bytes]) -> dict[bytes, Decided]:
+        """Those of the submissions that the ledger has."""
+        if not ids:
+            return {}
+        rows = await self._rows(
+            "SELECT submission_id, user_id, increment FROM ledger"
+            f" WHERE submission_id IN ({','.join(['%s'] * len(ids))})",
+            tuple(ids),
+        )
+        return {row[0]: Decided(row[1], row[2]) for row in rows}
+
+    async def is_empty(self) -> bool:
+        """Whether no submission was ever decided."""
+        return not await self._rows("SELECT 1 FROM ledger LIMIT 1", ())
+
+    async def top(self, limit: int, offset: int) -> tuple[int, Sequence[Standing]]:
+        """The board's seq and its places `offset` to `offset + limit`, of one moment."""
+        async with self._connection() as connection, connection.cursor() as cursor:
+            await cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            try:
+                await cursor.execute("SELECT seq FROM boards WHERE id = %s", (BOARD_ID,))
+                [(seq,)] = await cursor.fetchall()
+                await cursor.execute(
+                    "SELECT name, score FROM users"
+                    " ORDER BY score DESC, seq ASC, id ASC LIMIT %s OFFSET %s",
+                    (limit, offset),
+                )
+                rows = await cursor.fetchall()
+            finally:
+                await connection.rollback()
+        return seq, [Standing(user=name, score=score) for name, score in rows]
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._pool is not None:
+            self._pool.terminate()
+            await self._pool.wait_closed()
+            self._pool = None
+
+    async def _rows(self, query: str, arguments: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        async with self._connection() as connection, connection.cursor() as cursor:
+            await cursor.execute(query, arguments)
+            return list(await cursor.fetchall())
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        async with asyncio.timeout(QUERY_TIMEOUT_S):
+            pool = await self._opened()
+            connection = await pool.acquire()
+            try:
+                yield connection
+            except BaseException:
+                # Whatever state it is in, nobody else shall have it.
+                connection.close()
+                raise
+            finally:
+                pool.release(connection)
+
+    async def _opened(self) -> Any:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await aiomysql.create_pool(
+                    host=self._address.host,
+                    port=self._address.port,
+                    user=self._address.user,
+                    password=self._address.password,
+                    db=self._address.database,
+                    minsize=1,
+                    maxsize=CONNECTIONS,
+                    pool_recycle=IDLE_CONNECTION_S,
+                    connect_timeout=CONNECT_TIMEOUT_S,
+                    charset="utf8mb4",
+                    autocommit=True,
+                    init_command=(
+                        "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+                    ),
+                )
+            return self._pool
