@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
-from jwt.api_jws import decode_complete
+from jwt.api_jws import decode_complete, get_unverified_header
 
 from scoreboard.domain import MAX_PRINCIPAL_CHARS
+from scoreboard.keys import SHARED_SECRET_ALGORITHM, Keyring
 
-ALGORITHM = "HS256"
 ISSUER = "scoreboard"
 AUDIENCE = "scoreboard"
 SCOPE_ANY_USER = "scores:write:any"
@@ -27,6 +27,10 @@ LEEWAY_S = 5
 
 class InvalidToken(Exception):
     """The token proves nothing. The message is for the log, never for the client."""
+
+
+class UnknownKey(InvalidToken):
+    """The token names a key that is not in the keyring: a newer document may have it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +49,7 @@ class Principal:
 def mint(
     secret: bytes, *, subject: str, now_s: int, ttl_s: int, scopes: tuple[str, ...] = ()
 ) -> str:
-    """A token for `subject`, valid from `now_s` for `ttl_s` seconds."""
+    """A token for `subject`, valid from `now_s` for `ttl_s` seconds, signed with HS256."""
     claims: dict[str, Any] = {
         "iss": ISSUER,
         "aud": AUDIENCE,
@@ -55,15 +59,19 @@ def mint(
     }
     if scopes:
         claims["scope"] = " ".join(scopes)
-    return jwt.encode(claims, secret, algorithm=ALGORITHM)
+    return jwt.encode(claims, secret, algorithm=SHARED_SECRET_ALGORITHM)
 
 
-def verify(token: str, secret: bytes, *, now_s: float) -> Principal:
+def verify(token: str, keys: Keyring, *, now_s: float) -> Principal:
     """The principal of a valid token. Raises InvalidToken for every other text."""
     if len(token) > MAX_TOKEN_CHARS:
         raise InvalidToken("too long")
     try:
-        decoded = decode_complete(token, secret, algorithms=[ALGORITHM])
+        named = get_unverified_header(token)
+        key = keys.find(named.get("kid"))
+        if key is None or named.get("alg") != key.algorithm:
+            raise UnknownKey("no key for this kid and alg")
+        decoded = decode_complete(token, key.material, algorithms=[key.algorithm])
         claims = _strict_object(decoded["payload"])
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
         raise InvalidToken(type(error).__name__) from error
