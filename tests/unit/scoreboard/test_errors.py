@@ -9,6 +9,7 @@ CONTRACT = {
     ("forbidden", 403),
     ("not_found", 404),
     ("method_not_allowed", 405),
+    ("request_timeout", 408),
     ("too_large", 413),
     ("unsupported_media_type", 415),
     ("invalid", 422),
