@@ -7,7 +7,8 @@ mkdir -p .scoreboard/logs
 log=.scoreboard/logs/setup.log
 stamp=.venv/.scoreboard-packages
 
-say() { printf '%s\n' "$*"; }
+# All messages go to stderr, so that the output of a command stays its own.
+say() { printf '%s\n' "$*" >&2; }
 fail() {
     printf '%s\n' "$*" >&2
     exit 1
@@ -15,19 +16,19 @@ fail() {
 
 # step TEXT COMMAND…: runs a long command with its output in the log and its progress in one line.
 step() {
-    local text=$1 began=$SECONDS frames='⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏' frame=0 pid
+    local text=$1 began=$SECONDS frames=(⠋ ⠙ ⠹ ⠸ ⠼ ⠴ ⠦ ⠧ ⠇ ⠏) frame=0 pid
     shift
     "$@" >>"$log" 2>&1 </dev/null &
     pid=$!
     trap 'kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; exit 130' INT TERM HUP
-    [[ -t 1 ]] || say "  $text …"
+    [[ -t 2 ]] || say "  $text …"
     while kill -0 "$pid" 2>/dev/null; do
-        if [[ -t 1 ]]; then
-            printf '\r\033[2K  %s %s %d s' "${frames:frame++%10:1}" "$text" $((SECONDS - began))
+        if [[ -t 2 ]]; then
+            printf '\r\033[2K  %s %s %d s' "${frames[frame++ % 10]}" "$text" $((SECONDS - began)) >&2
         fi
         sleep 0.1
     done
-    [[ -t 1 ]] && printf '\r\033[2K'
+    [[ -t 2 ]] && printf '\r\033[2K' >&2
     trap - INT TERM HUP
     if wait "$pid"; then
         say "  ✓ $text ($((SECONDS - began)) s)"
@@ -84,6 +85,6 @@ current=$(.venv/bin/python -V && cat pyproject.toml constraints.txt)
 current=$(printf '%s' "$current" | sha256sum)
 if [[ ! -f $stamp || $(<"$stamp") != "$current" ]]; then
     step "Installing Python packages" \
-        .venv/bin/pip install --disable-pip-version-check -c constraints.txt -e '.[stack,harness,dev]'
+        .venv/bin/pip install --disable-pip-version-check -c constraints.txt -e '.[stack,harness,client,dev]'
     printf '%s\n' "$current" >"$stamp"
 fi

@@ -1,8 +1,8 @@
 """MySQL and Redis, and Temporal where an image is named, in containers by testcontainers.
 
 Image names come from the environment, so that a site without an image registry can build its own:
-SCOREBOARD_TEST_MYSQL_IMAGE (default mysql:8.4), SCOREBOARD_TEST_REDIS_IMAGE (default redis:8),
-SCOREBOARD_TEST_TEMPORAL_IMAGE (no default: without it Temporal runs locally).
+SCOREBOARD_MYSQL_IMAGE (default mysql:8.4), SCOREBOARD_REDIS_IMAGE (default redis:8),
+SCOREBOARD_TEMPORAL_IMAGE (no default: without it Temporal runs locally).
 """
 
 import asyncio
@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from testcontainers.community.mysql import MySqlContainer
+from testcontainers.community.redis import RedisContainer
 from testcontainers.core.container import DockerContainer
-from testcontainers.mysql import MySqlContainer
-from testcontainers.redis import RedisContainer
 
 from stack.services import temporal_answers
 from tests.support.eventually import eventually_sync
@@ -21,12 +21,12 @@ from tests.support.eventually import eventually_sync
 @contextmanager
 def open_containers() -> Iterator[dict[str, str]]:
     """Addresses by service name, of containers that are removed on exit."""
-    mysql_image = os.environ.get("SCOREBOARD_TEST_MYSQL_IMAGE", "mysql:8.4")
-    redis_image = os.environ.get("SCOREBOARD_TEST_REDIS_IMAGE", "redis:8")
-    temporal_image = os.environ.get("SCOREBOARD_TEST_TEMPORAL_IMAGE")
+    mysql_image = os.environ.get("SCOREBOARD_MYSQL_IMAGE", "mysql:8.4")
+    redis_image = os.environ.get("SCOREBOARD_REDIS_IMAGE", "redis:8")
+    temporal_image = os.environ.get("SCOREBOARD_TEMPORAL_IMAGE")
     with ExitStack() as opened:
         mysql = opened.enter_context(
-            MySqlContainer(mysql_image, username="root", root_password="test", dbname="scoreboard")
+            MySqlContainer(mysql_image, username="root", password="test", dbname="scoreboard")
         )
         redis = opened.enter_context(RedisContainer(redis_image))
         urls = {

@@ -44,7 +44,7 @@ def open_services(kind: str, folder: Path) -> Iterator[Services]:
     """Services of one kind, ended on exit if they were started here.
 
     `auto` takes each address that the environment gives and starts the others locally. Containers
-    serve MySQL and Redis, and Temporal where SCOREBOARD_TEST_TEMPORAL_IMAGE names an image.
+    serve MySQL and Redis, and Temporal where SCOREBOARD_TEMPORAL_IMAGE names an image.
     """
     with ExitStack() as opened:
         urls: dict[str, str] = {}
@@ -75,7 +75,7 @@ def _open_local(names: set[str], folder: Path) -> Iterator[dict[str, str]]:
     }
     with ExitStack() as opened:
 
-        def kill_on_exit(process: Process) -> None:
+        def kill_on_exit(process: Process, _port: int) -> None:
             opened.callback(process.kill)
 
         async def start_one(name: str) -> tuple[str, str]:
@@ -86,7 +86,7 @@ def _open_local(names: set[str], folder: Path) -> Iterator[dict[str, str]]:
                 log=folder / f"{name}.log",
                 on_spawn=kill_on_exit,
             )
-            return name, started.url
+            return name, service.url(started.port)
 
         async def start_all() -> dict[str, str]:
             return dict(await asyncio.gather(*(start_one(name) for name in sorted(names))))

@@ -1,0 +1,105 @@
+"""compose.yaml holds together: it resolves, and says only what its processes understand."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from scoreboard.settings import describe, from_mapping
+from server.settings import ServerSettings
+from worker.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[2]
+SERVICE_KEYS = {
+    "build",
+    "command",
+    "depends_on",
+    "environment",
+    "healthcheck",
+    "image",
+    "init",
+    "ports",
+    "restart",
+    "stop_grace_period",
+    "volumes",
+}
+HEALTHCHECK_KEYS = {"test", "interval", "timeout", "retries"}
+CONDITIONS = {"service_healthy", "service_started", "service_completed_successfully"}
+VARIABLE = re.compile(r"\$\$|\$\{(\w+)(?::(-|\?)([^}]*))?\}|\$")
+
+
+def resolve(text: str, values: dict[str, str]) -> str:
+    """Replaces variables as compose does; a lone dollar sign is an error there too."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[0] == "$$":
+            return "$"
+        assert match[1], f"a dollar sign that names no variable near {text[match.start() :][:30]!r}"
+        if values.get(match[1]):
+            return values[match[1]]
+        assert match[2] == "-", f"{match[1]} is required: {match[3]}"
+        return match[3]
+
+    return VARIABLE.sub(value, text)
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return (ROOT / "compose.yaml").read_text()
+
+
+@pytest.fixture(scope="module")
+def compose(text: str) -> dict[str, Any]:
+    resolved: dict[str, Any] = yaml.safe_load(resolve(text, {"SCOREBOARD_JWT_SECRET": "s" * 32}))
+    return resolved
+
+
+def test_compose_asks_for_a_secret_instead_of_shipping_one(text: str) -> None:
+    with pytest.raises(AssertionError, match="SCOREBOARD_JWT_SECRET is required"):
+        resolve(text, {})
+
+
+def test_compose_resolves_to_five_parts_and_the_demo_users(compose: dict[str, Any]) -> None:
+    assert set(compose["services"]) == {"mysql", "redis", "temporal", "worker", "server", "seed"}
+    assert {key for key in compose if not key.startswith("x-")} == {"services", "volumes"}
+    images = {name: service["image"] for name, service in compose["services"].items()}
+    assert images["mysql"] == "mysql:8.4"
+    assert images["redis"] == "redis:8"
+
+
+def test_compose_uses_known_keys_and_names_that_exist(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    for name, service in services.items():
+        assert set(service) <= SERVICE_KEYS, name
+        assert set(service.get("healthcheck", {})) <= HEALTHCHECK_KEYS, name
+        for needed, how in service.get("depends_on", {}).items():
+            assert how["condition"] in CONDITIONS
+            assert how["condition"] != "service_healthy" or "healthcheck" in services[needed]
+        for volume in service.get("volumes", []):
+            assert volume.split(":")[0] in compose["volumes"]
+        for port in service.get("ports", []):
+            assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port), "published beyond this machine"
+
+
+@pytest.mark.parametrize(
+    ("service", "kind"), [("server", ServerSettings), ("worker", WorkerSettings)]
+)
+def test_the_processes_accept_the_environment_that_compose_gives_them(
+    compose: dict[str, Any], service: str, kind: type[Any]
+) -> None:
+    environment = compose["services"][service]["environment"]
+
+    settings = from_mapping(kind, environment)
+
+    assert settings.mysql.host == "mysql"
+    known = {name for one in (ServerSettings, WorkerSettings) for name, _, _ in describe(one)}
+    assert set(environment) <= known
+
+
+def test_the_build_copies_only_what_exists() -> None:
+    for line in (ROOT / "Dockerfile").read_text().splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            for source in line.split()[1:-1]:
+                assert "[" in source or (ROOT / source).exists(), source
