@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "loadtests": {"scoreboard", "harness"},
     "benchmarks": OURS - {"tests"},
 }
-CORE_THIRD_PARTY = {"msgspec", "jwt"}
+CORE_THIRD_PARTY = {"msgspec", "jwt", "http_message_signatures"}
 IMPURE = {
     *("asyncio", "io", "multiprocessing", "os", "pathlib", "random", "secrets", "selectors"),
     *("signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "urllib.request"),
