@@ -2,7 +2,8 @@
 -- KEYS  memory (see contract.MEMORY_KEY); all others share its hash tag
 -- ARGV  prefix of limits, prefix of seen keys, count, window in microseconds, the same
 --       two for replays, seconds a key is remembered, items as MessagePack:
---       {submission id or "" without a key, user id, payload, standing}
+--       {submission id, user id, payload, standing, whether the client chose the key},
+--       seconds an id without a key is remembered, so that its outcome can be asked for
 -- standing, what the caller knows already of a keyed submission: 0 nothing; 1 the ledger
 --       does not have it; 2 the ledger has it, with this payload
 -- Returns for each item in order two integers, a code and microseconds to wait:
@@ -12,7 +13,7 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local limit_prefix, seen_prefix = ARGV[1], ARGV[2]
-local retention = tonumber(ARGV[7])
+local retention, keyless_retention = tonumber(ARGV[7]), tonumber(ARGV[9])
 
 local memory = redis.call('GET', KEYS[1])
 if not memory then
@@ -48,9 +49,9 @@ local count, window = tonumber(ARGV[3]), tonumber(ARGV[4])
 local replay_count, replay_window = tonumber(ARGV[5]), tonumber(ARGV[6])
 local answer = {}
 for _, item in ipairs(cmsgpack.unpack(ARGV[8])) do
-  local id, user, payload, standing = item[1], item[2], item[3], item[4]
+  local id, user, payload, standing, keyed = item[1], item[2], item[3], item[4], item[5]
   local code, wait = 0, 0
-  local known = id ~= '' and redis.call('GET', seen_prefix .. id)
+  local known = keyed and redis.call('GET', seen_prefix .. id)
   if known and known ~= payload then
     code = 2
   elseif known or standing == 2 then
@@ -59,14 +60,14 @@ for _, item in ipairs(cmsgpack.unpack(ARGV[8])) do
     if not known and wait == 0 then
       redis.call('SET', seen_prefix .. id, payload, 'EX', retention)
     end
-  elseif id ~= '' and standing == 0 and not remembers then
+  elseif keyed and standing == 0 and not remembers then
     code = 4
   else
     wait = admit(limit_prefix .. user, count, window)
     if wait > 0 then
       code = 3
-    elseif id ~= '' then
-      redis.call('SET', seen_prefix .. id, payload, 'EX', retention)
+    else
+      redis.call('SET', seen_prefix .. id, payload, 'EX', keyed and retention or keyless_retention)
     end
   end
   answer[#answer + 1] = code

@@ -23,6 +23,9 @@ from server.redis import Redis, script
 RETENTION_S = 24 * 3600
 """How long a key's payload is remembered in Redis; the ledger keeps its id for ever."""
 
+KEYLESS_RETENTION_S = 600
+"""How long an id that the server chose is remembered: until the ledger surely has it."""
+
 
 class Code(IntEnum):
     """What became of one item; the numbers are those of the script."""
@@ -111,16 +114,17 @@ class Admission:
         packed = msgspec.msgpack.encode(
             [
                 (
-                    item.submission.id if item.keyed else b"",
+                    item.submission.id,
                     str(item.submission.user_id),
                     payload(item.submission),
                     standing,
+                    item.keyed,
                 )
                 for item, standing in items
             ]
         )
         answer: list[int] = await self._script(
-            keys=(contract.MEMORY_KEY,), args=(*self._arguments, packed)
+            keys=(contract.MEMORY_KEY,), args=(*self._arguments, packed, KEYLESS_RETENTION_S)
         )
         return [
             Verdict(_CODES[code], wait_us)

@@ -32,6 +32,33 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     increment: int
 
 
+class LedgerEntry(msgspec.Struct, frozen=True, gc=False):
+    """A decided submission."""
+
+    principal: bytes
+    user_id: int
+    increment: int
+    outcome: str
+    seq: int | None
+    score_after: int | None
+    committed_at_us: int
+
+
+class Case(msgspec.Struct, frozen=True, gc=False):
+    """A submission that was held, and how its review ended if it did."""
+
+    submission_id: bytes
+    user_id: int
+    user: str | None
+    increment: int
+    outcome: str
+    reasons: str
+    opened_at_us: int
+    decision: str | None
+    decided_by: bytes | None
+    decided_at_us: int | None
+
+
 class Board(msgspec.Struct, frozen=True, gc=False):
     """The board's last sequence number, and which history it belongs to."""
 
@@ -77,6 +104,28 @@ class LedgerReader:
             tuple(ids),
         )
         return {row[0]: Decided(row[1], row[2]) for row in rows}
+
+    async def outcome(self, submission_id: bytes) -> LedgerEntry | None:
+        """What the ledger says of one submission."""
+        rows = await self._rows(
+            "SELECT principal, user_id, increment, outcome, seq, score_after, committed_at_us"
+            " FROM ledger WHERE submission_id = %s",
+            (submission_id,),
+        )
+        return LedgerEntry(*rows[0]) if rows else None
+
+    async def cases(self, *, open_only: bool, limit: int) -> list[Case]:
+        """Held submissions, oldest first when open, latest decision first when all."""
+        where = "WHERE r.decision IS NULL" if open_only else ""
+        order = "r.opened_at_us" if open_only else "r.decided_at_us DESC, r.opened_at_us DESC"
+        rows = await self._rows(
+            "SELECT r.submission_id, l.user_id, u.name, l.increment, l.outcome, r.reasons,"
+            " r.opened_at_us, r.decision, r.decided_by, r.decided_at_us"
+            " FROM reviews r JOIN ledger l ON l.submission_id = r.submission_id"
+            f" LEFT JOIN users u ON u.id = l.user_id {where} ORDER BY {order} LIMIT %s",
+            (limit,),
+        )
+        return [Case(*row) for row in rows]
 
     async def is_empty(self) -> bool:
         """Whether no submission was ever decided."""
