@@ -125,7 +125,7 @@ class Fault(Record, frozen=True, kw_only=True, tag="fault"):
     ``fired`` is the proof that it took hold, known at the latest when it heals: what was
     observed (a dead pid, a stopped process, connections cut), or nothing.
     ``recovery_ms`` comes with ``recovered``: milliseconds from heal to a fresh submission
-    acknowledged *and* seen by a listener.
+    acknowledged *and* seen by a listener; without it the run waited for that in vain.
     """
 
     fault: int

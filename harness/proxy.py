@@ -96,8 +96,7 @@ class Proxy:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for link in list(self.links):
-            link.reset()
+        self.cut()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -134,6 +133,11 @@ class Proxy:
             link.thaw()
         if was is Mode.REFUSE and self._server is None:
             await self.start(self.port)
+
+    def cut(self) -> None:
+        """Reset every open connection, uncounted: whoever was idle connects anew."""
+        for link in list(self.links):
+            link.reset()
 
     async def _refuse(self) -> None:
         if self._server is not None:

@@ -42,8 +42,9 @@ class Canon:
         self.writer = writer
         self.clock_ns = clock_ns
         self.payloads: dict[int, bytes] = {}
+        self.first = 0
         self.last = 0
-        """The highest seq any listener has seen."""
+        """The lowest and the highest seq any listener has seen; 0 before the first."""
 
     def agrees(self, seq: int, data: bytes) -> bool:
         """Whether `data` is what all others were sent as `seq`. The first one defines it.
@@ -55,6 +56,7 @@ class Canon:
             return known == data
         update = _decode_update(data)
         self.payloads[seq] = data
+        self.first = min(self.first or seq, seq)
         self.last = max(self.last, seq)
         self.writer.put(
             Event, time_ns=self.clock_ns(), seq=seq, user=update.user, score=update.score

@@ -89,6 +89,8 @@ class FaultSpan:
     heal_ns: int | None = None
     fired: str | None = None
     recovery_ms: float | None = None
+    gave_up: bool = False
+    """The run waited for recovery in vain."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -119,8 +121,8 @@ class UserRow:
 class Witness:
     """The database after the run. Optional: the checker also works without."""
 
-    rows: Sequence[Row]
-    users: Sequence[UserRow]
+    rows: list[Row]
+    users: list[UserRow]
     board_seq: int
 
 
@@ -339,8 +341,9 @@ def _fault_step(evidence: Evidence, faults: dict[int, FaultSpan], record: Fault)
         span.fired = record.fired
     if record.phase is FaultPhase.HEAL:
         span.heal_ns = record.time_ns
-    if record.recovery_ms is not None:
+    if record.phase is FaultPhase.RECOVERED:
         span.recovery_ms = record.recovery_ms
+        span.gave_up = record.recovery_ms is None
 
 
 def _merge(submission: Submission) -> None:

@@ -37,6 +37,10 @@ def check(evidence: Evidence) -> Finding:
     )
 
 
+SET_ASIDE = frozenset({"held", "rejected_by_review"})
+"""Outcomes by which a person, not a rule that can be checked here, decides about the points."""
+
+
 class Rejections:
     """Which accepted submissions the rules may have turned down later, in the workflow.
 
@@ -119,7 +123,7 @@ def _compare(inquiry: Inquiry, submission: Submission, row: Row, rejectable: Rej
             f"{submission} of principal {submission.principal} is in the ledger as user "
             f"{row.user}, {row.increment:+d}, principal {row.principal} (seq {row.seq})"
         )
-    elif row.seq is None and not rejectable.possible(submission):
+    elif row.seq is None and row.outcome not in SET_ASIDE and not rejectable.possible(submission):
         inquiry.violation(
             f"{submission} was rejected as {row.outcome}, which no rule allowed at any moment"
         )

@@ -4,6 +4,9 @@ When the server counted an admission is known only as an interval: from the firs
 to the first ok answer. So a window is *certainly* overfull when it wholly contains too many
 intervals, and a refusal is *certainly* wrong when too few intervals could reach its window.
 Nothing in between is judged.
+
+A limiter that counts in Redis forgets with it. A window that spans a loss of Redis' data may
+therefore admit the limit once before and once after, never more; every other window is exact.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -12,6 +15,9 @@ from collections import defaultdict
 from harness.checker.evidence import Evidence, Submission
 from harness.checker.verdict import Finding, Inquiry
 from harness.history import Outcome
+
+FORGETTING = frozenset({"flushall", "comes back empty"})
+"""Kinds of fault after which Redis has no memory."""
 
 TITLE = "no window admits more than the limit, none refuses below it, repeats are free"
 
@@ -33,13 +39,34 @@ def check(evidence: Evidence, *, slack_ms: int = 50) -> Finding:
     refused = 0
     full = 0
     for user, submissions in by_user.items():
-        full += _overfull(inquiry, user, submissions, limits.count, window_ns - slack_ns)
+        for part in _between_losses(evidence, submissions):
+            full += _overfull(inquiry, user, part, limits.count, window_ns - slack_ns)
+        _overfull(inquiry, user, submissions, 2 * limits.count, window_ns - slack_ns)
         refused += _refusals(inquiry, submissions, limits.count, window_ns + slack_ns)
     if not refused and not full:
         inquiry.doubt("no user came near the limit")
     return inquiry.conclude(
         f"{len(by_user)} users, {refused} refusals, limit {limits.count} in {limits.window_ms} ms"
     )
+
+
+def _between_losses(evidence: Evidence, submissions: list[Submission]) -> list[list[Submission]]:
+    """The submissions admitted wholly between two losses of Redis' data, for each such span."""
+    losses = [fault for fault in evidence.faults if fault.kind in FORGETTING]
+    parts = []
+    start_ns = 0
+    for loss in [*losses, None]:
+        end_ns = evidence.ended_ns if loss is None else loss.inject_ns
+        parts.append(
+            [
+                s
+                for s in submissions
+                if s.ok_ns is not None and s.invoked_ns >= start_ns and s.ok_ns <= end_ns
+            ]
+        )
+        if loss is not None:
+            start_ns = loss.heal_ns if loss.heal_ns is not None else evidence.ended_ns
+    return parts
 
 
 def _overfull(

@@ -46,6 +46,12 @@ def check(evidence: Evidence, *, visible_within_s: float = 15.0) -> Finding:
                 f"{(event.time_ns - submission.ok_ns) / 1e9:.1f} s later, with no fault for the "
                 f"last {(late_ns + within_ns) / 1e9:.1f} s of it"
             )
+    for fault in evidence.faults:
+        if fault.gave_up:
+            inquiry.violation(
+                f"after fault {fault.number} ({fault.kind} on {fault.target}) was healed, no fresh "
+                "submission came through to a listener for as long as the run waited"
+            )
     if not judged:
         inquiry.doubt("no accepted submission could be followed to a listener")
     return inquiry.conclude(

@@ -148,16 +148,23 @@ class Story:
         self.put(RedisSample, **{**fields, **changed})
 
     def fault(
-        self, number: int, inject_ms: float, heal_ms: float, *, fired: str | None = "pid 7 died"
+        self,
+        number: int,
+        inject_ms: float,
+        heal_ms: float,
+        *,
+        kind: str = "kill -9",
+        fired: str | None = "pid 7 died",
+        recovered: bool = True,
     ) -> None:
-        self.put(
-            Fault, at_ms=inject_ms, fault=number, kind="kill", target="redis",
-            phase=FaultPhase.INJECT,
-        )  # fmt: skip
-        self.put(
-            Fault, at_ms=heal_ms, fault=number, kind="kill", target="redis",
-            phase=FaultPhase.HEAL, fired=fired,
-        )  # fmt: skip
+        def step(at_ms: float, phase: FaultPhase, **fields: Any) -> None:
+            self.put(
+                Fault, at_ms=at_ms, fault=number, kind=kind, target="redis", phase=phase, **fields
+            )
+
+        step(inject_ms, FaultPhase.INJECT)
+        step(heal_ms, FaultPhase.HEAL, fired=fired)
+        step(heal_ms, FaultPhase.RECOVERED, recovery_ms=1.0 if recovered else None)
 
     def end(self, *, drained: bool = True) -> None:
         self.put(End, drained=drained)

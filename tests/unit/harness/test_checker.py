@@ -560,6 +560,25 @@ def test_a_repeat_of_an_accepted_submission_must_not_be_refused() -> None:
     assert_convicts(story.finding("I9"), "after it had been accepted")
 
 
+def flushed_story(*, per_side: int) -> Story:
+    story = good_story()
+    story.now_ns += 2_000_000_000
+    for number in range(per_side):
+        story.ok(story.submit(f"m{number}", 2, 100 + number))
+    story.fault(1, story.now_ns / 1e6 + 1, story.now_ns / 1e6 + 2, kind="flushall")
+    for number in range(per_side, 2 * per_side):
+        story.ok(story.submit(f"m{number}", 2, 100 + number))
+    return finish(story)
+
+
+def test_a_limiter_that_lost_its_memory_may_admit_the_limit_once_more() -> None:
+    assert not flushed_story(per_side=3).finding("I9").violations
+
+
+def test_a_loss_of_memory_does_not_excuse_more_than_the_limit_on_one_side() -> None:
+    assert_convicts(flushed_story(per_side=4).finding("I9"), "limit 3")
+
+
 def test_a_refusal_with_a_full_window_is_right() -> None:
     story = good_story()
     story.now_ns += 2_000_000_000
@@ -613,6 +632,14 @@ def test_a_change_no_listener_ever_saw_is_a_violation() -> None:
     finish(story)
 
     assert_convicts(story.finding("I10"), "unseen", "never seen")
+
+
+def test_a_fault_the_system_never_recovered_from_is_a_violation() -> None:
+    story = good_story()
+    story.fault(1, 5, 6, recovered=False)
+    finish(story)
+
+    assert_convicts(story.finding("I10"), "after fault 1 (kill -9 on redis) was healed")
 
 
 # Non-vacuity

@@ -1,0 +1,193 @@
+"""Injects one planned fault into a running system, heals it, and proves that it took hold.
+
+The proof is an observation of the fault itself (another pid, a process in state T, connections
+cut, a failpoint's own record), never of its consequences.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis.asyncio
+
+from harness.chaos import schedule
+from harness.chaos.schedule import Planned
+from harness.chaos.system import System
+from harness.proxy import Mode
+
+BACK_TIMEOUT_S = 60.0
+TRAFFIC_WAIT_S = 1.0
+"""How long an armed proxy waits for traffic before idle connections are made to begin anew."""
+FAILPOINT_WAIT_S = 10.0
+
+
+@dataclass
+class Injected:
+    """A fault in force. ``proof`` is filled in at the latest when it has healed."""
+
+    planned: Planned
+    proof: str | None = None
+
+
+@asynccontextmanager
+async def injected(system: System, fault: Planned) -> AsyncIterator[Injected]:
+    """The fault holds inside the context; leaving it heals. Proof is complete after it."""
+    outcome = Injected(fault)
+    apply = _BY_KIND.get(fault.kind, _proxied)
+    heal = await apply(system, outcome)
+    try:
+        yield outcome
+    finally:
+        await heal()
+
+
+Heal = Callable[[], Awaitable[None]]
+
+
+async def _kill(system: System, outcome: Injected) -> Heal:
+    process = outcome.planned.target
+    before = system.pid(process)
+    await system.ask({"op": "kill", "process": process})
+
+    async def heal() -> None:
+        await _until(lambda: system.pid(process) not in (None, before))
+        await system.until_up(timeout_s=BACK_TIMEOUT_S)
+        outcome.proof = f"pid {before} killed, {system.pid(process)} in its place"
+
+    return heal
+
+
+async def _restart(system: System, outcome: Injected) -> Heal:
+    process = outcome.planned.target
+    before = system.pid(process)
+    await system.ask({"op": "stop", "process": process})
+
+    async def heal() -> None:
+        await system.ask({"op": "start", "process": process}, timeout_s=BACK_TIMEOUT_S)
+        await system.until_up(timeout_s=BACK_TIMEOUT_S)
+        outcome.proof = f"pid {before} stopped, {system.pid(process)} in its place"
+
+    return heal
+
+
+async def _pause(system: System, outcome: Injected) -> Heal:
+    process = outcome.planned.target
+    pid = system.pid(process)
+    if pid is None:
+        raise RuntimeError(f"{process} does not run")
+    os.killpg(pid, signal.SIGSTOP)
+    await _until(lambda: _process_state(pid) == "T")
+    outcome.proof = f"pid {pid} was in state T"
+
+    async def heal() -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGCONT)
+        await system.until_up(timeout_s=BACK_TIMEOUT_S)
+
+    return heal
+
+
+async def _flush(system: System, outcome: Injected) -> Heal:
+    client = redis.asyncio.Redis.from_url(system.redis_url)
+    try:
+        async with client.pipeline(transaction=True) as pipe:
+            pipe.dbsize()
+            pipe.flushall()
+            pipe.dbsize()
+            before, _, after = await pipe.execute()
+    finally:
+        await client.aclose()
+    if before and not after:
+        outcome.proof = f"{before} keys before, {after} after"
+
+    async def heal() -> None:
+        pass  # It is over the moment it is done; what follows is recovery.
+
+    return heal
+
+
+async def _empty(system: System, outcome: Injected) -> Heal:
+    await system.ask({"op": "stop", "process": "redis"})
+
+    async def heal() -> None:
+        await system.ask({"op": "start", "process": "redis", "wipe": True})
+        client = redis.asyncio.Redis.from_url(system.redis_url)
+        try:
+            loaded = (await client.info("persistence")).get("aof_base_size")
+        finally:
+            await client.aclose()
+        outcome.proof = f"redis is pid {system.pid('redis')}, started from {loaded or 0} bytes"
+        await system.until_up(timeout_s=BACK_TIMEOUT_S)
+
+    return heal
+
+
+async def _failpoint(system: System, outcome: Injected) -> Heal:
+    name, action = outcome.planned.action.split()
+    fired = system.failpoints.with_name(system.failpoints.name + ".fired")
+    before = _count(fired, name)
+    system.failpoints.write_text(f"{name} 1 {action}\n")
+    with contextlib.suppress(TimeoutError):
+        await _until(lambda: _count(fired, name) > before, timeout_s=FAILPOINT_WAIT_S)
+        outcome.proof = f"{name} tripped ({action})"
+
+    async def heal() -> None:
+        system.failpoints.write_text("")
+        await system.until_up(timeout_s=BACK_TIMEOUT_S)
+
+    return heal
+
+
+async def _proxied(system: System, outcome: Injected) -> Heal:
+    fault = outcome.planned
+    proxy = system.proxies[fault.target]
+    proof = await proxy.arm(
+        Mode(fault.kind), connections=fault.connections, latency_s=fault.latency_s
+    )
+    with contextlib.suppress(TimeoutError):
+        await _until(lambda: proof.fired, timeout_s=TRAFFIC_WAIT_S)
+    if not proof.fired:
+        # A quiet edge, such as a long poll: make its clients begin anew and meet the fault.
+        proxy.cut()
+
+    async def heal() -> None:
+        await proxy.heal()
+        outcome.proof = str(proof) if proof.fired else None
+
+    return heal
+
+
+_BY_KIND = {
+    schedule.KILL: _kill,
+    schedule.RESTART: _restart,
+    schedule.PAUSE: _pause,
+    schedule.FLUSH: _flush,
+    schedule.EMPTY: _empty,
+    schedule.FAILPOINT: _failpoint,
+}
+
+
+async def _until(check: Callable[[], bool], *, timeout_s: float = BACK_TIMEOUT_S) -> None:
+    # What is waited for happens in other processes and on disk: nothing would set an event.
+    async with asyncio.timeout(timeout_s):
+        while not check():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+def _process_state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def _count(fired: Path, name: str) -> int:
+    try:
+        return sum(line.startswith(f"{name} ") for line in fired.read_text().splitlines())
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,437 @@
+"""Clients that submit, repeat what got no answer, read the board, and attack.
+
+Every request is in the history before its first byte is sent. A submission without an answer is
+repeated with the same key and body until there is one or patience ends; then it stays unknown.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import itertools
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from harness.chaos.wire import BrokenReply, Connection, Reply, get, post
+from harness.history import HistoryWriter, Outcome, Score, outcome_of_error, outcome_of_status
+from scoreboard import contract, ids, tokens
+
+REPLY_TIMEOUT_S = 4.0
+PATIENCE_S = 90.0
+"""How long one submission is repeated. Longer than any fault and its recovery."""
+PAUSE_FIRST_S = 0.1
+PAUSE_MAX_S = 1.0
+GIVE_UP_SHARE = 0.01
+"""Submissions given up at the first lost answer, so that some stay unknown."""
+DUPLICATED_SHARE = 0.005
+ATTACK_SHARE = 0.01
+NEGATIVE_SHARE = 0.25
+TOKEN_TTL_S = 24 * 3600
+BROKEN = (OSError, TimeoutError, BrokenReply)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """One token per user, and some that must not work."""
+
+    secret: bytes
+    now_s: int
+
+    def user(self, user: int) -> str:
+        """A token that may update this user only."""
+        return tokens.mint(self.secret, subject=str(user), now_s=self.now_s, ttl_s=TOKEN_TTL_S)
+
+    def forged(self, user: int) -> str:
+        """Well made, wrongly signed."""
+        return tokens.mint(
+            hashlib.sha256(self.secret).digest(), subject=str(user), now_s=self.now_s, ttl_s=3600
+        )
+
+    def expired(self, user: int) -> str:
+        """Was good once."""
+        return tokens.mint(self.secret, subject=str(user), now_s=self.now_s - 7200, ttl_s=3600)
+
+
+@dataclass(kw_only=True)
+class Player:
+    """A user whom one client submits for. Its increments are unique, so events name theirs."""
+
+    user: int
+    token: str
+    magnitudes: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1000))
+    keys: list[str] = field(default_factory=list)
+    """The last few accepted keys, for attacks that reuse one."""
+
+
+class Flood:
+    """All clients of a run, in one event loop.
+
+    `rate` is submissions per second over all ordinary clients; hot users come on top, each
+    a little beyond its rate limit.
+    """
+
+    def __init__(
+        self,
+        writer: HistoryWriter,
+        port: int,
+        *,
+        secret: bytes,
+        users: range,
+        hot_users: range,
+        clients: int,
+        rate: float,
+        hot_rate: float,
+        rng: random.Random,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._writer = writer
+        self._port = port
+        self._tokens = Tokens(secret=secret, now_s=int(time.time()))
+        self._rng = rng
+        self._stopping = asyncio.Event()
+        self._clients: list[Client] = []
+        shares = [list(users[number::clients]) for number in range(clients)]
+        for number, share in enumerate(shares):
+            self._add(f"c{number}", share, clients / rate)
+        for user in hot_users:
+            self._add(f"hot{user}", [user], 1 / hot_rate, concurrent=4)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _add(self, name: str, users: list[int], interval_s: float, concurrent: int = 1) -> None:
+        players = [Player(user=user, token=self._tokens.user(user)) for user in users]
+        for number in range(concurrent):
+            own = [players[0]] if concurrent > 1 else players
+            self._clients.append(
+                Client(
+                    self._writer,
+                    self._port,
+                    name=f"{name}.{number}" if concurrent > 1 else name,
+                    players=own,
+                    tokens=self._tokens,
+                    interval_s=interval_s * concurrent,
+                    rng=random.Random(self._rng.random()),
+                    counts=self.counts,
+                    stopping=self._stopping,
+                )
+            )
+
+    def start(self) -> None:
+        """Begin."""
+        self._tasks = [asyncio.create_task(client.run()) for client in self._clients]
+
+    async def stop(self, *, timeout_s: float) -> None:
+        """No new submissions; those under way are repeated to their end or `timeout_s`."""
+        self._stopping.set()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
+            for task in late:
+                task.cancel()
+            for result in await asyncio.gather(*self._tasks, return_exceptions=True):
+                if isinstance(result, Exception):
+                    raise result
+
+
+class Client:
+    """One client: one submission at a time, on a connection that it replaces when it breaks."""
+
+    def __init__(
+        self,
+        writer: HistoryWriter,
+        port: int,
+        *,
+        name: str,
+        players: list[Player],
+        tokens: Tokens,
+        interval_s: float,
+        rng: random.Random,
+        counts: Counter[str],
+        stopping: asyncio.Event,
+    ) -> None:
+        self._writer = writer
+        self._port = port
+        self._name = name
+        self._players = players
+        self._tokens = tokens
+        self._interval_s = interval_s
+        self._rng = rng
+        self._counts = counts
+        self._stopping = stopping
+        self._numbers = itertools.count()
+        self._connection: Connection | None = None
+
+    async def run(self) -> None:
+        """Submit until told to stop, on a schedule that does not catch up more than a second."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._rng.uniform(0, self._interval_s)
+        try:
+            while not self._stopping.is_set():
+                delay = due - loop.time()
+                if delay > 0:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._stopping.wait(), delay)
+                        return
+                due = max(due + self._interval_s, loop.time() - 1.0)
+                await self._one(self._rng.choice(self._players))
+        finally:
+            self._close()
+
+    async def _one(self, player: Player) -> None:
+        chance = self._rng.random()
+        if chance < ATTACK_SHARE:
+            await self._attack(player)
+            return
+        increment = next(player.magnitudes)
+        if self._rng.random() < NEGATIVE_SHARE:
+            increment = -increment
+        key = f"{self._name}-{next(self._numbers)}"
+        if chance < ATTACK_SHARE + DUPLICATED_SHARE:
+            await self._duplicated(player, key, increment)
+        else:
+            await self._submit(player, key, increment)
+
+    async def _submit(self, player: Player, key: str, increment: int) -> None:
+        gives_up = self._rng.random() < GIVE_UP_SHARE
+        began = time.monotonic()
+        pause_s = PAUSE_FIRST_S
+        for attempt in itertools.count(1):
+            outcome, status = await self._attempt(player, key, increment, attempt)
+            if outcome is Outcome.OK:
+                self._counts["accepted"] += 1
+                player.keys = [*player.keys[-9:], key]
+                return
+            if outcome is Outcome.FAIL and status is not None:
+                self._counts[f"refused {status}"] += 1
+                return
+            if (outcome is Outcome.UNKNOWN and gives_up) or time.monotonic() - began > PATIENCE_S:
+                self._counts["given up"] += 1
+                return
+            await asyncio.sleep(pause_s * self._rng.uniform(0.5, 1))
+            pause_s = min(pause_s * 2, PAUSE_MAX_S)
+
+    async def _attempt(
+        self, player: Player, key: str, increment: int, attempt: int
+    ) -> tuple[Outcome, int | None]:
+        body = _body(player.user, increment)
+        request = _request(body, key, player.token)
+        principal = str(player.user)
+        of = self._writer.submit(
+            client=self._name,
+            principal=principal,
+            user=player.user,
+            increment=increment,
+            digest=_digest(body),
+            key=key,
+            sid=ids.text(ids.keyed_submission_id(principal, key)),
+            attempt=attempt,
+        )
+        return await self._exchange(of, request)
+
+    async def _duplicated(self, player: Player, key: str, increment: int) -> None:
+        """The same request three times at once, on connections of their own."""
+        body = _body(player.user, increment)
+        request = _request(body, key, player.token)
+        principal = str(player.user)
+
+        async def once(attempt: int) -> None:
+            of = self._writer.submit(
+                client=f"{self._name}/{attempt}",
+                principal=principal,
+                user=player.user,
+                increment=increment,
+                digest=_digest(body),
+                key=key,
+                sid=ids.text(ids.keyed_submission_id(principal, key)),
+                attempt=attempt,
+            )
+            await self._exchange(of, request, fresh=True)
+
+        await asyncio.gather(*(once(attempt) for attempt in (1, 2, 3)))
+        self._counts["sent three times at once"] += 1
+
+    async def _attack(self, player: Player) -> None:
+        kind = self._rng.choice(("wrong-user", "forged-token", "expired-token", "reused-key"))
+        user, token, key = player.user, player.token, f"{self._name}-x{next(self._numbers)}"
+        # Beyond any honest increment, so that its trace would be its own.
+        increment = 500_000 + next(player.magnitudes)
+        if kind == "wrong-user":
+            user += 1
+        elif kind == "forged-token":
+            token = self._tokens.forged(user)
+        elif kind == "expired-token":
+            token = self._tokens.expired(user)
+        elif not player.keys:
+            return
+        else:
+            key = self._rng.choice(player.keys)
+        body = _body(user, increment)
+        principal = str(player.user)
+        of = self._writer.submit(
+            client=self._name,
+            principal=principal,
+            user=user,
+            increment=increment,
+            digest=_digest(body),
+            key=key,
+            sid=ids.text(ids.keyed_submission_id(principal, key)),
+            attack=kind,
+        )
+        await self._exchange(of, _request(body, key, token))
+        self._counts["attacks"] += 1
+
+    async def _exchange(
+        self, of: int, request: bytes, *, fresh: bool = False
+    ) -> tuple[Outcome, int | None]:
+        """Send and wait for the answer; whatever happens is recorded."""
+        connection = None if fresh else self._connection
+        sent = False
+        try:
+            if connection is None:
+                connection = await Connection.open(self._port)
+                if not fresh:
+                    self._connection = connection
+            sent = True
+            connection.send(request)
+            reply = await connection.reply(timeout_s=REPLY_TIMEOUT_S)
+        except BROKEN as error:
+            # Without a connection nothing was sent, however the attempt to get one ended.
+            outcome = outcome_of_error(error) if sent else Outcome.FAIL
+            self._writer.done(of, outcome, code=type(error).__name__)
+            self._counts["answers lost"] += outcome is Outcome.UNKNOWN
+            self._drop(connection, fresh)
+            return outcome, None
+        except BaseException:
+            self._drop(connection, fresh)
+            raise
+        outcome = outcome_of_status(reply.status)
+        sid, code = _said(reply)
+        self._writer.done(of, outcome, status=reply.status, sid=sid, code=code)
+        if fresh or reply.headers.get("connection", "").lower() == "close":
+            self._drop(connection, fresh)
+        return outcome, reply.status
+
+    def _drop(self, connection: Connection | None, fresh: bool) -> None:
+        if connection is not None:
+            connection.close()
+        if not fresh:
+            self._connection = None
+
+    def _close(self) -> None:
+        self._drop(self._connection, fresh=False)
+
+
+class Reader:
+    """A client that reads the board over and over."""
+
+    def __init__(self, writer: HistoryWriter, port: int, *, name: str, rng: random.Random) -> None:
+        self._writer = writer
+        self._port = port
+        self._name = name
+        self._rng = rng
+        self._connection: Connection | None = None
+
+    async def run(self, interval_s: float) -> None:
+        """Until cancelled."""
+        try:
+            while True:
+                await self.read(
+                    limit=self._rng.choice((10, 100)), offset=self._rng.choice((0, 0, 5))
+                )
+                await asyncio.sleep(interval_s)
+        finally:
+            self._close()
+
+    async def read(self, *, limit: int = 10, offset: int = 0) -> tuple[int, list[Score]] | None:
+        """One read; its seq and scores when it succeeded."""
+        of = self._writer.read(client=self._name, limit=limit, offset=offset)
+        try:
+            if self._connection is None:
+                self._connection = await Connection.open(self._port)
+            path = f"{contract.SCORES_PATH}?limit={limit}&offset={offset}"
+            self._connection.send(get(path))
+            reply = await self._connection.reply(timeout_s=REPLY_TIMEOUT_S)
+        except BROKEN as error:
+            self._writer.done(of, Outcome.UNKNOWN, code=type(error).__name__)
+            self._close()
+            return None
+        outcome = outcome_of_status(reply.status)
+        seq = reply.headers.get(contract.SEQ_HEADER.lower())
+        if outcome is not Outcome.OK or seq is None:
+            self._writer.done(of, outcome, status=reply.status)
+            return None
+        scores: list[Score] = [(row["user"], row["score"]) for row in json.loads(reply.body)]
+        self._writer.done(of, outcome, status=reply.status, seq=int(seq), scores=scores)
+        return int(seq), scores
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class Probe:
+    """Measures recovery: a fresh submission, from the first try to its sight on a stream."""
+
+    def __init__(
+        self, writer: HistoryWriter, port: int, *, secret: bytes, user: int, seen: Callable[[], int]
+    ) -> None:
+        """`seen` gives the newest score of `user` on any stream."""
+        self._seen = seen
+        self._player = Player(
+            user=user, token=Tokens(secret=secret, now_s=int(time.time())).user(user)
+        )
+        self._client = Client(
+            writer,
+            port,
+            name="probe",
+            players=[self._player],
+            tokens=Tokens(secret=secret, now_s=int(time.time())),
+            interval_s=1.0,
+            rng=random.Random(0),
+            counts=Counter(),
+            stopping=asyncio.Event(),
+        )
+        self._numbers = itertools.count()
+
+    async def recovery_ms(self, *, timeout_s: float) -> float | None:
+        """Milliseconds until a fresh submission is accepted and seen; None when it is not."""
+        began = time.monotonic()
+        before = self._seen()
+        increment = next(self._player.magnitudes)
+        key = f"probe-{next(self._numbers)}"
+        accepted = False
+        for attempt in itertools.count(1):
+            if time.monotonic() - began > timeout_s:
+                return None
+            if not accepted:
+                outcome, _ = await self._client._attempt(self._player, key, increment, attempt)
+                accepted = outcome is Outcome.OK
+            if accepted and self._seen() > before:
+                return (time.monotonic() - began) * 1000
+            await asyncio.sleep(0.01 if accepted else 0.1)
+        raise AssertionError("unreachable")
+
+
+def _body(user: int, increment: int) -> bytes:
+    return b'{"userId":%d,"increment":%d}' % (user, increment)
+
+
+def _request(body: bytes, key: str, token: str) -> bytes:
+    return post(
+        contract.UPDATE_PATH, body, Authorization=f"Bearer {token}", Idempotency_Key=f'"{key}"'
+    )
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.blake2b(body, digest_size=8).hexdigest()
+
+
+def _said(reply: Reply) -> tuple[str | None, str | None]:
+    """The submission id and the problem's code, whichever the reply has."""
+    with contextlib.suppress(ValueError):
+        body = json.loads(reply.body)
+        if isinstance(body, dict):
+            return body.get("submissionId"), body.get("code")
+    return None, None

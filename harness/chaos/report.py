@@ -1,0 +1,220 @@
+"""Tells what a chaos run came to: JSON for machines, a table for a terminal, Markdown for RESULTS.
+
+The JSON holds everything the other two show, so they can be made from it at any later time.
+"""
+
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.chaos.run import Run
+from harness.checker import Finding, Verdict, overall
+from harness.history import Outcome
+
+VERSION = 1
+BEGIN = "<!-- chaos:begin -->"
+END = "<!-- chaos:end -->"
+
+
+def report_of(run: Run) -> dict[str, Any]:
+    """The whole report as JSON-ready data."""
+    evidence = run.evidence
+    outcomes = [s.outcome for s in evidence.submissions]
+    opens = sum(r.what == "open" for records in evidence.listens.values() for r in records)
+    return {
+        "version": VERSION,
+        "seed": run.plan.seed,
+        "short": run.plan.short,
+        "commit": _commit(),
+        "made_unix_s": int(time.time()),
+        "machine": {
+            "cpus": os.cpu_count(),
+            "system": f"{platform.system()} {platform.release()}",
+            "python": platform.python_version(),
+        },
+        "verdict": overall(run.findings).value,
+        "verdict_black_box": overall(run.black_box).value,
+        "seconds": round(run.seconds, 1),
+        "flood_s": round(run.flood_s, 1),
+        "accepted": outcomes.count(Outcome.OK),
+        "refused": outcomes.count(Outcome.FAIL),
+        "unknown": outcomes.count(Outcome.UNKNOWN),
+        "attempts": sum(len(s.attempts) for s in evidence.submissions),
+        "attempts_unknown": sum(
+            a.outcome is Outcome.UNKNOWN for s in evidence.submissions for a in s.attempts
+        ),
+        "attacks": len(evidence.attacks),
+        "reads": len(evidence.reads),
+        "changes": evidence.last_seq - evidence.base_seq,
+        "listeners": len(evidence.listens),
+        "reconnects": opens - len(evidence.listens),
+        "resets": sum(r.what == "reset" for records in evidence.listens.values() for r in records),
+        "counts": dict(run.counts),
+        "about": run.about,
+        "findings": [_finding(finding) for finding in run.findings],
+        "findings_black_box": [_finding(finding) for finding in run.black_box],
+        "faults": [
+            {
+                "number": fault.number,
+                "kind": fault.kind,
+                "target": fault.target,
+                "at_s": round((fault.inject_ns - evidence.started_ns) / 1e9, 1),
+                "held_s": round(((fault.heal_ns or evidence.ended_ns) - fault.inject_ns) / 1e9, 1),
+                "fired": fault.fired,
+                "recovery_ms": None if fault.recovery_ms is None else round(fault.recovery_ms, 1),
+            }
+            for fault in evidence.faults
+        ],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "invariant": finding.invariant,
+        "title": finding.title,
+        "verdict": finding.verdict.value,
+        "looked_at": finding.looked_at,
+        "violations": finding.violations,
+        "explanations": list(finding.explanations),
+    }
+
+
+def _commit() -> str:
+    """The commit under test, with a mark when the tree differs from it."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+_MARKS = {"true": "✓ true   ", "false": "✗ FALSE  ", "unknown": "? unknown"}
+
+
+def findings_table(findings: Iterable[Mapping[str, Any]]) -> str:
+    """One line per invariant, and under each that is not true its reasons."""
+    lines = []
+    for finding in findings:
+        lines.append(
+            f"{_MARKS[finding['verdict']]}  {finding['invariant']:17} {finding['looked_at']}"
+        )
+        lines += [f"               · {text}" for text in finding["explanations"]]
+        more = finding["violations"] - len(finding["explanations"])
+        if more > 0:
+            lines.append(f"               · and {more} more")
+    return "\n".join(lines)
+
+
+def terminal(report: Mapping[str, Any]) -> str:
+    """The report for a person who has just waited for it."""
+    rows = [
+        ("fault", "on", "at", "held", "recovered", "proof"),
+        *(
+            (
+                fault["kind"],
+                fault["target"],
+                f"{fault['at_s']:.0f} s",
+                f"{fault['held_s']:.1f} s",
+                _recovered(fault),
+                fault["fired"] or "DID NOT FIRE",
+            )
+            for fault in report["faults"]
+        ),
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    table = "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        + f"  {row[5]}"
+        for row in rows
+    )
+    return (
+        f"{table}\n\n{findings_table(report['findings'])}\n\n"
+        f"{report['accepted']} accepted, {report['refused']} refused, {report['unknown']} unknown "
+        f"submissions in {report['flood_s']:.0f} s ({report['attempts_unknown']} of "
+        f"{report['attempts']} attempts without an answer); {report['listeners']} listeners, "
+        f"{report['reconnects']} reconnects; {len(report['faults'])} faults\n"
+        f"verdict: {report['verdict']}; from HTTP and streams alone: "
+        f"{report['verdict_black_box']}; seed {report['seed']}, commit {report['commit']}"
+    )
+
+
+def _recovered(fault: Mapping[str, Any]) -> str:
+    value = fault["recovery_ms"]
+    return "never" if value is None else f"{value:.0f} ms"
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The section for RESULTS.md, between its markers."""
+    faults = report["faults"]
+    recoveries = [f["recovery_ms"] for f in faults if f["recovery_ms"] is not None]
+    targets = {fault["target"] for fault in faults}
+    lines = [
+        BEGIN,
+        "",
+        f"One run of `make chaos SEED={report['seed']}{' SHORT=1' if report['short'] else ''}` at "
+        f"commit `{report['commit']}` on {report['machine']['cpus']} CPUs "
+        f"(Python {report['machine']['python']}), all processes and all clients on one machine. "
+        f"Verdict: **{report['verdict']}**; from HTTP and streams alone, without a look into the "
+        f"database: **{report['verdict_black_box']}**.",
+        "",
+        f"- {report['flood_s']:.0f} s of flood, {report['accepted']:,} acknowledged submissions, "
+        f"{report['refused']:,} refused, {report['unknown']:,} left unknown; "
+        f"{report['attempts_unknown']:,} of {report['attempts']:,} attempts got no answer, "
+        f"{report['attacks']:,} attacks.",
+        f"- {report['listeners']} listeners with {report['reconnects']:,} reconnects, "
+        f"{report['changes']:,} changes, {report['resets']} resets; {report['reads']:,} reads.",
+        f"- {len(faults)} faults of {len({f['kind'] for f in faults})} kinds on "
+        f"{len(targets)} processes and edges, {sum(bool(f['fired']) for f in faults)} proven to "
+        f"have taken hold. Recovery, from heal to a fresh submission acknowledged and seen: "
+        + (
+            f"median {statistics.median(recoveries):.0f} ms, longest {max(recoveries):.0f} ms."
+            if recoveries
+            else "never."
+        ),
+        "",
+        "| promise | verdict | looked at |",
+        "|---|---|---|",
+        *(
+            f"| {f['invariant']}: {f['title']} | {f['verdict']} | {f['looked_at']} |"
+            for f in report["findings"]
+        ),
+        "",
+        "| fault | on (recovery in ms) |",
+        "|---|---|",
+        *_by_kind(faults),
+        "",
+        END,
+    ]
+    return "\n".join(lines)
+
+
+def _by_kind(faults: Sequence[Mapping[str, Any]]) -> list[str]:
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for fault in faults:
+        value = fault["recovery_ms"]
+        shown = "never" if value is None else f"{value:.0f}"
+        kinds[fault["kind"]].append(f"{fault['target']} {shown}")
+    return [f"| {kind} | {', '.join(sorted(targets))} |" for kind, targets in sorted(kinds.items())]
+
+
+def with_section(document: str, section: str) -> str:
+    """`document` with its chaos section replaced, or appended where there is none."""
+    begin, end = document.find(BEGIN), document.find(END)
+    if begin < 0 or end < begin:
+        return f"{document.rstrip()}\n\n## Reliability\n\n{section}\n".lstrip()
+    return document[:begin] + section + document[end + len(END) :]
+
+
+def is_good(report: Mapping[str, Any]) -> bool:
+    """Whether the run proves what it set out to prove."""
+    return bool(report["verdict"] == Verdict.TRUE.value)

@@ -1,0 +1,351 @@
+"""Conducts one chaos run: stack, clients, faults in turn, drain, final reads, verdict.
+
+Leaves in its folder ``history.jsonl``, ``witness.json``, ``report.json`` and the stack's own
+data with all logs.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import redis
+
+from harness.chaos.faults import injected
+from harness.chaos.flood import Flood, Probe, Reader
+from harness.chaos.listeners import Audience
+from harness.chaos.schedule import Planned, duration_s, plan
+from harness.chaos.system import RATE_LIMIT_COUNT, RATE_LIMIT_WINDOW_S, System
+from harness.checker import Demands, Finding, Promises, check, gather
+from harness.checker.evidence import Evidence
+from harness.history import (
+    Board,
+    Fault,
+    FaultPhase,
+    HistoryWriter,
+    Limits,
+    Roster,
+    Score,
+    read_history,
+)
+from harness.transcript import Canon
+from harness.witness import (
+    board_seq,
+    connect_redis,
+    read_witness,
+    sample_redis,
+    save_witness,
+)
+
+RECOVERY_TIMEOUT_S = 45.0
+DRAIN_TIMEOUT_S = 90.0
+SAMPLE_INTERVAL_S = 1.0
+READERS = 4
+PROBE_USER = 3
+HOT_USERS = range(4, 7)
+FIRST_USER = 8
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One run's size. `rate` is submissions per second while nothing is broken."""
+
+    seed: int
+    short: bool
+    users: int = 200
+    clients: int = 64
+    rate: float = 320.0
+    listeners: int = 200
+    restless: int = 40
+    least_s: float = 0.0
+    """The flood goes on at least this long, also when the faults are done."""
+
+    @property
+    def demands(self) -> Demands:
+        """What the run must have seen to count."""
+        if self.short:
+            return Demands(
+                accepted_min=5_000,
+                unknown_attempts_min=20,
+                listeners_min=self.listeners,
+                reconnects_min=self.restless,
+                faults_min=15,
+                fault_kinds_min=12,
+            )
+        return Demands(
+            accepted_min=100_000,
+            unknown_attempts_min=500,
+            listeners_min=200,
+            reconnects_min=500,
+            faults_min=60,
+            fault_kinds_min=15,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a run came to."""
+
+    plan: Plan
+    evidence: Evidence
+    findings: list[Finding]
+    black_box: list[Finding]
+    """The verdict that HTTP and streams alone would give."""
+    counts: Counter[str]
+    seconds: float
+    flood_s: float
+    about: dict[str, Any]
+
+
+async def run_chaos(folder: Path, chosen: Plan, say: Say) -> Run:
+    """One whole run. Raises StackFailed when the stack cannot be started or asked."""
+    began = time.monotonic()
+    async with System(folder / "stack", users=chosen.users) as system:
+        say(f"the stack is up after {time.monotonic() - began:.1f} s")
+        with HistoryWriter(
+            folder / "history.jsonl", process="chaos", about={"seed": chosen.seed}
+        ) as writer:
+            conductor = _Conductor(system, writer, chosen, say)
+            await conductor.conduct()
+            about = conductor.about()
+        say("reading the ledger")
+        witness = await asyncio.to_thread(read_witness, system.mysql_url())
+        save_witness(witness, folder / "witness.json")
+    say("checking")
+    findings, black_box, evidence = await asyncio.to_thread(judge, folder, chosen.demands)
+    return Run(
+        plan=chosen,
+        evidence=evidence,
+        findings=findings,
+        black_box=black_box,
+        counts=conductor.counts,
+        seconds=time.monotonic() - began,
+        flood_s=conductor.flood_s,
+        about=about,
+    )
+
+
+def judge(folder: Path, demands: Demands) -> tuple[list[Finding], list[Finding], Evidence]:
+    """The verdict on a finished run from its files: with the database, and without."""
+    from harness.witness import load_witness
+
+    history = read_history(folder / "history.jsonl")
+    promises = Promises(demands=demands)
+    evidence = gather([history], load_witness(folder / "witness.json"))
+    alone = gather([history])
+    black_box = check(alone, Promises(demands=demands, skip=frozenset({"I4"})))
+    return check(evidence, promises), black_box, evidence
+
+
+class _Conductor:
+    """The parts of a run while it lasts."""
+
+    def __init__(self, system: System, writer: HistoryWriter, chosen: Plan, say: Say) -> None:
+        self.counts: Counter[str] = Counter()
+        self.flood_s = 0.0
+        self._system = system
+        self._writer = writer
+        self._plan = chosen
+        self._say = say
+        self._faults = plan(chosen.seed, short=chosen.short)
+        rng = random.Random(f"clients {chosen.seed}")
+        self._canon = Canon(writer)
+        client_port = system.proxies["client-server"].port
+        self._audience = Audience(
+            self._canon,
+            system.proxies["listener-server"].port,
+            count=chosen.listeners,
+            restless=chosen.restless,
+            rng=rng,
+        )
+        self._flood = Flood(
+            writer,
+            client_port,
+            secret=system.secret.encode(),
+            users=range(FIRST_USER, chosen.users + 1),
+            hot_users=HOT_USERS,
+            clients=chosen.clients,
+            rate=chosen.rate,
+            hot_rate=RATE_LIMIT_COUNT / RATE_LIMIT_WINDOW_S * 1.1,
+            rng=rng,
+        )
+        self.counts = self._flood.counts
+        self._readers = [
+            Reader(writer, client_port, name=f"r{n}", rng=random.Random(rng.random()))
+            for n in range(READERS)
+        ]
+        self._final_reader = Reader(
+            writer, system.server_port, name="final", rng=random.Random(rng.random())
+        )
+        self._probe_name = f"User{PROBE_USER:05d}"
+        self._probe_watch = _Watch(self._canon, self._probe_name)
+        self._probe = Probe(
+            writer,
+            client_port,
+            secret=system.secret.encode(),
+            user=PROBE_USER,
+            seen=self._probe_watch.newest,
+        )
+
+    def about(self) -> dict[str, Any]:
+        """Facts for the report that the history does not hold."""
+        return {
+            "planned_faults": len(self._faults),
+            "planned_s": round(duration_s(self._faults), 1),
+        }
+
+    async def conduct(self) -> None:
+        """From the first read of the board to the end record."""
+        await self._first_board()
+        self._audience.start()
+        if not await self._audience.until_all(0, timeout_s=30):
+            raise RuntimeError("not all listeners got their stream")
+        began = time.monotonic()
+        self._flood.start()
+        background = [asyncio.create_task(reader.run(0.5)) for reader in self._readers]
+        background.append(asyncio.create_task(self._sample()))
+        try:
+            for fault in self._faults:
+                await _sleep_until(began + fault.at_s)
+                await self._one_fault(fault)
+            await _sleep_until(began + self._plan.least_s)
+        finally:
+            await self._flood.stop(timeout_s=60)
+            self.flood_s = time.monotonic() - began
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+        await self._finish()
+
+    async def _first_board(self) -> None:
+        """Read the whole board while nothing changes: what every later number builds on."""
+        scores: list[Score] = []
+        seq = 0
+        while True:
+            page = await self._final_reader.read(limit=100, offset=len(scores))
+            if page is None:
+                raise RuntimeError("the board could not be read before the run")
+            seq = page[0]
+            scores += page[1]
+            if len(page[1]) < 100:
+                break
+        names = await asyncio.to_thread(_names, self._system.mysql_url())
+        self._writer.put(Board, seq=seq, scores=scores)
+        self._writer.put(Roster, users=names)
+        self._writer.put(Limits, count=RATE_LIMIT_COUNT, window_ms=RATE_LIMIT_WINDOW_S * 1000)
+
+    async def _one_fault(self, fault: Planned) -> None:
+        def note(phase: FaultPhase, **fields: Any) -> None:
+            self._writer.put(
+                Fault,
+                fault=fault.number,
+                kind=fault.label,
+                target=fault.target,
+                phase=phase,
+                **fields,
+            )
+
+        note(FaultPhase.INJECT)
+        async with injected(self._system, fault) as outcome:
+            await asyncio.sleep(fault.hold_s)
+        note(FaultPhase.HEAL, fired=outcome.proof)
+        recovery_ms = await self._probe.recovery_ms(timeout_s=RECOVERY_TIMEOUT_S)
+        note(FaultPhase.RECOVERED, recovery_ms=recovery_ms)
+        recovered = "NOT recovered" if recovery_ms is None else f"recovered in {recovery_ms:.0f} ms"
+        self._say(
+            f"{fault.number:3}/{len(self._faults)} {fault.label} on {fault.target}: "
+            f"{outcome.proof or 'did NOT fire'}; {recovered}; "
+            f"{self.counts['accepted']} accepted"
+        )
+
+    async def _sample(self) -> None:
+        client = connect_redis(self._system.redis_url)
+        while True:
+            # Redis may be the one that is broken right now.
+            with contextlib.suppress(redis.RedisError, OSError):
+                await asyncio.to_thread(sample_redis, client, self._writer)
+            await asyncio.sleep(SAMPLE_INTERVAL_S)
+
+    async def _finish(self) -> None:
+        """Heal everything, let accepted work settle, read everything once more."""
+        for proxy in self._system.proxies.values():
+            await proxy.heal()
+        await self._system.until_up()
+        drained = await self._drained()
+        seq = await asyncio.to_thread(board_seq, self._system.mysql_url())
+        caught_up = await self._audience.until_all(seq, timeout_s=30)
+        self._say(
+            f"drained: {drained}; the board stands at {seq}; all listeners there: {caught_up}"
+        )
+        client = connect_redis(self._system.redis_url)
+        await asyncio.to_thread(sample_redis, client, self._writer)
+        client.close()
+        for _ in range(5):
+            if await self._final_reader.read(limit=100) is not None:
+                break
+            await asyncio.sleep(0.5)
+        await self._audience.stop()
+        self._writer.end(drained=drained, about=dict(self.counts))
+
+    async def _drained(self) -> bool:
+        """No workflow runs any more, looked at twice, and the board has stopped moving."""
+        from temporalio.client import Client
+
+        deadline = time.monotonic() + DRAIN_TIMEOUT_S
+        quiet = 0
+        last_seq = -1
+        while time.monotonic() < deadline:
+            try:
+                client = await Client.connect(self._system.temporal_address)
+                running = (await client.count_workflows("ExecutionStatus = 'Running'")).count
+                seq = await asyncio.to_thread(board_seq, self._system.mysql_url())
+            except (RuntimeError, OSError, pymysql.err.Error):
+                quiet = 0
+            else:
+                quiet = quiet + 1 if running == 0 and seq == last_seq else 0
+                last_seq = seq
+                if quiet >= 2:
+                    return True
+            await asyncio.sleep(0.7)
+        return False
+
+
+class _Watch:
+    """The newest score of one user on any stream, without looking at every event twice."""
+
+    def __init__(self, canon: Canon, name: str) -> None:
+        self._canon = canon
+        self._marker = b'"user":"%b"' % name.encode()
+        self._looked_at = 0
+        self._count = 0
+
+    def newest(self) -> int:
+        """How many changes of the user have been seen: grows with each."""
+        while self._looked_at < self._canon.last:
+            payload = self._canon.payloads.get(self._looked_at + 1)
+            if payload is None:
+                if self._looked_at + 1 < self._canon.first:
+                    self._looked_at = self._canon.first - 1
+                    continue
+                break
+            self._looked_at += 1
+            self._count += self._marker in payload
+        return self._count
+
+
+def _names(mysql_url: str) -> list[tuple[int, str]]:
+    return [(user.id, user.name) for user in read_witness(mysql_url).users]
+
+
+async def _sleep_until(moment: float) -> None:
+    delay = moment - time.monotonic()
+    if delay > 0:
+        await asyncio.sleep(delay)

@@ -1,0 +1,145 @@
+"""What will go wrong, when: a pure function of the seed.
+
+The times are planned times. A fault starts at its time or when the one before has recovered,
+whichever is later; order, targets and parameters never depend on what happens.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from harness.proxy import Mode
+
+PROCESSES = ("mysql", "redis", "temporal", "worker", "server")
+
+EDGES = (
+    "client-server",
+    "listener-server",
+    "server-redis",
+    "server-mysql",
+    "server-temporal",
+    "worker-redis",
+    "worker-mysql",
+    "worker-temporal",
+)
+
+KILL = "kill -9"
+PAUSE = "pause"
+RESTART = "restart"
+FLUSH = "flushall"
+EMPTY = "comes back empty"
+FAILPOINT = "failpoint"
+
+FAILPOINTS = (
+    "record.before_commit",
+    "record.after_commit",
+    "publish.before",
+    "notify.before",
+    "batch.before_completion",
+)
+
+BEYOND_TIMEOUT_S = 12.0
+"""Longer than any activity or task timeout of the system under test (10 s)."""
+
+FIRST_FAULT_S = 8.0
+GAP_S = 4.0
+SHORT_GAP_S = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One fault. ``action`` belongs to failpoints, ``connections`` and ``latency_s`` to proxies."""
+
+    number: int = 0
+    kind: str
+    target: str
+    at_s: float = 0.0
+    hold_s: float = 0.0
+    action: str = ""
+    connections: int | None = None
+    latency_s: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """The kind as counted in reports."""
+        return f"{self.kind} {self.action}".strip() if self.kind == FAILPOINT else self.kind
+
+
+def plan(seed: int, *, short: bool) -> list[Planned]:
+    """The schedule of `seed`: some 75 faults in a bit over ten minutes, or 18 in a minute or two.
+
+    The long form holds every process fault, every failpoint and every proxy mode on every
+    edge once, in an order drawn from the seed. The short form draws one of each kind.
+    """
+    rng = random.Random(f"chaos {seed} {short}")
+    faults = list(_short(rng) if short else _all(rng))
+    rng.shuffle(faults)
+    gap_s = SHORT_GAP_S if short else GAP_S
+    planned = []
+    at_s = FIRST_FAULT_S / (2 if short else 1)
+    for number, fault in enumerate(faults, start=1):
+        planned.append(replace(fault, number=number, at_s=round(at_s, 3)))
+        at_s += fault.hold_s + gap_s + rng.random()
+    return planned
+
+
+def duration_s(planned: list[Planned]) -> float:
+    """How long the schedule takes when every fault recovers within its gap."""
+    last = planned[-1]
+    return last.at_s + last.hold_s + GAP_S
+
+
+def _all(rng: random.Random) -> Iterator[Planned]:
+    for process in PROCESSES:
+        yield Planned(kind=KILL, target=process)
+        yield Planned(kind=RESTART, target=process, hold_s=round(rng.uniform(0.2, 3), 1))
+        yield _pause(process, short=False)
+    yield Planned(kind=FLUSH, target="redis")
+    yield Planned(kind=EMPTY, target="redis", hold_s=round(rng.uniform(0.2, 2), 1))
+    for name in FAILPOINTS:
+        yield Planned(kind=FAILPOINT, target="worker", action=f"{name} exit")
+    yield Planned(kind=FAILPOINT, target="worker", action="record.after_commit raise")
+    for name in ("record.before_commit", "record.after_commit"):
+        late_ms = int(BEYOND_TIMEOUT_S * 1000)
+        yield Planned(
+            kind=FAILPOINT, target="worker", action=f"{name} sleep:{late_ms}", hold_s=late_ms / 1000
+        )
+    for edge in EDGES:
+        for mode in Mode:
+            if mode is not Mode.PASS:
+                yield _proxied(rng, mode, edge, hold_s=rng.uniform(2.5, 6))
+
+
+def _short(rng: random.Random) -> Iterator[Planned]:
+    """One of each kind: kill and pause of two processes, the rest of one target each."""
+    for process in rng.sample(PROCESSES, 2):
+        yield Planned(kind=KILL, target=process)
+    yield _pause(rng.choice(PROCESSES), short=True)
+    yield Planned(kind=RESTART, target=rng.choice(PROCESSES), hold_s=0.3)
+    yield Planned(kind=FLUSH, target="redis")
+    yield Planned(kind=EMPTY, target="redis", hold_s=0.3)
+    for name in rng.sample(FAILPOINTS, 2):
+        yield Planned(kind=FAILPOINT, target="worker", action=f"{name} exit")
+    yield Planned(kind=FAILPOINT, target="worker", action="record.after_commit raise")
+    busy = ("client-server", "listener-server", "server-redis", "server-mysql", "server-temporal")
+    for mode in Mode:
+        if mode is not Mode.PASS:
+            yield _proxied(rng, mode, rng.choice(busy), hold_s=1.5)
+    yield _proxied(rng, Mode.RESET_AFTER, "client-server", hold_s=1.5)
+
+
+def _pause(process: str, *, short: bool) -> Planned:
+    if short:
+        return Planned(kind=PAUSE, target=process, hold_s=3.0)
+    return Planned(kind=PAUSE, target=process, hold_s=BEYOND_TIMEOUT_S)
+
+
+def _proxied(rng: random.Random, mode: Mode, edge: str, *, hold_s: float) -> Planned:
+    counted = mode in (Mode.RESET_BEFORE, Mode.RESET_AFTER, Mode.RESET_MID_REPLY)
+    return Planned(
+        kind=mode.value,
+        target=edge,
+        hold_s=round(hold_s, 1),
+        connections=rng.randint(1, 12) if counted else None,
+        latency_s=round(rng.uniform(0.1, 0.8), 2) if mode is Mode.LATENCY else 0.0,
+    )
