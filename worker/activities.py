@@ -12,7 +12,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -128,7 +127,7 @@ class Activities:
 def _decode(batch: bytes) -> list[Submission]:
     try:
         submissions = contract.decode_batch(batch)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise _malformed("not a batch") from error
     if not 0 < len(submissions) <= contract.MAX_BATCH:
         raise _malformed("a batch has 1 to 500 submissions")

@@ -99,18 +99,41 @@ class RedisBoard:
 
     async def heal(self) -> None:
         """Rebuild what Redis lost and publish what it missed, traffic or not."""
+        if await self._is_lost():
+            async with self._rebuilding:
+                # While this task waited, another one may have done it.
+                if await self._is_lost():
+                    await self._rebuild()
+        seq, tail = await self._redis.hmget(contract.META_KEY, ["seq", "tail"])
         board = await self._ledger.board()
-        self._incarnation = board.incarnation
-        seq, tail, incarnation = await self._redis.hmget(
-            contract.META_KEY, ["seq", "tail", "incarnation"]
-        )
-        if seq is None or tail is None or incarnation != board.incarnation.encode():
-            await self.rebuild()
-            return
-        if int(seq) < board.seq:
+        if seq is not None and int(seq) < board.seq:
             await self.publish((), board.seq)
-        if int(tail) < board.seq:
+        if tail is not None and int(tail) < board.seq:
             await self.notify((), board.seq)
+
+    async def _is_lost(self) -> bool:
+        """Whether Redis holds no copy of this history that can be moved forward."""
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.hmget(contract.META_KEY, ["seq", "tail", "incarnation"])
+        pipeline.zcard(contract.RANKING_KEY)
+        pipeline.hlen(contract.MEMBERS_KEY)
+        pipeline.hlen(contract.NAMES_KEY)
+        (seq, tail, incarnation), *sizes = await pipeline.execute()
+        # Read after Redis: whatever Redis had was committed by then.
+        board = await self._ledger.board()
+        if (
+            seq is not None
+            and incarnation == board.incarnation.encode()
+            and max(int(seq), int(tail or 0)) > board.seq
+        ):
+            # MySQL was set back, say by restoring a backup: the same numbers will
+            # soon mean other changes, so this is another history.
+            log.warning("ledger_was_set_back", redis=int(seq), mysql=board.seq)
+            board = await self._ledger.begin_incarnation(board)
+        self._incarnation = board.incarnation
+        # One of the keys may be gone alone, by eviction or by hand.
+        torn = len({size > 0 for size in sizes}) > 1
+        return seq is None or tail is None or torn or incarnation != board.incarnation.encode()
 
     async def rebuild(self) -> int:
         """Build the ranking anew from MySQL beside the old one and swap it in; its seq.
@@ -120,12 +143,15 @@ class RedisBoard:
         RebuildFailed.
         """
         async with self._rebuilding:
-            for _ in range(SWAP_ATTEMPTS):
-                seq = await self._build_and_swap(self._build)
-                if seq is not None:
-                    log.info("board_rebuilt", seq=seq)
-                    return seq
-            raise RebuildFailed
+            return await self._rebuild()
+
+    async def _rebuild(self) -> int:
+        for _ in range(SWAP_ATTEMPTS):
+            seq = await self._build_and_swap(self._build)
+            if seq is not None:
+                log.info("board_rebuilt", seq=seq)
+                return seq
+        raise RebuildFailed
 
     async def refresh(self, heartbeat: Callable[[], None]) -> RefreshReport:
         """`rebuild`, with a count of what was wrong; calls `heartbeat` once a chunk."""
@@ -235,8 +261,7 @@ class RedisBoard:
                 seq, incarnation = board.seq, board.incarnation
         self._incarnation = incarnation
         for _ in range(SWAP_ATTEMPTS):
-            recent = await self._ledger.changes_after(max(0, seq - RECENT_CHANGES), RECENT_CHANGES)
-            entries = _stream_entries([change for change in recent if change.seq <= seq])
+            entries = await self._entries_for_new_stream(incarnation, seq)
             status, *rest = await self._swap_script(
                 keys=(*_RANKING_KEYS, contract.STREAM_KEY, *built),
                 args=[incarnation, seq, count, contract.STREAM_FIELD, *entries],
@@ -248,6 +273,17 @@ class RedisBoard:
             seq = await self._replay(built, seq, rest[0])
         await self._redis.delete(*built)
         return None
+
+    async def _entries_for_new_stream(self, incarnation: str, seq: int) -> list[int | bytes]:
+        """What a stream that has to be replaced begins with; nothing for one that stays.
+
+        Reading it takes long enough for traffic to get ahead of the swap each time.
+        """
+        known, tail = await self._redis.hmget(contract.META_KEY, ["incarnation", "tail"])
+        if tail is not None and known == incarnation.encode():
+            return []
+        recent = await self._ledger.changes_after(max(0, seq - RECENT_CHANGES), RECENT_CHANGES)
+        return _stream_entries([change for change in recent if change.seq <= seq])
 
     async def _build(self, built: tuple[str, ...], users: Sequence[User]) -> None:
         await self._store(built, users)

@@ -132,6 +132,17 @@ class Ledger:
             await connection.rollback()
         return Board(seq=rows[0][0], incarnation=rows[0][1])
 
+    async def begin_incarnation(self, seen: Board) -> Board:
+        """Give the board's history a new name, unless someone has since `seen`; the board now."""
+        async with self._pool.connection() as connection:
+            await query_all(
+                connection,
+                f"UPDATE boards SET incarnation = UUID() WHERE id = {BOARD_ID}"
+                f" AND incarnation = '{seen.incarnation}'",
+            )
+            await connection.commit()
+        return await self.board()
+
     async def changes_after(self, seq: int, limit: int) -> list[Change]:
         """The next changes in order, at most `limit`; they start at `seq` + 1."""
         async with self._pool.connection() as connection:

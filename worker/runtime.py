@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pymysql
 import redis.exceptions
@@ -36,6 +37,8 @@ BACKEND_ERRORS = (
 
 START_RETRY_S = 0.5
 SCHEDULE_RETRY_S = 10.0
+SHUTDOWN_GRACE = timedelta(seconds=3)
+"""A step that runs at shutdown may finish in this time; after it, it is repeated elsewhere."""
 
 
 @asynccontextmanager
@@ -65,6 +68,7 @@ async def running_worker(
             max_concurrent_workflow_tasks=32,
             max_concurrent_local_activities=64,
             max_concurrent_activities=16,
+            graceful_shutdown_timeout=SHUTDOWN_GRACE,
         )
         async with worker:
             tasks = [
