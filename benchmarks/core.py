@@ -11,6 +11,7 @@ from typing import Any
 
 from scoreboard import contract, rules, sse, tokens
 from scoreboard.domain import Change, Outcome, Submission, User
+from scoreboard.keys import Keyring, shared_secret
 
 SEED = 20251124
 NOW_S = 1_764_000_000
@@ -120,8 +121,10 @@ def _verify(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]:
         tokens.mint(SECRET, subject=str(number), now_s=NOW_S, ttl_s=60) for number in range(size)
     ]
 
+    keys = Keyring(secret=shared_secret(SECRET))
+
     def work() -> list[tokens.Principal]:
-        return [tokens.verify(token, SECRET, now_s=NOW_S) for token in minted]
+        return [tokens.verify(token, keys, now_s=NOW_S) for token in minted]
 
     def check(principals: list[tokens.Principal]) -> None:
         assert [principal.subject for principal in principals] == [str(n) for n in range(size)]
