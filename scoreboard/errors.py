@@ -26,6 +26,7 @@ METHOD_NOT_ALLOWED = ProblemKind(
 REQUEST_TIMEOUT = ProblemKind(
     code="request_timeout", status=408, title="Request took too long to arrive"
 )
+ALREADY_DECIDED = ProblemKind(code="already_decided", status=409, title="The case has been decided")
 TOO_LARGE = ProblemKind(code="too_large", status=413, title="Body too large")
 UNSUPPORTED_MEDIA_TYPE = ProblemKind(
     code="unsupported_media_type", status=415, title="Body must be application/json"

@@ -19,6 +19,7 @@ from scoreboard.keys import SHARED_SECRET_ALGORITHM, Keyring
 ISSUER = "scoreboard"
 AUDIENCE = "scoreboard"
 SCOPE_ANY_USER = "scores:write:any"
+SCOPE_REVIEW = "scores:review"
 MIN_SECRET_BYTES = 32
 MAX_TOKEN_CHARS = 4096
 MAX_LIFETIME_S = 400 * 24 * 3600

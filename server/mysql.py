@@ -18,6 +18,17 @@ QUERY_TIMEOUT_S = 3.0
 CONNECT_TIMEOUT_S = 2
 IDLE_CONNECTION_S = 60
 
+_BETTER = (
+    "SELECT id, name, score FROM users WHERE score > %s"
+    " OR (score = %s AND (seq < %s OR (seq = %s AND id < %s)))"
+    " ORDER BY score ASC, seq DESC, id DESC LIMIT %s"
+)
+_WORSE = (
+    "SELECT id, name, score FROM users WHERE score < %s"
+    " OR (score = %s AND (seq > %s OR (seq = %s AND id >= %s)))"
+    " ORDER BY score DESC, seq ASC, id ASC LIMIT %s"
+)
+
 MYSQL_ERRORS = (pymysql.err.MySQLError, OSError, TimeoutError, RuntimeError)
 """What a MySQL that is away, restarting or without tables raises through aiomysql.
 
@@ -42,6 +53,15 @@ class LedgerEntry(msgspec.Struct, frozen=True, gc=False):
     seq: int | None
     score_after: int | None
     committed_at_us: int
+
+
+class RankedUser(msgspec.Struct, frozen=True, gc=False):
+    """A user and how many have a better score."""
+
+    user_id: int
+    name: str
+    score: int
+    better: int
 
 
 class Case(msgspec.Struct, frozen=True, gc=False):
@@ -126,6 +146,32 @@ class LedgerReader:
             (limit,),
         )
         return [Case(*row) for row in rows]
+
+    async def around(self, user_id: int, neighbours: int) -> tuple[int, list[RankedUser]]:
+        """The board's seq, and the user with the users around, best first; empty without user."""
+        async with self._connection() as connection, connection.cursor() as cursor:
+            await cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            try:
+                await cursor.execute("SELECT seq FROM boards WHERE id = %s", (BOARD_ID,))
+                [(board_seq,)] = await cursor.fetchall()
+                await cursor.execute("SELECT score, seq FROM users WHERE id = %s", (user_id,))
+                own = await cursor.fetchall()
+                if not own:
+                    return board_seq, []
+                score, seq = own[0]
+                await cursor.execute(_BETTER, (score, score, seq, seq, user_id, neighbours))
+                before = list(await cursor.fetchall())[::-1]
+                await cursor.execute(_WORSE, (score, score, seq, seq, user_id, neighbours + 1))
+                rows = before + list(await cursor.fetchall())
+                better: dict[int, int] = {}
+                for row_score in {row[2] for row in rows}:
+                    await cursor.execute(
+                        "SELECT COUNT(*) FROM users WHERE score > %s", (row_score,)
+                    )
+                    [(better[row_score],)] = await cursor.fetchall()
+            finally:
+                await connection.rollback()
+        return board_seq, [RankedUser(row[0], row[1], row[2], better[row[2]]) for row in rows]
 
     async def is_empty(self) -> bool:
         """Whether no submission was ever decided."""

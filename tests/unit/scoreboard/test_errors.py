@@ -10,6 +10,7 @@ CONTRACT = {
     ("not_found", 404),
     ("method_not_allowed", 405),
     ("request_timeout", 408),
+    ("already_decided", 409),
     ("too_large", 413),
     ("unsupported_media_type", 415),
     ("invalid", 422),
