@@ -1,0 +1,39 @@
+"""Command line of the measuring engine: `python -m harness <command>`.
+
+Exit codes: 0 good, 1 a bad or unknown verdict, 2 wrong use.
+"""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+COMMANDS = (
+    "load",
+    "nullserver",
+    "check",
+    "chaos",
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m harness",
+        description="Measure a scoreboard, and judge what was measured.",
+    )
+    subparsers = parser.add_subparsers(metavar="command", required=True)
+    here = Path(__file__).parent
+    arguments_given = sys.argv[1:] if argv is None else argv
+    # Only the command asked for is imported: Locust must patch the process before
+    # anything else loads ssl, and the others need not wait for Locust.
+    named = [name for name in COMMANDS if arguments_given[:1] == [name]]
+    for name in named or COMMANDS:
+        if (here / f"cli_{name}.py").exists():
+            importlib.import_module(f"harness.cli_{name}").register(subparsers)
+    arguments = parser.parse_args(argv)
+    return int(arguments.run(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,368 @@
+"""Leads a run from the first connection to the verdict, wherever Locust placed the users.
+
+The order: users join; listeners connect; submissions flow; they are drained;
+every listener is given time to reach the last change; users report for the last
+time; the run is judged and written down. Runs on Locust's master or in its
+single process, the same way.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from locust.env import Environment
+
+from harness import reconcile
+from harness.machine import fingerprint
+from harness.result import RunRecord, write_result
+from harness.series import Series
+from harness.settings import RunSettings, settings_from
+from harness.target import Page, Target, TargetError, find_target, get_scores
+
+log = logging.getLogger(__name__)
+NS = 1_000_000_000
+JOIN_TIMEOUT_S = 60.0
+CONNECT_TIMEOUT_S = 90.0
+START_AHEAD_S = 1.0
+SETTLE_TIMEOUT_S = 60.0
+FINAL_TIMEOUT_S = 30.0
+TICK_S = 0.2
+
+
+@dataclass(kw_only=True)
+class Member:
+    """One Locust user that joined, and the last it said."""
+
+    ident: str
+    kind: str
+    pid: int
+    host: str
+    client_id: str | None
+    status: dict[str, Any] = field(default_factory=dict)
+    latest: dict[str, list[int]] = field(default_factory=dict)
+    final: bool = False
+
+
+class Conductor:
+    """One per Locust master or single process; leads one run after the other."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.collect_locally: Callable[[], list[dict[str, Any]]] | None = None
+        self.target: Target | None = None
+        self.settings = RunSettings()
+        self.phase = "idle"
+        self.problem = ""
+        self.record: RunRecord | None = None
+        self.result_path: Path | None = None
+        self.extra: dict[str, Any] = {}
+        self.finished = Event()
+        self._begin()
+        runner = environment.runner
+        runner.register_message("scoreboard_join", self._on_join)
+        runner.register_message("scoreboard_report", self._on_report_message)
+        runner.register_message("scoreboard_broken", self._on_broken)
+        environment.events.worker_report.add_listener(self._on_worker_report)
+        environment.events.test_start.add_listener(self._on_test_start)
+        environment.events.test_stopping.add_listener(self._on_test_stopping)
+        environment.events.spawning_complete.add_listener(self._on_spawned)
+
+    def _begin(self) -> None:
+        self.members: dict[str, Member] = {}
+        self.series = Series()
+        self.notes: list[str] = []
+        self.zero_unix_ns = 0
+        self.begin_second = 0
+        self.backlog: list[tuple[int, int]] = []
+        self._spawned = Event()
+        self._stop = Event()
+        self._done = Event()
+        self._greenlet: gevent.Greenlet | None = None
+
+    # Locust's events
+
+    def _on_join(self, msg: Any, **_: Any) -> None:
+        data = msg.data
+        self.members[data["ident"]] = Member(
+            ident=data["ident"],
+            kind=data["kind"],
+            pid=data["pid"],
+            host=data["host"],
+            client_id=msg.node_id,
+        )
+
+    def _on_report_message(self, msg: Any, **_: Any) -> None:
+        self._absorb(msg.data)
+
+    def _on_broken(self, msg: Any, **_: Any) -> None:
+        self.notes.append(f"an engine broke: {msg.data['error']}")
+
+    def _on_worker_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
+        del client_id
+        for report in data.get("scoreboard", ()):
+            self._absorb(report)
+
+    def _absorb(self, report: dict[str, Any]) -> None:
+        member = self.members.get(report["ident"])
+        if member is None:
+            return
+        self.series.absorb(report["series"])
+        if report["status"]:
+            member.status = report["status"]
+        if report.get("final"):
+            member.latest = report.get("latest", {})
+            member.final = True
+
+    def _on_test_start(self, **_: Any) -> None:
+        self._begin()
+        self.finished.clear()
+        self.problem = ""
+        self.record = None
+        self._greenlet = gevent.spawn(self._lead)
+
+    def _on_spawned(self, **_: Any) -> None:
+        self._spawned.set()
+
+    def _on_test_stopping(self, **_: Any) -> None:
+        """Locust is about to stop its users: wind up first, they are needed for it."""
+        self._stop.set()
+        if self._greenlet is not None and self._greenlet is not gevent.getcurrent():
+            self._done.wait()
+
+    # The run
+
+    def _lead(self) -> None:
+        try:
+            self._run()
+        except (TargetError, OSError, ValueError) as error:
+            self.problem = str(error)
+            log.error("%s", error)
+        except Exception as error:
+            self.problem = f"the harness broke: {error!r}"
+            log.exception("the conductor broke")
+        finally:
+            self.phase = "done"
+            if self.environment.process_exit_code is None or self.problem:
+                good = self.record is not None and self.record.good and not self.problem
+                self.environment.process_exit_code = 0 if good else 1
+            self._done.set()
+            self.finished.set()
+
+    def _run(self) -> None:
+        self.phase = "preparing"
+        options = vars(self.environment.parsed_options) if self.environment.parsed_options else {}
+        self.settings = settings = settings_from(options)
+        target = self.target or find_target(
+            host=self.environment.host or None,
+            mysql_url=settings.mysql_url,
+            environ=os.environ,
+            folder=Path.cwd(),
+        )
+        if target is None:
+            raise TargetError("no server: start one with `make up`, or name one with --host")
+        now_s = int(time.time())
+        run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now_s))}-{os.urandom(2).hex()}"
+        folder = Path(settings.results).resolve() / run_id
+        before = reconcile.look(target, settings.players)
+        tokens = target.tokens(settings.players, now_s)
+
+        self.phase = "joining"
+        if not self._until(self._everybody_joined, JOIN_TIMEOUT_S):
+            self.notes.append("not every Locust user joined")
+        floods = sorted((m for m in self.members.values() if m.kind == "flood"), key=_order)
+        swarms = sorted((m for m in self.members.values() if m.kind == "swarm"), key=_order)
+
+        self.phase = "connecting"
+        connect_s = CONNECT_TIMEOUT_S if swarms else 0
+        self.zero_unix_ns = time.time_ns()
+        common = {
+            "address": list(target.address),
+            "host_header": target.host_header,
+            "run_id": run_id,
+            "folder": str(folder),
+            "seed": settings.seed,
+            "zero_unix_ns": self.zero_unix_ns,
+        }
+        self._send_swarms(swarms, common)
+        listeners = settings.listeners if swarms else 0
+        self._until(lambda: self.connected >= listeners or self._stop.is_set(), connect_s)
+        if self.connected < listeners:
+            self.notes.append(f"only {self.connected} of {listeners} listeners connected")
+
+        self.phase = "warming up"
+        # Whole seconds after zero, so that seconds of the series are seconds of the schedule.
+        ahead_ns = time.time_ns() + int(START_AHEAD_S * NS) - self.zero_unix_ns
+        self.begin_second = -(-ahead_ns // NS)
+        begin_unix_ns = self.zero_unix_ns + self.begin_second * NS
+        length_s = settings.warmup_s + settings.duration_s if settings.duration_s else 0.0
+        self._send_floods(floods, common, tokens, begin_unix_ns, length_s)
+        self._watch(begin_unix_ns, length_s, target)
+        stopped_unix_ns = time.time_ns()
+
+        self.phase = "draining"
+        self.environment.runner.send_message("scoreboard_drain", {})
+        self._until(lambda: all(m.status.get("finished") for m in floods), settings.timeout_s + 5)
+        self._until(lambda: False, 1.2)
+        ok = self.series.total("ok")
+        final_seq = self._settle(target, before, ok)
+        self.phase = "converging"
+        converged = self._until(
+            lambda: all(
+                m.status.get("cursor_min") == final_seq == m.status.get("cursor_max")
+                for m in swarms
+            ),
+            SETTLE_TIMEOUT_S,
+        )
+        self.phase = "collecting"
+        self.environment.runner.send_message("scoreboard_finish", {"target": final_seq})
+        if not self._until(lambda: all(m.final for m in self.members.values()), FINAL_TIMEOUT_S):
+            self.notes.append("not every Locust user sent its last report")
+
+        self.phase = "reconciling"
+        after = reconcile.look(target, settings.players)
+        self.record = RunRecord(
+            run_id=run_id,
+            settings=settings,
+            base_url=target.base_url,
+            machine=fingerprint(),
+            started_unix_s=begin_unix_ns / NS,
+            series=self.series,
+            begin_second=self.begin_second,
+            measured_s=self._measured_s(begin_unix_ns, stopped_unix_ns, length_s),
+            members=list(self.members.values()),
+            final_seq=final_seq,
+            converged=converged,
+            before=before,
+            after=after,
+            backlog=self.backlog,
+            notes=self.notes,
+            folder=folder,
+            mysql_url=target.mysql_url,
+            extra=self.extra,
+        )
+        self.record.judge()
+        self.result_path = write_result(self.record)
+
+    def _send_swarms(self, swarms: list[Member], common: dict[str, Any]) -> None:
+        assignments, first = {}, 0
+        for index, member in enumerate(swarms):
+            share = _share(self.settings.listeners, index, len(swarms))
+            assignments[member.ident] = {
+                **common,
+                "slice_index": index,
+                "listeners": share,
+                "first_number": first,
+            }
+            first += share
+        self.environment.runner.send_message("scoreboard_assign", assignments)
+
+    def _send_floods(
+        self,
+        floods: list[Member],
+        common: dict[str, Any],
+        tokens: dict[int, str],
+        begin_unix_ns: int,
+        length_s: float,
+    ) -> None:
+        settings = self.settings
+        assignments = {
+            member.ident: {
+                **common,
+                "slice_index": index,
+                "slice_count": len(floods),
+                "begin_unix_ns": begin_unix_ns,
+                "length_s": length_s,
+                "rate": settings.rate,
+                "arrivals": settings.arrivals,
+                "players": settings.players,
+                "tokens": {str(user): token for user, token in tokens.items()},
+                "connections": max(1, _share(settings.connections, index, len(floods))),
+                "timeout_s": settings.timeout_s,
+            }
+            for index, member in enumerate(floods)
+        }
+        self.environment.runner.send_message("scoreboard_assign", assignments)
+
+    def _watch(self, begin_unix_ns: int, length_s: float, target: Target) -> None:
+        """Let time pass until the schedule ends or somebody stops; meanwhile see the backlog."""
+        end_unix_ns = begin_unix_ns + int(length_s * NS) if length_s else None
+        next_look = begin_unix_ns
+        while not self._stop.is_set():
+            now = time.time_ns()
+            if end_unix_ns is not None and now >= end_unix_ns:
+                break
+            if now >= begin_unix_ns + int(self.settings.warmup_s * NS):
+                self.phase = "measuring"
+            if now >= next_look:
+                next_look = now + NS
+                self._look_at_backlog(target, (now - begin_unix_ns) // NS)
+            self._until(lambda: False, TICK_S)
+
+    def _look_at_backlog(self, target: Target, second: int) -> None:
+        try:
+            self.backlog.append((int(second), get_scores(target, limit=1).seq))
+        except OSError as error:
+            log.debug("no look at the backlog: %s", error)
+
+    def _settle(self, target: Target, before: reconcile.Look, ok: int) -> int:
+        """Wait until every acknowledged submission should be on the board; the last seq."""
+        expected = before.seq + ok
+        seen = -1
+        steady_since = time.monotonic()
+        end = time.monotonic() + SETTLE_TIMEOUT_S
+        while time.monotonic() < end:
+            try:
+                page: Page | None = get_scores(target, limit=1)
+            except OSError:
+                page = None
+            now = time.monotonic()
+            if page is not None:
+                if page.seq != seen:
+                    seen, steady_since = page.seq, now
+                # Lost answers may still be applied a moment later, so even the expected
+                # number must stand for a while.
+                if now - steady_since > (1.0 if seen >= expected else 15.0):
+                    break
+            self._until(lambda: False, TICK_S)
+        return seen
+
+    def _measured_s(self, begin_unix_ns: int, stopped_unix_ns: int, length_s: float) -> int:
+        """Whole seconds between the warm-up and the end."""
+        ran_s = (stopped_unix_ns - begin_unix_ns) / NS
+        if length_s:
+            ran_s = min(ran_s, length_s)
+        return max(0, int(ran_s - self.settings.warmup_s + 0.001))
+
+    def _everybody_joined(self) -> bool:
+        wanted: int = self.environment.runner.target_user_count
+        return self._spawned.is_set() and len(self.members) >= wanted > 0
+
+    @property
+    def connected(self) -> int:
+        """Streams open now, over all swarms."""
+        return sum(int(m.status.get("streaming", 0)) for m in self.members.values())
+
+    def _until(self, check: Callable[[], bool], timeout_s: float) -> bool:
+        end = time.monotonic() + timeout_s
+        while not check():
+            if time.monotonic() >= end:
+                return False
+            gevent.sleep(TICK_S)
+            if self.collect_locally is not None:
+                for report in self.collect_locally():
+                    self._absorb(report)
+        return True
+
+
+def _order(member: Member) -> tuple[str, str]:
+    return member.host, member.ident
+
+
+def _share(total: int, index: int, count: int) -> int:
+    return total // count + (1 if index < total % count else 0)

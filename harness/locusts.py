@@ -1,0 +1,326 @@
+"""Locust users that own an engine each, and the messages between them and the conductor.
+
+One `Flood` sends a slice of all submissions, one `Swarm` holds a slice of all
+listeners. A user joins, is told its slice, and reports every second through
+Locust's own worker reports; it decides nothing about the run.
+"""
+
+import logging
+import os
+import socket
+import time
+import uuid
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gevent
+from gevent.event import Event
+from locust import User, events, runners, task
+from locust.env import Environment
+
+from harness import locuststats
+from harness.conductor import Conductor
+from harness.dispatch import RoleDispatcher
+from harness.journal import ListenerJournal, SubmissionJournal
+from harness.schedule import arrivals, mix, parse_profile
+from harness.settings import add_options
+from harness.sockets import raise_descriptor_limit
+from harness.submitter import Submitter, SubmitterSettings
+from harness.swarm import Swarm as SwarmEngine
+from harness.swarm import SwarmSettings
+from harness.wire import SubmissionRequests
+
+NS = 1_000_000_000
+REPORT_EVERY_S = 1.0
+FLUSH_RECORDS = 64
+LARGEST_INCREMENT = 97
+"""Prime, so consecutive submissions of one user differ in their increment."""
+
+log = logging.getLogger(__name__)
+_active: dict[str, "EngineUser"] = {}
+
+
+class EngineUser(User):
+    """A Locust user that drives an engine instead of issuing requests."""
+
+    abstract = True
+    kind: ClassVar[str] = ""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.ident = uuid.uuid4().hex
+        self._assignment: dict[str, Any] | None = None
+        self._assigned = Event()
+        self._finishing = Event()
+        self._finish: dict[str, Any] = {}
+
+    def on_start(self) -> None:
+        """Join the run."""
+        _active[self.ident] = self
+        self.environment.runner.send_message(
+            "scoreboard_join",
+            {
+                "ident": self.ident,
+                "kind": self.kind,
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+            },
+        )
+
+    def on_stop(self) -> None:
+        """Leave the run."""
+        _active.pop(self.ident, None)
+
+    def assign(self, assignment: dict[str, Any]) -> None:
+        """What to do, from the conductor."""
+        self._assignment = assignment
+        self._assigned.set()
+
+    def finish(self, message: dict[str, Any]) -> None:
+        """Wind up, from the conductor."""
+        self._finish = message
+        self._finishing.set()
+
+    def drain(self) -> None:
+        """Begin nothing new, from the conductor."""
+
+    def report(self) -> dict[str, Any]:
+        """What happened since the last report; empty series before the engine runs."""
+        return {"ident": self.ident, "kind": self.kind, "series": [], "status": {}}
+
+    @task
+    def serve(self) -> None:
+        """Wait for the assignment, run the engine to the end, then only wait to be stopped."""
+        self._assigned.wait()
+        assert self._assignment is not None
+        try:
+            self.run_engine(self._assignment)
+        except gevent.GreenletExit:
+            raise
+        except Exception as error:
+            log.exception("the engine broke")
+            self.environment.runner.send_message(
+                "scoreboard_broken", {"ident": self.ident, "error": repr(error)}
+            )
+        gevent.sleep(1e6)
+
+    def run_engine(self, assignment: dict[str, Any]) -> None:
+        """Do the assigned work. Returns when told to finish."""
+        raise NotImplementedError
+
+    def _send_final(self, report: dict[str, Any]) -> None:
+        report["final"] = True
+        self.environment.runner.send_message("scoreboard_report", report)
+
+
+class Flood(EngineUser):
+    """Sends submissions on schedule over many connections."""
+
+    abstract = True
+    kind = "flood"
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._engine: Submitter | None = None
+        self._seed = 1
+        self._players = 1
+
+    def choose(self, number: int) -> tuple[int, int]:
+        """User id and increment of submission `number`: override to shape the traffic."""
+        return 1 + mix(self._seed, number) % self._players, 1 + number % LARGEST_INCREMENT
+
+    def drain(self) -> None:
+        if self._engine is not None:
+            self._engine.stop()
+
+    def report(self) -> dict[str, Any]:
+        engine = self._engine
+        if engine is None:
+            return super().report()
+        series = engine.series.drain()
+        locuststats.log_submissions(self.environment.stats, series)
+        return {
+            "ident": self.ident,
+            "kind": self.kind,
+            "series": series,
+            "status": {
+                "busy": engine.busy_count,
+                "connections": engine.open_connections,
+                "finished": engine.finished,
+                "cpu_s": time.process_time(),
+            },
+        }
+
+    def run_engine(self, assignment: dict[str, Any]) -> None:
+        self._seed, self._players = assignment["seed"], assignment["players"]
+        requests = SubmissionRequests(
+            host_header=assignment["host_header"],
+            tokens={int(user): token for user, token in assignment["tokens"].items()},
+            run_id=assignment["run_id"],
+        )
+        profile = parse_profile(assignment["rate"])
+        if assignment["length_s"]:
+            profile = profile.cut(assignment["length_s"])
+        monotonic_offset = time.time_ns() - time.monotonic_ns()
+        engine = Submitter(
+            SubmitterSettings(
+                address=tuple(assignment["address"]),
+                start_ns=assignment["begin_unix_ns"] - monotonic_offset,
+                zero_ns=assignment["zero_unix_ns"] - monotonic_offset,
+                connections=assignment["connections"],
+                timeout_ns=int(assignment["timeout_s"] * NS),
+                drop_after_ns=int(assignment["timeout_s"] * NS),
+            ),
+            arrivals(
+                profile,
+                seed=self._seed,
+                poisson=assignment["arrivals"] == "poisson",
+                slice_index=assignment["slice_index"],
+                slice_count=assignment["slice_count"],
+            ),
+            self.choose,
+            requests.make,
+        )
+        self._engine = engine
+        journal = SubmissionJournal(
+            Path(assignment["folder"]),
+            name=f"flood-{assignment['slice_index']}",
+            run_id=assignment["run_id"],
+        )
+        next_flush = 0
+        hub = gevent.get_hub()
+        watcher = hub.loop.io(engine.fileno(), 1)
+        try:
+            while not self._finishing.is_set():
+                engine.pump()
+                now = time.monotonic_ns()
+                if engine.record_count >= FLUSH_RECORDS or now > next_flush:
+                    journal.write(*engine.take_records())
+                    next_flush = now + NS // 2
+                hub.wait(watcher)
+        finally:
+            watcher.close()
+            journal.write(*engine.take_records())
+            journal.close(drained=engine.finished)
+            engine.close()
+        self._send_final(self.report())
+
+
+class Swarm(EngineUser):
+    """Holds open SSE streams and accounts for every event."""
+
+    abstract = True
+    kind = "swarm"
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._engine: SwarmEngine | None = None
+
+    def report(self) -> dict[str, Any]:
+        engine = self._engine
+        if engine is None:
+            return super().report()
+        series = engine.series.drain()
+        locuststats.log_deliveries(self.environment.stats, series)
+        return {
+            "ident": self.ident,
+            "kind": self.kind,
+            "series": series,
+            "status": {**engine.account().to_json(), "cpu_s": time.process_time()},
+        }
+
+    def run_engine(self, assignment: dict[str, Any]) -> None:
+        raise_descriptor_limit()
+        engine = SwarmEngine(
+            SwarmSettings(
+                address=tuple(assignment["address"]),
+                host_header=assignment["host_header"],
+                listeners=assignment["listeners"],
+                first_number=assignment["first_number"],
+                start_unix_ns=assignment["zero_unix_ns"],
+                seed=assignment["seed"],
+            )
+        )
+        self._engine = engine
+        journal = ListenerJournal(
+            Path(assignment["folder"]), name=f"swarm-{assignment['slice_index']}"
+        )
+        next_flush = 0
+        hub = gevent.get_hub()
+        watcher = hub.loop.io(engine.fileno(), 1)
+        try:
+            while not self._finishing.is_set():
+                engine.pump()
+                now = time.monotonic_ns()
+                if now > next_flush:
+                    journal.write(*engine.take_records())
+                    next_flush = now + NS // 2
+                hub.wait(watcher)
+            account = engine.account(self._finish.get("target"))
+            latest = {user: list(pair) for user, pair in engine.table.latest.items()}
+        finally:
+            watcher.close()
+            engine.stop()
+            journal.write(*engine.take_records())
+            journal.close(drained=self._finishing.is_set())
+        report = self.report()
+        report["status"] = {**account.to_json(), "cpu_s": time.process_time()}
+        report["latest"] = latest
+        engine.close()
+        self._send_final(report)
+
+
+# Wiring
+
+
+def collect_reports() -> list[dict[str, Any]]:
+    """Reports of all users in this process."""
+    return [user.report() for user in list(_active.values())]
+
+
+@events.init_command_line_parser.add_listener
+def _options(parser: Any) -> None:
+    add_options(parser, for_locust=True)
+
+
+@events.init.add_listener
+def _init(environment: Environment, **_: Any) -> None:
+    environment.dispatcher_class = RoleDispatcher
+    runner = environment.runner
+    if isinstance(runner, runners.WorkerRunner | runners.LocalRunner):
+        runner.register_message("scoreboard_assign", _on_assign)
+        runner.register_message("scoreboard_drain", _on_drain)
+        runner.register_message("scoreboard_finish", _on_finish)
+    if isinstance(runner, runners.WorkerRunner):
+        # A second is the grain of every figure here; Locust's own interval is three.
+        runners.WORKER_REPORT_INTERVAL = REPORT_EVERY_S
+        environment.events.report_to_master.add_listener(_report_to_master)
+        return
+    conductor = Conductor(environment)
+    environment.scoreboard = conductor
+    if isinstance(runner, runners.LocalRunner):
+        conductor.collect_locally = collect_reports
+
+
+def _report_to_master(client_id: str, data: dict[str, Any], **_: Any) -> None:
+    del client_id
+    data["scoreboard"] = collect_reports()
+
+
+def _on_assign(environment: Environment, msg: Any, **_: Any) -> None:
+    del environment
+    for ident, assignment in msg.data.items():
+        if ident in _active:
+            _active[ident].assign(assignment)
+
+
+def _on_drain(environment: Environment, msg: Any, **_: Any) -> None:
+    del environment, msg
+    for user in list(_active.values()):
+        user.drain()
+
+
+def _on_finish(environment: Environment, msg: Any, **_: Any) -> None:
+    del environment
+    for user in list(_active.values()):
+        user.finish(msg.data or {})

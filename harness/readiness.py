@@ -1,0 +1,93 @@
+"""One descriptor that is readable when any of thousands is, or when a moment has come.
+
+An epoll descriptor can itself be polled, so gevent waits for this one descriptor
+and the thousand sockets behind it cost it nothing (the reason a swarm is one
+Locust user). A timerfd inside wakes to the microsecond, where libev and
+epoll_wait round up to the next millisecond.
+"""
+
+import contextlib
+import ctypes
+import os
+import sys
+
+EPOLLIN = 0x001
+EPOLLOUT = 0x004
+EPOLLERR = 0x008
+EPOLLHUP = 0x010
+EPOLLRDHUP = 0x2000
+
+_TFD_TIMER_ABSTIME = 1
+_CLOCK_MONOTONIC = 1
+_NS = 1_000_000_000
+
+
+def _real_epoll() -> type:
+    # gevent removes select.epoll from the module when it patches; the original still works.
+    if "gevent.monkey" in sys.modules:
+        from gevent.monkey import get_original
+
+        return get_original("select", "epoll")  # type: ignore[no-any-return]
+    import select
+
+    return select.epoll
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_ = (("interval", _Timespec), ("value", _Timespec))
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Timer:
+    """A timerfd on the monotonic clock. Raises OSError when the kernel has none to give."""
+
+    def __init__(self) -> None:
+        self.fd: int = _libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create")
+        self._spec = _Itimerspec()
+        self._reference = ctypes.byref(self._spec)
+
+    def set(self, due_monotonic_ns: int) -> None:
+        """Become readable at that moment; a moment already past is now."""
+        value = self._spec.value
+        # Both zero would disarm it.
+        value.seconds, value.nanoseconds = divmod(max(due_monotonic_ns, 1), _NS)
+        _libc.timerfd_settime(self.fd, _TFD_TIMER_ABSTIME, self._reference, None)
+
+    def clear(self) -> None:
+        """Stop being readable."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.fd, 8)
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        os.close(self.fd)
+
+
+class Readiness:
+    """An epoll set with a timer in it. `fileno()` is what an outer loop waits for."""
+
+    def __init__(self) -> None:
+        self._epoll = _real_epoll()()
+        self.timer = Timer()
+        self._epoll.register(self.timer.fd, EPOLLIN)
+        self.register = self._epoll.register
+        self.modify = self._epoll.modify
+        self.unregister = self._epoll.unregister
+        self.poll = self._epoll.poll
+
+    def fileno(self) -> int:
+        """The epoll descriptor."""
+        return int(self._epoll.fileno())
+
+    def close(self) -> None:
+        """Close the set and its timer, not the sockets in it."""
+        self._epoll.close()
+        self.timer.close()

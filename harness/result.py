@@ -1,0 +1,276 @@
+"""The record of a run, its judgement, and the JSON file that everything else is made from.
+
+The file carries a version, the commit, the machine, the settings, one entry per
+second and whole histograms, so a report never needs the run again.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness import reconcile
+from harness.histogram import Histogram
+from harness.history import Done, Submit, history_paths, read_history
+from harness.series import Series
+from harness.settings import RunSettings
+from harness.slo import Kept, histogram_and_quantile, judge, load_slo
+
+VERSION = 1
+QUANTILES = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p999"), (1.0, "max"))
+SUBMISSION_HISTOGRAMS = ("response", "service", "delay", "late")
+LISTENER_HISTOGRAMS = ("lag", "reach_first", "reach_median", "reach_last", "notice")
+HISTOGRAMS = (*SUBMISSION_HISTOGRAMS, *LISTENER_HISTOGRAMS, "connect")
+DROPPED_SHARE_MAX = 0.05
+LISTENER_FAULTS = ("missing", "duplicates", "reorders", "resets", "conflicts", "broken")
+
+
+@dataclass(kw_only=True)
+class Verdict:
+    """Three questions: was the generator sound, was the server right, was it fast enough?"""
+
+    invalid: list[str] = field(default_factory=list)
+    incorrect: list[str] = field(default_factory=list)
+    limits: list[Kept] = field(default_factory=list)
+
+    @property
+    def valid(self) -> bool:
+        """The figures mean what they say."""
+        return not self.invalid
+
+    @property
+    def correct(self) -> bool:
+        """Nothing contradicts the server's promises."""
+        return not self.incorrect
+
+    @property
+    def within_slo(self) -> bool:
+        """Every limit holds; true when none was set."""
+        return all(kept.kept for kept in self.limits)
+
+    @property
+    def good(self) -> bool:
+        """All three."""
+        return self.valid and self.correct and self.within_slo
+
+
+@dataclass(kw_only=True)
+class RunRecord:
+    """Everything known at the end of a run. `begin_second` is the schedule's 0 in the series."""
+
+    run_id: str
+    settings: RunSettings
+    base_url: str
+    machine: dict[str, Any]
+    started_unix_s: float
+    series: Series
+    begin_second: int
+    measured_s: int
+    members: list[Any]
+    final_seq: int
+    converged: bool
+    before: reconcile.Look
+    after: reconcile.Look
+    backlog: list[tuple[int, int]]
+    notes: list[str]
+    folder: Path
+    mysql_url: str = field(default="", repr=False)
+    extra: dict[str, Any] = field(default_factory=dict)
+    verdict: Verdict = field(default_factory=Verdict)
+    findings: list[reconcile.Findings] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """The verdict is good."""
+        return self.verdict.good
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """First second measured and the one after the last, in the series' numbers."""
+        start = self.begin_second + round(self.settings.warmup_s)
+        return start, start + max(1, self.measured_s)
+
+    def counter(self, name: str) -> int:
+        """A counter over the measured window."""
+        start, end = self.window
+        return self.series.total(name, start=start, end=end)
+
+    def histogram(self, name: str) -> Histogram:
+        """A histogram over the measured window; `connect` over the whole run."""
+        if name == "connect":
+            return self.series.merged(name)
+        start, end = self.window
+        return self.series.merged(name, start=start, end=end)
+
+    def figures(self) -> dict[str, float | None]:
+        """Every figure that a limit may name. Times in µs, shares 0 to 1, rates per second."""
+        figures: dict[str, float | None] = {}
+        intended = self.counter("intended")
+        seconds = max(1, self.measured_s)
+        for name, counter in (("unknown", "unknown"), ("dropped", "dropped"), ("waited", "waited")):
+            figures[name] = self.counter(counter) / intended if intended else None
+        bad = sum(self.counter(name) for name in ("fail", "unknown", "dropped"))
+        figures["errors"] = bad / intended if intended else None
+        figures["rate"] = intended / seconds
+        figures["throughput"] = (self.counter("ok") + self.counter("fail")) / seconds
+        figures["goodput"] = self.counter("ok") / seconds
+        limits = load_slo(self.settings.slo)
+        asked = [histogram_and_quantile(limit.figure) for limit in limits]
+        for name in HISTOGRAMS:
+            histogram = self.histogram(name)
+            for quantile, label in QUANTILES:
+                figures[f"{name}_{label}"] = histogram.at(quantile)
+        for limit, pair in zip(limits, asked, strict=True):
+            if pair is not None:
+                figures[limit.figure] = self.histogram(pair[0]).at(pair[1])
+        return figures
+
+    def judge(self) -> None:
+        """Fill in findings and verdict. Reads the histories and, where it may, the ledger."""
+        attempts = list(read_attempts(self.folder))
+        if self.before.from_mysql and self.after.from_mysql:
+            acknowledged = {
+                a.submission_id for a in attempts if a.outcome == "ok" and a.submission_id
+            }
+            rows = reconcile.ledger_since(self.mysql_url, self.before.seq)
+            absent = acknowledged - {row.submission_id for row in rows}
+            if absent:
+                rows += reconcile.ledger_since(self.mysql_url, self.after.seq, absent)
+            self.findings = [reconcile.against_ledger(attempts, rows, self.before, self.after)]
+        else:
+            self.findings = [reconcile.against_board(attempts, self.before, self.after)]
+        swarms = [m for m in self.members if m.kind == "swarm"]
+        if swarms:
+            self.findings.append(
+                reconcile.of_listeners(
+                    [m.status for m in swarms],
+                    [m.latest for m in swarms],
+                    self.after,
+                    self.final_seq,
+                )
+            )
+        verdict = Verdict(invalid=[*self.notes])
+        late = self.histogram("late").at(0.99)
+        if late is not None and late > self.settings.late_limit_ms * 1000:
+            verdict.invalid.append(
+                f"the generator itself was late: p99 {late / 1000:.1f} ms, "
+                f"limit {self.settings.late_limit_ms:g} ms"
+            )
+        counted = sum(self.series.total(name) for name in ("ok", "fail", "unknown"))
+        if counted != len(attempts):
+            verdict.invalid.append(
+                f"{counted:,} submissions ended but the history holds {len(attempts):,}"
+            )
+        for finding in self.findings:
+            verdict.incorrect += finding.problems
+        verdict.limits = judge(load_slo(self.settings.slo), self.figures())
+        self.verdict = verdict
+
+    def to_json(self) -> dict[str, Any]:
+        """The result document, version 1."""
+        start, end = self.window
+        return {
+            "version": VERSION,
+            "kind": "scoreboard-run",
+            "run_id": self.run_id,
+            "label": self.settings.label,
+            "started_unix_s": self.started_unix_s,
+            "machine": self.machine,
+            "target": self.base_url,
+            "settings": self.settings.to_json(),
+            "window": {"start": start - self.begin_second, "end": end - self.begin_second},
+            "verdict": {
+                "valid": self.verdict.valid,
+                "correct": self.verdict.correct,
+                "within_slo": self.verdict.within_slo,
+                "good": self.verdict.good,
+                "invalid": self.verdict.invalid,
+                "incorrect": self.verdict.incorrect,
+                "limits": [
+                    {
+                        "limit": kept.limit.text,
+                        "measured": kept.measured,
+                        "kept": kept.kept,
+                    }
+                    for kept in self.verdict.limits
+                ],
+            },
+            "counts": {name: self.counter(name) for name in sorted(self.series.names()[0])},
+            "totals": {name: self.series.total(name) for name in sorted(self.series.names()[0])},
+            "figures": self.figures(),
+            "findings": [
+                {"witness": f.witness, "problems": f.problems, "counts": f.counts}
+                for f in self.findings
+            ],
+            "final_seq": self.final_seq,
+            "converged": self.converged,
+            "members": [
+                {"kind": m.kind, "host": m.host, "pid": m.pid, "status": m.status}
+                for m in self.members
+            ],
+            "backlog": [list(pair) for pair in self.backlog],
+            "seconds": list(self._seconds()),
+            "histograms": {
+                name: self.histogram(name).to_hdr()
+                for name in HISTOGRAMS
+                if self.histogram(name).total
+            },
+            **self.extra,
+        }
+
+    def _seconds(self) -> Iterator[dict[str, Any]]:
+        for number, second in sorted(self.series.seconds.items()):
+            times = {}
+            for name, histogram in second.histograms.items():
+                if histogram.total:
+                    times[name] = {
+                        "n": histogram.total,
+                        **{
+                            label: histogram.at(quantile)
+                            for quantile, label in QUANTILES
+                            if histogram.at(quantile) is not None
+                        },
+                    }
+            yield {"t": number - self.begin_second, **second.counters, "times": times}
+
+
+def read_attempts(folder: Path) -> Iterator[reconcile.Attempt]:
+    """Every submission in the histories of a run. A second or two per million."""
+    for path in history_paths(folder):
+        if not path.name.startswith("history-flood"):
+            continue
+        open_attempts: dict[int, Submit] = {}
+        for record in read_history(path).records:
+            if isinstance(record, Submit):
+                open_attempts[record.index] = record
+            elif isinstance(record, Done) and record.of in open_attempts:
+                sent = open_attempts.pop(record.of)
+                yield _attempt(sent, str(record.outcome), record.sid)
+        for sent in open_attempts.values():
+            yield _attempt(sent, "unknown", None)
+
+
+def _attempt(sent: Submit, outcome: str, sid: str | None) -> reconcile.Attempt:
+    try:
+        identifier = bytes.fromhex(sid.replace("-", "")) if sid else None
+    except ValueError:
+        identifier = None
+    return reconcile.Attempt(
+        number=int((sent.key or "-0").rpartition("-")[2]),
+        user=sent.user,
+        increment=sent.increment,
+        outcome=outcome,
+        submission_id=identifier,
+    )
+
+
+def write_result(record: RunRecord) -> Path:
+    """Write the result file beside the run's folder, whole or not at all; returns its path."""
+    record.folder.mkdir(parents=True, exist_ok=True)
+    path = record.folder.with_suffix(".json")
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(record.to_json(), separators=(",", ":")))
+    os.replace(draft, path)
+    return path

@@ -1,0 +1,182 @@
+"""When submissions are due: pure, seeded functions of a profile. Not who sends them.
+
+A profile gives the rate over time. Arrivals are the points where its integral
+passes 1, 2, 3, … (evenly spaced) or the sums of unit exponentials (Poisson), so
+both kinds follow every profile exactly. The whole sequence is a function of
+profile and seed; a worker takes every k-th of it, so the union over any number
+of workers is the same sequence.
+"""
+
+import math
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+NS = 1_000_000_000
+
+
+class BadProfile(ValueError):
+    """The text of a profile cannot be read; the message says what was expected."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """A stretch of time in which the rate goes in a straight line from start to end."""
+
+    duration_s: float
+    rate_start: float
+    rate_end: float
+
+    @property
+    def arrivals(self) -> float:
+        """The integral of the rate over the segment."""
+        return (self.rate_start + self.rate_end) / 2 * self.duration_s
+
+    def rate_at(self, time_s: float) -> float:
+        """Arrivals per second at `time_s` after the segment's start."""
+        if self.duration_s == 0 or math.isinf(self.duration_s):
+            return self.rate_start
+        return self.rate_start + (self.rate_end - self.rate_start) * time_s / self.duration_s
+
+    def time_of(self, area: float) -> float:
+        """When the integral reaches `area`, 0 <= area <= arrivals, in seconds from its start."""
+        slope = (
+            0.0
+            if math.isinf(self.duration_s)
+            else (self.rate_end - self.rate_start) / self.duration_s
+        )
+        if slope == 0:
+            return area / self.rate_start
+        # The root of slope/2 t² + rate_start t = area, in the form that does not cancel.
+        root = math.sqrt(max(0.0, self.rate_start**2 + 2 * slope * area))
+        return 2 * area / (self.rate_start + root)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Profile:
+    """Segments one after the other. A segment of infinite length may only be the last."""
+
+    text: str
+    segments: tuple[Segment, ...]
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds; infinite when the last rate is held."""
+        return sum(segment.duration_s for segment in self.segments)
+
+    def rate_at(self, time_s: float) -> float:
+        """Arrivals per second at `time_s` after the start; 0 outside the profile."""
+        for segment in self.segments:
+            if time_s < segment.duration_s:
+                return segment.rate_at(time_s)
+            time_s -= segment.duration_s
+        return 0.0
+
+    def cut(self, duration_s: float) -> "Profile":
+        """The first `duration_s` seconds of it."""
+        kept: list[Segment] = []
+        left = duration_s
+        for segment in self.segments:
+            if left <= 0:
+                break
+            length = min(left, segment.duration_s)
+            kept.append(
+                Segment(
+                    duration_s=length,
+                    rate_start=segment.rate_start,
+                    rate_end=segment.rate_at(length)
+                    if length < segment.duration_s
+                    else segment.rate_end,
+                )
+            )
+            left -= length
+        return Profile(text=self.text, segments=tuple(kept))
+
+
+_STEP = re.compile(r"(?P<start>\d+(\.\d+)?)(-(?P<end>\d+(\.\d+)?))?(x(?P<s>\d+(\.\d+)?))?")
+_SPIKE = re.compile(
+    r"spike:(?P<base>\d+(\.\d+)?)-(?P<peak>\d+(\.\d+)?)@(?P<at>\d+(\.\d+)?)\+(?P<s>\d+(\.\d+)?)"
+)
+
+
+def parse_profile(text: str) -> Profile:
+    """Read a profile. Raises BadProfile.
+
+    `1000` holds a rate; `100-2000x60` ramps for 60 s; a comma joins steps
+    (`500x10,1000x10,2000`); `spike:1000-5000@20+2` holds 1000 and leaps to 5000
+    for 2 s at second 20. A part without seconds is held for ever and comes last.
+    """
+    text = text.strip()
+    spike = _SPIKE.fullmatch(text)
+    if spike:
+        base, peak = float(spike["base"]), float(spike["peak"])
+        segments = [
+            Segment(duration_s=float(spike["at"]), rate_start=base, rate_end=base),
+            Segment(duration_s=float(spike["s"]), rate_start=peak, rate_end=peak),
+            Segment(duration_s=math.inf, rate_start=base, rate_end=base),
+        ]
+        return Profile(text=text, segments=tuple(s for s in segments if s.duration_s > 0))
+    segments = []
+    for part in text.split(","):
+        step = _STEP.fullmatch(part.strip())
+        if step is None:
+            raise BadProfile(
+                f"{text!r} is no arrival profile; try 1000, 500x10,1000x10, 100-2000x60 "
+                "or spike:1000-5000@20+2"
+            )
+        start = float(step["start"])
+        end = float(step["end"]) if step["end"] else start
+        if step["s"] is None and end != start:
+            raise BadProfile(f"the ramp {part!r} needs seconds, as in {part}x60")
+        segments.append(
+            Segment(
+                duration_s=float(step["s"]) if step["s"] else math.inf,
+                rate_start=start,
+                rate_end=end,
+            )
+        )
+    if any(math.isinf(segment.duration_s) for segment in segments[:-1]):
+        raise BadProfile(f"in {text!r} only the last part may lack seconds")
+    if any(math.isinf(segment.duration_s) and segment.rate_start == 0 for segment in segments):
+        raise BadProfile("a rate of 0 cannot be held for ever")
+    return Profile(text=text, segments=tuple(segments))
+
+
+def arrivals(
+    profile: Profile, *, seed: int, poisson: bool, slice_index: int = 0, slice_count: int = 1
+) -> Iterator[tuple[int, int]]:
+    """Pairs (number, due) in order: `due` in ns from the start, numbers 0, 1, 2, … over all slices.
+
+    This slice gets the numbers that leave `slice_index` modulo `slice_count`.
+    Ends with the profile; endless when that is.
+    """
+    draw = random.Random(seed).expovariate
+    area = 0.0
+    begin_s = 0.0
+    begin_area = 0.0
+    segments = iter(profile.segments)
+    segment = next(segments, None)
+    for number in count():
+        # Evenly spaced arrivals stand in the middle of their share, so none is due at 0 sharp.
+        area = area + draw(1.0) if poisson else number + 0.5
+        while segment is not None and area - begin_area >= segment.arrivals:
+            begin_area += segment.arrivals
+            begin_s += segment.duration_s
+            segment = next(segments, None)
+        if segment is None:
+            return
+        if number % slice_count == slice_index:
+            yield number, round((begin_s + segment.time_of(area - begin_area)) * NS)
+
+
+_MASK = (1 << 64) - 1
+
+
+def mix(seed: int, number: int) -> int:
+    """64 well mixed bits of (seed, number): splitmix64 (Steele, Lea, Flood, OOPSLA 2014)."""
+    z = (seed * 0x9E3779B97F4A7C15 + (number + 1) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)

@@ -1,0 +1,110 @@
+"""What a run is asked to do, and the options that ask for it. Not how it is done.
+
+The same options serve `python -m harness load`, `locust -f loadtests/` and the
+fields of Locust's web form. Under Locust a value may also come from the
+environment, as its own do: `--rate` from SCOREBOARD_LOAD_RATE.
+"""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from harness.schedule import parse_profile
+
+PREFIX = "SCOREBOARD_LOAD_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """One run. `duration_s` 0 means until stopped; `slo` is a list of limits, see `harness.slo`."""
+
+    rate: str = "1000"
+    arrivals: str = "constant"
+    players: int = 1000
+    listeners: int = 1000
+    duration_s: float = 60.0
+    warmup_s: float = 5.0
+    connections: int = 512
+    timeout_s: float = 10.0
+    seed: int = 1
+    late_limit_ms: float = 50.0
+    slo: str = ""
+    mysql_url: str = ""
+    label: str = ""
+    results: str = "results"
+
+    def __post_init__(self) -> None:
+        parse_profile(self.rate)
+        if self.arrivals not in ("constant", "poisson"):
+            raise ValueError("--arrivals is constant or poisson")
+        for name in ("players", "connections"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} must be at least 1")
+        for name in ("listeners", "duration_s", "warmup_s"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name.removesuffix('_s')} must not be negative")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for the result file; the database's password stays out."""
+        values = asdict(self)
+        values.pop("mysql_url")
+        return values
+
+
+OPTIONS: tuple[tuple[str, str, type, str], ...] = (
+    (
+        "--rate",
+        "rate",
+        str,
+        "submissions/s: 1000, 500x10,1000x10, 100-2000x60, spike:1000-5000@20+2",
+    ),
+    ("--arrivals", "arrivals", str, "constant or poisson"),
+    ("--players", "players", int, "users the submissions are for, ids 1..N"),
+    ("--listeners", "listeners", int, "open SSE connections"),
+    ("--duration", "duration_s", float, "seconds measured after the warm-up; 0 runs until stopped"),
+    ("--warmup", "warmup_s", float, "seconds sent first and left out of every percentile"),
+    ("--connections", "connections", int, "keep-alive connections that carry submissions"),
+    ("--timeout", "timeout_s", float, "seconds after which an answer counts as lost"),
+    ("--seed", "seed", int, "of the arrival schedule and the choice of users"),
+    ("--late-limit", "late_limit_ms", float, "p99 of the generator's own delay that voids the run"),
+    ("--slo", "slo", str, "limits, as in p99<250ms,lag_p99<500ms,errors<0.1%%; or a file of them"),
+    ("--mysql-url", "mysql_url", str, "look into the ledger for the verdict; default: the stack's"),
+    ("--label", "label", str, "a name for the result file"),
+    ("--results", "results", str, "folder for result files"),
+)
+
+
+def add_options(parser: argparse.ArgumentParser, *, for_locust: bool = False) -> None:
+    """Add every option of a run to a parser of ours or of Locust's."""
+    defaults = RunSettings()
+    for flag, name, kind, text in OPTIONS:
+        default = getattr(defaults, name)
+        # Only Locust's parser knows `env_var`.
+        extra: dict[str, Any] = (
+            {"env_var": PREFIX + flag[2:].upper().replace("-", "_")} if for_locust else {}
+        )
+        # Locust has a --users of its own, so under Locust they are players only.
+        alias = () if for_locust or flag != "--players" else ("--users",)
+        parser.add_argument(
+            flag,
+            *alias,
+            dest=f"scoreboard_{name}",
+            type=kind,
+            default=default,
+            help=f"{text} ({default})" if default != "" else text,
+            **extra,
+        )
+
+
+def settings_from(values: Mapping[str, Any]) -> RunSettings:
+    """Settings from parsed options. Raises ValueError with the option's name."""
+    known = {field.name for field in fields(RunSettings)}
+    given = {
+        name.removeprefix("scoreboard_"): value
+        for name, value in values.items()
+        if name.startswith("scoreboard_") and value is not None
+    }
+    defaults = asdict(RunSettings())
+    # Locust's web form hands every value over as text.
+    return RunSettings(**{n: type(defaults[n])(v) for n, v in given.items() if n in known})

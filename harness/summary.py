@@ -1,0 +1,115 @@
+"""The few lines a person reads at the end of a run. Made from the result document only."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TextIO
+
+from harness.style import Ink, duration, number
+
+ROWS = (
+    ("response", "response", "intended send to answer"),
+    ("service", "service", "actual send to answer"),
+    ("lag", "lag", "commit to each listener"),
+    ("reach_last", "last listener", "commit to the last of them"),
+)
+
+
+def print_summary(document: Mapping[str, Any], out: TextIO, path: str) -> None:
+    """Write the summary of a result document."""
+    out.write("\n".join(lines(document, Ink(out), path)) + "\n")
+
+
+def lines(document: Mapping[str, Any], ink: Ink, path: str) -> Iterator[str]:
+    """The summary, line by line."""
+    figures, counts, settings = document["figures"], document["counts"], document["settings"]
+    window = document["window"]
+    length = window["end"] - window["start"]
+    yield ""
+    yield ink.bold(f"  {document['run_id']}") + ink.dim(
+        f"   {document['target']}   {length} s after {settings['warmup_s']:g} s of warm-up"
+    )
+    yield ""
+    if counts.get("intended"):
+        bad = [
+            f"{number(counts[name])} {word}"
+            for name, word in (("fail", "refused"), ("unknown", "unknown"), ("dropped", "dropped"))
+            if counts.get(name)
+        ]
+        yield (
+            f"  submissions  {number(figures['goodput'])}/s accepted of "
+            f"{number(figures['rate'])}/s intended, {number(counts.get('ok', 0))} in all"
+            + (ink.warn(f"; {', '.join(bad)}") if bad else "; none refused, lost or dropped")
+        )
+    swarms = [m["status"] for m in document["members"] if m["kind"] == "swarm"]
+    if swarms:
+        listeners = sum(status.get("listeners", 0) for status in swarms)
+        deliveries = counts.get("deliveries", 0)
+        yield (
+            f"  listeners    {number(listeners)} connected, "
+            f"{number(deliveries / max(1, length))} events/s delivered, "
+            f"{counts.get('bytes', 0) / max(1, length) / 1e6:.1f} MB/s"
+        )
+    yield ""
+    yield ink.dim(f"  {'':15}{'p50':>9}{'p90':>9}{'p99':>9}{'p99.9':>9}{'max':>9}")
+    for key, title, meaning in ROWS:
+        if figures.get(f"{key}_max") is None:
+            continue
+        cells = "".join(
+            f"{duration(figures[f'{key}_{q}']):>9}" for q in ("p50", "p90", "p99", "p999", "max")
+        )
+        yield f"  {title:15}{cells}   {ink.dim(meaning)}"
+    yield ""
+    verdict = document["verdict"]
+    late = duration(figures.get("late_p99"))
+    yield _line(
+        ink, verdict["valid"], "valid", verdict["invalid"], f"generator late by {late} (p99)"
+    )
+    good = "; ".join(_good_words(finding) for finding in document["findings"])
+    yield _line(ink, verdict["correct"], "correct", verdict["incorrect"], good)
+    if verdict["limits"]:
+        broken = [
+            f"{kept['limit']} measured {_measured(kept)}"
+            for kept in verdict["limits"]
+            if not kept["kept"]
+        ]
+        held = ", ".join(kept["limit"] for kept in verdict["limits"])
+        yield _line(ink, verdict["within_slo"], "within SLO", broken, held)
+    yield ""
+    yield ink.dim(f"  {path}")
+
+
+def _measured(kept: Mapping[str, Any]) -> str:
+    value = kept["measured"]
+    if value is None:
+        return "too little"
+    if kept["limit"].endswith("%"):
+        return f"{value:.3%}"
+    return (
+        duration(value)
+        if kept["limit"].endswith("s") and "/s" not in kept["limit"]
+        else f"{value:,.1f}"
+    )
+
+
+def _line(ink: Ink, good: bool, word: str, problems: list[str], praise: str) -> str:
+    if good:
+        return f"  {ink.good('✓')} {ink.bold(word):<12}  {praise}"
+    return "\n".join(
+        [
+            f"  {ink.bad('✗')} {ink.bold('not ' + word):<12}  {problems[0]}",
+            *(f"      {problem}" for problem in problems[1:6]),
+        ]
+    )
+
+
+def _good_words(finding: Mapping[str, Any]) -> str:
+    counts = finding["counts"]
+    if finding["witness"] == "listeners":
+        return f"all {number(counts.get('listeners', 0))} listeners end at the last change, no gap"
+    unknown = counts.get("unknown", 0)
+    words = (
+        f"{number(counts['acknowledged'])} acknowledged, each applied once ({finding['witness']})"
+    )
+    if unknown:
+        settled = number(counts.get("unknown_applied", 0))
+        words += f", {number(unknown)} unknown, {settled} of them applied"
+    return words
