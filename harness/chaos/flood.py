@@ -19,7 +19,7 @@ from harness.chaos.wire import BrokenReply, Connection, Reply, get, post
 from harness.history import HistoryWriter, Outcome, Score, outcome_of_error, outcome_of_status
 from scoreboard import contract, ids, tokens
 
-REPLY_TIMEOUT_S = 4.0
+REPLY_TIMEOUT_S = 6.0
 PATIENCE_S = 90.0
 """How long one submission is repeated. Longer than any fault and its recovery."""
 PAUSE_FIRST_S = 0.1
