@@ -10,7 +10,12 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    is_cancelled_exception,
+)
 
 VALIDATE = "validate"
 RECORD = "record"
@@ -40,8 +45,8 @@ ENDLESS_RETRIES = RetryPolicy(
 
 
 async def run_step(name: str, *arguments: Any, result_type: type | None = None) -> Any:
-    """Run the activity `name` to its end, however often it takes. Raises ActivityError
-    only for what no repetition can heal."""
+    """Run the activity `name` to its end, however often it takes. Raises FailureError
+    only for what no repetition can heal, and when the workflow is cancelled."""
     try:
         return await workflow.execute_local_activity(
             name,
@@ -50,8 +55,14 @@ async def run_step(name: str, *arguments: Any, result_type: type | None = None) 
             start_to_close_timeout=STEP_TIMEOUT,
             retry_policy=QUICK_RETRIES,
         )
-    except ActivityError as error:
-        if isinstance(error.cause, ApplicationError) and error.cause.non_retryable:
+    except FailureError as error:
+        # A local activity that timed out raises ActivityError, as documented; one that
+        # failed raises its ApplicationError itself.
+        cause = error.cause if isinstance(error, ActivityError) else error
+        hopeless = isinstance(cause, ApplicationError) and (
+            cause.non_retryable or cause.type in NEVER_RETRIED
+        )
+        if hopeless or is_cancelled_exception(error):
             raise
     return await workflow.execute_activity(
         name,
