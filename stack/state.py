@@ -108,26 +108,22 @@ def take_lock(folder: RunFolder) -> int:
 
 def record_children(folder: RunFolder, pids: list[int]) -> None:
     """Writes down who runs, so that the next start can end what a killed supervisor left."""
-    known = []
-    for pid in pids:
-        with contextlib.suppress(psutil.Error):
-            known.append({"pid": pid, "created": psutil.Process(pid).create_time()})
+    known = [{"pid": pid, "birth": birth} for pid in pids if (birth := _birth(pid)) is not None]
     write_private(folder.children, json.dumps(known) + "\n")
 
 
 def end_leftovers(folder: RunFolder, grace_s: float = 8.0) -> int:
     """Ends recorded children that still run; returns how many. Blocks. Call it under the lock.
 
-    A pid alone proves nothing after a reboot, so the time of creation must match too.
+    A pid may have passed to a stranger since, so the birth must match too.
     """
-    found = []
+    family: list[psutil.Process] = []
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         for child in json.loads(folder.children.read_text()):
             with contextlib.suppress(psutil.Error):
                 process = psutil.Process(child["pid"])
-                if abs(process.create_time() - child["created"]) < 0.02:
-                    found.append(process)
-    family = found + [child for process in found for child in _descendants(process)]
+                if _birth(process.pid) == child["birth"]:
+                    family += [process, *process.children(recursive=True)]
     for process in family:
         with contextlib.suppress(psutil.Error):
             process.terminate()
@@ -141,7 +137,15 @@ def end_leftovers(folder: RunFolder, grace_s: float = 8.0) -> int:
     return len(family)
 
 
-def _descendants(process: psutil.Process) -> list[psutil.Process]:
-    with contextlib.suppress(psutil.Error):
-        return process.children(recursive=True)
-    return []
+def _birth(pid: int) -> str | None:
+    """When the process began, in ticks of this boot; None when it is gone.
+
+    Not a time of day: the kernel derives that from a clock that gets adjusted.
+    """
+    try:
+        # The name, in parentheses, may hold anything; the 20th field after it is the start.
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except (OSError, IndexError):
+        return None
+    return f"{boot}:{ticks}"

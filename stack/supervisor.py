@@ -107,6 +107,8 @@ class Supervisor:
         """
         lock = take_lock(self.folder)
         try:
+            # A killed supervisor left its own; nobody may take that for this run.
+            self.folder.state.unlink(missing_ok=True)
             self._prepare_machine()
             with self._signals():
                 async with listen(self.folder.control, self._control):

@@ -95,7 +95,7 @@ def _open_local(names: set[str], folder: Path) -> Iterator[dict[str, str]]:
 
 
 def mysql_parameters(url: str) -> dict[str, Any]:
-    """`mysql://user:password@host:port/db` as keyword arguments of pymysql and aiomysql."""
+    """`mysql://user:password@host:port/db` as keyword arguments of aiomysql.connect."""
     parts = urlsplit(url)
     return {
         "host": parts.hostname,
@@ -110,21 +110,29 @@ def mysql_parameters(url: str) -> dict[str, Any]:
 def fresh_database(mysql_url: str) -> Iterator[str]:
     """The URL of a new, empty database, dropped on exit."""
     name = f"scoreboard_{secrets.token_hex(6)}"
-    server = mysql_parameters(mysql_url) | {"db": None}
-    _execute(server, f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+    server = _with_path(mysql_url, "")
+    execute_sync(server, f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
     try:
-        yield urlunsplit(urlsplit(mysql_url)._replace(path=f"/{name}"))
+        yield _with_path(mysql_url, name)
     finally:
-        _execute(server, f"DROP DATABASE {name}")
+        execute_sync(server, f"DROP DATABASE {name}")
 
 
-def _execute(server: dict[str, Any], statement: str) -> None:
-    connection = pymysql.connect(**server)
+def execute_sync(mysql_url: str, statement: str) -> tuple[tuple[Any, ...], ...]:
+    """Runs one statement on a connection of its own, for code without an event loop; its rows."""
+    parameters = mysql_parameters(mysql_url)
+    database = parameters.pop("db")
+    connection = pymysql.connect(**parameters, database=database, autocommit=True)
     try:
         with connection.cursor() as cursor:
             cursor.execute(statement)
+            return tuple(cursor.fetchall())
     finally:
         connection.close()
+
+
+def _with_path(url: str, path: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{path}"))
 
 
 def empty_redis_database(redis_url: str) -> str:
@@ -136,7 +144,7 @@ def empty_redis_database(redis_url: str) -> str:
     with redis.Redis.from_url(redis_url) as client:
         count = int(client.config_get("databases")["databases"])
     for number in reversed(range(count)):
-        url = urlunsplit(urlsplit(redis_url)._replace(path=f"/{number}"))
+        url = _with_path(redis_url, str(number))
         with redis.Redis.from_url(url) as client:
             if client.dbsize() == 0:
                 return url

@@ -1,0 +1,48 @@
+"""`python -m stack.api`: the API process with a worker inside.
+
+A workflow that is started on the client of a worker in the same process begins there at once,
+without a turn through Temporal's queues. Server and worker must not import each other, so they
+meet here. `python -m server` and `python -m worker` are the same two, apart.
+
+Exit status: 0 after a signal, 1 when it failed, 2 for bad settings.
+"""
+
+import os
+import sys
+from contextlib import AbstractAsyncContextManager
+
+from temporalio.client import Client
+
+from scoreboard.settings import SettingsError, from_mapping
+from server.logs import configure_logging
+from server.run import serve
+from server.settings import ServerSettings
+from worker.runtime import running_worker
+from worker.settings import WorkerSettings
+
+
+def main() -> int:
+    """Run as told by the environment."""
+    configure_logging()
+    try:
+        settings = from_mapping(ServerSettings, os.environ)
+        worker_settings = from_mapping(WorkerSettings, os.environ)
+    except SettingsError as error:
+        print(f"stack.api: {error}", file=sys.stderr)
+        return 2
+
+    def companion(client: Client) -> AbstractAsyncContextManager[None]:
+        return running_worker(client, worker_settings)
+
+    try:
+        return serve(settings, companion)
+    except OSError as error:
+        print(
+            f"stack.api: cannot listen on {settings.host}:{settings.port}: {error.strerror}",
+            file=sys.stderr,
+        )
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
