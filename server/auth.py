@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from scoreboard.errors import UNAUTHORIZED, Problem
-from scoreboard.keys import Keyring, shared_secret
-from scoreboard.tokens import LEEWAY_S, InvalidToken, Principal, verify
+from scoreboard.keys import Keyring
+from scoreboard.tokens import LEEWAY_S, InvalidToken, Principal, UnknownKey, verify
 
 log = structlog.get_logger()
 
@@ -23,10 +23,22 @@ class Authenticator:
     a dump of the process holds no usable token for longer than its request.
     """
 
-    def __init__(self, secret: bytes, *, clock: Callable[[], float]) -> None:
-        self._keys = Keyring(secret=shared_secret(secret))
+    def __init__(
+        self,
+        keys: Keyring,
+        *,
+        clock: Callable[[], float],
+        on_unknown_key: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._keys = keys
         self._clock = clock
+        self._on_unknown_key = on_unknown_key
         self._known: dict[bytes, Principal] = {}
+
+    def replace_keys(self, keys: Keyring) -> None:
+        """Verify with `keys` from now on; what older ones proved is forgotten."""
+        self._keys = keys
+        self._known.clear()
 
     def principal(self, authorization: Sequence[str]) -> Principal:
         """The principal named by the request's Authorization fields.
@@ -50,6 +62,8 @@ class Authenticator:
         try:
             principal = verify(token, self._keys, now_s=now_s)
         except InvalidToken as error:
+            if isinstance(error, UnknownKey):
+                self._on_unknown_key()
             log.debug("token_refused", reason=str(error))
             raise Problem(UNAUTHORIZED, "The bearer token is not valid.") from None
         if len(self._known) >= CACHE_MAX:

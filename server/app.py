@@ -1,0 +1,332 @@
+"""The API as a Sanic application: handlers, and the parts behind them wired together.
+
+Handlers only parse, ask one part and answer. Whatever connects does so in the
+background and heals by itself, so the application starts with every service
+away, says so, and is ready when they have come.
+"""
+
+import asyncio
+import itertools
+import os
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
+
+import structlog
+from sanic import Sanic
+from sanic.config import Config
+from sanic.request import Request
+from sanic.response import HTTPResponse
+from temporalio.client import Client
+
+from scoreboard import contract, ids
+from scoreboard.domain import Submission
+from scoreboard.errors import FORBIDDEN, MALFORMED, UNAVAILABLE, Problem
+from scoreboard.keys import Keyring, shared_secret
+from server import redis, workflows
+from server.admission import Admission
+from server.auth import Authenticator
+from server.board import Board, Page
+from server.body import MAX_BODY_BYTES, parse_update
+from server.commit import Committer
+from server.feed import Feed
+from server.health import Health
+from server.http import Detached, detach
+from server.hub import Hub
+from server.mysql import LedgerReader
+from server.problems import Problems
+from server.query import parse_flag, parse_resume, parse_window
+from server.settings import ServerSettings
+from server.unfinished import Unfinished
+from server.workflows import Workflows
+
+log = structlog.get_logger()
+
+Companion = Callable[[Client], AbstractAsyncContextManager[object]]
+"""Something that lives as long as the application and shares its Temporal client."""
+
+JSON = "application/json"
+RETRY_AFTER_S = 1
+
+_numbers = itertools.count(1)
+
+
+def create_app(settings: ServerSettings, companion: Companion | None = None) -> Sanic[Any, Any]:
+    """The application. Opens nothing: that happens when it starts."""
+    config = Config(env_prefix="")
+    config.update(
+        {
+            "AUTO_EXTEND": False,
+            "MOTD": False,
+            "ACCESS_LOG": False,
+            "REQUEST_MAX_SIZE": MAX_BODY_BYTES,
+            "REQUEST_MAX_HEADER_SIZE": 8192,
+            "GRACEFUL_TCP_CLOSE_TIMEOUT": 2.0,
+        }
+    )
+    app: Sanic[Any, Any] = Sanic(
+        f"scoreboard-{next(_numbers)}",
+        config=config,
+        error_handler=Problems(settings.rate_limit),
+        configure_logging=False,
+    )
+    api = Api(settings, companion)
+    app.ctx.api = api
+    app.add_route(api.get_scores, contract.SCORES_PATH, methods=["GET"], name="scores")
+    app.add_route(api.post_update, contract.UPDATE_PATH, methods=["POST"], name="update")
+    app.add_route(api.get_stream, contract.STREAM_PATH, methods=["GET"], name="stream")
+    app.add_route(api.get_healthz, "/healthz", methods=["GET"], name="healthz")
+    app.add_route(api.get_readyz, "/readyz", methods=["GET"], name="readyz")
+    app.before_server_start(api.start)
+    app.before_server_stop(api.drain)
+    app.after_server_stop(api.close)
+    return app
+
+
+class Api:
+    """Handlers and the parts they ask."""
+
+    def __init__(self, settings: ServerSettings, companion: Companion | None) -> None:
+        self._settings = settings
+        self._companion = companion
+        self._problems = Problems(settings.rate_limit)
+        self._authenticator = Authenticator(
+            Keyring(secret=shared_secret(settings.jwt_secret)), clock=time.time
+        )
+        self._stream_head = _stream_head(settings.stream_origin)
+        self._workflows: Workflows | None = None
+        self._leaving = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._draining = False
+        self.failed = asyncio.Event()
+        """Set when the application cannot go on; its process should end."""
+
+    # Handlers
+
+    async def get_scores(self, request: Request) -> HTTPResponse:
+        """The board, best first."""
+        try:
+            if request.query_string:
+                window = parse_window(request.get_args(keep_blank_values=True))
+                page = await self._board.page(*window)
+            else:
+                page = self._board.ready_top() or await self._board.page(contract.TOP_DEFAULT, 0)
+        except Problem as problem:
+            return self._problems.answer(problem, path=request.path)
+        return _page_response(page, request.headers.get("if-none-match"))
+
+    async def post_update(self, request: Request) -> HTTPResponse:
+        """Accept a submission: durable in a started workflow when this answers 202."""
+        try:
+            submission, keyed = self._submission(request)
+            if self._draining or self._health.away:
+                raise Problem(UNAVAILABLE, "A backend is away.", retry_after_s=RETRY_AFTER_S)
+            await self._committer.submit(submission, keyed=keyed)
+        except Problem as problem:
+            return self._problems.answer(problem, path=request.path)
+        if self._settings.log_requests:
+            log.info("submission_accepted", submission_id=ids.text(submission.id))
+        return HTTPResponse(_ACCEPTED % ids.text(submission.id), status=202, content_type=JSON)
+
+    async def get_stream(self, request: Request) -> HTTPResponse:
+        """Turn the connection into an event stream; it leaves Sanic."""
+        try:
+            arguments = request.get_args(keep_blank_values=True)
+            resume = parse_resume(request.headers.getall("last-event-id", []), arguments)
+            if request.version != "1.1":
+                raise Problem(MALFORMED, "The event stream needs HTTP/1.1.")
+            opening, cursor = await self._hub.opening(
+                resume, snapshot=parse_flag(arguments, "snapshot")
+            )
+        except Problem as problem:
+            return self._problems.answer(problem, path=request.path)
+        # No await from here on: the opening is only right for this moment.
+        self._hub.attach(detach(request), self._stream_head, opening, cursor)
+        raise Detached
+
+    async def get_healthz(self, _request: Request) -> HTTPResponse:
+        """The process lives."""
+        return HTTPResponse(b'{"status":"alive"}', content_type=JSON)
+
+    async def get_readyz(self, request: Request) -> HTTPResponse:
+        """Whether to send this process work."""
+        away = self._health.away
+        if self._draining:
+            away = (*away, "draining")
+        elif not away and not self._hub.started:
+            away = ("board",)
+        if away:
+            problem = Problem(
+                UNAVAILABLE,
+                f"Not ready: {', '.join(away)}.",
+                retry_after_s=RETRY_AFTER_S,
+                members={"parts": away},
+            )
+            return self._problems.answer(problem, path=request.path)
+        return HTTPResponse(b'{"status":"ready"}', content_type=JSON)
+
+    def _submission(self, request: Request) -> tuple[Submission, bool]:
+        """What the request submits, and whether its client named it. Raises Problem."""
+        headers = request.headers
+        principal = self._authenticator.principal(headers.getall("authorization", ()))
+        keys = headers.getall("idempotency-key", ())
+        key = contract.parse_idempotency_key(keys[0]) if len(keys) == 1 else None
+        if keys and key is None:
+            raise Problem(
+                MALFORMED, "Idempotency-Key must be one of 1 to 128 visible ASCII characters."
+            )
+        update = parse_update(headers.get("content-type", ""), request.body)
+        if not principal.may_update(update.user_id):
+            raise Problem(FORBIDDEN, "This token may not update that user.")
+        now_us = time.time_ns() // 1000
+        submission = Submission(
+            id=(
+                ids.keyed_submission_id(principal.subject, key)
+                if key is not None
+                else ids.time_ordered_id(now_us // 1000, os.urandom(10))
+            ),
+            principal=principal.subject,
+            user_id=update.user_id,
+            increment=update.increment,
+            received_us=now_us,
+        )
+        return submission, key is not None
+
+    # Life
+
+    async def start(self, _app: Sanic[Any, Any]) -> None:
+        """Create the parts and let them connect in the background."""
+        settings = self._settings
+        self._redis = redis.connect(settings.redis)
+        self._ledger = LedgerReader(settings.mysql)
+        self._hub = Hub(
+            self._snapshot,
+            listeners_max=settings.listeners_max,
+            history_changes=settings.history_changes,
+            tick_max_s=settings.tick_max_s,
+            heartbeat_s=settings.heartbeat_s,
+            lagging_max_s=settings.lagging_max_s,
+        )
+        self._board = Board(self._redis, self._ledger, shown=lambda: self._hub.cursor)
+        feed = Feed(self._redis, self._ledger, self._hub, history_changes=settings.history_changes)
+        admission = Admission(
+            self._redis,
+            self._ledger,
+            limit=settings.rate_limit,
+            replay_limit=settings.replay_limit,
+        )
+        unfinished = Unfinished(settings.batches_unfinished, clock=time.monotonic)
+        self._committer = Committer(
+            admission.admit,
+            self._start_batch,
+            unfinished,
+            batch_max=settings.batch_max,
+            in_flight_max=settings.batches_in_flight,
+            queue_max=settings.queue_max,
+            timeout_s=settings.submit_timeout_s,
+        )
+        self._health = Health(
+            {
+                "mysql": self._ledger.board,
+                "redis": self._redis.ping,
+                "temporal": self._ping_temporal,
+            },
+            interval_s=settings.health_interval_s,
+        )
+        for part in (
+            feed.run(),
+            self._hub.run(),
+            self._committer.sweep(),
+            unfinished.listen(self._redis),
+            unfinished.look_up(self._is_running),
+            self._health.run(),
+            self._use_temporal(),
+        ):
+            self._keep(part)
+
+    async def drain(self, _app: Sanic[Any, Any]) -> None:
+        """Refuse new work, answer what waits and end the streams cleanly."""
+        self._draining = True
+        log.info("draining", waiting=self._committer.waiting, listeners=len(self._hub))
+        await asyncio.sleep(self._settings.drain_notice_s)
+        await self._committer.close(self._settings.drain_timeout_s / 2)
+        await self._hub.drain(self._settings.drain_timeout_s / 2)
+
+    async def close(self, _app: Sanic[Any, Any]) -> None:
+        """Let the companion go and close every connection."""
+        self._leaving.set()
+        *parts, temporal = self._tasks
+        if self._workflows is None:
+            # It waits for Temporal, which need not come any more.
+            temporal.cancel()
+        await asyncio.gather(temporal, return_exceptions=True)
+        for task in parts:
+            task.cancel()
+        await asyncio.gather(*parts, return_exceptions=True)
+        await self._redis.aclose()
+        await self._ledger.close()
+
+    def _keep(self, part: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(part)
+        self._tasks.append(task)
+        task.add_done_callback(self._part_ended)
+
+    def _part_ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or (self._leaving.is_set() and task.exception() is None):
+            return
+        log.error("part_failed", exc_info=task.exception())
+        self.failed.set()
+
+    async def _use_temporal(self) -> None:
+        client = await workflows.connect(
+            self._settings.temporal_address, self._settings.temporal_namespace
+        )
+        self._workflows = Workflows(client, self._settings.task_queue)
+        async with self._companion(client) if self._companion else nullcontext():
+            await self._leaving.wait()
+
+    async def _start_batch(self, batch_id: str, payload: bytes, *, timeout_s: float) -> None:
+        if self._workflows is None:
+            raise TimeoutError("Temporal has not been reached yet")
+        await self._workflows.start(batch_id, payload, timeout_s=timeout_s)
+
+    async def _is_running(self, batch_id: str) -> bool:
+        return self._workflows is None or await self._workflows.is_running(batch_id)
+
+    async def _ping_temporal(self) -> None:
+        if self._workflows is None:
+            raise TimeoutError("Temporal has not been reached yet")
+        await self._workflows.ping()
+
+    async def _snapshot(self, at_least: int) -> Any:
+        return await self._board.snapshot(at_least)
+
+
+_ACCEPTED = f'{{"message":"{contract.ACCEPTED_MESSAGE}","submissionId":"%s"}}'
+
+
+def _page_response(page: Page, if_none_match: str | None) -> HTTPResponse:
+    headers = {
+        contract.SEQ_HEADER: str(page.seq),
+        "etag": page.etag,
+        # Caches may keep it but must ask each time.
+        "cache-control": "no-cache",
+    }
+    if if_none_match is not None and page.etag in if_none_match:
+        return HTTPResponse(status=304, headers=headers)
+    return HTTPResponse(page.body, headers=headers, content_type=JSON)
+
+
+def _stream_head(allowed_origin: str) -> bytes:
+    """The head of every event stream's response."""
+    origin = f"access-control-allow-origin: {allowed_origin}\r\n" if allowed_origin else ""
+    return (
+        "HTTP/1.1 200 OK\r\n"
+        "content-type: text/event-stream\r\n"
+        "cache-control: no-store\r\n"
+        "x-accel-buffering: no\r\n"
+        f"{origin}"
+        "transfer-encoding: chunked\r\n"
+        "connection: close\r\n\r\n"
+    ).encode()

@@ -1,0 +1,142 @@
+"""Reads of the board: from Redis; when that is away or empty, from MySQL.
+
+Equal reads under way at the same time are one read. The default page is kept as
+bytes and read again only when there is something newer to show.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from scoreboard import contract
+from scoreboard.domain import Standing
+from scoreboard.errors import UNAVAILABLE, Problem
+from scoreboard.sse import Snapshot
+from server.mysql import MYSQL_ERRORS, LedgerReader
+from server.redis import REDIS_ERRORS, Redis, script
+
+log = structlog.get_logger()
+
+OFFSET_MAX = 1_000_000
+PAGE_MAX_AGE_S = 1.0
+"""Also without changes: users are added, rankings rebuilt."""
+
+REDIS_TIMEOUT_S = 0.5
+REDIS_PAUSE_S = 1.0
+"""After a failure Redis is left alone for so long, so that reads do not all wait for it."""
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Some places of the board at exactly `seq`; `body` is the answer of GET /scores."""
+
+    seq: int
+    scores: Sequence[Standing]
+    body: bytes
+    etag: str
+    read_at: float
+
+
+class Board:
+    """The board as this process can read it. `shown` is the seq that listeners have been told."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        ledger: LedgerReader,
+        *,
+        shown: Callable[[], int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._redis = redis
+        self._ledger = ledger
+        self._shown = shown
+        self._clock = clock
+        self._script = redis.register_script(script("top"))
+        self._reads: dict[tuple[int, int], asyncio.Task[Page]] = {}
+        self._top: Page | None = None
+        self._no_redis_before = 0.0
+
+    def ready_top(self) -> Page | None:
+        """The default page if it can be shown as it is; costs nothing."""
+        page = self._top
+        if (
+            page is not None
+            and page.seq >= self._shown()
+            and self._clock() - page.read_at < PAGE_MAX_AGE_S
+        ):
+            return page
+        return None
+
+    async def page(self, limit: int, offset: int) -> Page:
+        """Places `offset` to `offset + limit`. Raises Problem (unavailable)."""
+        return await self._at_least(limit, offset, self._shown())
+
+    async def snapshot(self, at_least: int = 0) -> Snapshot:
+        """The default page for listeners, read anew if it is older than `at_least`.
+
+        Its seq may still be lower, when nothing newer can be read. Raises Problem.
+        """
+        page = self.ready_top()
+        if page is None or page.seq < at_least:
+            page = await self._at_least(contract.TOP_DEFAULT, 0, at_least)
+        return Snapshot(seq=page.seq, scores=page.scores)
+
+    async def _at_least(self, limit: int, offset: int, seq: int) -> Page:
+        page = await self._joined(limit, offset)
+        if page.seq < seq:
+            # The read that was joined may have begun before this request.
+            page = await self._joined(limit, offset)
+        return page
+
+    async def _joined(self, limit: int, offset: int) -> Page:
+        key = (limit, offset)
+        read = self._reads.get(key)
+        if read is None:
+            read = asyncio.create_task(self._read(limit, offset))
+            self._reads[key] = read
+            read.add_done_callback(lambda _: self._reads.pop(key, None))
+        # One reader that goes away must not take the read from the others.
+        return await asyncio.shield(read)
+
+    async def _read(self, limit: int, offset: int) -> Page:
+        found = await self._from_redis(limit, offset) or await self._from_mysql(limit, offset)
+        seq, scores = found
+        body = msgspec.json.encode(scores)
+        digest = hashlib.blake2b(body, digest_size=9).hexdigest()
+        page = Page(seq=seq, scores=scores, body=body, etag=f'"{digest}"', read_at=self._clock())
+        if (limit, offset) == (contract.TOP_DEFAULT, 0):
+            self._top = page
+        return page
+
+    async def _from_redis(self, limit: int, offset: int) -> tuple[int, list[Standing]] | None:
+        if self._clock() < self._no_redis_before:
+            return None
+        try:
+            async with asyncio.timeout(REDIS_TIMEOUT_S):
+                answer: Any = await self._script(
+                    keys=(contract.META_KEY, contract.RANKING_KEY, contract.NAMES_KEY),
+                    args=(offset, offset + limit - 1),
+                )
+        except REDIS_ERRORS as error:
+            log.warning("board_read_without_redis", error=type(error).__name__)
+            self._no_redis_before = self._clock() + REDIS_PAUSE_S
+            return None
+        if answer is None:
+            return None
+        scores = [
+            Standing(user=name.decode(), score=-int(score))
+            for name, score in zip(answer[1::2], answer[2::2], strict=True)
+        ]
+        return int(answer[0]), scores
+
+    async def _from_mysql(self, limit: int, offset: int) -> tuple[int, Sequence[Standing]]:
+        try:
+            return await self._ledger.top(limit, offset)
+        except MYSQL_ERRORS as error:
+            log.warning("board_unreadable", error=type(error).__name__)
+            raise Problem(UNAVAILABLE, "The board cannot be read now.", retry_after_s=1) from None

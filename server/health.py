@@ -1,0 +1,57 @@
+"""Which services answer. Not what to do about it: see the handlers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+log = structlog.get_logger()
+
+PING_TIMEOUT_S = 2.0
+FAILURES_UNTIL_AWAY = 2
+"""One ping may get lost; a second one in a row says more."""
+
+
+class Health:
+    """Pings each service again and again and remembers which do not answer."""
+
+    def __init__(self, pings: Mapping[str, Callable[[], Awaitable[object]]], *, interval_s: float):
+        self._pings = pings
+        self._interval_s = interval_s
+        # Nothing has answered yet, so everything is away.
+        self._failures = dict.fromkeys(pings, FAILURES_UNTIL_AWAY)
+        self._away: tuple[str, ...] = tuple(pings)
+
+    @property
+    def away(self) -> tuple[str, ...]:
+        """The services that do not answer."""
+        return self._away
+
+    async def run(self) -> None:
+        """Ping until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for name in self._pings:
+                tasks.create_task(self._watch(name))
+
+    async def _watch(self, name: str) -> None:
+        while True:
+            error = await self._failure(name)
+            self._failures[name] = 0 if error is None else self._failures[name] + 1
+            before = name in self._away
+            self._away = tuple(
+                part for part, count in self._failures.items() if count >= FAILURES_UNTIL_AWAY
+            )
+            if before and name not in self._away:
+                log.info("service_reached", service=name)
+            elif not before and name in self._away:
+                log.warning("service_away", service=name, error=type(error).__name__)
+            await asyncio.sleep(self._interval_s)
+
+    async def _failure(self, name: str) -> Exception | None:
+        try:
+            async with asyncio.timeout(PING_TIMEOUT_S):
+                await self._pings[name]()
+        except Exception as error:
+            # Any failure to answer, whatever its kind, is what this is for.
+            return error
+        return None

@@ -1,0 +1,126 @@
+"""Runs the application on a socket: start, serve, stop in order."""
+
+import asyncio
+import gc
+import resource
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+import uvloop
+from sanic import Sanic
+
+from server.app import Companion, create_app
+from server.http import StrictProtocol, reap
+from server.settings import ServerSettings
+
+log = structlog.get_logger()
+
+BACKLOG = 4096
+CLOSE_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """A server that takes requests on `port`; `failed` is set when it cannot go on."""
+
+    port: int
+    failed: asyncio.Event
+
+
+def serve(settings: ServerSettings, companion: Companion | None = None) -> int:
+    """Serve until SIGTERM or SIGINT, then drain. Exit status: 0, or 1 when a part failed."""
+    _raise_file_limit()
+    return uvloop.run(_until_signal(settings, companion))
+
+
+async def _until_signal(settings: ServerSettings, companion: Companion | None) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings, companion) as server:
+        # What exists now lives for ever; the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        waits = [asyncio.create_task(event.wait()) for event in (stop, server.failed)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+    log.info("stopped")
+    return 1 if server.failed.is_set() else 0
+
+
+@asynccontextmanager
+async def running(
+    settings: ServerSettings, companion: Companion | None = None
+) -> AsyncIterator[Serving]:
+    """The application on its socket for as long as the context lasts; drains on leaving.
+
+    Raises OSError when the address cannot be had.
+    """
+    listening = _bind(settings.host, settings.port)
+    app = create_app(settings, companion)
+    try:
+        # Sanic's class for this has no types.
+        server: Any = await app.create_server(
+            sock=listening,
+            protocol=StrictProtocol,
+            backlog=BACKLOG,
+            access_log=False,
+            # Connections wait in the backlog until there is something to serve them.
+            asyncio_server_kwargs={"start_serving": False},
+        )
+        await server.startup()
+        await server.before_start()
+        await server.start_serving()
+        await server.after_start()
+        port = listening.getsockname()[1]
+        log.info("serving", host=settings.host, port=port)
+        reaper = asyncio.create_task(
+            reap(
+                server.connections,
+                request_s=settings.request_timeout_s,
+                keep_alive_s=settings.keep_alive_s,
+            )
+        )
+        try:
+            yield Serving(port=port, failed=app.ctx.api.failed)
+        finally:
+            await server.before_stop()
+            server.close()
+            await _close_connections(server.connections)
+            reaper.cancel()
+            with suppress(asyncio.CancelledError):
+                await reaper
+            await server.after_stop()
+    finally:
+        Sanic.unregister_app(app)
+        listening.close()
+
+
+async def _close_connections(connections: set[StrictProtocol]) -> None:
+    """Close those that are idle, give the others a moment, and cut off the rest."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + CLOSE_TIMEOUT_S
+    while connections and loop.time() < deadline:
+        for connection in list(connections):
+            connection.close_if_idle()
+        await asyncio.sleep(0.02)
+    for connection in list(connections):
+        connection.abort()  # type: ignore[no-untyped-call]
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def _raise_file_limit() -> None:
+    """Each listener takes a file descriptor, and the usual soft limit is 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
