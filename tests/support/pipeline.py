@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.worker import WorkflowRunner
 
 from scoreboard import contract
 from scoreboard.domain import Change, Submission
@@ -66,7 +67,13 @@ class Pipeline:
 
 @asynccontextmanager
 async def running_pipeline(
-    client: Client, *, mysql_url: str, redis_url: str, task_queue: str, **changes: Any
+    client: Client,
+    *,
+    mysql_url: str,
+    redis_url: str,
+    task_queue: str,
+    runner: WorkflowRunner | None = None,
+    **changes: Any,
 ) -> AsyncIterator[Pipeline]:
     """A worker that heals every 0.2 s; `changes` go over its settings."""
     settings = replace(
@@ -82,7 +89,7 @@ async def running_pipeline(
     pool = Pool(settings.mysql, size=1)
     redis = connect(settings.redis)
     try:
-        async with running_worker(client, settings):
+        async with running_worker(client, settings, runner=runner):
             await seed(pool, 0)
             yield Pipeline(client, settings, pool, redis)
     finally:

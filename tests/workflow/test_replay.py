@@ -1,0 +1,77 @@
+"""Workflows under way survive a deployment: today's code replays every recorded history."""
+
+import json
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from tests.workflow.record import FOLDER, PATHS
+from worker.refresh import BoardRefresh
+from worker.review import FraudReview
+from worker.workflow import SubmissionBatch
+
+WORKFLOWS = [SubmissionBatch, FraudReview, BoardRefresh]
+RUNNERS = {"unsandboxed": UnsandboxedWorkflowRunner, "sandboxed": SandboxedWorkflowRunner}
+HISTORIES = sorted(FOLDER.glob("*.json"))
+
+
+def history_of(file: Path) -> WorkflowHistory:
+    return WorkflowHistory.from_json(file.stem, file.read_text("utf-8"))
+
+
+def event_types(file: Path) -> list[str]:
+    return [
+        event["eventType"].removeprefix("EVENT_TYPE_")
+        for event in json.loads(file.read_text("utf-8"))["events"]
+    ]
+
+
+def test_every_path_has_a_history() -> None:
+    """Old histories may have other names: they stay for as long as their workflows may run."""
+    assert PATHS.keys() <= {file.stem for file in HISTORIES}
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("file", HISTORIES, ids=lambda file: file.stem)
+async def test_recorded_histories_replay(file: Path, runner: str) -> None:
+    kind: type[WorkflowRunner] = RUNNERS[runner]
+
+    await Replayer(workflows=WORKFLOWS, workflow_runner=kind()).replay_workflow(history_of(file))
+
+
+async def test_a_history_of_other_steps_does_not_replay() -> None:
+    """Else the replays above would prove nothing."""
+    history = json.loads((FOLDER / "batch_applied.json").read_text("utf-8"))
+    text = json.dumps(history).replace("SubmissionBatch", "BoardRefresh")
+
+    with pytest.raises(Exception, match=r"[Nn]ondeterminism"):
+        await Replayer(workflows=WORKFLOWS).replay_workflow(WorkflowHistory.from_json("x", text))
+
+
+def test_an_ordinary_batch_costs_two_writes() -> None:
+    """Four local activities in one workflow task: what makes group commit cheap."""
+    types = event_types(FOLDER / "batch_applied.json")
+
+    assert types.count("WORKFLOW_TASK_COMPLETED") == 1
+    assert types.count("MARKER_RECORDED") == 4
+    assert "ACTIVITY_TASK_SCHEDULED" not in types
+    assert types[-1] == "WORKFLOW_EXECUTION_COMPLETED"
+
+
+@pytest.mark.parametrize("step", ["record", "publish", "notify"])
+def test_a_patient_path_went_on_as_an_ordinary_activity(step: str) -> None:
+    types = event_types(FOLDER / f"batch_{step}_patient.json")
+
+    assert types.count("ACTIVITY_TASK_COMPLETED") == 1
+    assert types[-1] == "WORKFLOW_EXECUTION_COMPLETED"
+
+
+def test_only_the_malformed_batch_failed() -> None:
+    failed = {
+        file.stem for file in HISTORIES if event_types(file)[-1] == "WORKFLOW_EXECUTION_FAILED"
+    }
+
+    assert failed == {"batch_malformed"}
