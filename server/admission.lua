@@ -2,7 +2,7 @@
 -- KEYS  memory (see contract.MEMORY_KEY); all others share its hash tag
 -- ARGV  prefix of limits, prefix of seen keys, count, window in microseconds, the same
 --       two for replays, seconds a key is remembered, items as MessagePack:
---       {submission id, user id, payload, standing, whether the client chose the key},
+--       {submission id in hexadecimal, user id, payload, standing, whether the client chose the key},
 --       seconds an id without a key is remembered, so that its outcome can be asked for
 -- standing, what the caller knows already of a keyed submission: 0 nothing; 1 the ledger
 --       does not have it; 2 the ledger has it, with this payload

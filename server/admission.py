@@ -114,7 +114,7 @@ class Admission:
         packed = msgspec.msgpack.encode(
             [
                 (
-                    item.submission.id,
+                    item.submission.id.hex(),
                     str(item.submission.user_id),
                     payload(item.submission),
                     standing,

@@ -65,13 +65,14 @@ def create_app(settings: ServerSettings, companion: Companion | None = None) -> 
             "GRACEFUL_TCP_CLOSE_TIMEOUT": 2.0,
         }
     )
+    problems = Problems(settings.rate_limit)
     app: Sanic[Any, Any] = Sanic(
         f"scoreboard-{next(_numbers)}",
         config=config,
-        error_handler=Problems(settings.rate_limit),
+        error_handler=problems,
         configure_logging=False,
     )
-    api = Api(settings, companion)
+    api = Api(settings, companion, problems)
     app.ctx.api = api
     app.add_route(api.get_scores, contract.SCORES_PATH, methods=["GET"], name="scores")
     app.add_route(api.post_update, contract.UPDATE_PATH, methods=["POST"], name="update")
@@ -87,10 +88,12 @@ def create_app(settings: ServerSettings, companion: Companion | None = None) -> 
 class Api:
     """Handlers and the parts they ask."""
 
-    def __init__(self, settings: ServerSettings, companion: Companion | None) -> None:
+    def __init__(
+        self, settings: ServerSettings, companion: Companion | None, problems: Problems
+    ) -> None:
         self._settings = settings
         self._companion = companion
-        self._problems = Problems(settings.rate_limit)
+        self._problems = problems
         self._authenticator = Authenticator(
             Keyring(secret=shared_secret(settings.jwt_secret)), clock=time.time
         )

@@ -8,6 +8,9 @@ import structlog
 log = structlog.get_logger()
 
 PING_TIMEOUT_S = 2.0
+AWAY_INTERVAL_S = 0.2
+"""Nobody is served while a service is away, so look for it often."""
+
 FAILURES_UNTIL_AWAY = 2
 """One ping may get lost; a second one in a row says more."""
 
@@ -45,7 +48,10 @@ class Health:
                 log.info("service_reached", service=name)
             elif not before and name in self._away:
                 log.warning("service_away", service=name, error=type(error).__name__)
-            await asyncio.sleep(self._interval_s)
+            away = name in self._away
+            await asyncio.sleep(
+                min(AWAY_INTERVAL_S, self._interval_s) if away else self._interval_s
+            )
 
     async def _failure(self, name: str) -> Exception | None:
         try:

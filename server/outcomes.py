@@ -75,8 +75,8 @@ class Outcomes:
         return status
 
 
-def _seen_key(submission_id: bytes) -> bytes:
-    return contract.SEEN_PREFIX.encode() + submission_id
+def _seen_key(submission_id: bytes) -> str:
+    return contract.SEEN_PREFIX + submission_id.hex()
 
 
 def _decided(name: str, entry: LedgerEntry) -> Status:

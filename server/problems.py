@@ -5,6 +5,7 @@ exceptions become `internal`, and their trace goes to the log.
 """
 
 import math
+import time
 
 import msgspec
 import structlog
@@ -33,6 +34,7 @@ from scoreboard.ratelimit import RateLimit
 log = structlog.get_logger()
 
 CONTENT_TYPE = "application/problem+json"
+LOG_INTERVAL_S = 1.0
 
 _BY_STATUS: dict[int, tuple[ProblemKind, str]] = {
     401: (UNAUTHORIZED, "Send a valid bearer token."),
@@ -55,6 +57,8 @@ class Problems(ErrorHandler):
         window_s = math.ceil(limit.window_us / 1_000_000)
         # draft-ietf-httpapi-ratelimit-headers-11: items of one policy.
         self._policy = f'"per-user";q={limit.count};w={window_s}'
+        # By code: when a refusal was last logged, and how many were not since.
+        self._logged: dict[str, tuple[float, int]] = {}
 
     def default(self, request: Request, exception: Exception) -> HTTPResponse:
         """The response for any exception."""
@@ -78,10 +82,10 @@ class Problems(ErrorHandler):
         return response
 
     def answer(self, problem: Problem, *, path: str = "") -> HTTPResponse:
-        """The response for a problem. Logs a line for those of the server's own making."""
+        """The response for a problem. Logs those of the server's own making."""
         kind = problem.kind
         if kind.status >= 500 and kind is not INTERNAL:
-            log.warning("request_refused", path=path, code=kind.code, detail=problem.detail)
+            self._log_refusal(problem, path)
         headers: dict[str, str] = {"cache-control": "no-store"}
         if problem.retry_after_s is not None:
             headers["retry-after"] = str(problem.retry_after_s)
@@ -104,4 +108,20 @@ class Problems(ErrorHandler):
             status=kind.status,
             headers=headers,
             content_type=CONTENT_TYPE,
+        )
+
+    def _log_refusal(self, problem: Problem, path: str) -> None:
+        """One line a second for each code: a backend that is away refuses thousands."""
+        now = time.monotonic()
+        logged_at, untold = self._logged.get(problem.kind.code, (-math.inf, 0))
+        if now - logged_at < LOG_INTERVAL_S:
+            self._logged[problem.kind.code] = (logged_at, untold + 1)
+            return
+        self._logged[problem.kind.code] = (now, 0)
+        log.warning(
+            "request_refused",
+            path=path,
+            code=problem.kind.code,
+            detail=problem.detail,
+            untold_before=untold,
         )

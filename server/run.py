@@ -13,6 +13,8 @@ from typing import Any
 import structlog
 import uvloop
 from sanic import Sanic
+from sanic.application.state import ApplicationServerInfo
+from sanic.http.constants import HTTP
 
 from server.app import Companion, create_app
 from server.http import StrictProtocol, reap
@@ -75,6 +77,8 @@ async def running(
             # Connections wait in the backlog until there is something to serve them.
             asyncio_server_kwargs={"start_serving": False},
         )
+        # Tells Sanic's start that there is no HTTP/3, or each answer has an empty Alt-Svc.
+        app.state.server_info.append(ApplicationServerInfo(settings={"version": HTTP.VERSION_1}))
         await server.startup()
         await server.before_start()
         await server.start_serving()
