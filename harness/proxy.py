@@ -190,6 +190,7 @@ class _Link:
         self._slowed = False
         self._closed = False
         self._late_bytes = 0
+        self._early: list[bytes] | None = []
 
     async def connect(self) -> None:
         loop = asyncio.get_running_loop()
@@ -198,6 +199,9 @@ class _Link:
         except OSError:
             self.reset()
             return
+        early, self._early = self._early or [], None
+        for data in early:
+            self.request(data)
         if not self._closed and not self._frozen:
             self.client.resume_reading()
 
@@ -224,6 +228,10 @@ class _Link:
         self._slowed = False
 
     def request(self, data: bytes) -> None:
+        if self._early is not None:
+            # uvloop may deliver what it had read before the pause took hold.
+            self._early.append(data)
+            return
         proxy = self.proxy
         match proxy.mode:
             case Mode.RESET_BEFORE if proxy.takes(data):
