@@ -1,0 +1,52 @@
+"""Parameters of reads."""
+
+import pytest
+
+from scoreboard.errors import Problem
+from server.query import parse_flag, parse_resume, parse_window
+
+
+def test_absent_parameters_mean_the_top_ten_and_a_new_listener() -> None:
+    assert parse_window({}) == (10, 0)
+    assert parse_resume([], {}) is None
+    assert not parse_flag({}, "snapshot")
+
+
+def test_given_parameters_are_read() -> None:
+    assert parse_window({"limit": ["100"], "offset": ["1000000"]}) == (100, 1_000_000)
+    assert parse_resume([], {"lastEventId": ["5"]}) == 5
+    assert parse_flag({"snapshot": ["1"]}, "snapshot")
+
+
+def test_the_newer_id_of_the_header_wins() -> None:
+    assert parse_resume(["7"], {"lastEventId": ["5"]}) == 7
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"limit": ["0"]},
+        {"limit": ["101"]},
+        {"limit": ["-1"]},
+        {"limit": ["1.0"]},
+        {"limit": ["٣"]},
+        {"limit": [""]},
+        {"limit": ["1", "2"]},
+        {"limit": ["9" * 5000]},
+        {"offset": ["-1"]},
+        {"offset": ["1000001"]},
+    ],
+)
+def test_other_windows_are_malformed(arguments: dict[str, list[str]]) -> None:
+    with pytest.raises(Problem) as refused:
+        parse_window(arguments)
+
+    assert refused.value.kind.status == 400
+
+
+@pytest.mark.parametrize("values", [["-1"], ["abc"], [""], ["1", "2"], ["9" * 30], ["1 "], ["٣"]])
+def test_other_event_ids_are_malformed(values: list[str]) -> None:
+    for header, arguments in ((values, {}), ([], {"lastEventId": values})):
+        with pytest.raises(Problem) as refused:
+            parse_resume(header, arguments)
+        assert refused.value.kind.status == 400

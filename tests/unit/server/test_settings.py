@@ -1,0 +1,35 @@
+"""The API's settings: a server without a proper secret does not start."""
+
+import pytest
+
+from scoreboard.settings import SettingsError, from_mapping
+from server.settings import ServerSettings
+
+NEEDED = {
+    "SCOREBOARD_MYSQL_URL": "mysql://u:p@localhost/scoreboard",
+    "SCOREBOARD_REDIS_URL": "redis://localhost:6379/0",
+    "SCOREBOARD_TEMPORAL_ADDRESS": "localhost:7233",
+    "SCOREBOARD_JWT_SECRET": "s" * 32,
+}
+
+
+def test_addresses_and_a_secret_are_enough() -> None:
+    settings = from_mapping(ServerSettings, NEEDED)
+
+    assert settings.port == 3000
+    assert (settings.rate_limit.count, settings.rate_limit.window_us) == (100, 10_000_000)
+
+
+@pytest.mark.parametrize("secret", ["", "short", "s" * 31])
+def test_a_missing_or_short_secret_is_named(secret: str) -> None:
+    with pytest.raises(SettingsError, match="SCOREBOARD_JWT_SECRET"):
+        from_mapping(ServerSettings, NEEDED | {"SCOREBOARD_JWT_SECRET": secret})
+
+
+def test_a_batch_cannot_be_larger_than_a_workflow_carries() -> None:
+    with pytest.raises(SettingsError, match="SCOREBOARD_BATCH_MAX must be at most 500"):
+        from_mapping(ServerSettings, NEEDED | {"SCOREBOARD_BATCH_MAX": "501"})
+
+
+def test_the_secret_shows_nowhere() -> None:
+    assert "ssss" not in repr(from_mapping(ServerSettings, NEEDED))
