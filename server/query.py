@@ -19,7 +19,9 @@ class Window(NamedTuple):
 def parse_window(arguments: Mapping[str, Sequence[str]]) -> Window:
     """`limit` (1 to TOP_MAX) and `offset` (0 to OFFSET_MAX)."""
     return Window(
-        limit=parse_number(arguments, "limit", contract.TOP_DEFAULT, least=1, most=contract.TOP_MAX),
+        limit=parse_number(
+            arguments, "limit", contract.TOP_DEFAULT, least=1, most=contract.TOP_MAX
+        ),
         offset=parse_number(arguments, "offset", 0, least=0, most=OFFSET_MAX),
     )
 
@@ -30,7 +32,7 @@ def parse_resume(header: Sequence[str], arguments: Mapping[str, Sequence[str]]) 
     The header wins over `lastEventId`: a browser that reconnects sends its
     newest id there, while the address still has the one it began with.
     """
-    values = header or arguments.get("lastEventId", ())
+    values = header or _given(arguments, "lastEventId")
     if not values:
         return None
     number = parse_last_event_id(values[0]) if len(values) == 1 else None
@@ -48,7 +50,7 @@ def parse_number(
     arguments: Mapping[str, Sequence[str]], name: str, default: int, *, least: int, most: int
 ) -> int:
     """A whole number given at most once, in ASCII digits."""
-    values = arguments.get(name, ())
+    values = _given(arguments, name)
     if not values:
         return default
     [text, *more] = values
@@ -57,3 +59,8 @@ def parse_number(
         if least <= number <= most:
             return number
     raise Problem(MALFORMED, f"{name} must be a whole number from {least} to {most}, given once.")
+
+
+def _given(arguments: Mapping[str, Sequence[str]], name: str) -> Sequence[str]:
+    # Not `get`: that of Sanic's mapping answers with the first value alone.
+    return arguments[name] if name in arguments else ()
