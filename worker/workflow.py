@@ -6,7 +6,7 @@ Not the work itself: see `activities`; nor how a step is repeated: see `steps`.
 from dataclasses import dataclass, field
 
 from temporalio import workflow
-from temporalio.common import WorkflowIDReusePolicy
+from temporalio.common import RawValue, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.workflow import ParentClosePolicy
 
@@ -28,8 +28,12 @@ class SubmissionBatch:
     """Validate, record, publish, notify: in this order, each as often as it takes."""
 
     @workflow.run
-    async def run(self, batch: bytes) -> None:
-        """`batch` is `contract.encode_batch`. Fails only for a batch that nobody can read."""
+    async def run(self, payload: RawValue) -> None:
+        """`payload` is `contract.encode_batch`. Fails only for a batch that nobody can read.
+
+        Raw, since a value that does not convert would be tried again for ever.
+        """
+        batch = payload.payload.data
         batch_id = workflow.info().workflow_id.removeprefix(contract.batch_workflow_id(""))
         verdicts: bytes = await run_step(VALIDATE, batch, result_type=bytes)
         recorded: BatchRecorded = await run_step(RECORD, batch, verdicts, result_type=BatchRecorded)

@@ -12,7 +12,9 @@ from temporalio.worker import WorkflowRunner
 from scoreboard import contract
 from scoreboard.domain import Change, Submission
 from scoreboard.settings import mysql_address
-from worker.board import connect
+from worker.board import RedisBoard, connect
+from worker.failpoints import Failpoints
+from worker.ledger import Ledger
 from worker.mysql import Pool, query_all
 from worker.runtime import running_worker
 from worker.seed import seed
@@ -91,6 +93,9 @@ async def running_pipeline(
     try:
         async with running_worker(client, settings, runner=runner):
             await seed(pool, 0)
+            # The worker may have built the board before the users were there.
+            ledger = Ledger(pool, Failpoints(""))
+            await RedisBoard(redis, ledger, stream_entries=settings.stream_entries).rebuild()
             yield Pipeline(client, settings, pool, redis)
     finally:
         await redis.aclose()
