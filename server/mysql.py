@@ -120,8 +120,9 @@ class LedgerReader:
             return {}
         rows = await self._rows(
             "SELECT submission_id, user_id, increment FROM ledger"
-            f" WHERE submission_id IN ({','.join(['%s'] * len(ids))})",
-            tuple(ids),
+            f" WHERE submission_id IN ({','.join(['UNHEX(%s)'] * len(ids))})",
+            # The driver cannot escape bytes.
+            tuple(submission_id.hex() for submission_id in ids),
         )
         return {row[0]: Decided(row[1], row[2]) for row in rows}
 
@@ -129,8 +130,8 @@ class LedgerReader:
         """What the ledger says of one submission."""
         rows = await self._rows(
             "SELECT principal, user_id, increment, outcome, seq, score_after, committed_at_us"
-            " FROM ledger WHERE submission_id = %s",
-            (submission_id,),
+            " FROM ledger WHERE submission_id = UNHEX(%s)",
+            (submission_id.hex(),),
         )
         return LedgerEntry(*rows[0]) if rows else None
 

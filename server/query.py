@@ -63,4 +63,4 @@ def parse_number(
 
 def _given(arguments: Mapping[str, Sequence[str]], name: str) -> Sequence[str]:
     # Not `get`: that of Sanic's mapping answers with the first value alone.
-    return arguments[name] if name in arguments else ()
+    return arguments[name] if name in arguments else ()  # noqa: SIM401
