@@ -1,0 +1,114 @@
+"""The pages people look at: `/`, `/operator` and the files these load. No data of their own.
+
+Everything a page shows comes from the public contract (`/scores`, the stream) or
+from `/admin/stats`. No build step: a file here is the file a browser gets.
+"""
+
+import hashlib
+import importlib.resources
+from dataclasses import dataclass
+
+from sanic import Blueprint, HTTPResponse, Request
+from sanic.response import empty, raw
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        # Text only ever becomes text: nothing here may turn a string into markup or code.
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    ]
+)
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+}
+
+ROUTES = {
+    "/": "index.html",
+    "/operator": "operator.html",
+    "/favicon.ico": "icon.svg",
+    **{
+        f"/assets/{name}": name
+        for name in (
+            "app.js",
+            "board.js",
+            "icon.svg",
+            "operator.css",
+            "operator.js",
+            "quantile.js",
+            "rates.js",
+            "sparkline.js",
+            "stream.js",
+            "style.css",
+            "theme.js",
+            "view.js",
+        )
+    },
+}
+"""Every path served here. A fixed table: no path of a request ever becomes a file name."""
+
+_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A file as it is sent; `etag` changes with its content."""
+
+    body: bytes
+    content_type: str
+    etag: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with the body, and with a 304 in its place."""
+        # Asked again each time, answered with 304: a deploy shows at once.
+        return {**SECURITY_HEADERS, "ETag": self.etag, "Cache-Control": "no-cache"}
+
+
+def read_pages() -> dict[str, Page]:
+    """The pages by path, read from the installed package."""
+    folder = importlib.resources.files(__name__)
+    return {path: _page(name, folder.joinpath(name).read_bytes()) for path, name in ROUTES.items()}
+
+
+def _page(name: str, body: bytes) -> Page:
+    return Page(
+        body=body,
+        content_type=_TYPES[name.rpartition(".")[2]],
+        etag=f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"',
+    )
+
+
+def pages_blueprint() -> Blueprint:
+    """A blueprint that answers GET and HEAD for the pages, from memory."""
+    blueprint = Blueprint("pages")
+    for number, (path, page) in enumerate(read_pages().items()):
+        _serve(blueprint, number, path, page)
+    return blueprint
+
+
+def _serve(blueprint: Blueprint, number: int, path: str, page: Page) -> None:
+    async def handler(request: Request) -> HTTPResponse:
+        if page.etag in request.headers.get("If-None-Match", ""):
+            return empty(304, headers=page.headers)
+        return raw(page.body, content_type=page.content_type, headers=page.headers)
+
+    blueprint.add_route(handler, path, methods=["GET", "HEAD"], name=f"page_{number}")

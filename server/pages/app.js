@@ -1,0 +1,233 @@
+// The live leaderboard: stream -> board -> table, and how fresh it is.
+
+import { Board } from "./board.js";
+import { Rates } from "./rates.js";
+import { drawSparkline } from "./sparkline.js";
+import { CONNECTING, LIVE, LOST, Stream } from "./stream.js";
+import { setUpTheme } from "./theme.js";
+import { BoardView, format, signed } from "./view.js";
+
+const TOP = 10;
+const RENDER_MS = 250;
+const FEED_LENGTH = 8;
+const ANNOUNCE_MS = 10000;
+const STALE_MS = 3000;
+const KNOWN_SCORES_MAX = 5000;
+// Everyone who watches sees the same decrease: without a spread all would ask in one moment.
+const REFETCH_SPREAD_MS = 1500;
+const REFETCH_PAUSE_MS = 3000;
+
+const at = (id) => document.getElementById(id);
+const board = new Board(TOP);
+const view = new BoardView(at("rows"));
+const rates = new Rates(60);
+const feed = [];
+const knownScores = new Map();
+
+let paused = false;
+let dirty = false;
+let renderedAt = -Infinity;
+let renderTimer = 0;
+let refetchTimer = 0;
+let announcedAt = -Infinity;
+let announceTimer = 0;
+let announcedRanks = [];
+let announcedState = null;
+
+// --- board
+
+async function readScores(signal) {
+  const answer = await fetch(`/scores?limit=${TOP}`, { cache: "no-store", signal });
+  if (!answer.ok) throw new Error(`status ${answer.status}`);
+  const seq = Number(answer.headers.get("Scoreboard-Seq") ?? NaN);
+  if (!Number.isSafeInteger(seq)) throw new Error("no seq");
+  return { seq, scores: await answer.json() };
+}
+
+function onWhole(kind, { seq, scores }) {
+  board.reset(seq, scores);
+  knownScores.clear();
+  for (const { user, score } of scores) knownScores.set(user, score);
+  scheduleRender();
+}
+
+function onUpdate(seq, { user, score }) {
+  if (board.seq !== null && seq <= board.seq) return;
+  rates.add(Date.now());
+  const before = knownScores.get(user);
+  if (before === undefined && knownScores.size >= KNOWN_SCORES_MAX) knownScores.clear();
+  knownScores.set(user, score);
+  feed.unshift({ seq, user, score, gained: before === undefined ? null : score - before });
+  if (feed.length > FEED_LENGTH) feed.pop();
+  board.apply(seq, user, score);
+  if (board.uncertain) refetchSoon();
+  scheduleRender();
+}
+
+function refetchSoon() {
+  if (refetchTimer) return;
+  refetchTimer = setTimeout(async () => {
+    try {
+      const { seq, scores } = await readScores();
+      board.merge(seq, scores);
+      scheduleRender();
+    } catch {
+      // Still uncertain: asked again below.
+    }
+    refetchTimer = setTimeout(() => {
+      refetchTimer = 0;
+      if (board.uncertain) refetchSoon();
+    }, REFETCH_PAUSE_MS);
+  }, 100 + Math.random() * REFETCH_SPREAD_MS);
+}
+
+// --- showing
+
+function scheduleRender() {
+  dirty = true;
+  if (renderTimer || paused) return;
+  const wait = Math.max(0, renderedAt + RENDER_MS - performance.now());
+  renderTimer = setTimeout(() => {
+    renderTimer = 0;
+    if (!paused) render();
+  }, wait);
+}
+
+function render() {
+  const first = renderedAt === -Infinity;
+  dirty = false;
+  renderedAt = performance.now();
+  view.show(board.rows, !first);
+  at("empty").hidden = board.rows.length > 0;
+  at("empty").textContent = board.seq === null ? "Waiting for the board…" : "Nobody has a score yet.";
+  at("seq").textContent = board.seq === null ? "" : `change ${format(board.seq)}`;
+  showFeed();
+  announceSoon();
+}
+
+function showFeed() {
+  const list = at("feed");
+  at("feed-empty").hidden = feed.length > 0;
+  const known = new Map([...list.children].map((item) => [item.dataset.seq, item]));
+  list.replaceChildren(...feed.map((change) => known.get(String(change.seq)) ?? feedItem(change)));
+}
+
+function feedItem({ seq, user, score, gained }) {
+  const item = document.createElement("li");
+  item.dataset.seq = seq;
+  const name = document.createElement("span");
+  name.className = "name";
+  name.dir = "auto";
+  name.textContent = user;
+  const delta = document.createElement("span");
+  delta.className = "delta";
+  if (gained !== null) {
+    delta.textContent = signed(gained);
+    delta.dataset.way = gained < 0 ? "down" : "up";
+  }
+  const total = document.createElement("span");
+  total.className = "total";
+  total.textContent = format(score);
+  item.append(name, delta, total);
+  return item;
+}
+
+function showRate() {
+  const now = Date.now();
+  const mean = rates.mean(now, 5);
+  at("rate").textContent = mean >= 10 || mean === 0 ? format(Math.round(mean)) : mean.toFixed(1);
+  drawSparkline(at("sparkline"), rates.series(now).slice(0, -1));
+}
+
+// --- freshness
+
+function ago(ms) {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 90) return `${seconds} s ago`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 90 ? `${minutes} min ago` : `${Math.round(minutes / 60)} h ago`;
+}
+
+function showState() {
+  const { state } = stream;
+  const text = { [CONNECTING]: "Connecting", [LIVE]: "Live", [LOST]: "Reconnecting" }[state];
+  const pill = at("pill");
+  pill.dataset.state = paused && state === LIVE ? "paused" : state;
+  at("pill-text").textContent = paused && state === LIVE ? "Paused" : text;
+  const staleFor = stream.freshAt === null ? 0 : Date.now() - stream.freshAt;
+  const stale = state === LOST && (stream.freshAt === null || staleFor > STALE_MS);
+  document.body.classList.toggle("stale", stale);
+  at("banner").hidden = !stale;
+  if (stale) {
+    const age = stream.freshAt === null ? "" : ` These scores are from ${ago(staleFor)}.`;
+    const wait = stream.retryAt === null ? 0 : Math.round((stream.retryAt - Date.now()) / 1000);
+    const next = wait > 0 ? ` Trying again in ${wait} s.` : " Trying again.";
+    setText(at("banner-text"), `The connection is lost.${age}${next}`);
+  }
+  if (stale && announcedState !== LOST) announce("Connection lost. The scores may be out of date.", LOST);
+  if (state === LIVE && announcedState === LOST) announce("Connected again.", LIVE);
+}
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+// --- announcements
+
+function announce(text, state = announcedState) {
+  announcedState = state;
+  announcedAt = performance.now();
+  at("announcer").textContent = text;
+}
+
+function announceSoon() {
+  if (announceTimer) return;
+  const wait = Math.max(0, announcedAt + ANNOUNCE_MS - performance.now());
+  announceTimer = setTimeout(() => {
+    announceTimer = 0;
+    if (!paused) announceRanks();
+  }, wait);
+}
+
+function announceRanks() {
+  const ranks = board.rows.map((row) => row.user);
+  const before = announcedRanks;
+  announcedRanks = ranks;
+  if (!ranks.length || ranks.every((user, index) => user === before[index])) return;
+  const leader = board.rows[0];
+  const parts = [`${leader.user} leads with ${format(leader.score)}`];
+  const climbed = ranks
+    .map((user, index) => ({ user, index, was: before.indexOf(user) }))
+    .filter(({ index, was }) => index > 0 && before.length && (was < 0 || was > index));
+  for (const { user, index } of climbed.slice(0, 3)) parts.push(`${user} is up to place ${index + 1}`);
+  announce(`${parts.join(". ")}.`);
+}
+
+// --- wiring
+
+const stream = new Stream(
+  "/scores/stream?snapshot=1",
+  { state: () => showState(), update: onUpdate, whole: onWhole },
+  () => board.seq,
+  async (signal) => (await readScores(signal)).seq,
+);
+
+at("pause").addEventListener("click", () => {
+  paused = !paused;
+  at("pause").setAttribute("aria-pressed", String(paused));
+  at("pause").querySelector(".label").textContent = paused ? "Resume" : "Pause";
+  document.body.classList.toggle("paused", paused);
+  if (!paused && dirty) render();
+  showState();
+});
+at("retry").addEventListener("click", () => stream.connect());
+addEventListener("online", () => {
+  if (stream.state === LOST) stream.connect();
+});
+setUpTheme(at("theme"));
+setInterval(() => {
+  showState();
+  if (!paused) showRate();
+}, 1000);
+showRate();
+stream.connect();
