@@ -58,10 +58,13 @@ async def run_worker(settings: WorkerSettings) -> None:
     if not starting.done():
         starting.cancel()
         return
-    serving = asyncio.create_task(_serve(starting.result(), settings, stopping))
+    ready = asyncio.Event()
+    serving = asyncio.create_task(_serve(starting.result(), settings, ready, stopping))
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
-        # It may still be waiting for MySQL, where no one looks at the event.
+        if not ready.is_set():
+            # It waits for MySQL, where no one looks at the event.
+            serving.cancel()
         _, late = await asyncio.wait({serving}, timeout=8)
         for task in late:
             task.cancel()
@@ -70,8 +73,11 @@ async def run_worker(settings: WorkerSettings) -> None:
         raise error
 
 
-async def _serve(client: Client, settings: WorkerSettings, stopping: asyncio.Event) -> None:
+async def _serve(
+    client: Client, settings: WorkerSettings, ready: asyncio.Event, stopping: asyncio.Event
+) -> None:
     async with running_worker(client, settings):
+        ready.set()
         log.info("worker_ready", task_queue=settings.task_queue)
         await stopping.wait()
     log.info("worker_stopped")

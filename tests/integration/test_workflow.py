@@ -222,7 +222,7 @@ async def test_a_worker_waits_for_what_is_away_and_still_stops(
 
         process.terminate()
 
-        assert await asyncio.wait_for(process.wait(), 12) == 0
+        assert await asyncio.wait_for(process.wait(), 5) == 0
     assert log.read_text().count("waiting_for") == 1
     assert "nothing" not in log.read_text()
 

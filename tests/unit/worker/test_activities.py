@@ -1,0 +1,140 @@
+"""The steps without any service: what they refuse, and what they remember."""
+
+from typing import Any
+
+import pytest
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from scoreboard import contract
+from scoreboard.domain import MAX_INCREMENT, Change, Outcome
+from tests.unit.scoreboard.arrange import change, submission
+from worker.activities import OUTCOMES, RECENT_BATCHES, Activities
+from worker.failpoints import Failpoints
+from worker.ledger import Recorded
+
+
+class LedgerOfTwo:
+    """Knows users 1 and 2; records by handing out the next numbers."""
+
+    def __init__(self) -> None:
+        self.looked_up: list[set[int]] = []
+        self.screened: list[Any] = []
+        self.seq = 0
+
+    async def known_users(self, user_ids: set[int]) -> set[int]:
+        self.looked_up.append(set(user_ids))
+        return set(user_ids) & {1, 2}
+
+    async def record(self, screened: list[Any]) -> Recorded:
+        self.screened.append(screened)
+        self.seq += 1
+        return Recorded(changes=[change(self.seq)], last_seq=self.seq, held=[])
+
+
+class BoardOfCalls:
+    """Remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[list[Change], int]] = []
+
+    async def publish(self, changes: list[Change], last_seq: int) -> None:
+        self.published.append((list(changes), last_seq))
+
+
+def steps() -> tuple[Activities, LedgerOfTwo, BoardOfCalls]:
+    ledger, board = LedgerOfTwo(), BoardOfCalls()
+    made = Activities(ledger, None, board, Failpoints(""))  # type: ignore[arg-type]
+    return made, ledger, board
+
+
+async def run(step: Any, *arguments: Any) -> Any:
+    return await ActivityEnvironment().run(step, *arguments)
+
+
+def test_stored_verdicts_keep_their_meaning() -> None:
+    """They stand in histories as an index: a new outcome may only be added at the end."""
+    assert OUTCOMES[:4] == (
+        Outcome.APPLIED,
+        Outcome.UNKNOWN_USER,
+        Outcome.INCREMENT_OUT_OF_RANGE,
+        Outcome.SCORE_OUT_OF_RANGE,
+    )
+
+
+async def test_validate_judges_each_submission() -> None:
+    activities, _, _ = steps()
+    batch = [
+        submission(1, user_id=1),
+        submission(2, user_id=9),
+        submission(3, user_id=1, increment=MAX_INCREMENT + 1),
+    ]
+
+    verdicts = await run(activities.validate, contract.encode_batch(batch))
+
+    assert [OUTCOMES[index] for index in verdicts] == [
+        Outcome.APPLIED,
+        Outcome.UNKNOWN_USER,
+        Outcome.INCREMENT_OUT_OF_RANGE,
+    ]
+
+
+async def test_users_once_known_are_not_looked_up_again_but_unknown_ones_are() -> None:
+    activities, ledger, _ = steps()
+    payload = contract.encode_batch([submission(1, user_id=1), submission(2, user_id=9)])
+
+    await run(activities.validate, payload)
+    await run(activities.validate, payload)
+
+    assert ledger.looked_up == [{1, 9}, {9}]
+
+
+async def test_record_gives_each_submission_its_verdict() -> None:
+    activities, ledger, _ = steps()
+    batch = [submission(1), submission(2)]
+
+    await run(activities.record, contract.encode_batch(batch), bytes([0, 1]))
+
+    assert ledger.screened == [[(batch[0], Outcome.APPLIED), (batch[1], Outcome.UNKNOWN_USER)]]
+
+
+async def test_publish_uses_what_record_left_and_the_ledger_otherwise() -> None:
+    activities, _, board = steps()
+    await run(activities.record, contract.encode_batch([submission(1)]), bytes([0]))
+
+    await run(activities.publish, 1)
+    await run(activities.publish, 77)
+
+    assert board.published == [([change(1)], 1), ([], 77)]
+
+
+async def test_what_is_kept_for_publishing_is_bounded() -> None:
+    activities, _, board = steps()
+    for number in range(RECENT_BATCHES + 1):
+        await run(activities.record, contract.encode_batch([submission(number)]), bytes([0]))
+
+    await run(activities.publish, 1)
+    await run(activities.publish, 2)
+
+    assert board.published == [([], 1), ([change(2)], 2)]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xc1",
+        contract.encode_batch([]),
+        contract.encode_batch([submission(1)] * (contract.MAX_BATCH + 1)),
+        contract.encode_batch([submission(1, principal="ü" * 64)]),
+        contract.encode_batch([submission(principal="ab")]).replace(b"\xa2ab", b"\xa2\xff\xff"),
+    ],
+    ids=["empty", "no MessagePack", "no submission", "too many", "long principal", "no UTF-8"],
+)
+async def test_a_batch_that_nobody_can_read_is_never_retried(payload: bytes) -> None:
+    activities, _, _ = steps()
+
+    for step, arguments in ((activities.validate, ()), (activities.record, (b"\0",))):
+        with pytest.raises(ApplicationError) as caught:
+            await run(step, payload, *arguments)
+        assert (caught.value.type, caught.value.non_retryable) == ("MalformedBatch", True)
