@@ -5,7 +5,7 @@ ARG BASE=python:3.11-slim
 FROM ${BASE} AS build
 ARG PIP_ARGS=""
 # The glob lets the folder be absent.
-COPY constraints.txt .wheelhous[e]/ /wheelhouse/
+COPY constraints.txt .wheelhous[e] /wheelhouse/
 RUN python3 -m venv /opt/scoreboard
 WORKDIR /src
 COPY pyproject.toml README.md ./

@@ -112,6 +112,8 @@ import tomllib
 
 project = tomllib.load(open("pyproject.toml", "rb"))
 print(*project["project"]["dependencies"], *project["build-system"]["requires"], sep="\n")
+# The image's Python may be older than the one that collects: before 3.11.3 redis needs this.
+print("async-timeout")
 PYTHON
     quietly "Collecting wheels" .venv/bin/pip wheel --disable-pip-version-check \
         -w .wheelhouse -c constraints.txt -r .wheelhouse/requirements.txt
