@@ -45,9 +45,7 @@ class Unfinished:
 
     def add(self, batch_id: str) -> None:
         """A batch is about to start."""
-        self._known_at[batch_id] = self._clock()
-        if not self.full:
-            self._moved_at = self._clock()
+        self._known_at[batch_id] = self._moved_at = self._clock()
 
     def discard(self, batch_id: str) -> None:
         """A batch has finished or never started. Unknown ids are those of other processes."""

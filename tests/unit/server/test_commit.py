@@ -1,0 +1,312 @@
+"""Group commit: everything that waits goes together, and everybody gets an answer."""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+
+import pytest
+
+from scoreboard import contract
+from scoreboard.domain import Submission
+from scoreboard.errors import Problem
+from server.admission import Code, Item, Verdict
+from server.commit import Committer
+from server.unfinished import Unfinished
+from tests.support.eventually import eventually
+
+
+def submission(increment: int = 10, *, name: bytes | None = None) -> Submission:
+    return Submission(
+        id=name or secrets.token_bytes(16),
+        principal="1",
+        user_id=1,
+        increment=increment,
+        received_us=0,
+    )
+
+
+class Backends:
+    """Admits everything and starts batches when the test lets it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.unfinished = Unfinished(4, clock=lambda: self.now)
+        self.verdicts: dict[bytes, Verdict] = {}
+        self.asked: list[list[Item]] = []
+        self.batches: list[list[Submission]] = []
+        self.batch_ids: list[str] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.start_error: Exception | None = None
+        self.admit_error: Exception | None = None
+
+    async def admit(self, items: Sequence[Item]) -> list[Verdict]:
+        if self.admit_error:
+            raise self.admit_error
+        self.asked.append(list(items))
+        admitted = Verdict(Code.ADMITTED, 0)
+        return [self.verdicts.get(item.submission.id, admitted) for item in items]
+
+    async def start(self, batch_id: str, payload: bytes, *, timeout_s: float) -> None:
+        assert timeout_s > 0
+        self.batches.append(contract.decode_batch(payload))
+        self.batch_ids.append(batch_id)
+        await self.gate.wait()
+        if self.start_error:
+            raise self.start_error
+
+    def committer(self, **changes: int | float) -> Committer:
+        limits = {"batch_max": 500, "in_flight_max": 1, "queue_max": 1000, "timeout_s": 5.0}
+        return Committer(
+            self.admit,
+            self.start,
+            self.unfinished,
+            clock=lambda: self.now,
+            **{**limits, **changes},  # type: ignore[arg-type]
+        )
+
+
+@pytest.fixture
+async def backends() -> Backends:
+    return Backends()
+
+
+async def refusal(waiter: "asyncio.Future[None]") -> str:
+    with pytest.raises(Problem) as refused:
+        await asyncio.wait_for(waiter, 5)
+    return refused.value.kind.code
+
+
+async def test_an_idle_committer_starts_a_batch_of_one_at_once(backends: Backends) -> None:
+    only = submission()
+
+    await asyncio.wait_for(backends.committer().submit(only, keyed=False), 1)
+
+    assert backends.batches == [[only]]
+
+
+async def test_what_arrives_while_a_start_is_under_way_is_the_next_batch(
+    backends: Backends,
+) -> None:
+    backends.gate.clear()
+    committer = backends.committer()
+    first = committer.submit(submission(), keyed=False)
+    await eventually(lambda: len(backends.batches) == 1)
+    rest = [committer.submit(submission(), keyed=False) for _ in range(30)]
+    await asyncio.sleep(0)
+    assert len(backends.batches) == 1
+
+    backends.gate.set()
+
+    await asyncio.wait_for(asyncio.gather(first, *rest), 1)
+    assert [len(batch) for batch in backends.batches] == [1, 30]
+
+
+async def test_a_batch_holds_no_more_than_it_may(backends: Backends) -> None:
+    committer = backends.committer(batch_max=8)
+
+    waiters = [committer.submit(submission(), keyed=False) for _ in range(20)]
+
+    await asyncio.wait_for(asyncio.gather(*waiters), 1)
+    assert [len(batch) for batch in backends.batches] == [8, 8, 4]
+
+
+async def test_submissions_keep_their_order(backends: Backends) -> None:
+    committer = backends.committer()
+    submissions = [submission(n) for n in range(1, 50)]
+
+    waiters = [committer.submit(item, keyed=False) for item in submissions]
+
+    await asyncio.wait_for(asyncio.gather(*waiters), 1)
+    assert [item for batch in backends.batches for item in batch] == submissions
+
+
+async def test_the_same_submission_at_the_same_time_is_one(backends: Backends) -> None:
+    backends.gate.clear()
+    committer = backends.committer()
+    once = submission()
+
+    waiters = [committer.submit(once, keyed=True) for _ in range(10)]
+    await eventually(lambda: len(backends.batches) == 1)
+    # Also those that come while it is under way.
+    waiters += [committer.submit(once, keyed=True) for _ in range(40)]
+    backends.gate.set()
+
+    await asyncio.wait_for(asyncio.gather(*waiters), 1)
+    assert backends.batches == [[once]]
+    assert committer.waiting == 0
+
+
+async def test_the_same_id_with_another_body_is_refused(backends: Backends) -> None:
+    committer = backends.committer()
+    once = submission(10)
+    waiter = committer.submit(once, keyed=True)
+
+    with pytest.raises(Problem) as refused:
+        committer.submit(submission(11, name=once.id), keyed=True)
+
+    assert refused.value.kind.code == "idempotency_key_reused"
+    await asyncio.wait_for(waiter, 1)
+
+
+async def test_refused_submissions_do_not_reach_the_workflow(backends: Backends) -> None:
+    good, limited, conflicting = submission(1), submission(2), submission(3)
+    backends.verdicts = {
+        limited.id: Verdict(Code.LIMITED, 2_500_000),
+        conflicting.id: Verdict(Code.CONFLICT, 0),
+    }
+    committer = backends.committer()
+
+    waiters = [committer.submit(item, keyed=True) for item in (limited, good, conflicting)]
+
+    with pytest.raises(Problem) as refused:
+        await waiters[0]
+    assert (refused.value.kind.code, refused.value.retry_after_s) == ("rate_limited", 3)
+    await waiters[1]
+    assert await refusal(waiters[2]) == "idempotency_key_reused"
+    assert backends.batches == [[good]]
+
+
+async def test_a_batch_with_nothing_admitted_starts_no_workflow(backends: Backends) -> None:
+    only = submission()
+    backends.verdicts = {only.id: Verdict(Code.LIMITED, 1)}
+
+    assert await refusal(backends.committer().submit(only, keyed=False)) == "rate_limited"
+    assert backends.batches == []
+    assert len(backends.unfinished) == 0
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError(), TimeoutError()])
+@pytest.mark.parametrize("backend", ["admit_error", "start_error"])
+async def test_a_backend_that_is_away_is_said_to_all_who_wait(
+    backends: Backends, backend: str, error: Exception
+) -> None:
+    setattr(backends, backend, error)
+    committer = backends.committer()
+
+    waiters = [committer.submit(submission(), keyed=False) for _ in range(3)]
+
+    assert [await refusal(waiter) for waiter in waiters] == ["unavailable"] * 3
+    assert len(backends.unfinished) == 0
+    assert committer.waiting == 0
+
+
+async def test_after_a_failure_the_next_submission_is_tried_again(backends: Backends) -> None:
+    committer = backends.committer()
+    backends.start_error = TimeoutError()
+    assert await refusal(committer.submit(submission(), keyed=False)) == "unavailable"
+
+    backends.start_error = None
+
+    await asyncio.wait_for(committer.submit(submission(), keyed=False), 1)
+
+
+async def test_a_start_that_hangs_is_given_up(backends: Backends) -> None:
+    backends.gate.clear()
+
+    waiter = backends.committer(timeout_s=0.1).submit(submission(), keyed=False)
+
+    assert await refusal(waiter) == "unavailable"
+
+
+async def test_a_full_queue_refuses_at_once(backends: Backends) -> None:
+    backends.gate.clear()
+    committer = backends.committer(queue_max=5)
+    waiters = [committer.submit(submission(), keyed=False) for _ in range(5)]
+
+    with pytest.raises(Problem) as refused:
+        committer.submit(submission(), keyed=False)
+
+    assert refused.value.kind.code == "overloaded"
+    assert refused.value.retry_after_s
+    backends.gate.set()
+    await asyncio.wait_for(asyncio.gather(*waiters), 1)
+    await asyncio.wait_for(committer.submit(submission(), keyed=False), 1)
+
+
+async def test_unfinished_batches_are_bounded_and_announcements_make_room(
+    backends: Backends,
+) -> None:
+    committer = backends.committer()
+    for _ in range(4):
+        await asyncio.wait_for(committer.submit(submission(), keyed=False), 1)
+
+    waiting = [committer.submit(submission(), keyed=False) for _ in range(7)]
+    await asyncio.sleep(0.05)
+    assert len(backends.batches) == 4
+
+    backends.unfinished.discard(backends.batch_ids[0])
+
+    await asyncio.wait_for(asyncio.gather(*waiting), 1)
+    assert [len(batch) for batch in backends.batches] == [1, 1, 1, 1, 7]
+
+
+async def test_when_nothing_finishes_submissions_are_refused_without_waiting(
+    backends: Backends,
+) -> None:
+    committer = backends.committer()
+    for _ in range(4):
+        await asyncio.wait_for(committer.submit(submission(), keyed=False), 1)
+
+    backends.now += 10
+
+    with pytest.raises(Problem) as refused:
+        committer.submit(submission(), keyed=False)
+    assert refused.value.kind.status == 503
+
+
+async def test_waiting_too_long_for_a_batch_ends_in_an_answer(backends: Backends) -> None:
+    committer = backends.committer()
+    for _ in range(4):
+        await asyncio.wait_for(committer.submit(submission(), keyed=False), 1)
+    sweeper = asyncio.create_task(committer.sweep())
+    waiter = committer.submit(submission(), keyed=False)
+
+    backends.now += 6
+
+    assert await refusal(waiter) == "overloaded"
+    sweeper.cancel()
+
+
+async def test_a_client_that_goes_away_takes_nobody_with_it(backends: Backends) -> None:
+    backends.gate.clear()
+    committer = backends.committer()
+    once = submission()
+    gone, stays = committer.submit(once, keyed=True), committer.submit(once, keyed=True)
+    await asyncio.sleep(0)
+
+    gone.cancel()
+    backends.gate.set()
+
+    await asyncio.wait_for(stays, 1)
+    assert committer.waiting == 0
+
+
+async def test_closing_answers_everybody_and_takes_nobody(backends: Backends) -> None:
+    backends.gate.clear()
+    committer = backends.committer()
+    first = committer.submit(submission(), keyed=False)
+    await eventually(lambda: len(backends.batches) == 1)
+    second = committer.submit(submission(), keyed=False)
+
+    await committer.close(0.1)
+
+    assert await refusal(first) == "unavailable"
+    assert await refusal(second) == "unavailable"
+    with pytest.raises(Problem):
+        committer.submit(submission(), keyed=False)
+
+
+async def test_closing_waits_for_what_is_under_way(backends: Backends) -> None:
+    backends.gate.clear()
+    committer = backends.committer()
+    waiter = committer.submit(submission(), keyed=False)
+    await eventually(lambda: len(backends.batches) == 1)
+
+    closing = asyncio.create_task(committer.close(5))
+    await asyncio.sleep(0.01)
+    backends.gate.set()
+
+    await asyncio.wait_for(closing, 1)
+    assert waiter.done()
+    assert waiter.exception() is None

@@ -1,0 +1,405 @@
+"""The hub's promise to each listener: every change once and in order, or an explicit reset."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from scoreboard import sse
+from scoreboard.domain import Change, Standing
+from scoreboard.errors import UNAVAILABLE, Problem
+from server.hub import Hub
+from server.listener import MAX_RECEIVED_BYTES
+from tests.support.eventually import eventually
+
+
+def changes(first: int, last: int) -> list[Change]:
+    return [
+        Change(seq=seq, user_id=1, name="Alice", score=seq, committed_us=1)
+        for seq in range(first, last + 1)
+    ]
+
+
+class Wire(asyncio.Transport):
+    """A transport whose peer reads when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.protocol: asyncio.Protocol | None = None
+        self.sent = b""
+        self.limit: int | None = None
+        self.buffered = 0
+        self.closing = False
+        self.paused = False
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, asyncio.Protocol)
+        self.protocol = protocol
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        del name
+        return default
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        del low
+        self.limit = high
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def write(self, data: "bytes | bytearray | memoryview") -> None:
+        if self.closing:
+            raise RuntimeError("closed")
+        self.sent += bytes(data)
+        assert self.limit is not None
+        if self.paused:
+            self.buffered += len(data)
+            if self.buffered > self.limit:
+                assert self.protocol
+                self.protocol.pause_writing()
+
+    def stall(self) -> None:
+        """The peer stops reading."""
+        assert self.limit is not None
+        self.paused, self.buffered = True, self.limit
+
+    def drain(self) -> None:
+        """The peer has read everything."""
+        self.paused, self.buffered = False, 0
+        assert self.protocol
+        self.protocol.resume_writing()
+
+    def close(self) -> None:
+        if not self.closing:
+            self.closing = True
+            assert self.protocol
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+
+    def abort(self) -> None:
+        self.close()
+
+    @property
+    def body(self) -> bytes:
+        data = self.sent.removeprefix(b"HEAD\r\n")
+        body = b""
+        while data:
+            size, _, data = data.partition(b"\r\n")
+            body, data = body + data[: int(size, 16)], data[int(size, 16) + 2 :]
+        return body
+
+    @property
+    def events(self) -> list[tuple[str, int]]:
+        return [(event.event, int(event.id)) for event in sse.Decoder().feed(self.body)]
+
+    @property
+    def seqs(self) -> list[int]:
+        return [seq for _, seq in self.events]
+
+
+class Board:
+    """Answers snapshots."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.away = False
+        self.asked = 0
+
+    async def snapshot(self, at_least: int) -> sse.Snapshot:
+        del at_least
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.away:
+            raise Problem(UNAVAILABLE, "away")
+        return sse.Snapshot(seq=self.seq, scores=[Standing(user="Alice", score=self.seq)])
+
+
+class Site:
+    """A hub, its board and ways to listen."""
+
+    def __init__(self, **settings: float) -> None:
+        self.board = Board()
+        limits: dict[str, float] = {
+            "listeners_max": 100,
+            "history_changes": 20,
+            "tick_max_s": 0.001,
+            "heartbeat_s": 60.0,
+            "lagging_max_s": 60.0,
+        }
+        self.hub = Hub(self.board.snapshot, **{**limits, **settings})  # type: ignore[arg-type]
+
+    async def listen(self, last_event_id: int | None = None, *, snapshot: bool = False) -> Wire:
+        wire = Wire()
+        opening, cursor = await self.hub.opening(last_event_id, snapshot=snapshot)
+        self.hub.attach(wire, b"HEAD\r\n", opening, cursor)
+        return wire
+
+    async def take(self, first: int, last: int) -> None:
+        """Changes arrive, and the hub has broadcast them."""
+        self.hub.take(changes(first, last))
+        await eventually(lambda: self.hub.cursor == last, interval_s=0.001)
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    site = Site()
+    running = asyncio.create_task(site.hub.run())
+    site.hub.begin(10, changes(6, 10))
+    yield site
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_new_listener_gets_what_comes_after_it(site: Site) -> None:
+    wire = await site.listen()
+
+    await site.take(11, 13)
+
+    assert wire.body.startswith(b"retry: 2000\nid: 10\n\n")
+    assert wire.seqs == [11, 12, 13]
+
+
+async def test_all_listeners_get_the_same_bytes(site: Site) -> None:
+    wires = [await site.listen() for _ in range(20)]
+
+    await site.take(11, 12)
+    await site.take(13, 20)
+
+    assert {wire.sent for wire in wires} == {wires[0].sent}
+
+
+async def test_changes_that_arrive_within_a_tick_share_a_write(site: Site) -> None:
+    site.hub._tick_max_s = 10.0
+    wires = [await site.listen() for _ in range(100)]
+    site.hub.take(changes(11, 11))
+    await eventually(lambda: site.hub.cursor == 11, interval_s=0.001)
+    before = len(wires[0].sent)
+
+    for seq in range(12, 30):
+        site.hub.take(changes(seq, seq))
+    await asyncio.sleep(0)
+    assert len(wires[0].sent) == before
+
+    await eventually(lambda: site.hub.cursor == 29, interval_s=0.001)
+    assert wires[0].seqs == list(range(11, 30))
+
+
+@pytest.mark.parametrize("last_event_id", range(5, 11))
+async def test_a_listener_that_comes_back_continues_where_it_was(
+    site: Site, last_event_id: int
+) -> None:
+    wire = await site.listen(last_event_id)
+    await site.take(11, 12)
+
+    assert wire.body.startswith(b"retry: 2000\nid: %d\n\n" % last_event_id)
+    assert wire.events == [("update", seq) for seq in range(last_event_id + 1, 13)]
+
+
+async def test_resume_in_the_middle_of_a_broadcast_chunk_is_exact(site: Site) -> None:
+    await site.take(11, 18)
+
+    wire = await site.listen(14)
+    await site.take(19, 19)
+
+    assert wire.seqs == [15, 16, 17, 18, 19]
+
+
+async def test_history_that_is_gone_becomes_a_reset(site: Site) -> None:
+    site.board.seq = 10
+
+    wire = await site.listen(3)
+    await site.take(11, 12)
+
+    assert wire.events == [("reset", 10), ("update", 11), ("update", 12)]
+
+
+async def test_an_id_from_the_future_becomes_a_reset(site: Site) -> None:
+    site.board.seq = 10
+
+    wire = await site.listen(9999)
+    await site.take(11, 11)
+
+    assert wire.events == [("reset", 10), ("update", 11)]
+
+
+async def test_an_id_that_another_process_has_reached_already_is_no_future(site: Site) -> None:
+    site.board.seq = 13
+
+    wire = await site.listen(12)
+    await site.take(11, 14)
+
+    assert wire.events == [("update", 13), ("update", 14)]
+
+
+async def test_a_snapshot_ahead_of_the_hub_is_continued_without_repeat(site: Site) -> None:
+    site.board.seq = 13
+
+    wire = await site.listen(snapshot=True)
+    await site.take(11, 12)
+    await site.take(13, 15)
+
+    assert wire.events == [("snapshot", 13), ("update", 14), ("update", 15)]
+
+
+async def test_a_snapshot_behind_the_hub_is_continued_without_gap(site: Site) -> None:
+    site.board.seq = 8
+
+    wire = await site.listen(snapshot=True)
+    await site.take(11, 11)
+
+    assert wire.events == [("snapshot", 8), *(("update", seq) for seq in (9, 10, 11))]
+
+
+async def test_a_slow_listener_is_skipped_and_then_continued(site: Site) -> None:
+    slow, quick = await site.listen(), await site.listen()
+    slow.stall()
+
+    for seq in range(11, 18):
+        await site.take(seq, seq)
+    while_stalled = slow.seqs
+    slow.drain()
+    await site.take(18, 18)
+
+    assert while_stalled == [11]
+    assert quick.seqs == slow.seqs == list(range(11, 19))
+
+
+async def test_a_listener_too_far_behind_gets_a_reset(site: Site) -> None:
+    slow = await site.listen()
+    slow.stall()
+    for seq in range(11, 60):
+        await site.take(seq, seq)
+    site.board.seq = 59
+
+    slow.drain()
+    await eventually(lambda: ("reset", 59) in slow.events, interval_s=0.001)
+    await site.take(60, 60)
+
+    assert slow.events == [("update", 11), ("reset", 59), ("update", 60)]
+
+
+async def test_a_listener_that_lags_for_too_long_is_disconnected() -> None:
+    site = Site(lagging_max_s=0.05, heartbeat_s=0.1)
+    running = asyncio.create_task(site.hub.run())
+    site.hub.begin(10, [])
+    slow = await site.listen()
+    slow.stall()
+    await site.take(11, 11)
+
+    await eventually(lambda: slow.closing and not len(site.hub))
+
+    running.cancel()
+
+
+async def test_a_silent_stream_has_heartbeats() -> None:
+    site = Site(heartbeat_s=0.04)
+    running = asyncio.create_task(site.hub.run())
+    site.hub.begin(10, [])
+    wire = await site.listen()
+
+    await eventually(lambda: wire.body.endswith(b":\n\n:\n\n"))
+
+    assert wire.events == []
+    running.cancel()
+
+
+async def test_another_history_resets_everybody(site: Site) -> None:
+    wires = [await site.listen(), await site.listen(7)]
+    await site.take(11, 12)
+    site.board.seq = 3
+
+    site.hub.restart(3)
+    await eventually(lambda: all(("reset", 3) in w.events for w in wires), interval_s=0.001)
+    await site.take(4, 5)
+
+    for wire in wires:
+        assert wire.events[-3:] == [("reset", 3), ("update", 4), ("update", 5)]
+
+
+async def test_pending_changes_of_a_replaced_history_are_dropped(site: Site) -> None:
+    wire = await site.listen()
+    site.board.seq = 3
+    site.hub.take(changes(11, 12))
+
+    site.hub.restart(3)
+
+    await eventually(lambda: wire.events == [("reset", 3)], interval_s=0.001)
+
+
+async def test_a_reset_waits_for_a_board_that_is_away(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.hub.RESET_RETRY_S", 0.01)
+    wire = await site.listen()
+    site.board.away = True
+    site.hub.restart(3)
+    await eventually(lambda: site.board.asked > 2, interval_s=0.001)
+
+    site.board.seq, site.board.away = 3, False
+
+    await eventually(lambda: wire.events == [("reset", 3)], interval_s=0.001)
+
+
+async def test_one_snapshot_serves_all_who_need_a_reset(site: Site) -> None:
+    wires = [await site.listen() for _ in range(50)]
+    site.board.seq = 3
+
+    site.hub.restart(3)
+
+    await eventually(lambda: all(w.events == [("reset", 3)] for w in wires), interval_s=0.001)
+    assert site.board.asked == 1
+
+
+async def test_more_listeners_than_allowed_are_refused() -> None:
+    site = Site(listeners_max=2)
+    site.hub.begin(0, [])
+    await site.listen()
+    second = await site.listen()
+
+    with pytest.raises(Problem) as refused:
+        await site.listen()
+
+    assert (refused.value.kind.code, refused.value.kind.status) == ("overloaded", 503)
+    second.close()
+    await eventually(lambda: len(site.hub) == 1)
+    await site.listen()
+
+
+async def test_before_the_feed_has_begun_there_is_no_stream() -> None:
+    with pytest.raises(Problem) as refused:
+        await Site().listen()
+
+    assert refused.value.kind.status == 503
+
+
+async def test_draining_delivers_what_is_pending_and_ends_the_body(site: Site) -> None:
+    wires = [await site.listen() for _ in range(3)]
+    site.hub.take(changes(11, 15))
+
+    await site.hub.drain(1.0)
+
+    for wire in wires:
+        assert wire.sent.endswith(b"\r\n0\r\n\r\n")
+        assert wire.seqs == [11, 12, 13, 14, 15]
+        assert wire.closing
+    with pytest.raises(Problem):
+        await site.listen()
+
+
+async def test_a_listener_that_keeps_talking_is_disconnected(site: Site) -> None:
+    wire = await site.listen()
+    assert wire.protocol
+
+    wire.protocol.data_received(b"x" * MAX_RECEIVED_BYTES)
+    assert not wire.closing
+    wire.protocol.data_received(b"x")
+
+    assert wire.closing
+
+
+async def test_a_peer_that_has_just_gone_harms_nobody(site: Site) -> None:
+    gone, stays = await site.listen(), await site.listen()
+    gone.closing = True
+
+    await site.take(11, 12)
+
+    assert stays.seqs == [11, 12]
