@@ -20,6 +20,7 @@ ISSUER = "scoreboard"
 AUDIENCE = "scoreboard"
 SCOPE_ANY_USER = "scores:write:any"
 SCOPE_REVIEW = "scores:review"
+SCOPE_OPERATE = "scores:operate"
 MIN_SECRET_BYTES = 32
 MAX_TOKEN_CHARS = 4096
 MAX_LIFETIME_S = 400 * 24 * 3600

@@ -20,6 +20,7 @@ from scoreboard import contract, ids
 from scoreboard.domain import Submission
 from scoreboard.errors import KEY_REUSED, OVERLOADED, RATE_LIMITED, UNAVAILABLE, Problem
 from server.admission import Code, Item, Verdict
+from server.counts import CommitCounts
 from server.mysql import MYSQL_ERRORS
 from server.redis import REDIS_ERRORS
 from server.unfinished import Unfinished
@@ -90,6 +91,7 @@ class Committer:
         self._running: set[asyncio.Task[None]] = set()
         self._pump_is_due = False
         self._closed = False
+        self.counts = CommitCounts()
         unfinished.on_room = self._pump_soon
 
     @property
@@ -106,6 +108,7 @@ class Committer:
         if self._closed:
             raise Problem(UNAVAILABLE, "The server is shutting down.", retry_after_s=RETRY_AFTER_S)
         if self._waiters >= self._queue_max or self._unfinished.stuck(STUCK_AFTER_S):
+            self.counts.overloaded += 1
             raise Problem(
                 OVERLOADED, "Too many submissions are waiting.", retry_after_s=RETRY_AFTER_S
             )
@@ -116,6 +119,7 @@ class Committer:
             self._queue.append(entry)
             self._pump_soon()
         elif not _same_body(entry.item.submission, submission):
+            self.counts.key_reused += 1
             raise _key_reused()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry.waiters.append(waiter)
@@ -167,9 +171,11 @@ class Committer:
         left_s = max(0.05, batch[0].since + self._timeout_s - self._clock())
         try:
             async with asyncio.timeout(left_s):
-                admitted = await self._admitted(batch)
+                admitted, replays = await self._admitted(batch)
                 if admitted:
                     await self._made_durable(admitted)
+                    self.counts.accepted += len(admitted) - replays
+                    self.counts.replayed += replays
         except (*REDIS_ERRORS, *MYSQL_ERRORS, *TEMPORAL_ERRORS) as error:
             log.warning("batch_failed", error=type(error).__name__, size=len(batch))
             self._fail(batch, "A backend is away; try again with the same Idempotency-Key.")
@@ -177,22 +183,27 @@ class Committer:
             self._fail(batch, "The submission was interrupted; its effect is unknown.")
             raise
 
-    async def _admitted(self, batch: list[_Entry]) -> list[_Entry]:
-        """Those that may go on; the others are resolved."""
+    async def _admitted(self, batch: list[_Entry]) -> tuple[list[_Entry], int]:
+        """Those that may go on, and how many of them are repeats; the others are resolved."""
+        counts, began = self.counts, self._clock()
         verdicts = await self._admit([entry.item for entry in batch])
-        admitted = []
+        counts.admission_s.observe(self._clock() - began)
+        admitted, replays = [], 0
         for entry, verdict in zip(batch, verdicts, strict=True):
             if verdict.code in (Code.ADMITTED, Code.REPLAY):
                 admitted.append(entry)
+                replays += verdict.code is Code.REPLAY
             elif verdict.code is Code.LIMITED:
+                counts.rate_limited += 1
                 seconds = max(1, -(-verdict.retry_after_us // 1_000_000))
                 problem = Problem(
                     RATE_LIMITED, "Too many submissions for this user.", retry_after_s=seconds
                 )
                 self._resolve(entry, problem)
             else:
+                counts.key_reused += 1
                 self._resolve(entry, _key_reused())
-        return admitted
+        return admitted, replays
 
     async def _made_durable(self, batch: list[_Entry]) -> None:
         batch_id = ids.text(ids.time_ordered_id(time.time_ns() // 1_000_000, os.urandom(10)))
@@ -200,17 +211,24 @@ class Committer:
         left_s = max(0.05, batch[0].since + self._timeout_s - self._clock())
         # Before the start: the batch may be announced as done before its start has returned.
         self._unfinished.add(batch_id)
+        began = self._clock()
         try:
             await self._start(batch_id, payload, timeout_s=left_s)
         except BaseException:
             # It may run all the same; but if it does not, nothing would ever say so soon.
             self._unfinished.discard(batch_id)
             raise
+        counts = self.counts
+        counts.start_s.observe(self._clock() - began)
+        counts.batch_size.observe(len(batch))
+        counts.batches_started += 1
         for entry in batch:
             self._resolve(entry, None)
 
     def _fail(self, batch: Sequence[_Entry], detail: str) -> None:
         for entry in batch:
+            # Others of the batch may have their answer already.
+            self.counts.unavailable += entry.item.submission.id in self._entries
             self._resolve(entry, Problem(UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S))
 
     def _resolve(self, entry: _Entry, problem: Problem | None) -> None:
@@ -226,6 +244,7 @@ class Committer:
             problem = Problem(
                 OVERLOADED, "Too many submissions are waiting.", retry_after_s=RETRY_AFTER_S
             )
+            self.counts.overloaded += 1
             self._resolve(self._queue.popleft(), problem)
 
 

@@ -18,6 +18,7 @@ import structlog
 from scoreboard import sse
 from scoreboard.domain import Change
 from scoreboard.errors import OVERLOADED, UNAVAILABLE, Problem
+from server.counts import HubCounts
 from server.listener import Listener
 from server.ring import Ring, frame
 from server.tick import tick_s
@@ -74,6 +75,7 @@ class Hub:
         self._lagging: dict[Listener, float] = {}
         self._emptied = asyncio.Event()
         self._emptied.set()
+        self.counts = HubCounts()
 
     @property
     def cursor(self) -> int:
@@ -87,6 +89,11 @@ class Hub:
 
     def __len__(self) -> int:
         return len(self._listeners)
+
+    @property
+    def lagging(self) -> int:
+        """Listeners whose buffers are full."""
+        return len(self._lagging)
 
     # What the feed calls.
 
@@ -155,6 +162,7 @@ class Hub:
         """Make a transport a listener: write `head` and what `opening` gave, then all after it."""
         listener = Listener(self, transport, cursor)
         self._listeners[listener] = None
+        self.counts.listeners_opened += 1
         self._emptied.clear()
         listener.take_over()
         listener.write(head + frame(opening))
@@ -188,7 +196,10 @@ class Hub:
             listener.cursor = NEEDS_RESET
             self._reset_due.set()
             return
+        counts = self.counts
         for chunk, reached in self._ring.after(cursor):
+            counts.deliveries += reached - listener.cursor
+            counts.bytes += len(chunk)
             listener.cursor = reached
             listener.write(chunk)
             if not listener.ready:
@@ -247,19 +258,25 @@ class Hub:
         before, history = self._ring.end, self._history
         segment = self._ring.append(changes)
         chunk, last = segment.frame, segment.last
+        counts, written = self.counts, 0
+        counts.ticks += 1
+        counts.commit_to_write_s.observe(max(0.0, time.time() - changes[0].committed_us / 1e6))
         for count, listener in enumerate(list(self._listeners), start=1):
             if listener.ready:
                 if listener.cursor == before:
                     # First the cursor: `write` may call `pause_writing`, which looks at it.
                     listener.cursor = last
                     listener.write(chunk)
+                    written += 1
                 elif listener.cursor != NEEDS_RESET and listener.cursor < last:
                     # One that was ahead of this process, and has now been reached.
                     self._continue(listener)
             if not count % LISTENERS_PER_SLICE:
                 await asyncio.sleep(0)
                 if self._history != history:
-                    return
+                    break
+        counts.deliveries += written * len(changes)
+        counts.bytes += written * len(chunk)
 
     async def _sweep(self) -> None:
         interval_s = min(SWEEP_INTERVAL_S, self._heartbeat_s / 4)
@@ -269,6 +286,7 @@ class Hub:
             for listener, since in list(self._lagging.items()):
                 if now - since > self._lagging_max_s:
                     # It comes back with its last event id, and then gets all it missed.
+                    self.counts.listeners_cut += 1
                     listener.abort()
             if now - self._last_write_at >= self._heartbeat_s - interval_s:
                 self._last_write_at = now
@@ -295,6 +313,8 @@ class Hub:
             for listener in list(self._listeners):
                 if listener.cursor == NEEDS_RESET and listener.ready:
                     listener.cursor = state.seq
+                    self.counts.resets += 1
+                    self.counts.bytes += len(chunk)
                     listener.write(chunk)
                     if listener.ready:
                         self._continue(listener)
