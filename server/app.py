@@ -7,12 +7,12 @@ away, says so, and is ready when they have come.
 
 import asyncio
 import itertools
-import os
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
+import msgspec
 import structlog
 from sanic import Sanic
 from sanic.config import Config
@@ -21,23 +21,26 @@ from sanic.response import HTTPResponse
 from temporalio.client import Client
 
 from scoreboard import contract, ids
-from scoreboard.domain import Submission
-from scoreboard.errors import FORBIDDEN, MALFORMED, UNAVAILABLE, Problem
+from scoreboard.errors import MALFORMED, UNAVAILABLE, Problem
 from scoreboard.keys import Keyring, shared_secret
 from server import redis, workflows
 from server.admission import Admission
 from server.auth import Authenticator
+from server.batches import submit_all
 from server.board import Board, Page
-from server.body import MAX_BODY_BYTES, parse_update
 from server.commit import Committer
+from server.details import Details
 from server.feed import Feed
 from server.health import Health
 from server.http import Detached, detach
 from server.hub import Hub
+from server.intake import MAX_BATCH_BODY_BYTES, Intake
+from server.jwks import Jwks
 from server.mysql import LedgerReader
 from server.problems import Problems
 from server.query import parse_flag, parse_resume, parse_window
 from server.settings import ServerSettings
+from server.signatures import Signatures, load_keys
 from server.unfinished import Unfinished
 from server.workflows import Workflows
 
@@ -60,7 +63,7 @@ def create_app(settings: ServerSettings, companion: Companion | None = None) -> 
             "AUTO_EXTEND": False,
             "MOTD": False,
             "ACCESS_LOG": False,
-            "REQUEST_MAX_SIZE": MAX_BODY_BYTES,
+            "REQUEST_MAX_SIZE": MAX_BATCH_BODY_BYTES,
             "REQUEST_MAX_HEADER_SIZE": 8192,
             "GRACEFUL_TCP_CLOSE_TIMEOUT": 2.0,
         }
@@ -76,9 +79,11 @@ def create_app(settings: ServerSettings, companion: Companion | None = None) -> 
     app.ctx.api = api
     app.add_route(api.get_scores, contract.SCORES_PATH, methods=["GET"], name="scores")
     app.add_route(api.post_update, contract.UPDATE_PATH, methods=["POST"], name="update")
+    app.add_route(api.post_updates, contract.OUTCOMES_PATH, methods=["POST"], name="updates")
     app.add_route(api.get_stream, contract.STREAM_PATH, methods=["GET"], name="stream")
     app.add_route(api.get_healthz, "/healthz", methods=["GET"], name="healthz")
     app.add_route(api.get_readyz, "/readyz", methods=["GET"], name="readyz")
+    api.details.add_routes(app)
     app.before_server_start(api.start)
     app.before_server_stop(api.drain)
     app.after_server_stop(api.close)
@@ -94,8 +99,32 @@ class Api:
         self._settings = settings
         self._companion = companion
         self._problems = problems
+        secret = shared_secret(settings.jwt_secret) if settings.jwt_secret else None
         self._authenticator = Authenticator(
-            Keyring(secret=shared_secret(settings.jwt_secret)), clock=time.time
+            Keyring(secret=secret), clock=time.time, on_unknown_key=self._ask_for_keys
+        )
+        self._jwks = (
+            Jwks(
+                settings.jwks,
+                interval_s=settings.jwks_interval_s,
+                on_keys=lambda keys: self._authenticator.replace_keys(
+                    Keyring(secret=secret, public=keys)
+                ),
+            )
+            if settings.jwks
+            else None
+        )
+        keys = load_keys(settings.signature_keys) if settings.signature_keys else {}
+        self._intake = Intake(
+            self._authenticator, Signatures(keys, required=settings.signatures_required)
+        )
+        self._redis = redis.connect(settings.redis)
+        self._ledger = LedgerReader(settings.mysql)
+        self.details = Details(
+            redis=self._redis,
+            ledger=self._ledger,
+            principal=self._intake.principal,
+            client=lambda: self._workflows.client if self._workflows else None,
         )
         self._stream_head = _stream_head(settings.stream_origin)
         self._workflows: Workflows | None = None
@@ -122,15 +151,27 @@ class Api:
     async def post_update(self, request: Request) -> HTTPResponse:
         """Accept a submission: durable in a started workflow when this answers 202."""
         try:
-            submission, keyed = self._submission(request)
-            if self._draining or self._health.away:
-                raise Problem(UNAVAILABLE, "A backend is away.", retry_after_s=RETRY_AFTER_S)
-            await self._committer.submit(submission, keyed=keyed)
+            asked = self._intake.one(request)
+            self._must_take_work()
+            await self._committer.submit(asked.submission, keyed=asked.keyed)
         except Problem as problem:
             return self._problems.answer(problem, path=request.path)
+        name = ids.text(asked.submission.id)
         if self._settings.log_requests:
-            log.info("submission_accepted", submission_id=ids.text(submission.id))
-        return HTTPResponse(_ACCEPTED % ids.text(submission.id), status=202, content_type=JSON)
+            log.info("submission_accepted", submission_id=name)
+        return HTTPResponse(
+            _ACCEPTED % name,
+            status=202,
+            headers={"location": f"{contract.OUTCOMES_PATH}/{name}"},
+            content_type=JSON,
+        )
+
+    async def post_updates(self, request: Request) -> HTTPResponse:
+        """Accept many submissions; each item of the answer is what its own request would get."""
+        items = self._intake.many(request)
+        self._must_take_work()
+        results = await submit_all(self._committer, items)
+        return HTTPResponse(msgspec.json.encode(results), content_type=JSON)
 
     async def get_stream(self, request: Request) -> HTTPResponse:
         """Turn the connection into an event stream; it leaves Sanic."""
@@ -169,40 +210,19 @@ class Api:
             return self._problems.answer(problem, path=request.path)
         return HTTPResponse(b'{"status":"ready"}', content_type=JSON)
 
-    def _submission(self, request: Request) -> tuple[Submission, bool]:
-        """What the request submits, and whether its client named it. Raises Problem."""
-        headers = request.headers
-        principal = self._authenticator.principal(headers.getall("authorization", ()))
-        keys = headers.getall("idempotency-key", ())
-        key = contract.parse_idempotency_key(keys[0]) if len(keys) == 1 else None
-        if keys and key is None:
-            raise Problem(
-                MALFORMED, "Idempotency-Key must be one of 1 to 128 visible ASCII characters."
-            )
-        update = parse_update(headers.get("content-type", ""), request.body)
-        if not principal.may_update(update.user_id):
-            raise Problem(FORBIDDEN, "This token may not update that user.")
-        now_us = time.time_ns() // 1000
-        submission = Submission(
-            id=(
-                ids.keyed_submission_id(principal.subject, key)
-                if key is not None
-                else ids.time_ordered_id(now_us // 1000, os.urandom(10))
-            ),
-            principal=principal.subject,
-            user_id=update.user_id,
-            increment=update.increment,
-            received_us=now_us,
-        )
-        return submission, key is not None
+    def _ask_for_keys(self) -> None:
+        if self._jwks is not None:
+            self._jwks.ask()
+
+    def _must_take_work(self) -> None:
+        if self._draining or self._health.away:
+            raise Problem(UNAVAILABLE, "A backend is away.", retry_after_s=RETRY_AFTER_S)
 
     # Life
 
     async def start(self, _app: Sanic[Any, Any]) -> None:
         """Create the parts and let them connect in the background."""
         settings = self._settings
-        self._redis = redis.connect(settings.redis)
-        self._ledger = LedgerReader(settings.mysql)
         self._hub = Hub(
             self._snapshot,
             listeners_max=settings.listeners_max,
@@ -244,6 +264,7 @@ class Api:
             unfinished.listen(self._redis),
             unfinished.look_up(self._is_running),
             self._health.run(),
+            *([self._jwks.keep_fresh()] if self._jwks else []),
             self._use_temporal(),
         ):
             self._keep(part)

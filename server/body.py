@@ -33,7 +33,7 @@ def parse_update(content_type: str, body: bytes) -> Update:
     when it is JSON of any other shape (also NaN, 1.0, "1", names given twice).
     """
     if content_type != "application/json":
-        _check_media_type(content_type)
+        check_media_type(content_type)
     try:
         update = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -45,7 +45,8 @@ def parse_update(content_type: str, body: bytes) -> Update:
     return update
 
 
-def _check_media_type(content_type: str) -> None:
+def check_media_type(content_type: str) -> None:
+    """Raises Problem (unsupported_media_type) unless it is JSON in UTF-8."""
     media_type, _, parameters = content_type.partition(";")
     if media_type.strip().lower() != "application/json":
         raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send application/json.")

@@ -8,6 +8,7 @@ fails or holds nonsense leaves the keys as they were.
 import asyncio
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -52,19 +53,18 @@ class Jwks:
             raise JwksError(f"cannot be read: {type(error).__name__}") from error
 
     async def keep_fresh(self) -> None:
-        """Read the source again and again, until cancelled."""
+        """Read the source now and again and again, until cancelled."""
         while True:
-            await asyncio.sleep(min(RETRY_S, self._interval_s))
             self._wanted.clear()
-            try:
-                async with asyncio.timeout(max(0.0, self._interval_s - RETRY_S)):
-                    await self._wanted.wait()
-            except TimeoutError:
-                pass
             try:
                 await self.load()
             except JwksError as error:
-                log.warning("jwks_not_refreshed", reason=str(error))
+                log.warning("jwks_not_read", reason=str(error))
+                self._wanted.set()
+            await asyncio.sleep(min(RETRY_S, self._interval_s))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._interval_s - RETRY_S)):
+                    await self._wanted.wait()
 
 
 def _read(source: str) -> bytes:

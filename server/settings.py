@@ -6,6 +6,7 @@ from scoreboard import contract
 from scoreboard.ratelimit import RateLimit
 from scoreboard.settings import (
     ServiceSettings,
+    SettingsError,
     flag,
     port_number,
     positive_float,
@@ -30,8 +31,21 @@ class ServerSettings(ServiceSettings):
     jwt_secret: bytes = setting(
         "SCOREBOARD_JWT_SECRET",
         secret_bytes,
-        "Secret that signs tokens (HS256), at least 32 bytes",
+        "Secret that signs tokens (HS256), at least 32 bytes; required unless there is a JWKS",
+        b"",
         secret=True,
+    )
+    jwks: str = setting(
+        "SCOREBOARD_JWKS", str, "File or URL of public keys for tokens (RS256, ES256, EdDSA)", ""
+    )
+    jwks_interval_s: float = setting(
+        "SCOREBOARD_JWKS_INTERVAL_S", positive_float, "Seconds between reads of it", 300.0
+    )
+    signature_keys: str = setting(
+        "SCOREBOARD_SIGNATURE_KEYS", str, "File of keys for signed requests (RFC 9421)", ""
+    )
+    signatures_required: bool = setting(
+        "SCOREBOARD_SIGNATURES_REQUIRED", flag, "Refuse submissions that are not signed", False
     )
     host: str = setting("SCOREBOARD_HOST", str, "Address to listen on", "127.0.0.1")
     port: int = setting("SCOREBOARD_PORT", port_number, "Port to listen on; 0 takes any", 3000)
@@ -135,9 +149,23 @@ class ServerSettings(ServiceSettings):
         "Seconds between checks of the services",
         1.0,
     )
+    metrics_open: bool = setting(
+        "SCOREBOARD_METRICS_OPEN",
+        flag,
+        "Show /metrics and /admin/stats to everyone; if not, to tokens with scores:operate",
+        True,
+    )
     log_requests: bool = setting(
         "SCOREBOARD_LOG_REQUESTS", flag, "Log every submission; costs throughput", False
     )
+
+    def __post_init__(self) -> None:
+        if not self.jwt_secret and not self.jwks:
+            raise SettingsError(
+                "SCOREBOARD_JWT_SECRET is missing (or give SCOREBOARD_JWKS): nobody could submit"
+            )
+        if self.signatures_required and not self.signature_keys:
+            raise SettingsError("SCOREBOARD_SIGNATURE_KEYS is missing: every signature would fail")
 
     @property
     def rate_limit(self) -> RateLimit:

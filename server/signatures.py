@@ -8,7 +8,7 @@ so the same bytes sent again are the same submission: first answer, no effect.
 import base64
 import binascii
 import datetime
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -106,6 +106,10 @@ class Signatures:
     def __init__(self, keys: Mapping[str, VerificationKey], *, required: bool) -> None:
         self._keys = keys
         self._required = required
+
+    def concern(self, headers: Container[str]) -> bool:
+        """Whether a request with these header names must be checked: it is signed, or must be."""
+        return self._required or "signature" in headers or "signature-input" in headers
 
     def check(
         self,

@@ -51,7 +51,7 @@ class Workflows:
     """Starts batches on one task queue."""
 
     def __init__(self, client: Client, task_queue: str) -> None:
-        self._client = client
+        self.client = client
         self._task_queue = task_queue
 
     async def start(self, batch_id: str, payload: bytes, *, timeout_s: float) -> None:
@@ -60,7 +60,7 @@ class Workflows:
         Raises TEMPORAL_ERRORS: then it may have started or not.
         """
         try:
-            await self._client.start_workflow(
+            await self.client.start_workflow(
                 contract.BATCH_WORKFLOW,
                 payload,
                 id=contract.batch_workflow_id(batch_id),
@@ -77,7 +77,7 @@ class Workflows:
 
     async def is_running(self, batch_id: str) -> bool:
         """Whether a batch is still at work; True when Temporal does not say."""
-        handle = self._client.get_workflow_handle(contract.batch_workflow_id(batch_id))
+        handle = self.client.get_workflow_handle(contract.batch_workflow_id(batch_id))
         try:
             description = await handle.describe(rpc_timeout=LOOK_UP_TIMEOUT)
         except RPCError as error:
@@ -86,5 +86,5 @@ class Workflows:
 
     async def ping(self) -> None:
         """Raises TEMPORAL_ERRORS unless Temporal serves."""
-        if not await self._client.service_client.check_health(timeout=LOOK_UP_TIMEOUT):
+        if not await self.client.service_client.check_health(timeout=LOOK_UP_TIMEOUT):
             raise TimeoutError("Temporal does not serve")

@@ -1,0 +1,262 @@
+"""Outcomes, batches, ranks, reviews, signatures and public keys over HTTP, on real services."""
+
+import base64
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from jwt.algorithms import OKPAlgorithm
+
+from scoreboard.signing import SigningKey, sign
+from scoreboard.tokens import SCOPE_REVIEW, mint
+from tests.support.api import SECRET, Api, api_settings, running_api, token
+from tests.support.eventually import eventually
+from tests.support.services import Services
+
+SUSPICIOUS = 500_000
+"""Above the default threshold of the fraud rules."""
+
+SIGNING_SECRET = b"k" * 32
+SIGNING_KEY = SigningKey(id="game", algorithm="hmac-sha256", material=SIGNING_SECRET)
+ED_KEY = Ed25519PrivateKey.generate()
+
+
+@pytest_asyncio.fixture
+async def api(
+    services: Services, mysql_url: str, redis_url: str, task_queue: str, tmp_path: Path
+) -> AsyncIterator[Api]:
+    keys = tmp_path / "keys.json"
+    entry = {
+        "id": "game",
+        "algorithm": "hmac-sha256",
+        "key": base64.b64encode(SIGNING_SECRET).decode(),
+        "subjects": ["1"],
+    }
+    keys.write_text(json.dumps({"keys": [entry]}))
+    jwks = tmp_path / "jwks.json"
+    public = json.loads(OKPAlgorithm.to_jwk(ED_KEY.public_key())) | {"kid": "a"}
+    jwks.write_text(json.dumps({"keys": [public]}))
+    settings = api_settings(
+        mysql_url=mysql_url,
+        redis_url=redis_url,
+        temporal_address=services.temporal_address,
+        task_queue=task_queue,
+        signature_keys=str(keys),
+        jwks=str(jwks),
+    )
+    async with running_api(settings, embedded_worker=True) as running:
+        yield running
+
+
+def reviewer() -> str:
+    return mint(SECRET, subject="rita", now_s=int(time.time()), ttl_s=60, scopes=(SCOPE_REVIEW,))
+
+
+async def ask(
+    api: Api, method: str, path: str, bearer: str | None = None, **options: Any
+) -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    headers |= options.pop("headers", {})
+    async with api.http.request(method, api.url + path, headers=headers, **options) as response:
+        return response.status, await response.json(content_type=None)
+
+
+async def final_status(api: Api, submission_id: str) -> dict[str, Any]:
+    async def decided() -> dict[str, Any] | None:
+        status, body = await ask(api, "GET", f"/scores/updates/{submission_id}", token(1))
+        assert status == 200, body
+        return None if body["status"] == "pending" else body
+
+    return await eventually(decided)
+
+
+async def test_an_applied_submission_tells_its_score_and_seq(api: Api) -> None:
+    _, body = await api.submit(1, 10)
+
+    status = await final_status(api, body["submissionId"])
+
+    assert status == {
+        "submissionId": body["submissionId"],
+        "status": "applied",
+        "userId": 1,
+        "increment": 10,
+        "score": 1510,
+        "seq": 1,
+    }
+
+
+async def test_a_rejected_submission_tells_why(api: Api) -> None:
+    _, body = await api.submit(1, -1501)
+
+    status = await final_status(api, body["submissionId"])
+
+    assert (status["status"], status["reason"]) == ("rejected", "score_out_of_range")
+
+
+async def test_the_answer_to_a_submission_says_where_its_outcome_is(api: Api) -> None:
+    async with api.http.post(
+        api.url + "/scores/update",
+        json={"userId": 1, "increment": 1},
+        headers={"Authorization": f"Bearer {token(1)}"},
+    ) as response:
+        body = await response.json()
+
+    assert response.headers["location"] == f"/scores/updates/{body['submissionId']}"
+
+
+async def test_outcomes_are_for_those_they_concern(api: Api) -> None:
+    _, body = await api.submit(1, 10)
+    await final_status(api, body["submissionId"])
+    path = f"/scores/updates/{body['submissionId']}"
+
+    assert (await ask(api, "GET", path))[0] == 401
+    assert (await ask(api, "GET", path, token(2)))[0] == 403
+    assert (await ask(api, "GET", f"/scores/updates/{uuid.uuid4()}", token(1)))[0] == 404
+    assert (await ask(api, "GET", "/scores/updates/nonsense", token(1)))[0] == 400
+
+
+async def test_a_batch_answers_for_each_item_and_repeats_count_once(api: Api) -> None:
+    items = [
+        {"userId": 1, "increment": 5, "key": "a"},
+        {"userId": 2, "increment": 5},
+        {"userId": 1, "increment": 0},
+        {"userId": 1, "increment": 6, "key": "a"},
+    ]
+
+    status, first = await ask(api, "POST", "/scores/updates", token(1), json=items)
+    _, second = await ask(api, "POST", "/scores/updates", token(1), json=items[:1])
+
+    assert status == 200
+    assert [item["status"] for item in first] == [202, 403, 422, 422]
+    assert first[3]["code"] == "idempotency_key_reused"
+    assert second[0]["submissionId"] == first[0]["submissionId"]
+    assert (await final_status(api, first[0]["submissionId"]))["score"] == 1505
+
+
+async def test_a_batch_of_five_hundred_is_taken_and_one_more_is_not(api: Api) -> None:
+    game_server = token("game-server", any_user=True)
+    items = [{"userId": 1 + index % 2, "increment": 1} for index in range(500)]
+
+    status, results = await ask(api, "POST", "/scores/updates", game_server, json=items)
+    too_many, _ = await ask(api, "POST", "/scores/updates", game_server, json=[*items, items[0]])
+
+    assert status == 200
+    # 100 for each user is what the rate limit takes at once.
+    assert sorted(item["status"] for item in results) == [202] * 200 + [429] * 300
+    assert too_many == 422
+
+
+async def test_a_user_sees_rank_and_neighbours(api: Api) -> None:
+    await api.submit(2, 100)
+
+    async def tied() -> bool:
+        return [line["score"] for line in await api.scores()] == [1500, 1500]
+
+    await eventually(tied)
+    status, bob = await ask(api, "GET", "/scores/users/2?neighbours=1")
+    _, alice = await ask(api, "GET", "/scores/users/1?neighbours=0")
+
+    assert status == 200
+    # Equal scores share the rank; who had it first stands first.
+    assert [(line["user"], line["rank"]) for line in bob["neighbours"]] == [
+        ("Alice", 1),
+        ("Bob", 1),
+    ]
+    assert (bob["user"], bob["rank"], bob["score"]) == ("Bob", 1, 1500)
+    assert [line["user"] for line in alice["neighbours"]] == ["Alice"]
+
+
+async def test_a_user_that_is_none_has_no_rank(api: Api) -> None:
+    for path in (
+        "/scores/users/99",
+        "/scores/users/0",
+        "/scores/users/x",
+        "/scores/users/" + "9" * 40,
+    ):
+        assert (await ask(api, "GET", path))[0] == 404
+    assert (await ask(api, "GET", "/scores/users/1?neighbours=51"))[0] == 400
+
+
+async def test_a_held_submission_waits_for_a_reviewer(api: Api) -> None:
+    _, body = await api.submit(1, SUSPICIOUS)
+    held = await final_status(api, body["submissionId"])
+
+    async def listed() -> list[Any]:
+        return (await ask(api, "GET", "/admin/reviews", reviewer()))[1]
+
+    [case] = await eventually(listed)
+    path = f"/admin/reviews/{case['submissionId']}"
+
+    async def decided() -> tuple[int, Any] | None:
+        # The case's workflow starts after the batch's last step.
+        answer = await ask(api, "POST", path, reviewer(), json={"decision": "approve"})
+        return answer if answer[0] != 404 else None
+
+    status, decision = await eventually(decided)
+    again, _ = await ask(api, "POST", path, reviewer(), json={"decision": "reject"})
+
+    assert held["status"] == "held"
+    assert case["reasons"] == ["large_increment"]
+    assert (status, decision["outcome"]) == (200, "applied")
+    assert again == 409
+    assert (await final_status(api, body["submissionId"]))["score"] == 1500 + SUSPICIOUS
+    [closed] = (await ask(api, "GET", "/admin/reviews?all=1", reviewer()))[1]
+    assert (closed["decision"], closed["decidedBy"]) == ("approved", "rita")
+    assert (await ask(api, "GET", "/admin/reviews", reviewer()))[1] == []
+
+
+async def test_reviews_need_their_own_scope(api: Api) -> None:
+    path = f"/admin/reviews/{uuid.uuid4()}"
+
+    assert (await ask(api, "GET", "/admin/reviews"))[0] == 401
+    assert (await ask(api, "GET", "/admin/reviews", token(1, any_user=True)))[0] == 403
+    assert (await ask(api, "POST", path, token(1), json={"decision": "approve"}))[0] == 403
+    assert (await ask(api, "POST", path, reviewer(), json={"decision": "approve"}))[0] == 404
+    assert (await ask(api, "POST", path, reviewer(), json={"decision": "maybe"}))[0] == 422
+    assert (await ask(api, "POST", path, reviewer(), json={"d": 1}))[0] == 422
+
+
+async def post_signed(api: Api, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
+    return await ask(api, "POST", "/scores/update", token(1), data=body, headers=headers)
+
+
+async def test_signed_bytes_sent_twice_are_one_submission(api: Api) -> None:
+    body = b'{"userId":1,"increment":10}'
+    headers = sign(
+        method="POST",
+        url=api.url + "/scores/update",
+        headers={"Content-Type": "application/json"},
+        body=body,
+        key=SIGNING_KEY,
+        created_s=int(time.time()),
+        nonce="once",
+    )
+
+    first = await post_signed(api, headers, body)
+    replay = await post_signed(api, headers, body)
+    tampered = await post_signed(api, headers, body.replace(b"10", b"99"))
+
+    assert first[0] == replay[0] == 202
+    assert first[1] == replay[1]
+    assert tampered[0] == 401
+    assert (await final_status(api, first[1]["submissionId"]))["score"] == 1510
+
+
+async def test_a_token_of_a_public_key_may_submit(api: Api) -> None:
+    now_s = int(time.time())
+    claims = {"iss": "scoreboard", "aud": "scoreboard", "sub": "1", "iat": now_s, "exp": now_s + 60}
+
+    async def accepted() -> bool:
+        bearer = jwt.encode(claims, ED_KEY, algorithm="EdDSA", headers={"kid": "a"})
+        status, _ = await api.submit(1, 10, bearer=bearer, key="k")
+        return status == 202
+
+    await eventually(accepted)
+    unknown = jwt.encode(claims, ED_KEY, algorithm="EdDSA", headers={"kid": "b"})
+    assert (await api.submit(1, 10, bearer=unknown))[0] == 401
