@@ -30,6 +30,11 @@ class Health:
         """The services that do not answer."""
         return self._away
 
+    @property
+    def answers(self) -> dict[str, bool]:
+        """Whether each service answers, by name."""
+        return {name: name not in self._away for name in self._pings}
+
     async def run(self) -> None:
         """Ping until cancelled."""
         async with asyncio.TaskGroup() as tasks:
