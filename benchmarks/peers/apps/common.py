@@ -1,0 +1,105 @@
+"""What every peer does the same way: settings, the token, the body, the answer.
+
+Kept apart so that peers differ only in what they are compared for. A token is
+verified by PyJWT once and then remembered until it expires: the peers get the
+server's own idea, which most would not have.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+import msgspec
+from sanic import Request, Sanic
+from sanic.exceptions import SanicException
+from sanic.response import HTTPResponse
+
+from scoreboard.contract import ACCEPTED_MESSAGE
+from scoreboard.settings import MySqlAddress, mysql_address
+from scoreboard.tokens import AUDIENCE, ISSUER
+
+CACHED_TOKENS_MAX = 50_000
+
+
+class Body(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of POST /scores/update."""
+
+    userId: int  # noqa: N815  the wire's name
+    increment: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerSettings:
+    """Read from the same variables as the server's."""
+
+    mysql: MySqlAddress
+    redis: str
+    temporal_address: str
+    task_queue: str
+    secret: bytes
+    port: int
+
+
+def peer_settings() -> PeerSettings:
+    """The settings of this process; a worker has no port. Raises KeyError for a missing one."""
+    return PeerSettings(
+        mysql=mysql_address(os.environ["SCOREBOARD_MYSQL_URL"]),
+        redis=os.environ["SCOREBOARD_REDIS_URL"],
+        temporal_address=os.environ["SCOREBOARD_TEMPORAL_ADDRESS"],
+        task_queue=os.environ["SCOREBOARD_TASK_QUEUE"],
+        secret=os.environ["SCOREBOARD_JWT_SECRET"].encode(),
+        port=int(os.environ.get("SCOREBOARD_PORT", "0")),
+    )
+
+
+class Checker:
+    """Checks the token and the body of a request."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._cached = os.environ.get("PEER_TOKENS") == "remembered"
+        self._known: dict[str, tuple[str, int]] = {}
+        self._decode = msgspec.json.Decoder(Body).decode
+
+    def check(self, request: Request) -> Body:
+        """The body of an allowed request. Raises SanicException (401, 403, 422)."""
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        now_s = time.time()
+        subject, expires_s = self._known.get(token, ("", 0))
+        if expires_s <= now_s:
+            try:
+                claims = jwt.decode(
+                    token, self._secret, algorithms=["HS256"], audience=AUDIENCE, issuer=ISSUER
+                )
+            except jwt.PyJWTError as error:
+                raise SanicException("no valid token", status_code=401) from error
+            subject, expires_s = claims["sub"], claims["exp"]
+            if self._cached and len(self._known) < CACHED_TOKENS_MAX:
+                self._known[token] = (subject, expires_s)
+        try:
+            body = self._decode(request.body)
+        except msgspec.DecodeError as error:
+            raise SanicException("no valid body", status_code=422) from error
+        if subject != str(body.userId):
+            raise SanicException("not your user", status_code=403)
+        return body
+
+
+def accepted(submission_id: str) -> HTTPResponse:
+    """The 202 of the contract."""
+    return HTTPResponse(
+        f'{{"message":"{ACCEPTED_MESSAGE}","submissionId":"{submission_id}"}}',
+        status=202,
+        content_type="application/json",
+    )
+
+
+def run(app: "Sanic[Any, Any]", settings: PeerSettings) -> None:
+    """Serve as people do who care: uvloop, no access log, PEER_PROCESSES processes."""
+    processes = int(os.environ.get("PEER_PROCESSES", "1"))
+    app.config.RESPONSE_TIMEOUT = 3600
+    app.config.KEEP_ALIVE_TIMEOUT = 120
+    how: dict[str, Any] = {"single_process": True} if processes == 1 else {"workers": processes}
+    app.run(host="127.0.0.1", port=settings.port, access_log=False, motd=False, **how)

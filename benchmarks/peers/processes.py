@@ -1,0 +1,91 @@
+"""Runs the generators as processes of their own, so that their CPU is nobody else's.
+
+None outlives this process for long: a task is bounded in time, and a conversation
+ends with its stdin.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class GeneratorFailed(RuntimeError):
+    """A load generator ended with an error; the message is its last words."""
+
+
+async def run_json(module: str, task: msgspec.Struct, result: type[T]) -> T:
+    """Run `benchmarks.peers.<module>` on a task; what it printed. Raises GeneratorFailed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        f"benchmarks.peers.{module}",
+        msgspec.json.encode(task).decode(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        out, err = await process.communicate()
+    except BaseException:
+        process.kill()
+        raise
+    if process.returncode != 0:
+        raise GeneratorFailed(f"{module}: {err.decode(errors='replace')[-2000:]}")
+    return msgspec.json.decode(out, type=result)
+
+
+class Conversation:
+    """A process that answers each line with a line of JSON."""
+
+    def __init__(self, module: str, process: asyncio.subprocess.Process) -> None:
+        self._module = module
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def heard(self) -> Any:
+        """The next line. Raises GeneratorFailed when the process has ended."""
+        assert self._process.stdout is not None
+        line = await self._process.stdout.readline()
+        if not line:
+            assert self._process.stderr is not None
+            words = (await self._process.stderr.read()).decode(errors="replace")
+            raise GeneratorFailed(f"{self._module}: {words[-2000:]}")
+        return json.loads(line)
+
+    async def ask(self, line: str = "") -> Any:
+        """Send a line and hear the answer."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line.encode() + b"\n")
+        return await self.heard()
+
+
+@asynccontextmanager
+async def conversation(module: str, *arguments: str) -> AsyncIterator[Conversation]:
+    """`benchmarks.peers.<module>` with pipes; it is ended with the context."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        f"benchmarks.peers.{module}",
+        *arguments,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        limit=1 << 26,
+    )
+    try:
+        yield Conversation(module, process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()

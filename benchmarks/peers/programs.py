@@ -1,0 +1,197 @@
+"""How each peer is started and how one sees that it serves. Not what is asked of it."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.peers import nginx
+from benchmarks.peers.backends import Backends, fresh_surroundings, mysql_connection, query
+from stack.process import spawn
+from stack.services import HOST, describe_pollers, start
+
+APPS = "benchmarks.peers.apps"
+USERS = 2000
+"""Enough that the default rate limit of 10/s for each user allows 20,000 submissions/s."""
+START_TIMEOUT_S = 60.0
+_PROBE_TIMEOUT_S = 2.0
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "VIRTUAL_ENV", "PYTHONPATH", "TMPDIR")
+
+_PEER_SCHEMA = (
+    "CREATE TABLE users (id BIGINT PRIMARY KEY, name VARCHAR(64) NOT NULL, score BIGINT NOT NULL)",
+    "CREATE TABLE ledger (submission_id BINARY(16) PRIMARY KEY, user_id BIGINT NOT NULL,"
+    " increment BIGINT NOT NULL)",
+)
+
+# Name: module, further environment, and the path whose answer shows that it serves.
+_PYTHON: dict[str, tuple[str, dict[str, str], str]] = {
+    "ours": ("stack.api", {}, "/readyz"),
+    "ours-stream": ("server", {}, "/readyz"),
+    "ceiling": (f"{APPS}.ceiling", {"PEER_TOKENS": "remembered"}, "/none"),
+    "ceiling-2": (f"{APPS}.ceiling", {"PEER_TOKENS": "remembered", "PEER_PROCESSES":"2"}, "/none"),
+    "ceiling-uncached": (f"{APPS}.ceiling", {}, "/none"),
+    "direct": (f"{APPS}.direct", {}, "/none"),
+    "direct-2": (f"{APPS}.direct", {"PEER_PROCESSES":"2"}, "/none"),
+    "direct-cached": (f"{APPS}.direct", {"PEER_TOKENS": "remembered"}, "/none"),
+    "direct-cached-2": (f"{APPS}.direct", {"PEER_TOKENS": "remembered", "PEER_PROCESSES":"2"}, "/none"),
+    "naive": (f"{APPS}.naive", {}, "/none"),
+    "queue": (f"{APPS}.sse_queue", {}, "/none"),
+    "sse-starlette": (f"{APPS}.sse_starlette_app", {}, "/none"),
+}
+OURS = frozenset({"ours", "ours-stream"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A peer that serves: where, with which secret and database, as which processes."""
+
+    name: str
+    port: int
+    environment: Mapping[str, str]
+    pids: Sequence[int]
+    log: Path
+
+    @property
+    def secret(self) -> bytes:
+        """What its tokens are signed with."""
+        return self.environment["SCOREBOARD_JWT_SECRET"].encode()
+
+    @property
+    def mysql_url(self) -> str:
+        """Its database."""
+        return self.environment["SCOREBOARD_MYSQL_URL"]
+
+
+class _Python:
+    """A Python module that serves HTTP on SCOREBOARD_PORT."""
+
+    def __init__(self, name: str, environment: Mapping[str, str]) -> None:
+        self.name = name
+        self._module, extra, self._probe = _PYTHON[name]
+        self._environment = {**environment, **extra}
+
+    def command(self, port: int) -> list[str]:
+        self._environment["SCOREBOARD_PORT"] = str(port)
+        return [sys.executable, "-m", self._module]
+
+    def environment(self) -> Mapping[str, str]:
+        return self._environment
+
+    async def answers(self, port: int, pid: int) -> bool:
+        del pid
+        return await http_status(port, self._probe) in range(200, 500)
+
+
+class _Nchan:
+    """nginx with nchan; it subscribes and publishes without any application."""
+
+    name = "nchan"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def command(self, port: int) -> list[str]:
+        nginx.configure(self._folder, port)
+        return nginx.command(self._folder)
+
+    def environment(self) -> None:
+        return None
+
+    async def answers(self, port: int, pid: int) -> bool:
+        del pid
+        return await http_status(port, "/none") == 404
+
+
+async def http_status(port: int, path: str) -> int:
+    """The status of a GET, 0 when there is none."""
+    try:
+        async with asyncio.timeout(_PROBE_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(HOST, port)
+            try:
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\n\r\n".encode())
+                return int((await reader.readline()).split()[1])
+            finally:
+                writer.close()
+    except (OSError, TimeoutError, ValueError, IndexError):
+        return 0
+
+
+@asynccontextmanager
+async def peer(
+    name: str, backends: Backends, *, users: int = USERS, prepared: Mapping[str, str] | None = None
+) -> AsyncIterator[Running]:
+    """The peer `name`, started anew and ended with the context.
+
+    `prepared` are the surroundings of a database filled before; without it the
+    peer gets one of its own with `users` users.
+    """
+    async with AsyncExitStack() as opened:
+        surroundings = prepared or await opened.enter_async_context(fresh_surroundings(backends))
+        inherited = {key: os.environ[key] for key in _INHERITED if key in os.environ}
+        environment = {**inherited, **surroundings, "PYTHONUNBUFFERED": "1"}
+        if prepared is None and name in OURS:
+            await seed_ours(environment, users, backends.folder)
+        elif name.split("-")[0] in ("naive", "direct"):
+            await _seed_peer(environment["SCOREBOARD_MYSQL_URL"], users)
+        pids: list[int] = []
+        if name == "naive":
+            worker = spawn(
+                "naive-worker",
+                [sys.executable, "-m", f"{APPS}.naive_worker"],
+                log=backends.folder / "naive-worker.log",
+                env=environment,
+            )
+            opened.callback(worker.stop, 5.0)
+            pids.append(worker.pid)
+            await _polled(environment, worker.pid)
+        started = await start(
+            _Nchan(backends.folder) if name == "nchan" else _Python(name, environment),
+            log=backends.folder / f"{name}.log",
+            timeout_s=START_TIMEOUT_S,
+        )
+        opened.callback(started.process.stop, 10.0)
+        pids.append(started.process.pid)
+        yield Running(
+            name=name,
+            port=started.port,
+            environment=environment,
+            pids=pids,
+            log=started.process.log,
+        )
+
+
+async def _seed_peer(mysql_url: str, users: int) -> None:
+    async with mysql_connection(mysql_url) as connection:
+        for statement in _PEER_SCHEMA:
+            await query(connection, statement)
+        values = ",".join(f"({n},'User{n:05d}',0)" for n in range(1, users + 1))
+        await query(connection, f"INSERT INTO users VALUES {values}")
+
+
+async def seed_ours(environment: Mapping[str, str], users: int, folder: Path) -> None:
+    """Schema and users of ours, by its own command. Raises RuntimeError when that fails."""
+    process = spawn(
+        "seed",
+        [sys.executable, "-m", "worker", "seed", "--users", str(users)],
+        log=folder / "seed.log",
+        env=environment,
+    )
+    if await process.ended() != 0:
+        raise RuntimeError(f"seeding failed:\n{process.log_tail()}")
+
+
+async def _polled(environment: Mapping[str, str], pid: int) -> None:
+    """Return once Temporal has seen this very process ask for work."""
+    async with asyncio.timeout(START_TIMEOUT_S):
+        while True:
+            identities = await describe_pollers(
+                environment["SCOREBOARD_TEMPORAL_ADDRESS"],
+                "default",
+                environment["SCOREBOARD_TASK_QUEUE"],
+            )
+            if any(identity.startswith(f"{pid}@") for identity in identities):
+                return
+            await asyncio.sleep(0.1)
