@@ -1,0 +1,327 @@
+"""Admission on a real Redis: the same window as the pure rule, exact under concurrency,
+and keys that are remembered in Redis or, after it lost its memory, found in the ledger."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+import redis.exceptions
+
+from scoreboard import contract
+from scoreboard.domain import Outcome, Submission
+from scoreboard.ratelimit import RateLimit, SlidingWindow
+from scoreboard.settings import mysql_address
+from server.admission import RETENTION_S, Admission, Code, Item
+from server.mysql import MYSQL_ERRORS, LedgerReader
+from server.redis import Redis, connect, script
+from worker.failpoints import Failpoints
+from worker.ledger import Ledger
+from worker.migrate import migrate
+from worker.mysql import Pool
+from worker.seed import seed
+
+LIMIT = RateLimit(count=3, window_us=10_000_000)
+LONG = RateLimit(count=3, window_us=600_000_000)
+MANY = RateLimit(count=1000, window_us=600_000_000)
+
+Admit = Callable[[int], Awaitable[tuple[bool, int]]]
+
+
+@pytest_asyncio.fixture
+async def store(redis_url: str) -> AsyncIterator[Redis]:
+    client = connect(redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture(params=["python", "lua"])
+def admit(request: pytest.FixtureRequest, redis_url: str) -> Admit:
+    """One user's window: takes a time, gives (admitted, microseconds to wait)."""
+    if request.param == "python":
+        window = SlidingWindow(LIMIT)
+
+        async def in_python(now_us: int) -> tuple[bool, int]:
+            verdict = window.admit(now_us)
+            return verdict.admitted, verdict.retry_after_us
+
+        return in_python
+
+    source = script("admission")
+    at_given_time = source.replace(
+        "redis.call('TIME')",
+        "{tostring(math.floor(ARGV[10] / 1000000)), tostring(ARGV[10] % 1000000)}",
+    )
+    assert at_given_time != source
+
+    async def in_redis(now_us: int) -> tuple[bool, int]:
+        item = (secrets.token_hex(16), "1", "1:10", 0, False)
+        client: Any = connect(redis_url)
+        async with client:
+            code, wait_us = await client.eval(
+                at_given_time,
+                1,
+                contract.MEMORY_KEY,
+                contract.LIMIT_PREFIX,
+                contract.SEEN_PREFIX,
+                LIMIT.count,
+                LIMIT.window_us,
+                MANY.count,
+                MANY.window_us,
+                RETENTION_S,
+                msgspec.msgpack.encode([item]),
+                600,
+                now_us,
+            )
+        return code == Code.ADMITTED, wait_us
+
+    return in_redis
+
+
+# Far enough from zero to be a time, with microseconds that need zeros in front.
+T = 1_764_000_000_000_001
+W = LIMIT.window_us
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [(T, True, 0), (T, True, 0), (T, True, 0), (T, False, W), (T + W - 1, False, 1)],
+        [(T, True, 0), (T, True, 0), (T, True, 0), (T + W, True, 0)],
+        [(T, True, 0), (T + 5, True, 0), (T + 9, True, 0), (T + 9, False, W - 9),
+         (T + W, True, 0), (T + W, False, 5), (T + W + 5, True, 0), (T + W + 8, False, 1)],
+        # What is refused does not count.
+        [(T, True, 0), (T, True, 0), (T, True, 0), *[(T + n, False, W - n) for n in (1, 2, 3)],
+         (T + W, True, 0), (T + W, True, 0), (T + W, True, 0), (T + W, False, W)],
+        [(T, True, 0), (T + 100 * W, True, 0), (T + 100 * W, True, 0), (T + 100 * W, True, 0),
+         (T + 100 * W + 1, False, W - 1)],
+    ],
+)  # fmt: skip
+async def test_redis_and_the_pure_rule_give_the_same_answers(
+    admit: Admit, steps: list[tuple[int, bool, int]]
+) -> None:
+    for now_us, admitted, wait_us in steps:
+        assert await admit(now_us) == (admitted, wait_us), now_us - T
+
+
+def submission(increment: int = 10, *, user_id: int = 1, name: bytes | None = None) -> Submission:
+    return Submission(
+        id=name or secrets.token_bytes(16),
+        principal=str(user_id),
+        user_id=user_id,
+        increment=increment,
+        received_us=0,
+    )
+
+
+def keyed(increment: int = 10, **changes: Any) -> Item:
+    return Item(submission(increment, **changes), keyed=True)
+
+
+def keyless(increment: int = 10, **changes: Any) -> Item:
+    return Item(submission(increment, **changes), keyed=False)
+
+
+class Site:
+    """Admission in front of a migrated ledger, and a way to put submissions into that."""
+
+    def __init__(self, store: Redis, mysql_url: str, pool: Pool) -> None:
+        self.store = store
+        self.reader = LedgerReader(mysql_address(mysql_url))
+        self.ledger = Ledger(pool, Failpoints(""))
+
+    def admission(self, limit: RateLimit = MANY, replay_limit: RateLimit = MANY) -> Admission:
+        return Admission(self.store, self.reader, limit=limit, replay_limit=replay_limit)
+
+    async def codes(self, *items: Item, limit: RateLimit = MANY) -> list[Code]:
+        return [verdict.code for verdict in await self.admission(limit).admit(items)]
+
+    async def record(self, item: Item) -> None:
+        await self.ledger.record([(item.submission, Outcome.APPLIED)])
+
+
+@pytest_asyncio.fixture
+async def site(store: Redis, mysql_url: str) -> AsyncIterator[Site]:
+    pool = Pool(mysql_address(mysql_url), size=2)
+    await migrate(pool)
+    await seed(pool, 3)
+    site = Site(store, mysql_url, pool)
+    yield site
+    await site.reader.close()
+    await pool.close()
+
+
+async def test_a_batch_has_an_answer_for_each_item_in_order(site: Site) -> None:
+    known = keyed(1)
+    await site.codes(known)
+
+    codes = await site.codes(
+        keyless(user_id=2),
+        known,
+        keyed(2, name=known.submission.id),
+        *[keyless(user_id=3) for _ in range(4)],
+        limit=LONG,
+    )
+
+    assert codes == [
+        Code.ADMITTED,
+        Code.REPLAY,
+        Code.CONFLICT,
+        *[Code.ADMITTED] * 3,
+        Code.LIMITED,
+    ]
+
+
+async def test_users_do_not_share_a_limit(site: Site) -> None:
+    codes = await site.codes(*[keyless(user_id=n) for n in (1, 2, 3) for _ in range(4)], limit=LONG)
+
+    assert codes == [*[Code.ADMITTED] * 3, Code.LIMITED] * 3
+
+
+async def test_the_limit_is_exact_under_concurrent_batches(site: Site) -> None:
+    limit = RateLimit(count=50, window_us=600_000_000)
+    admissions = [site.admission(limit) for _ in range(4)]
+
+    answers = await asyncio.gather(
+        *(admissions[n % 4].admit([keyless() for _ in range(5)]) for n in range(40))
+    )
+
+    codes = [verdict.code for answer in answers for verdict in answer]
+    assert codes.count(Code.ADMITTED) == 50
+    assert codes.count(Code.LIMITED) == 150
+
+
+async def test_the_wait_ends_when_the_oldest_admission_leaves(site: Site) -> None:
+    limit = RateLimit(count=1, window_us=300_000)
+    await site.admission(limit).admit([keyless()])
+
+    [refused] = await site.admission(limit).admit([keyless()])
+    await asyncio.sleep(refused.retry_after_us / 1e6)
+    [admitted] = await site.admission(limit).admit([keyless()])
+
+    assert refused.code is Code.LIMITED
+    assert 0 < refused.retry_after_us <= 300_000
+    assert admitted.code is Code.ADMITTED
+
+
+async def test_a_window_leaves_nothing_in_redis(site: Site) -> None:
+    await site.admission(RateLimit(count=5, window_us=100_000)).admit([keyless()])
+
+    await asyncio.sleep(0.2)
+
+    assert await site.store.keys(contract.LIMIT_PREFIX + "*") == []
+
+
+async def test_fifty_repeats_at_once_are_one_admission_and_free_replays(site: Site) -> None:
+    once = keyed()
+    admission = site.admission(LONG)
+
+    answers = await asyncio.gather(*(admission.admit([once]) for _ in range(50)))
+
+    codes = [answer[0].code for answer in answers]
+    assert codes.count(Code.ADMITTED) == 1
+    assert codes.count(Code.REPLAY) == 49
+    assert await site.codes(keyed(), keyed(), keyed(), limit=LONG) == [
+        Code.ADMITTED,
+        Code.ADMITTED,
+        Code.LIMITED,
+    ]
+
+
+async def test_replays_have_a_limit_of_their_own(site: Site) -> None:
+    once = keyed()
+    admission = site.admission(MANY, replay_limit=LONG)
+
+    codes = [(await admission.admit([once]))[0].code for _ in range(5)]
+
+    assert codes == [Code.ADMITTED, *[Code.REPLAY] * 3, Code.LIMITED]
+    assert await site.codes(keyed()) == [Code.ADMITTED]
+
+
+async def test_a_limited_key_is_not_remembered(site: Site) -> None:
+    limit = RateLimit(count=1, window_us=200_000)
+    late = keyed()
+    await site.codes(keyed(), limit=limit)
+    assert await site.codes(late, limit=limit) == [Code.LIMITED]
+
+    await asyncio.sleep(0.25)
+
+    assert await site.codes(late, limit=limit) == [Code.ADMITTED]
+
+
+async def test_a_key_is_remembered_for_a_day(site: Site) -> None:
+    once = keyed()
+    await site.codes(once)
+
+    [key] = await site.store.keys(contract.SEEN_PREFIX + "*")
+
+    assert RETENTION_S - 10 < await site.store.ttl(key) <= RETENTION_S
+
+
+async def test_a_fresh_system_does_not_ask_the_ledger_again(site: Site) -> None:
+    await site.codes(keyed())
+    assert await site.store.get(contract.MEMORY_KEY) == b"0"
+
+    await site.reader.close()
+    site.reader._address = mysql_address("mysql://nobody:x@127.0.0.1:1/none")
+
+    assert await site.codes(keyed(), keyed()) == [Code.ADMITTED] * 2
+
+
+async def test_when_redis_lost_its_memory_the_ledger_remembers(site: Site) -> None:
+    before = keyed(10)
+    await site.codes(before)
+    await site.record(before)
+
+    await site.store.flushdb()
+
+    codes = await site.codes(
+        before, keyed(11), keyless(12), limit=RateLimit(count=2, window_us=600_000_000)
+    )
+    # A replay stays free: both others had room in a limit of two.
+    assert codes == [Code.REPLAY, Code.ADMITTED, Code.ADMITTED]
+    assert int(await site.store.get(contract.MEMORY_KEY) or 0) > 1_700_000_000
+
+
+async def test_when_redis_lost_its_memory_another_body_is_still_a_conflict(site: Site) -> None:
+    before = keyed(10)
+    await site.codes(before)
+    await site.record(before)
+
+    await site.store.flushdb()
+
+    assert await site.codes(keyed(11, name=before.submission.id)) == [Code.CONFLICT]
+    assert await site.codes(before) == [Code.REPLAY]
+
+
+async def test_an_old_enough_memory_is_trusted_again(site: Site) -> None:
+    before = keyed(10)
+    await site.record(before)
+    seconds, _ = await site.store.time()
+    await site.store.set(contract.MEMORY_KEY, int(seconds) - RETENTION_S - 5)
+    await site.reader.close()
+    site.reader._address = mysql_address("mysql://nobody:x@127.0.0.1:1/none")
+
+    assert await site.codes(keyed()) == [Code.ADMITTED]
+
+
+async def test_without_memory_and_without_ledger_keys_are_not_admitted(site: Site) -> None:
+    await site.record(keyed(1))
+    await site.reader.close()
+    site.reader._address = mysql_address("mysql://nobody:x@127.0.0.1:1/none")
+
+    with pytest.raises(MYSQL_ERRORS):
+        await site.codes(keyed())
+    assert await site.codes(keyless()) == [Code.ADMITTED]
+
+
+async def test_without_redis_nothing_is_admitted(site: Site) -> None:
+    client = connect("redis://127.0.0.1:1/0")
+    admission = Admission(client, site.reader, limit=MANY, replay_limit=MANY)
+
+    with pytest.raises(redis.exceptions.ConnectionError):
+        await admission.admit([keyless()])
+    await client.aclose()
