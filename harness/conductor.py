@@ -19,11 +19,13 @@ from gevent.event import Event
 from locust.env import Environment
 
 from harness import reconcile
+from harness.journal import BoardJournal
 from harness.machine import fingerprint
 from harness.result import RunRecord, write_result
 from harness.series import Series
 from harness.settings import RunSettings, settings_from
 from harness.target import Page, Target, TargetError, find_target, get_scores
+from scoreboard.contract import TOP_DEFAULT
 
 log = logging.getLogger(__name__)
 NS = 1_000_000_000
@@ -171,6 +173,8 @@ class Conductor:
         folder = Path(settings.results).resolve() / run_id
         before = reconcile.look(target, settings.players)
         tokens = target.tokens(settings.players, now_s)
+        self.journal = BoardJournal(folder)
+        self.journal.begin(before.seq, before.scores, before.names)
 
         self.phase = "joining"
         if not self._until(self._everybody_joined, JOIN_TIMEOUT_S):
@@ -212,7 +216,7 @@ class Conductor:
         ok = self.series.total("ok")
         final_seq = self._settle(target, before, ok)
         self.phase = "converging"
-        converged = self._until(
+        converged = final_seq >= 0 and self._until(
             lambda: all(
                 m.status.get("cursor_min") == final_seq == m.status.get("cursor_max")
                 for m in swarms
@@ -226,6 +230,7 @@ class Conductor:
 
         self.phase = "reconciling"
         after = reconcile.look(target, settings.players)
+        self.journal.close(drained=converged and after.seq == final_seq)
         self.record = RunRecord(
             run_id=run_id,
             settings=settings,
@@ -306,9 +311,12 @@ class Conductor:
 
     def _look_at_backlog(self, target: Target, second: int) -> None:
         try:
-            self.backlog.append((int(second), get_scores(target, limit=1).seq))
+            self.backlog.append((int(second), self._read_board(target).seq))
         except OSError as error:
             log.debug("no look at the backlog: %s", error)
+
+    def _read_board(self, target: Target) -> Page:
+        return self.journal.read(lambda limit: get_scores(target, limit=limit), TOP_DEFAULT)
 
     def _settle(self, target: Target, before: reconcile.Look, ok: int) -> int:
         """Wait until every acknowledged submission should be on the board; the last seq."""
@@ -318,7 +326,7 @@ class Conductor:
         end = time.monotonic() + SETTLE_TIMEOUT_S
         while time.monotonic() < end:
             try:
-                page: Page | None = get_scores(target, limit=1)
+                page: Page | None = self._read_board(target)
             except OSError:
                 page = None
             now = time.monotonic()

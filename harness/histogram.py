@@ -77,17 +77,31 @@ class Histogram:
         if value_us < self.min_us:
             self.min_us = value_us
 
-    def record_many(self, values_us: npt.NDArray[np.int64], weight: int = 1) -> None:
-        """Add each of many durations `weight` times."""
-        if values_us.size == 0:
+    def record_many(self, values_us: npt.NDArray[np.int64]) -> None:
+        """Add many durations. About 20 ns each, beside 50 µs per call."""
+        self.record_differences(values_us, np.zeros(1, np.int64), np.ones(1, np.int64))
+
+    def record_differences(
+        self,
+        ends_us: npt.NDArray[np.int64],
+        starts_us: npt.NDArray[np.int64],
+        weights: npt.NDArray[np.int64],
+    ) -> None:
+        """Add every end minus every start, each as often as the start's weight says."""
+        if ends_us.size == 0 or starts_us.size == 0:
             return
-        values = np.clip(values_us, 0, MAX_US)
-        buckets, counts = np.unique(buckets_of(values), return_counts=True)
+        values = np.clip(ends_us[np.newaxis, :] - starts_us[:, np.newaxis], 0, MAX_US)
+        spread = np.repeat(weights, ends_us.size)
+        # Doubles hold these counts exactly: they stay far below 2**53.
+        counts = np.bincount(buckets_of(values).ravel(), weights=spread)
+        filled = np.flatnonzero(counts)
         mine = self.counts
-        for bucket, count in zip(buckets.tolist(), counts.tolist(), strict=True):
-            mine[bucket] = mine.get(bucket, 0) + count * weight
-        self.total += int(values.size) * weight
-        self.sum_us += int(values.sum()) * weight
+        for bucket, count in zip(
+            filled.tolist(), counts[filled].astype(np.int64).tolist(), strict=True
+        ):
+            mine[bucket] = mine.get(bucket, 0) + count
+        self.total += int(spread.sum())
+        self.sum_us += int((values.sum(axis=1) * weights).sum())
         self.max_us = max(self.max_us, int(values.max()))
         self.min_us = min(self.min_us, int(values.min()))
 

@@ -5,11 +5,23 @@ turns. A submission's record stands before the record of its end, with the time
 of the send, not of the writing.
 """
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness import submitter
-from harness.history import Done, Event, HistoryWriter, Listen, Outcome, Submit
+from harness.checker.streams import FINAL_CAUSE
+from harness.history import (
+    Board,
+    Done,
+    Event,
+    HistoryWriter,
+    Listen,
+    Outcome,
+    Roster,
+    Submit,
+)
 from harness.swarm import Stretch
+from harness.target import Page
 
 _OUTCOMES = {"ok": Outcome.OK, "fail": Outcome.FAIL, "unknown": Outcome.UNKNOWN}
 
@@ -72,21 +84,55 @@ class ListenerJournal:
         put = self._writer.put
         for seq, user, score in events:
             put(Event, seq=seq, user=user, score=score)
-        for listener, what, first, last in stretches:
-            name = f"{self._name}/{listener}"
-            if what == "range":
-                put(Listen, listener=name, what=what, first=first, last=last)
-            elif what == "open":
-                put(
-                    Listen,
-                    listener=name,
-                    what=what,
-                    last_event_id=first if first >= 0 else None,
-                )
-            elif what == "close":
-                put(Listen, listener=name, what=what, last=last)
-            else:
-                put(Listen, listener=name, what=what, seq=first)
+        for listener, what, first, last, detail, top in stretches:
+            name = f"listener-{listener}"
+            match what:
+                case "open":
+                    resumed = first if first >= 0 else None
+                    put(Listen, listener=name, what=what, last_event_id=resumed)
+                case "close":
+                    cause = FINAL_CAUSE if detail == "stopped" else detail
+                    put(Listen, listener=name, what=what, last=last, detail=cause)
+                case "reset" | "snapshot":
+                    scores = [(row.user, row.score) for row in top.scores] if top else None
+                    put(Listen, listener=name, what=what, seq=first, scores=scores)
+                case "violation":
+                    text = f"{detail}: expected {first}, got {last}"
+                    put(Listen, listener=name, what=what, first=first, last=last, detail=text)
+                case _:
+                    put(Listen, listener=name, what=what, first=first, last=last)
+
+    def close(self, *, drained: bool) -> None:
+        """Write the closing record and close the file."""
+        self._writer.end(drained=drained)
+        self._writer.close()
+
+
+class BoardJournal:
+    """Writes what the conductor reads: the first board, who is who, and every look at it."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._writer = HistoryWriter(history_path(folder, "conductor"), process="conductor")
+
+    def begin(self, seq: int, scores: Mapping[str, int] | None, names: Mapping[int, str]) -> None:
+        """The board before the first submission, where it is known."""
+        if names:
+            self._writer.put(Roster, users=sorted(names.items()))
+        if scores is not None and seq >= 0:
+            best_first = sorted(scores.items(), key=lambda pair: -pair[1])
+            self._writer.put(Board, seq=seq, scores=best_first)
+
+    def read(self, look: Callable[[int], Page], limit: int) -> Page:
+        """Look at the board and write down both ends of it. Raises OSError as `look` does."""
+        index = self._writer.read(client="conductor", limit=limit)
+        try:
+            page = look(limit)
+        except OSError:
+            self._writer.done(index, Outcome.UNKNOWN)
+            raise
+        self._writer.done(index, Outcome.OK, status=200, seq=page.seq, scores=page.rows)
+        return page
 
     def close(self, *, drained: bool) -> None:
         """Write the closing record and close the file."""

@@ -24,7 +24,7 @@ from harness.dispatch import RoleDispatcher
 from harness.journal import ListenerJournal, SubmissionJournal
 from harness.schedule import arrivals, mix, parse_profile
 from harness.settings import add_options
-from harness.sockets import raise_descriptor_limit
+from harness.sockets import prefer_this_process, raise_descriptor_limit
 from harness.submitter import Submitter, SubmitterSettings
 from harness.swarm import Swarm as SwarmEngine
 from harness.swarm import SwarmSettings
@@ -35,6 +35,8 @@ REPORT_EVERY_S = 1.0
 FLUSH_RECORDS = 64
 LARGEST_INCREMENT = 97
 """Prime, so consecutive submissions of one user differ in their increment."""
+
+PARENT_VARIABLE = "SCOREBOARD_LOAD_PARENT"
 
 log = logging.getLogger(__name__)
 _active: dict[str, "EngineUser"] = {}
@@ -182,6 +184,7 @@ class Flood(EngineUser):
             requests.make,
         )
         self._engine = engine
+        prefer_this_process()
         journal = SubmissionJournal(
             Path(assignment["folder"]),
             name=f"flood-{assignment['slice_index']}",
@@ -292,6 +295,8 @@ def _init(environment: Environment, **_: Any) -> None:
         runner.register_message("scoreboard_drain", _on_drain)
         runner.register_message("scoreboard_finish", _on_finish)
     if isinstance(runner, runners.WorkerRunner):
+        if PARENT_VARIABLE in os.environ:
+            gevent.spawn(_die_with_parent, int(os.environ[PARENT_VARIABLE]))
         # A second is the grain of every figure here; Locust's own interval is three.
         runners.WORKER_REPORT_INTERVAL = REPORT_EVERY_S
         environment.events.report_to_master.add_listener(_report_to_master)
@@ -300,6 +305,13 @@ def _init(environment: Environment, **_: Any) -> None:
     environment.scoreboard = conductor
     if isinstance(runner, runners.LocalRunner):
         conductor.collect_locally = collect_reports
+
+
+def _die_with_parent(parent: int) -> None:
+    """A load process must not outlive a master that was killed; Locust would wait for it."""
+    while os.getppid() == parent:
+        gevent.sleep(1)
+    os._exit(1)
 
 
 def _report_to_master(client_id: str, data: dict[str, Any], **_: Any) -> None:

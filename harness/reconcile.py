@@ -189,14 +189,15 @@ def against_ledger(
             unknown[(attempt.user, attempt.increment)] += 1
     lost_answers = sum(unknown.values())
     applied: set[bytes] = set()
-    wrong = foreign = settled_unknown = rejected = 0
+    wrong = foreign = settled_unknown = 0
+    rejected: Counter[str] = Counter()
     totals: Counter[int] = Counter()
     last_score: dict[int, int] = {}
     expected_seq = before.seq
     holes = 0
     for row in rows:
         if row.seq is None:
-            rejected += 1
+            rejected[row.outcome] += 1
             continue
         expected_seq += 1
         if row.seq != expected_seq:
@@ -215,7 +216,7 @@ def against_ledger(
             settled_unknown += 1
         else:
             foreign += 1
-    lost = len(acknowledged) - len(applied)
+    lost = len(acknowledged) - len(applied) - rejected.total()
     scores_off = 0
     if before.scores is not None and after.scores is not None:
         for user, name in after.names.items():
@@ -226,7 +227,7 @@ def against_ledger(
         "acknowledged": len(acknowledged) + repeated + nameless,
         "applied_once": len(applied),
         "lost": lost,
-        "rejected_after_acknowledgement": rejected,
+        "rejected_after_acknowledgement": rejected.total(),
         "same_id_twice": repeated,
         "without_id": nameless,
         "wrong_content": wrong,
@@ -237,7 +238,7 @@ def against_ledger(
         "scores_off": scores_off,
     }
     for name, sentence in (
-        ("lost", "{} acknowledged submissions are not applied"),
+        ("lost", "{} acknowledged submissions are not in the ledger"),
         ("same_id_twice", "{} acknowledged submissions share an id with another"),
         ("without_id", "{} acknowledgements carry no submission id"),
         ("wrong_content", "{} rows name another user or increment than was sent"),
@@ -247,6 +248,8 @@ def against_ledger(
     ):
         if findings.counts[name]:
             findings.problems.append(sentence.format(f"{findings.counts[name]:,}"))
+    for outcome, count in rejected.items():
+        findings.problems.append(f"{count:,} acknowledged submissions were decided {outcome}")
     return findings
 
 

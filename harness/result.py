@@ -7,13 +7,16 @@ second and whole histograms, so a report never needs the run again.
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness import reconcile
+from harness.checker.verdict import Finding
+from harness.checker.verdict import Verdict as Belief
 from harness.histogram import Histogram
 from harness.history import Done, Submit, history_paths, read_history
+from harness.invariants import judge_history
 from harness.series import Series
 from harness.settings import RunSettings
 from harness.slo import Kept, histogram_and_quantile, judge, load_slo
@@ -80,6 +83,7 @@ class RunRecord:
     extra: dict[str, Any] = field(default_factory=dict)
     verdict: Verdict = field(default_factory=Verdict)
     findings: list[reconcile.Findings] = field(default_factory=list)
+    invariants: list[Finding] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
@@ -165,6 +169,11 @@ class RunRecord:
             )
         for finding in self.findings:
             verdict.incorrect += finding.problems
+        self.invariants = judge_history(self.folder, self.mysql_url)
+        for invariant in self.invariants:
+            if invariant.verdict is not Belief.TRUE:
+                reason = invariant.explanations[0] if invariant.explanations else "no reason given"
+                verdict.incorrect.append(f"{invariant.invariant} {invariant.verdict}: {reason}")
         verdict.limits = judge(load_slo(self.settings.slo), self.figures())
         self.verdict = verdict
 
@@ -204,6 +213,7 @@ class RunRecord:
                 {"witness": f.witness, "problems": f.problems, "counts": f.counts}
                 for f in self.findings
             ],
+            "invariants": [asdict(invariant) for invariant in self.invariants],
             "final_seq": self.final_seq,
             "converged": self.converged,
             "members": [

@@ -27,6 +27,7 @@ from locust.util.load_locustfile import load_locustfile
 from harness.conductor import Conductor
 from harness.dispatch import RoleDispatcher
 from harness.live import LiveView
+from harness.locusts import PARENT_VARIABLE
 from harness.settings import RunSettings
 from harness.summary import print_summary
 from harness.target import Target, TargetError, find_target
@@ -52,6 +53,8 @@ class Session:
 
     def run(self) -> int:
         """Run it; the exit code. Ctrl-C ends the run early but still judges it."""
+        # SIGTERM ends a run as Ctrl-C does: what was started here is stopped again.
+        gevent.signal_handler(signal.SIGTERM, _interrupt, gevent.getcurrent())
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
         try:
             with contextlib.ExitStack() as stack:
@@ -117,10 +120,10 @@ class Session:
                 "worker",
                 "seed",
                 "--users",
-                str(max(0, self.settings.players - 2)),
+                str(self.settings.players),
             ],
             cwd=self.folder,
-            env={**self.environ, "SCOREBOARD_MYSQL_URL": target.mysql_url},
+            env={**self.environ, **_addresses(target)},
             capture_output=True,
             text=True,
             check=False,
@@ -190,7 +193,11 @@ class Session:
             *("--master-host", "127.0.0.1", "--master-port", str(port)),
             *("--loglevel", "WARNING"),
         ]
-        environ = {**self.environ, "PYTHONPATH": _python_path(self.environ, self.folder)}
+        environ = {
+            **self.environ,
+            "PYTHONPATH": _python_path(self.environ, self.folder),
+            PARENT_VARIABLE: str(os.getpid()),
+        }
         return [
             # A session of its own: Ctrl-C is for the master, which still needs its workers.
             subprocess.Popen(
@@ -224,6 +231,20 @@ class Session:
     def _say(self, text: str) -> None:
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)
+
+
+def _interrupt(main: gevent.Greenlet) -> None:
+    gevent.kill(main, KeyboardInterrupt(), block=False)
+
+
+def _addresses(target: Target) -> dict[str, str]:
+    """The environment in which one of the project's own programs finds this stack."""
+    urls = target.state.get("urls", {})
+    return {
+        "SCOREBOARD_MYSQL_URL": target.mysql_url,
+        "SCOREBOARD_REDIS_URL": urls.get("redis", ""),
+        "SCOREBOARD_TEMPORAL_ADDRESS": urls.get("temporal", ""),
+    }
 
 
 def _scenarios(path: Path) -> list[Path]:

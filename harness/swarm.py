@@ -20,14 +20,15 @@ import time
 from array import array
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.readiness import EPOLLIN, EPOLLOUT, Readiness
 from harness.series import Second, Series
 from harness.sockets import resolve
-from harness.ssescan import Framer, Item, Kind, Span
+from harness.ssescan import Framer, Item, Kind, Span, Top
 from harness.wire import header_of, status_of, stream_request
 
 NS = 1_000_000_000
@@ -42,6 +43,17 @@ SETTLE_AFTER_NS = 2 * NS
 PORTS_PER_SOURCE = 20_000
 MAX_RETRY_MS = 30_000
 MAX_FAULTY = 1000
+VIOLATIONS_NOTED = 20
+"""Violations of one kind and listener that go into the history; all are counted."""
+VIOLATIONS = {
+    "gaps": "events are missing",
+    "duplicates": "an event came again",
+    "reorders": "an event came late, after its successor",
+    "broken": "bytes that are no event of the contract",
+    "conflicts": "an event with other content than before",
+}
+LAGS_AT_ONCE = 200_000
+"""Bounds the arrays that settling needs, and how long it keeps the loop from reading."""
 REACH = ("reach_first", "reach_median", "reach_last")
 
 
@@ -179,8 +191,36 @@ class EventTable:
         return list(zip(times.tolist(), counts.tolist(), strict=True))
 
 
-# (listener number, what, first, last): stretches for the history; see `take_records`.
-Stretch = tuple[int, str, int, int]
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The bytes of one read that was whole blocks only: plain spans `first` to `last`."""
+
+    data: bytes
+    spans: tuple[Span, ...]
+    first: int
+    last: int
+
+
+def _consecutive(spans: list[Span]) -> bool:
+    return all(span.plain for span in spans) and all(
+        one.last + 1 == other.first for one, other in itertools.pairwise(spans)
+    )
+
+
+class Stretch(NamedTuple):
+    """What befell a listener, for the history; `what` is as in docs/history.md.
+
+    `open`: `first` is the id resumed from, -1 for none. `range`: ids first to
+    last. `reset`, `snapshot`: `first` is the seq, with `top`. `close`: `last` is
+    the cursor, `detail` the cause. `violation`: expected `first`, got `last`.
+    """
+
+    listener: int
+    what: str
+    first: int = -1
+    last: int = -1
+    detail: str = ""
+    top: Top | None = None
 
 
 class Swarm:
@@ -213,7 +253,7 @@ class Swarm:
         self._retry_ms = 2000
         self._random = random.Random(settings.seed)
         self._started_ns = time.monotonic_ns()
-        self._reads: dict[object, tuple[bytes, Span]] = {}
+        self._reads: dict[object, Read] = {}
         self._spans: dict[object, Span] = {}
         self._next_second_ns = 0
         self._deliveries = 0
@@ -246,6 +286,7 @@ class Swarm:
         """Do all that can be done now without waiting."""
         by_fd, state, sockets = self._by_fd, self._state, self._sockets
         reads, cursor = self._reads, self._cursor
+        framers, missing = self._framers, self._missing
         stamps = self._settings.kernel_stamps
         unpack = _TIMESPEC.unpack
         clock = time.time_ns
@@ -287,17 +328,17 @@ class Swarm:
             known = reads.get((len(data), data[:64]))
             if (
                 known is not None
-                and known[0] == data
-                and cursor[index] + 1 == known[1].first
-                and index not in self._framers
-                and index not in self._missing
+                and known.data == data
+                and cursor[index] + 1 == known.first
+                and index not in framers
+                and index not in missing
                 and state[index] == STREAMING
             ):
-                span = known[1]
-                cursor[index] = span.last
-                span.arrived.append(arrived)
-                span.noticed.append(now)
-                self._deliveries += span.last - span.first + 1
+                cursor[index] = known.last
+                for span in known.spans:
+                    span.arrived.append(arrived)
+                    span.noticed.append(now)
+                self._deliveries += known.last - known.first + 1
             else:
                 self._received(index, data, arrived, now)
         self._turn()
@@ -349,7 +390,7 @@ class Swarm:
         spans: list[Span] = []
         try:
             for payload in framer.feed(data):
-                span = self._span(payload)
+                span = self._span(index, payload)
                 spans.append(span)
                 self._deliver(index, span, arrived, now)
         except ValueError:
@@ -360,15 +401,16 @@ class Swarm:
             self._lost(index, "closed")
         elif framer.empty:
             self._framers.pop(index, None)
-            if clean and len(spans) == 1 and spans[0].plain:
+            if clean and spans and _consecutive(spans):
                 key = (len(data), data[:64])
                 if key not in self._reads:
-                    self._reads[key] = (data, spans[0])
-                    spans[0].keys.append(key)
+                    self._reads[key] = Read(data, tuple(spans), spans[0].first, spans[-1].last)
+                    for span in spans:
+                        span.keys.append(key)
         else:
             self._framers[index] = framer
 
-    def _span(self, payload: bytes) -> Span:
+    def _span(self, index: int, payload: bytes) -> Span:
         key = (len(payload), payload[:64])
         span = self._spans.get(key)
         if span is not None and span.payload == payload:
@@ -385,7 +427,7 @@ class Swarm:
             if verdict:
                 self._event_records.append((item.id, item.user, item.score))
             elif verdict is False:
-                self._totals["conflicts"] += 1
+                self._fault(index, "conflicts", item.id)
         if span is None:
             self._spans[key] = fresh
         else:
@@ -423,13 +465,11 @@ class Swarm:
             self._missing.pop(index, None)
             if kind is Kind.RESET:
                 self._fault(index, "resets")
-            self._stretch_records.append(
-                (self._settings.first_number + index, kind.value, seq, seq)
-            )
+            self._note(index, kind.value, seq, seq, top=item.top)
             self._cursor[index] = seq
             self._stretch[index] = seq + 1
         elif kind is Kind.BROKEN:
-            self._fault(index, "broken")
+            self._fault(index, "broken", item.id)
 
     def _update(self, index: int, seq: int) -> None:
         cursor = self._cursor[index]
@@ -440,29 +480,45 @@ class Swarm:
             self._cursor[index] = seq
         elif seq > cursor:
             self._end_stretch(index)
-            self._fault(index, "gaps")
+            self._fault(index, "gaps", seq)
             missing = self._missing.setdefault(index, set())
             missing.update(range(cursor + 1, seq))
             self._cursor[index] = seq
             self._stretch[index] = seq
         elif seq in self._missing.get(index, ()):
-            self._fault(index, "reorders")
+            self._fault(index, "reorders", seq)
             missing = self._missing[index]
             missing.discard(seq)
             if not missing:
                 del self._missing[index]
         else:
-            self._fault(index, "duplicates")
+            self._fault(index, "duplicates", seq)
 
-    def _fault(self, index: int, what: str) -> None:
+    def _fault(self, index: int, what: str, seq: int = -1) -> None:
         self._totals[what] += 1
-        self._faulty[self._settings.first_number + index][what] += 1
+        faults = self._faulty[self._settings.first_number + index]
+        faults[what] += 1
         self._second_now().counters[what] += 1
+        if what != "resets" and faults[what] <= VIOLATIONS_NOTED:
+            self._note(index, "violation", self._cursor[index] + 1, seq, detail=VIOLATIONS[what])
+
+    def _note(
+        self,
+        index: int,
+        what: str,
+        first: int = -1,
+        last: int = -1,
+        *,
+        detail: str = "",
+        top: Top | None = None,
+    ) -> None:
+        number = self._settings.first_number + index
+        self._stretch_records.append(Stretch(number, what, first, last, detail, top))
 
     def _end_stretch(self, index: int) -> None:
         start, end = self._stretch[index], self._cursor[index]
         if 0 <= start <= end:
-            self._stretch_records.append((self._settings.first_number + index, "range", start, end))
+            self._note(index, "range", start, end)
         self._stretch[index] = -1
 
     # Figures
@@ -502,10 +558,7 @@ class Swarm:
             delay = (np.frombuffer(span.noticed, dtype=np.int64) - arrived) // 1000
             arrived_us = np.sort(arrived // 1000)
             sorted_us.append(arrived_us)
-            for committed, _, count in span.groups:
-                if committed:
-                    second = self.series.seconds[(committed - start_us) // 1_000_000]
-                    second.histograms["lag"].record_many(arrived_us - committed, count)
+            self._record_lag(span.groups, arrived_us)
             if span.groups:
                 second = self.series.seconds[(int(arrived_us[0]) - start_us) // 1_000_000]
                 second.histograms["notice"].record_many(delay)
@@ -521,6 +574,22 @@ class Swarm:
                 ends = (int(times[0]), int(times[len(times) // 2]), int(times[-1]))
                 if self.table.reach(low, high - 1, ends, len(times)):
                     self._record_reach(low, high - 1, ends)
+
+    def _record_lag(
+        self, groups: list[tuple[int, int, int]], arrived_us: npt.NDArray[np.int64]
+    ) -> None:
+        start_us = self._settings.start_unix_ns // 1000
+        by_second: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        for committed, _, count in groups:
+            if committed:
+                by_second[(committed - start_us) // 1_000_000].append((committed, count))
+        at_once = max(1, LAGS_AT_ONCE // len(arrived_us))
+        for number, commits in by_second.items():
+            histogram = self.series.seconds[number].histograms["lag"]
+            table = np.array(commits, dtype=np.int64)
+            for start in range(0, len(table), at_once):
+                part = table[start : start + at_once]
+                histogram.record_differences(arrived_us, part[:, 0], part[:, 1])
 
     def _record_reach(self, low: int, high: int, ends: tuple[int, int, int]) -> None:
         start_us = self._settings.start_unix_ns // 1000
@@ -610,8 +679,7 @@ class Swarm:
         second = self._second_now()
         second.counters["connects"] += 1
         second.histograms["connect"].record((time.monotonic_ns() - self._opened_ns[index]) // 1000)
-        number = self._settings.first_number + index
-        self._stretch_records.append((number, "open", self._cursor[index], -1))
+        self._note(index, "open", self._cursor[index])
         return data[end + 4 :]
 
     def _lost(self, index: int, cause: str) -> None:
@@ -626,7 +694,7 @@ class Swarm:
         if self._state[index] == STREAMING:
             self.streaming -= 1
             self._end_stretch(index)
-            self._stretch_records.append((self._settings.first_number + index, "close", -1, -1))
+            self._note(index, "close", last=self._cursor[index], detail=cause)
         else:
             self._handshakes -= 1
         self._state[index] = IDLE
@@ -652,11 +720,7 @@ class Swarm:
     # The end
 
     def take_records(self) -> tuple[list[tuple[int, str, int]], list[Stretch]]:
-        """First sights of events (seq, user, score), and stretches of listeners, since last time.
-
-        A stretch is (listener, what, first, last): `open` (first is the id resumed
-        from, or -1), `range`, `reset` and `snapshot` (the seq), `close`.
-        """
+        """First sights of events (seq, user, score), and listeners' stretches, since last time."""
         events, self._event_records = self._event_records, []
         stretches, self._stretch_records = self._stretch_records, []
         return events, stretches

@@ -1,0 +1,125 @@
+"""Spans hold what the stream said, however the bytes were cut."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.ssescan import Framer, Kind, Span
+from scoreboard.domain import Change, Standing
+from scoreboard.sse import HEARTBEAT, Snapshot, encode_hello, encode_snapshot, encode_updates
+
+
+def change(seq: int, committed_us: int = 1) -> Change:
+    return Change(seq=seq, user_id=seq, name=f"U{seq}", score=seq * 10, committed_us=committed_us)
+
+
+def chunk(payload: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(payload), payload)
+
+
+def test_updates_with_consecutive_ids_make_a_plain_span_with_its_commit_runs() -> None:
+    span = Span(encode_updates([change(5, 100), change(6, 100), change(7, 200)]), 0)
+
+    assert span.plain
+    assert (span.first, span.last) == (5, 7)
+    assert span.groups == [(100, 5, 2), (200, 7, 1)]
+    assert [(i.user, i.score) for i in span.items] == [("U5", 50), ("U6", 60), ("U7", 70)]
+
+
+@pytest.mark.parametrize("seqs", [[1, 3], [1, 1], [2, 1]])
+def test_a_jump_in_the_ids_is_not_plain(seqs: list[int]) -> None:
+    span = Span(encode_updates([change(seq) for seq in seqs]), 0)
+
+    assert not span.plain
+    assert [item.id for item in span.items] == seqs
+
+
+def test_heartbeats_leave_a_span_plain_and_resets_do_not() -> None:
+    reset = encode_snapshot("reset", Snapshot(seq=9, scores=[Standing(user="A", score=1)]))
+
+    assert Span(HEARTBEAT + encode_updates([change(1)]), 0).plain
+    span = Span(reset + encode_updates([change(10)]), 0)
+    assert not span.plain
+    assert span.items[0].kind is Kind.RESET
+    assert span.items[0].top is not None
+    assert span.items[0].top.seq == 9
+
+
+def test_the_first_block_tells_cursor_and_retry() -> None:
+    [item] = Span(encode_hello(42), 0).items
+
+    assert (item.kind, item.id, item.retry_ms) == (Kind.HELLO, 42, 2000)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"id: 1\nevent: update\ndata: {\n\n",
+        b"id: 1\nevent: update\ndata: {}\n\n",
+        b"event: update\ndata: {}\n\n",
+        b"id: 1\nevent: other\ndata: {}\n\n",
+        b'id: 1\nevent: reset\ndata: {"seq":"x"}\n\n',
+    ],
+)
+def test_what_is_no_event_of_the_contract_is_broken(block: bytes) -> None:
+    assert [item.kind for item in Span(block, 0).items] == [Kind.BROKEN]
+
+
+def test_other_spellings_of_an_update_are_read() -> None:
+    block = b': committed 7\nevent:update\nid:3\ndata:{"score":5,\ndata: "user":"A"}\n\n'
+
+    span = Span(block, 0)
+
+    assert (span.first, span.groups) == (3, [(7, 3, 1)])
+    assert (span.items[0].user, span.items[0].score) == ("A", 5)
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=6), st.data(), st.booleans())
+def test_framing_gives_the_same_blocks_for_every_cut(
+    sizes: list[int], data: st.DataObject, crlf: bool
+) -> None:
+    seq = 0
+    payloads = []
+    for size in sizes:
+        payloads.append(encode_updates([change(seq + n + 1) for n in range(size)]))
+        seq += size
+    whole = b"".join(payloads)
+    sent = [p.replace(b"\n", b"\r\n") if crlf else p for p in payloads]
+    raw = b"".join(chunk(p) for p in sent)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=8)))
+    pieces = [raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
+
+    framer = Framer()
+    seen = b"".join(payload for piece in pieces if piece for payload in framer.feed(piece))
+
+    assert seen == whole
+    assert framer.empty
+
+
+def test_blocks_cut_by_chunks_are_joined() -> None:
+    payload = encode_updates([change(1), change(2)])
+    framer = Framer()
+
+    first = list(framer.feed(chunk(payload[:10])))
+    rest = list(framer.feed(chunk(payload[10:])))
+
+    assert first == []
+    assert rest == [payload]
+
+
+def test_the_last_chunk_ends_the_stream_and_bad_framing_is_an_error() -> None:
+    framer = Framer()
+    assert list(framer.feed(chunk(HEARTBEAT) + b"0\r\n\r\n")) == [HEARTBEAT]
+    assert framer.ended
+
+    for raw in (b"zz\r\n", b"3\r\nabcdef\r\n", b"x" * 300):
+        with pytest.raises(ValueError, match=r"chunk|invalid literal"):
+            list(Framer().feed(raw))
+
+
+def test_a_stream_without_chunks_is_read_too() -> None:
+    framer = Framer(chunked=False)
+    payload = encode_updates([change(1)])
+
+    assert list(framer.feed(payload[:-1])) == []
+    assert list(framer.feed(payload[-1:])) == [payload]
