@@ -31,12 +31,14 @@ from server.board import Board, Page
 from server.commit import Committer
 from server.details import Details
 from server.feed import Feed
+from server.figures import Figures
 from server.health import Health
 from server.http import Detached, detach
 from server.hub import Hub
 from server.intake import MAX_BATCH_BODY_BYTES, Intake
 from server.jwks import Jwks
 from server.mysql import LedgerReader
+from server.pages import pages_blueprint
 from server.problems import Problems
 from server.query import parse_flag, parse_resume, parse_window
 from server.settings import ServerSettings
@@ -84,6 +86,8 @@ def create_app(settings: ServerSettings, companion: Companion | None = None) -> 
     app.add_route(api.get_healthz, "/healthz", methods=["GET"], name="healthz")
     app.add_route(api.get_readyz, "/readyz", methods=["GET"], name="readyz")
     api.details.add_routes(app)
+    api.figures.add_routes(app)
+    app.blueprint(pages_blueprint())
     app.before_server_start(api.start)
     app.before_server_stop(api.drain)
     app.after_server_stop(api.close)
@@ -126,6 +130,7 @@ class Api:
             principal=self._intake.principal,
             client=lambda: self._workflows.client if self._workflows else None,
         )
+        self.figures = Figures(settings, self._intake.principal)
         self._stream_head = _stream_head(settings.stream_origin)
         self._workflows: Workflows | None = None
         self._leaving = asyncio.Event()
@@ -256,6 +261,14 @@ class Api:
                 "temporal": self._ping_temporal,
             },
             interval_s=settings.health_interval_s,
+        )
+        self.figures.watch(
+            committer=self._committer,
+            unfinished=unfinished,
+            hub=self._hub,
+            health=self._health,
+            redis=self._redis,
+            draining=lambda: self._draining,
         )
         for part in (
             feed.run(),
