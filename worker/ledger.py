@@ -148,8 +148,9 @@ class Ledger:
         async with self._pool.connection() as connection:
             [rows] = await query_all(
                 connection,
-                "SELECT l.seq, l.user_id, u.name, l.score_after, l.committed_at_us"
-                " FROM ledger l JOIN users u ON u.id = l.user_id"
+                # Outer: a user removed by hand must not leave a gap that stops the board.
+                "SELECT l.seq, l.user_id, COALESCE(u.name, ''), l.score_after, l.committed_at_us"
+                " FROM ledger l LEFT JOIN users u ON u.id = l.user_id"
                 f" WHERE l.seq > {seq} ORDER BY l.seq LIMIT {limit}",
             )
             await connection.rollback()

@@ -125,4 +125,7 @@ async def _keep_healed(board: RedisBoard, interval_s: float) -> None:
             if not away:
                 log.warning("board_out_of_reach", error=type(error).__name__)
             away = True
+        except Exception:
+            # A defect must not end the keeper in silence: the next look may find it mended.
+            log.exception("board_not_healed")
         await asyncio.sleep(interval_s)

@@ -333,6 +333,17 @@ async def test_changes_are_read_in_order_from_any_point(bench: LedgerBench) -> N
     assert await bench.ledger.changes_after(20, 100) == []
 
 
+async def test_a_user_removed_by_hand_leaves_no_gap(bench: LedgerBench) -> None:
+    await bench.record(submission(3), submission(4), submission(3))
+    await bench.rows("DELETE FROM users WHERE id = 4")
+
+    assert [(c.seq, c.name) for c in await bench.changes()] == [
+        (1, "User00003"),
+        (2, ""),
+        (3, "User00003"),
+    ]
+
+
 async def test_a_snapshot_is_one_moment_while_writes_go_on(mysql_url: str) -> None:
     users = 4500
     chance = random.Random(5)
