@@ -13,8 +13,12 @@ SOCKET_TIMEOUT_S = 3.0
 CONNECT_TIMEOUT_S = 2.0
 MAX_CONNECTIONS = 64
 
-REDIS_ERRORS = (redis.exceptions.RedisError, OSError, TimeoutError)
-"""What a Redis that is away, loading or restarting raises."""
+REDIS_ERRORS = (redis.exceptions.RedisError, OSError, TimeoutError, RuntimeError)
+"""What a Redis that is away, loading or restarting raises.
+
+RuntimeError: uvloop's answer to a write on a connection that has just been reset; redis-py
+hands it on as it is.
+"""
 
 
 def connect(url: str) -> Redis:

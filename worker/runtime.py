@@ -32,8 +32,13 @@ BACKEND_ERRORS = (
     pymysql.err.Error,
     redis.exceptions.RedisError,
     RebuildFailed,
+    RuntimeError,
 )
-"""What a service that is away or restarting raises; waiting heals it."""
+"""What a service that is away or restarting raises; waiting heals it.
+
+RuntimeError: uvloop's answer to a write on a connection that has just been reset; redis-py and
+aiomysql hand it on as it is.
+"""
 
 START_RETRY_S = 0.5
 SCHEDULE_RETRY_S = 10.0
