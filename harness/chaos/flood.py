@@ -85,7 +85,9 @@ class Flood:
         rate: float,
         hot_rate: float,
         rng: random.Random,
+        attack_share: float = ATTACK_SHARE,
     ) -> None:
+        self._attack_share = attack_share
         self.counts: Counter[str] = Counter()
         self._writer = writer
         self._port = port
@@ -115,6 +117,7 @@ class Flood:
                     rng=random.Random(self._rng.random()),
                     counts=self.counts,
                     stopping=self._stopping,
+                    attack_share=self._attack_share,
                 )
             )
 
@@ -149,7 +152,9 @@ class Client:
         rng: random.Random,
         counts: Counter[str],
         stopping: asyncio.Event,
+        attack_share: float = 0.0,
     ) -> None:
+        self._attack_share = attack_share
         self._writer = writer
         self._port = port
         self._name = name
@@ -180,14 +185,14 @@ class Client:
 
     async def _one(self, player: Player) -> None:
         chance = self._rng.random()
-        if chance < ATTACK_SHARE:
+        if chance < self._attack_share:
             await self._attack(player)
             return
         increment = next(player.magnitudes)
         if self._rng.random() < NEGATIVE_SHARE:
             increment = -increment
         key = f"{self._name}-{next(self._numbers)}"
-        if chance < ATTACK_SHARE + DUPLICATED_SHARE:
+        if chance < self._attack_share + DUPLICATED_SHARE:
             await self._duplicated(player, key, increment)
         else:
             await self._submit(player, key, increment)

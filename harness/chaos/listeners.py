@@ -110,10 +110,10 @@ class Audience:
             self._tasks.append(asyncio.create_task(keep))
 
     async def until_all(self, seq: int, *, timeout_s: float) -> bool:
-        """Whether every listener reaches `seq` in time."""
+        """Whether every listener is told where it stands, and reaches `seq`, in time."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
-        while any((listener.cursor or 0) < seq for listener in self.listeners):
+        while any(one.cursor is None or one.cursor < seq for one in self.listeners):
             if loop.time() > deadline:
                 return False
             await asyncio.sleep(0.05)
