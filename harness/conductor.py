@@ -8,6 +8,7 @@ single process, the same way.
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from locust.env import Environment
 from harness import reconcile
 from harness.journal import BoardJournal
 from harness.machine import fingerprint
+from harness.resources import Sampler
 from harness.result import RunRecord, write_result
 from harness.series import Series
 from harness.settings import RunSettings, settings_from
@@ -82,6 +84,8 @@ class Conductor:
         self.zero_unix_ns = 0
         self.begin_second = 0
         self.backlog: list[tuple[int, int]] = []
+        self.samples: list[dict[str, Any]] = []
+        self._sampler: gevent.Greenlet | None = None
         self._spawned = Event()
         self._stop = Event()
         self._done = Event()
@@ -199,6 +203,8 @@ class Conductor:
         if self.connected < listeners:
             self.notes.append(f"only {self.connected} of {listeners} listeners connected")
 
+        self._sampler = gevent.spawn(self._sample, target)
+
         self.phase = "warming up"
         # Whole seconds after zero, so that seconds of the series are seconds of the schedule.
         ahead_ns = time.time_ns() + int(START_AHEAD_S * NS) - self.zero_unix_ns
@@ -228,6 +234,7 @@ class Conductor:
         if not self._until(lambda: all(m.final for m in self.members.values()), FINAL_TIMEOUT_S):
             self.notes.append("not every Locust user sent its last report")
 
+        self._sampler.kill()
         self.phase = "reconciling"
         after = reconcile.look(target, settings.players)
         self.journal.close(drained=converged and after.seq == final_seq)
@@ -246,6 +253,7 @@ class Conductor:
             before=before,
             after=after,
             backlog=self.backlog,
+            samples=self.samples,
             notes=self.notes,
             folder=folder,
             mysql_url=target.mysql_url,
@@ -308,6 +316,25 @@ class Conductor:
                 next_look = now + NS
                 self._look_at_backlog(target, (now - begin_unix_ns) // NS)
             self._until(lambda: False, TICK_S)
+
+    def _sample(self, target: Target) -> None:
+        """Watch the processes until killed; every sample belongs to the second it ends in."""
+        own: dict[str, list[int]] = {"harness conductor": [os.getpid()]}
+        here = socket.gethostname()
+        for member in self.members.values():
+            if member.host == here and member.pid != os.getpid():
+                pids = own.setdefault(f"harness {member.kind}", [])
+                if member.pid not in pids:
+                    pids.append(member.pid)
+        # Workers are children of the conductor, counted by themselves.
+        sampler = Sampler(target, own, {pid for group in own.values() for pid in group})
+        try:
+            while True:
+                gevent.sleep(1.0)
+                second = (time.time_ns() - self.zero_unix_ns) // NS - self.begin_second
+                self.samples.append({"t": int(second), **sampler.sample()})
+        finally:
+            sampler.close()
 
     def _look_at_backlog(self, target: Target, second: int) -> None:
         try:

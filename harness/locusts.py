@@ -5,6 +5,7 @@ listeners. A user joins, is told its slice, and reports every second through
 Locust's own worker reports; it decides nothing about the run.
 """
 
+import gc
 import logging
 import os
 import socket
@@ -185,6 +186,8 @@ class Flood(EngineUser):
         )
         self._engine = engine
         prefer_this_process()
+        # What exists now lives as long as the run; the collector need not look at it again.
+        gc.freeze()
         journal = SubmissionJournal(
             Path(assignment["folder"]),
             name=f"flood-{assignment['slice_index']}",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import reconcile
+from harness.bottleneck import name_bottleneck, usage_of
 from harness.checker.verdict import Finding
 from harness.checker.verdict import Verdict as Belief
 from harness.histogram import Histogram
@@ -77,6 +78,7 @@ class RunRecord:
     before: reconcile.Look
     after: reconcile.Look
     backlog: list[tuple[int, int]]
+    samples: list[dict[str, Any]]
     notes: list[str]
     folder: Path
     mysql_url: str = field(default="", repr=False)
@@ -221,6 +223,7 @@ class RunRecord:
                 for m in self.members
             ],
             "backlog": [list(pair) for pair in self.backlog],
+            "resources": self._resources(),
             "seconds": list(self._seconds()),
             "histograms": {
                 name: self.histogram(name).to_hdr()
@@ -228,6 +231,20 @@ class RunRecord:
                 if self.histogram(name).total
             },
             **self.extra,
+        }
+
+    def _resources(self) -> dict[str, Any]:
+        start, end = (second - self.begin_second for second in self.window)
+        cpus = int(self.machine.get("cpus") or 1)
+        usage = usage_of((s for s in self.samples if start <= s["t"] < end), cpus)
+        return {
+            "samples": self.samples,
+            "cores": dict(usage.cores) if usage else {},
+            "rss_mib": dict(usage.rss_mib) if usage else {},
+            "busy": usage.busy if usage else None,
+            "elsewhere": usage.elsewhere if usage else None,
+            "harness_share": usage.harness_share if usage else None,
+            "bottleneck": name_bottleneck(usage),
         }
 
     def _seconds(self) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import resource
 import socket
+from pathlib import Path
 
 NICENESS = -10
 
@@ -32,3 +33,7 @@ def prefer_this_process() -> None:
     """
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    # With autogroups a nice value counts within the session only, so the session's own
+    # goes along with it.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICENESS))

@@ -5,6 +5,8 @@ from typing import Any, TextIO
 
 from harness.style import Ink, duration, number
 
+ELSEWHERE_TOLD = 0.1
+"""Cores; below it lies the noise of sampling."""
 ROWS = (
     ("response", "response", "intended send to answer"),
     ("service", "service", "actual send to answer"),
@@ -57,6 +59,21 @@ def lines(document: Mapping[str, Any], ink: Ink, path: str) -> Iterator[str]:
             f"{duration(figures[f'{key}_{q}']):>9}" for q in ("p50", "p90", "p99", "p999", "max")
         )
         yield f"  {title:15}{cells}   {ink.dim(meaning)}"
+    resources = document["resources"]
+    if resources["cores"]:
+        yield ""
+        cores = sorted(resources["cores"].items(), key=lambda pair: -pair[1])
+        stack = [f"{name} {used:.2f}" for name, used in cores if not name.startswith("harness ")]
+        yield (
+            f"  {'cores':13}{', '.join(stack) + '; ' if stack else ''}"
+            f"harness {resources['harness_share']:.0%} of the machine"
+        )
+        if resources["elsewhere"] >= ELSEWHERE_TOLD:
+            yield (
+                f"  {'disturbed':13}"
+                + ink.warn(f"{resources['elsewhere']:.2f} cores were busy with other programs")
+            )
+        yield f"  {'bottleneck':13}{resources['bottleneck']}"
     yield ""
     verdict = document["verdict"]
     late = duration(figures.get("late_p99"))

@@ -1,0 +1,145 @@
+"""What the processes of a run use, sampled once a second. An extra: any part may be missing.
+
+CPU is given in cores (1.0 is one core busy for the whole second), memory in
+MiB of resident set. Redis and MySQL tell their own counters as rates.
+"""
+
+import contextlib
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import psutil
+import pymysql
+import redis
+
+from harness.reconcile import connect
+from harness.target import Target
+
+MYSQL_RATES = ("Questions", "Com_commit", "Innodb_os_log_fsyncs", "Innodb_row_lock_waits")
+MYSQL_LEVELS = ("Threads_running",)
+REDIS_RATES = ("total_commands_processed", "total_net_output_bytes")
+REDIS_LEVELS = ("used_memory", "connected_clients")
+STACK = ("mysql", "redis", "temporal", "worker", "server")
+
+
+class ProcessGauge:
+    """CPU and memory of one program and its children, by differences of CPU time.
+
+    Children in `others` have a gauge of their own.
+    """
+
+    def __init__(self, pid: int, others: Collection[int] = ()) -> None:
+        self._pid = pid
+        self._others = frozenset(others) - {pid}
+        self._cpu_s: dict[int, float] = {}
+
+    def read(self) -> tuple[float, float]:
+        """CPU seconds since the last call (0 at first), resident MiB now."""
+        used, resident = 0.0, 0.0
+        seen: dict[int, float] = {}
+        with contextlib.suppress(psutil.Error):
+            root = psutil.Process(self._pid)
+            for process in [root, *root.children(recursive=True)]:
+                if process.pid in self._others:
+                    continue
+                with contextlib.suppress(psutil.Error):
+                    times = process.cpu_times()
+                    total = times.user + times.system
+                    seen[process.pid] = total
+                    used += max(0.0, total - self._cpu_s.get(process.pid, total))
+                    resident += process.memory_info().rss / 2**20
+        self._cpu_s = seen
+        return used, resident
+
+
+class Sampler:
+    """Samples the stack behind a target, the harness' own processes and the machine."""
+
+    def __init__(
+        self,
+        target: Target,
+        own: Mapping[str, Sequence[int]],
+        separate: Collection[int] = (),
+    ) -> None:
+        processes = target.state.get("processes", {})
+        self._stack = [name for name in STACK if processes.get(name, {}).get("pid")]
+        self._state = target.state
+        pids = {name: [int(processes[name]["pid"])] for name in self._stack}
+        self._gauges = {
+            name: [ProcessGauge(pid, separate) for pid in group]
+            for name, group in {**pids, **own}.items()
+        }
+        self._mysql_url = target.mysql_url
+        self._mysql: pymysql.Connection[Any] | None = None
+        self._redis: redis.Redis | None = None
+        url = target.state.get("urls", {}).get("redis")
+        if url:
+            self._redis = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+        self._counters: dict[str, float] = {}
+        self._when = time.monotonic()
+        psutil.cpu_times_percent(None)
+        self.sample()
+
+    def sample(self) -> dict[str, Any]:
+        """What was used since the last sample. A few milliseconds."""
+        now = time.monotonic()
+        seconds = max(1e-3, now - self._when)
+        self._when = now
+        machine = psutil.cpu_times_percent(None)
+        result: dict[str, Any] = {
+            "machine": {
+                "busy": round((100 - machine.idle - machine.iowait) / 100, 4),
+                "iowait": round(machine.iowait / 100, 4),
+                "steal": round(machine.steal / 100, 4),
+                "available_mib": psutil.virtual_memory().available // 2**20,
+            },
+            "processes": {},
+        }
+        for name, gauges in self._gauges.items():
+            readings = [gauge.read() for gauge in gauges]
+            result["processes"][name] = {
+                "cpu": round(sum(used for used, _ in readings) / seconds, 4),
+                "rss_mib": round(sum(resident for _, resident in readings), 1),
+            }
+        with contextlib.suppress(OSError, redis.RedisError):
+            result["redis"] = self._sample_redis(seconds)
+        with contextlib.suppress(OSError, pymysql.MySQLError):
+            result["mysql"] = self._sample_mysql(seconds)
+        return result
+
+    def close(self) -> None:
+        """Release connections."""
+        if self._mysql is not None:
+            self._mysql.close()
+        if self._redis is not None:
+            self._redis.close()
+
+    def _rate(self, name: str, value: float, seconds: float) -> float:
+        before = self._counters.get(name, value)
+        self._counters[name] = value
+        return round(max(0.0, value - before) / seconds, 1)
+
+    def _sample_redis(self, seconds: float) -> dict[str, float]:
+        if self._redis is None:
+            raise OSError("no Redis to look into")
+        info: dict[str, Any] = self._redis.info()
+        rates = {n: self._rate(f"redis.{n}", float(info[n]), seconds) for n in REDIS_RATES}
+        return {**rates, **{name: float(info[name]) for name in REDIS_LEVELS}}
+
+    def _sample_mysql(self, seconds: float) -> dict[str, float]:
+        if not self._mysql_url:
+            raise OSError("no MySQL to look into")
+        if self._mysql is None:
+            self._mysql = connect(self._mysql_url)
+        names = (*MYSQL_RATES, *MYSQL_LEVELS)
+        marks = ",".join(["%s"] * len(names))
+        try:
+            with self._mysql.cursor() as cursor:
+                cursor.execute(f"SHOW GLOBAL STATUS WHERE Variable_name IN ({marks})", names)
+                found = {str(name): float(value) for name, value in cursor.fetchall()}
+        except pymysql.MySQLError:
+            self._mysql = None
+            raise
+        rates = {n: self._rate(f"mysql.{n}", found[n], seconds) for n in MYSQL_RATES if n in found}
+        return {**rates, **{name: found[name] for name in MYSQL_LEVELS if name in found}}
