@@ -95,13 +95,17 @@ async def running(
         try:
             yield Serving(port=port, failed=app.ctx.api.failed)
         finally:
-            await server.before_stop()
-            server.close()
-            await _close_connections(server.connections)
-            reaper.cancel()
-            with suppress(asyncio.CancelledError):
-                await reaper
-            await server.after_stop()
+            # Each step whatever became of the one before: a worker inside that is
+            # not told to stop would keep the process for ever.
+            try:
+                await server.before_stop()
+            finally:
+                server.close()
+                await _close_connections(server.connections)
+                reaper.cancel()
+                with suppress(asyncio.CancelledError):
+                    await reaper
+                await server.after_stop()
     finally:
         Sanic.unregister_app(app)
         listening.close()
