@@ -6,7 +6,7 @@ RUN := .venv/bin/python
 SOURCES := scoreboard server worker stack harness scoreboard_client
 CHECKED := $(wildcard $(SOURCES) loadtests benchmarks tests)
 
-.PHONY: help up down token test test-containers check format load chaos bench results clean setup
+.PHONY: help up down token test test-containers check format load chaos bench clean setup
 
 help: ## this list
 	@printf 'Scoreboard\n\n'
@@ -51,9 +51,6 @@ chaos: setup ## kill and cut things under load, then check every promise (SEED, 
 
 bench: setup ## regression benchmarks
 	@exec $(RUN) -m pytest benchmarks --benchmark-only $(ARGS)
-
-results: setup ## write RESULTS.md from the result files
-	@exec $(RUN) -m harness results $(ARGS)
 
 clean: ## forget all data, logs and installed packages of this checkout
 	@if [ -x $(RUN) ]; then $(RUN) -m stack down; fi

@@ -54,10 +54,10 @@ RESTART_TIMEOUT_S = 600.0
 SEED_TIMEOUT_S = 120.0
 # Together below the 10 s that a person waits. What does not end by then is killed.
 STOP_ORDER: Sequence[tuple[tuple[str, ...], float]] = (
-    (("server",), 3.5),
-    (("worker",), 2.0),
-    (("temporal", "redis"), 1.5),
-    (("mysql",), 2.0),
+    (("server",), 5.0),
+    (("worker",), 1.5),
+    (("temporal", "redis"), 1.2),
+    (("mysql",), 1.5),
 )
 
 Condition = Literal["starting", "up", "stopped", "failed"]
