@@ -6,6 +6,7 @@ second and whole histograms, so a report never needs the run again.
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,9 +16,10 @@ from harness import reconcile
 from harness.bottleneck import name_bottleneck, usage_of
 from harness.checker.verdict import Finding
 from harness.checker.verdict import Verdict as Belief
-from harness.histogram import Histogram
+from harness.histogram import Histogram, lowest_of
 from harness.history import Done, Submit, history_paths, read_history
 from harness.invariants import judge_history
+from harness.report import heat_bucket, html_report
 from harness.series import Series
 from harness.settings import RunSettings
 from harness.slo import Kept, histogram_and_quantile, judge, load_slo
@@ -27,8 +29,7 @@ QUANTILES = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p999"), (1.0, "
 SUBMISSION_HISTOGRAMS = ("response", "service", "delay", "late")
 LISTENER_HISTOGRAMS = ("lag", "reach_first", "reach_median", "reach_last", "notice")
 HISTOGRAMS = (*SUBMISSION_HISTOGRAMS, *LISTENER_HISTOGRAMS, "connect")
-DROPPED_SHARE_MAX = 0.05
-LISTENER_FAULTS = ("missing", "duplicates", "reorders", "resets", "conflicts", "broken")
+HEAT_HISTOGRAMS = ("response", "lag")
 
 
 @dataclass(kw_only=True)
@@ -260,7 +261,20 @@ class RunRecord:
                             if histogram.at(quantile) is not None
                         },
                     }
-            yield {"t": number - self.begin_second, **second.counters, "times": times}
+            heat = {
+                name: _coarse(second.histograms[name])
+                for name in HEAT_HISTOGRAMS
+                if name in second.histograms
+            }
+            yield {"t": number - self.begin_second, **second.counters, "times": times, "heat": heat}
+
+
+def _coarse(histogram: Histogram) -> dict[int, int]:
+    """Counts by the buckets of the heat maps."""
+    counts: Counter[int] = Counter()
+    for bucket, count in histogram.counts.items():
+        counts[heat_bucket(lowest_of(bucket))] += count
+    return dict(counts)
 
 
 def read_attempts(folder: Path) -> Iterator[reconcile.Attempt]:
@@ -294,10 +308,14 @@ def _attempt(sent: Submit, outcome: str, sid: str | None) -> reconcile.Attempt:
 
 
 def write_result(record: RunRecord) -> Path:
-    """Write the result file beside the run's folder, whole or not at all; returns its path."""
+    """Write the result file beside the run's folder, and its page; returns the file's path."""
     record.folder.mkdir(parents=True, exist_ok=True)
     path = record.folder.with_suffix(".json")
     draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(record.to_json(), separators=(",", ":")))
+    document = record.to_json()
+    text = json.dumps(document, separators=(",", ":"))
+    draft.write_text(text)
     os.replace(draft, path)
+    # Read back, so that the page is made of what the file holds and nothing else.
+    path.with_suffix(".html").write_text(html_report(json.loads(text)))
     return path

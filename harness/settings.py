@@ -25,7 +25,7 @@ class RunSettings:
     listeners: int = 1000
     duration_s: float = 60.0
     warmup_s: float = 5.0
-    connections: int = 512
+    connections: int = 4096
     timeout_s: float = 10.0
     seed: int = 1
     late_limit_ms: float = 50.0
@@ -64,7 +64,12 @@ OPTIONS: tuple[tuple[str, str, type, str], ...] = (
     ("--listeners", "listeners", int, "open SSE connections"),
     ("--duration", "duration_s", float, "seconds measured after the warm-up; 0 runs until stopped"),
     ("--warmup", "warmup_s", float, "seconds sent first and left out of every percentile"),
-    ("--connections", "connections", int, "keep-alive connections that carry submissions"),
+    (
+        "--connections",
+        "connections",
+        int,
+        "most keep-alive connections for submissions; opened as needed",
+    ),
     ("--timeout", "timeout_s", float, "seconds after which an answer counts as lost"),
     ("--seed", "seed", int, "of the arrival schedule and the choice of users"),
     ("--late-limit", "late_limit_ms", float, "p99 of the generator's own delay that voids the run"),

@@ -25,6 +25,7 @@ from harness.wire import BadAnswer, answer_end, submission_id_of
 NS = 1_000_000_000
 NEVER = 1 << 62
 CONNECTS_AT_ONCE = 128
+CONNECTIONS_AT_LEAST = 32
 RECONNECT_AFTER_NS = 200_000_000
 SWEEP_EVERY_NS = 50_000_000
 RECEIVE_BYTES = 65536
@@ -36,13 +37,15 @@ OK, FAIL, UNKNOWN, DROPPED = "ok", "fail", "unknown", "dropped"
 class SubmitterSettings:
     """What a submitter needs beside its arrivals. Times in ns on the monotonic clock.
 
+    It opens as many connections as arrivals need, at most `connections`.
+
     Arrivals are due from `start_ns` on; second 0 of the series begins at `zero_ns`.
     """
 
     address: tuple[str, int]
     start_ns: int
     zero_ns: int
-    connections: int = 256
+    connections: int = 4096
     timeout_ns: int = 10 * NS
     drop_after_ns: int = 10 * NS
 
@@ -131,11 +134,9 @@ class Submitter:
         return len(self._sent_records) + len(self._done_records)
 
     def stop(self) -> None:
-        """Offer nothing more; what is on its way is still awaited."""
+        """Begin no further arrival; those due already are still sent and awaited."""
         self._stopped = True
         self._next_due_ns = NEVER
-        while self._waiting:
-            self._give_up(*self._waiting.popleft(), "dropped_at_stop")
 
     def take_records(self) -> tuple[list[Sent], list[Done]]:
         """Operations sent and ended since the last call, each in order of time."""
@@ -195,6 +196,7 @@ class Submitter:
             else:
                 second.counters["waited"] += 1
                 self._waiting.append((number, due))
+                self._next_sweep_ns = 0
             self._advance()
             now = clock()
 
@@ -307,11 +309,10 @@ class Submitter:
         second.histograms["response"].record((now - connection.due_ns) // 1000)
         self._done_records.append((connection.number, UNKNOWN, 0, None, now))
 
-    def _give_up(self, number: int, due: int, cause: str = "waited_too_long") -> None:
-        del number  # Never sent, so the history does not know it.
+    def _give_up(self, due: int) -> None:
+        # It was never sent, so the history does not know it.
         second = self.series.seconds[(due - self._settings.zero_ns) // NS]
         second.counters[DROPPED] += 1
-        second.counters[f"cause_{cause}"] += 1
         second.histograms["response"].record((self._clock() - due) // 1000)
 
     def _sweep(self, now: int) -> None:
@@ -328,14 +329,16 @@ class Submitter:
                 break
         oldest = now - self._settings.drop_after_ns
         while self._waiting and self._waiting[0][1] <= oldest:
-            self._give_up(*self._waiting.popleft())
+            self._give_up(self._waiting.popleft()[1])
         if now >= self._reconnect_ns:
             self._open_missing(now)
 
     # Connections
 
     def _open_missing(self, now: int) -> None:
-        missing = self._settings.connections - len(self._by_fd)
+        # Some more than are needed now: a connection takes a moment, an arrival has none.
+        wanted = CONNECTIONS_AT_LEAST + (self.busy_count + len(self._waiting)) * 5 // 4
+        missing = min(wanted, self._settings.connections) - len(self._by_fd)
         for _ in range(min(missing, CONNECTS_AT_ONCE - self._connecting)):
             sock = _socket.socket(
                 self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
@@ -363,5 +366,3 @@ class Submitter:
             self._send(connection, *self._waiting.popleft())
         else:
             self._free.append(connection)
-        if len(self._by_fd) < self._settings.connections:
-            self._next_sweep_ns = 0

@@ -91,7 +91,7 @@ def lines(document: Mapping[str, Any], ink: Ink, path: str) -> Iterator[str]:
         held = ", ".join(kept["limit"] for kept in verdict["limits"])
         yield _line(ink, verdict["within_slo"], "within SLO", broken, held)
     yield ""
-    yield ink.dim(f"  {path}")
+    yield ink.dim(f"  {path}   report: {path.removesuffix('.json')}.html")
 
 
 def _measured(kept: Mapping[str, Any]) -> str:
