@@ -11,6 +11,7 @@ import os
 import socket
 import time
 import uuid
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -107,9 +108,9 @@ class EngineUser(User):
             )
         gevent.sleep(1e6)
 
+    @abstractmethod
     def run_engine(self, assignment: dict[str, Any]) -> None:
         """Do the assigned work. Returns when told to finish."""
-        raise NotImplementedError
 
     def _send_final(self, report: dict[str, Any]) -> None:
         report["final"] = True
