@@ -30,6 +30,7 @@ from server.batches import submit_all
 from server.board import Board, Page
 from server.commit import Committer
 from server.details import Details
+from server.express import Express, raw
 from server.feed import Feed
 from server.figures import Figures
 from server.health import Health
@@ -79,6 +80,7 @@ def create_app(settings: ServerSettings, companion: Companion | None = None) -> 
     )
     api = Api(settings, companion, problems)
     app.ctx.api = api
+    app.ctx.express = api.express
     app.add_route(api.get_scores, contract.SCORES_PATH, methods=["GET"], name="scores")
     app.add_route(api.post_update, contract.UPDATE_PATH, methods=["POST"], name="update")
     app.add_route(api.post_updates, contract.OUTCOMES_PATH, methods=["POST"], name="updates")
@@ -136,6 +138,15 @@ class Api:
         self._leaving = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
+        self.express = Express(
+            principal=self._authenticator.remembered,
+            ready=lambda: not (self._draining or self._health.away),
+            submit=lambda submission, keyed: self._committer.submit(submission, keyed=keyed),
+            accept=_accepted_response,
+            refuse=lambda problem: problems.answer(problem, path=contract.UPDATE_PATH),
+            page=self._ready_page,
+        )
+        self._page_answer: tuple[Page | None, bytes] = (None, b"")
         self.failed = asyncio.Event()
         """Set when the application cannot go on; its process should end."""
 
@@ -148,6 +159,7 @@ class Api:
                 window = parse_window(request.get_args(keep_blank_values=True))
                 page = await self._board.page(*window)
             else:
+                self.express.learn_read(request)
                 page = self._board.ready_top() or await self._board.page(contract.TOP_DEFAULT, 0)
         except Problem as problem:
             return self._problems.answer(problem, path=request.path)
@@ -164,12 +176,9 @@ class Api:
         name = ids.text(asked.submission.id)
         if self._settings.log_requests:
             log.info("submission_accepted", submission_id=name)
-        return HTTPResponse(
-            _ACCEPTED % name,
-            status=202,
-            headers={"location": f"{contract.OUTCOMES_PATH}/{name}"},
-            content_type=JSON,
-        )
+        elif (token := self._intake.plain_token(request)) is not None:
+            self.express.learn_submission(request, token)
+        return _accepted_response(name)
 
     async def post_updates(self, request: Request) -> HTTPResponse:
         """Accept many submissions; each item of the answer is what its own request would get."""
@@ -214,6 +223,13 @@ class Api:
             )
             return self._problems.answer(problem, path=request.path)
         return HTTPResponse(b'{"status":"ready"}', content_type=JSON)
+
+    def _ready_page(self) -> bytes | None:
+        """The whole answer to GET /scores, built once for each page."""
+        page = self._board.ready_top()
+        if page is not None and page is not self._page_answer[0]:
+            self._page_answer = (page, raw(_page_response(page, None)))
+        return None if page is None else self._page_answer[1]
 
     def _ask_for_keys(self) -> None:
         if self._jwks is not None:
@@ -341,6 +357,15 @@ class Api:
 
 
 _ACCEPTED = f'{{"message":"{contract.ACCEPTED_MESSAGE}","submissionId":"%s"}}'
+
+
+def _accepted_response(name: str) -> HTTPResponse:
+    return HTTPResponse(
+        _ACCEPTED % name,
+        status=202,
+        headers={"location": f"{contract.OUTCOMES_PATH}/{name}"},
+        content_type=JSON,
+    )
 
 
 def _page_response(page: Page, if_none_match: str | None) -> HTTPResponse:

@@ -51,11 +51,25 @@ class Authenticator:
         if scheme.lower() != "bearer" or not token or not token.isascii():
             raise Problem(UNAUTHORIZED, "Send one Authorization header with a bearer token.")
         now_s = self._clock()
-        digest = hashlib.blake2b(token.encode(), digest_size=16).digest()
+        digest = _digest(token)
         principal = self._known.get(digest)
         if principal is not None and now_s < principal.expires_s + LEEWAY_S:
             return principal
         return self._verified(token, digest, now_s)
+
+    def remembered(self, digest: bytes) -> Principal | None:
+        """Who a token's digest stands for, while that needs no new proof."""
+        principal = self._known.get(digest)
+        if principal is None or self._clock() >= principal.expires_s + LEEWAY_S:
+            return None
+        return principal
+
+    @staticmethod
+    def digest(authorization: Sequence[str]) -> bytes | None:
+        """The digest by which the token of a request that was proven is remembered."""
+        if len(authorization) != 1:
+            return None
+        return _digest(authorization[0].partition(" ")[2])
 
     def _verified(self, token: str, digest: bytes, now_s: float) -> Principal:
         self._known.pop(digest, None)
@@ -70,3 +84,7 @@ class Authenticator:
             del self._known[next(iter(self._known))]
         self._known[digest] = principal
         return principal
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.blake2b(token.encode(), digest_size=16).digest()

@@ -16,6 +16,8 @@ from sanic.http import Http, Stage
 from sanic.request import Request
 from sanic.server.protocols.http_protocol import HttpProtocol
 
+from server.express import Express
+
 REAP_INTERVAL_S = 0.5
 RESPONSE_TIMEOUT_S = 30.0
 """No handler may take so long: each has a shorter limit of its own."""
@@ -69,11 +71,61 @@ class StrictProtocol(HttpProtocol):
     """Sanic's connection without a timer of its own: `reap` looks after all of them."""
 
     HTTP_CLASS = StrictHttp
-    __slots__ = ("request_since",)
+    __slots__ = ("_express", "_held", "request_since")
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.request_since = monotonic()
+        self._express: Express | None = getattr(self.app.ctx, "express", None)
+        # What came while a request was on its short way; None while none is.
+        self._held: bytes | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a request with a known head the short way; leave all else to Sanic."""
+        if self._held is not None:
+            # One at a time: answers go out in the order of the requests.
+            self._held += data
+            if self.transport is not None:
+                self.transport.pause_reading()
+            return
+        if self._express is not None and self._is_idle():
+            self._held = b""
+            if self._express.take(data, self._answer):
+                self._time = monotonic()
+                return
+            self._held = None
+        super().data_received(data)
+
+    def _is_idle(self) -> bool:
+        """Whether Sanic waits for the first byte of a request, and answers can be written."""
+        http = self.http
+        return (
+            http is not None
+            and http.stage is Stage.IDLE
+            and not self.recv_buffer
+            and not http.request_body
+            and http.keep_alive
+            and self._can_write.is_set()
+        )
+
+    def _answer(self, data: bytes) -> None:
+        """Write the answer to the request on its short way and go on with what came meanwhile."""
+        held, self._held = self._held, None
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if not data:
+            transport.abort()
+            return
+        transport.write(data)
+        self._time = monotonic()
+        if held:
+            transport.resume_reading()
+            self.data_received(held)
+
+    def close_if_idle(self) -> bool:
+        """Close the connection unless a request is under way; whether it was closed."""
+        return self._held is None and bool(super().close_if_idle())
 
     def check_timeouts(self) -> None:
         """Does nothing: a timer for each connection costs more than one walk over all."""
@@ -85,7 +137,7 @@ class StrictProtocol(HttpProtocol):
         alive for ever; here a request counts from its first byte.
         """
         http = self._http
-        if http is None:
+        if http is None or self._held is not None:
             return None
         idle_s = now - self._time
         if http.stage is Stage.IDLE:

@@ -55,6 +55,12 @@ class Intake:
         """Who a request speaks for. Raises Problem."""
         return self._authenticator.principal(request.headers.getall("authorization", ()))
 
+    def plain_token(self, request: Request) -> bytes | None:
+        """The digest of the token when nothing else decides about the request, else None."""
+        if self._signatures.concern(request.headers):
+            return None
+        return self._authenticator.digest(request.headers.getall("authorization", ()))
+
     def one(self, request: Request) -> Asked:
         """The submission of POST /scores/update. Raises Problem."""
         principal = self.principal(request)

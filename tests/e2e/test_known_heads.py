@@ -1,0 +1,136 @@
+"""A connection's later requests, which go the short way, over a raw socket on real services."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from scoreboard import contract
+from tests.support.api import Api, token
+
+UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def post(body: bytes, *, key: bytes | None = None, bearer: str = "") -> bytes:
+    named = b"Idempotency-Key: %b\r\n" % key if key else b""
+    return (
+        b"POST /scores/update HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\r\n%b"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+    ) % ((bearer or TOKEN).encode(), named, len(body), body)
+
+
+TOKEN = token(1)
+BODY = b'{"userId":1,"increment":1}'
+READ = b"GET /scores HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Connection:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def answer(self) -> tuple[bytes, bytes]:
+        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 10)
+        found = re.search(rb"content-length: (\d+)", head)
+        assert found, head
+        return head, await self.reader.readexactly(int(found[1]))
+
+    async def ask(self, request: bytes) -> tuple[bytes, bytes]:
+        self.writer.write(request)
+        return await self.answer()
+
+
+@asynccontextmanager
+async def connected(api: Api) -> AsyncIterator[Connection]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    try:
+        yield Connection(reader, writer)
+    finally:
+        writer.close()
+
+
+async def test_the_short_way_answers_as_the_long_one(api: Api) -> None:
+    async with connected(api) as connection:
+        answers = [await connection.ask(post(BODY)) for _ in range(4)]
+
+    assert len({UUID.search(body)[0] for _, body in answers}) == 4  # type: ignore[index]
+    assert len({(UUID.sub(b"*", head), UUID.sub(b"*", body)) for head, body in answers}) == 1
+
+
+async def test_a_repeated_key_gives_the_first_answer_on_either_way(api: Api) -> None:
+    async with connected(api) as connection:
+        first = await connection.ask(post(BODY, key=b"k-1"))
+        await connection.ask(post(BODY, key=b"k-2"))
+        again = await connection.ask(post(BODY, key=b"k-1"))
+        other_head, other_body = await connection.ask(post(BODY.replace(b"1}", b"2}"), key=b"k-1"))
+
+    assert again == first
+    assert other_head.startswith(b"HTTP/1.1 422 ")
+    assert b"idempotency_key_reused" in other_body
+
+
+async def test_refusals_on_a_known_head_are_those_of_the_long_way(api: Api) -> None:
+    async with connected(api) as connection:
+        await connection.ask(post(BODY))
+        codes = []
+        for body in (
+            b'{"userId":2,"increment":1}',
+            b'{"userId":1,"increment":0}',
+            b'{"userId":1,"increment":1]',
+        ):
+            head, answer = await connection.ask(post(body))
+            codes.append((head[9:12], answer.split(b'"code":"')[1].split(b'"')[0]))
+        accepted, _ = await connection.ask(post(BODY))
+
+    assert codes == [(b"403", b"forbidden"), (b"422", b"invalid"), (b"400", b"malformed")]
+    assert accepted.startswith(b"HTTP/1.1 202 ")
+
+
+async def test_answers_keep_the_order_of_requests_whatever_their_way(api: Api) -> None:
+    async with connected(api) as connection:
+        await connection.ask(post(BODY))
+        await connection.ask(READ)
+        unknown = READ.replace(b"Host: a", b"Host: a\r\nX-New: 1")
+
+        connection.writer.write(post(BODY))
+        await asyncio.sleep(0.001)
+        connection.writer.write(READ + unknown + post(BODY) + READ)
+        heads = [(await connection.answer())[0] for _ in range(5)]
+
+    assert [head[9:12] for head in heads] == [b"202", b"200", b"200", b"202", b"200"]
+
+
+async def test_a_request_that_comes_in_pieces_is_one_request(api: Api) -> None:
+    async with connected(api) as connection:
+        await connection.ask(post(BODY))
+        for cut in (1, 30, 60, len(post(BODY)) - 5):
+            connection.writer.write(post(BODY)[:cut])
+            await asyncio.sleep(0.02)
+            head, _ = await connection.ask(post(BODY)[cut:])
+            assert head.startswith(b"HTTP/1.1 202 ")
+
+
+async def test_reads_show_what_submissions_changed(api: Api) -> None:
+    async with connected(api) as connection, api.listen() as stream:
+        _, before = await connection.ask(READ)
+        for count in range(1, 4):
+            await connection.ask(post(BODY))
+            await stream.until(count)
+            head, after = await connection.ask(READ)
+
+    assert b'{"user":"Alice","score":1503}' in after
+    assert before != after
+    assert contract.SEQ_HEADER.lower().encode() + b": 3" in head.lower()
+
+
+async def test_an_expired_token_is_refused_on_a_known_head(api: Api) -> None:
+    short = token(1, ttl_s=1)
+    async with connected(api) as connection:
+        head, _ = await connection.ask(post(BODY, bearer=short))
+        assert head.startswith(b"HTTP/1.1 202 ")
+        deadline = asyncio.get_running_loop().time() + 15
+        while head.startswith(b"HTTP/1.1 202 "):
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.25)
+            head, _ = await connection.ask(post(BODY, bearer=short))
+
+    assert head.startswith(b"HTTP/1.1 401 ")
