@@ -19,6 +19,7 @@ from scoreboard.settings import SettingsError, from_mapping
 from worker.board import RedisBoard, connect
 from worker.failpoints import Failpoints
 from worker.ledger import Ledger
+from worker.metrics import serving_metrics
 from worker.migrate import MigrationError, migrate
 from worker.mysql import Pool
 from worker.runtime import BACKEND_ERRORS, START_RETRY_S, running_worker
@@ -145,7 +146,8 @@ def main(arguments: list[str] | None = None) -> int:
             case "seed":
                 uvloop.run(run_seed(settings, options.users))
             case _:
-                uvloop.run(run_worker(settings))
+                with serving_metrics(settings.metrics_host, settings.metrics_port):
+                    uvloop.run(run_worker(settings))
     except (*BACKEND_ERRORS, MigrationError) as error:
         print(f"worker: {type(error).__name__}: {error}", file=sys.stderr)
         return 1

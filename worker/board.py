@@ -21,6 +21,7 @@ from redis.backoff import NoBackoff
 
 from scoreboard import contract
 from scoreboard.domain import Change, User
+from worker import metrics
 from worker.drift import Drift
 from worker.ledger import Ledger
 from worker.refresh import RefreshReport
@@ -150,6 +151,7 @@ class RedisBoard:
             seq = await self._build_and_swap(self._build)
             if seq is not None:
                 log.info("board_rebuilt", seq=seq)
+                metrics.BOARD_REBUILDS.labels("lost").inc()
                 return seq
         raise RebuildFailed
 
@@ -177,6 +179,9 @@ class RedisBoard:
                         surplus=max(0, before - (drift.users - drift.missing)),
                     )
                     log.info("board_refreshed", **asdict(report))
+                    metrics.BOARD_REBUILDS.labels("schedule").inc()
+                    for kind in ("wrong", "missing", "surplus"):
+                        metrics.BOARD_DRIFT.labels(kind).set(getattr(report, kind))
                     return report
             raise RebuildFailed
 
@@ -220,6 +225,7 @@ class RedisBoard:
             cursor = rest[0]
             if cursor >= last_seq:
                 return
+            metrics.BOARD_CATCH_UPS.inc()
             changes = await self._ledger.changes_after(cursor, CHANGES_PER_CALL)
             # The cursor never passes the ledger: last_seq is committed, so there is more.
             assert changes, "the ledger ends before a committed change"

@@ -16,6 +16,7 @@ import pymysql
 from scoreboard.domain import Change, LedgerRow, Outcome, Submission, User
 from scoreboard.fraud import Activity, FraudRules, decode_recent, encode_recent
 from scoreboard.rules import Settlement, settle
+from worker import metrics
 from worker.failpoints import Failpoints
 from worker.mysql import Pool, query_all
 
@@ -114,6 +115,7 @@ class Ledger:
             await query_all(connection, _writes(settlement, committed_us))
         await self._failpoints.hit("record.before_commit")
         await connection.commit()
+        metrics.count_recorded(settlement.rows)
         await self._failpoints.hit("record.after_commit")
         changes = _changes(settlement.rows, users, committed_us)
         seqs = [row[1] for row in decided_rows if row[1] is not None]
@@ -230,6 +232,7 @@ async def in_transaction(pool: Pool, work: Callable[[Any], Awaitable[T]]) -> T:
         except pymysql.err.OperationalError as error:
             if error.args[0] not in RETRYABLE_ERRORS or attempt == TRANSACTION_ATTEMPTS:
                 raise
+            metrics.TRANSACTION_RETRIES.inc()
             # The connection was closed, which rolls back; others get ahead meanwhile.
             await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
     raise AssertionError("unreachable")

@@ -17,6 +17,7 @@ from worker.board import RebuildFailed, RedisBoard, connect
 from worker.cases import Cases
 from worker.failpoints import Failpoints
 from worker.ledger import Ledger
+from worker.metrics import StepTimer
 from worker.migrate import migrate
 from worker.mysql import Pool
 from worker.refresh import BoardRefresh, ensure_schedule
@@ -68,6 +69,7 @@ async def running_worker(
             task_queue=settings.task_queue,
             workflows=[SubmissionBatch, FraudReview, BoardRefresh],
             activities=Activities(ledger, cases, board, failpoints).all(),
+            interceptors=[StepTimer()],
             # The sandbox costs more CPU than the whole batch; tests run inside it.
             workflow_runner=runner or UnsandboxedWorkflowRunner(),
             max_concurrent_workflow_tasks=32,

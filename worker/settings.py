@@ -7,6 +7,7 @@ from scoreboard.settings import (
     ServiceSettings,
     non_negative_float,
     non_negative_int,
+    port_number,
     positive_float,
     positive_int,
     setting,
@@ -67,6 +68,12 @@ class WorkerSettings(ServiceSettings):
         non_negative_int,
         "Smaller gains are never compared with the user's history",
         FraudRules.unlike_history_floor,
+    )
+    metrics_host: str = setting(
+        "SCOREBOARD_METRICS_HOST", str, "Address of a separate worker's metrics", "127.0.0.1"
+    )
+    metrics_port: int = setting(
+        "SCOREBOARD_METRICS_PORT", port_number, "Port of a separate worker's metrics; 0: off", 0
     )
     failpoints: str = setting(
         "SCOREBOARD_FAILPOINTS", str, "File of failpoints to trip; for fault tests only", ""

@@ -1,0 +1,95 @@
+"""What a worker counts about itself, for Prometheus. Per step and batch, never per submission.
+
+The counters live in the client library's common registry: a worker of its own
+shows them at SCOREBOARD_METRICS_PORT, one inside an API process with that
+process' own figures.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from temporalio import activity
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+)
+
+from scoreboard.domain import LedgerRow
+
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+STEP_SECONDS = Histogram(
+    "scoreboard_worker_step_seconds",
+    "Time of one attempt at a step of a workflow.",
+    ["step"],
+    buckets=_BUCKETS_S,
+)
+STEP_FAILURES = Counter(
+    "scoreboard_worker_step_failures", "Attempts at a step that failed and are repeated.", ["step"]
+)
+RECORDED = Counter(
+    "scoreboard_worker_recorded", "Submissions written to the ledger, by outcome.", ["outcome"]
+)
+TRANSACTION_RETRIES = Counter(
+    "scoreboard_worker_transaction_retries",
+    "Transactions repeated after a deadlock or a lock timeout.",
+)
+BOARD_CATCH_UPS = Counter(
+    "scoreboard_worker_board_catch_ups",
+    "Times that Redis lacked earlier changes, which were then read from the ledger.",
+)
+BOARD_REBUILDS = Counter(
+    "scoreboard_worker_board_rebuilds", "Rankings built anew from MySQL.", ["cause"]
+)
+BOARD_DRIFT = Gauge(
+    "scoreboard_worker_board_drift",
+    "Users whose line in Redis differed from MySQL at the last scheduled refresh.",
+    ["kind"],
+)
+
+
+def count_recorded(rows: Iterable[LedgerRow]) -> None:
+    """Count rows that a transaction has committed."""
+    for outcome, count in Tally(row.outcome for row in rows).items():
+        RECORDED.labels(outcome.value).inc(count)
+
+
+class StepTimer(Interceptor):
+    """Times every attempt at an activity, local or not."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """Called by the SDK for each attempt."""
+        return _Timed(next)
+
+
+class _Timed(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        step = activity.info().activity_type
+        with STEP_SECONDS.labels(step).time():
+            try:
+                return await super().execute_activity(input)
+            except Exception:
+                STEP_FAILURES.labels(step).inc()
+                raise
+
+
+@contextmanager
+def serving_metrics(host: str, port: int) -> Iterator[None]:
+    """Answer GET /metrics on a thread of its own; does nothing for port 0.
+
+    Raises OSError when the address cannot be had.
+    """
+    if not port:
+        yield
+        return
+    server, thread = start_http_server(port, addr=host)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
