@@ -1,0 +1,112 @@
+"""The pages as the real server serves them: headers, caching, and the live board in a browser."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from server.pages import CONTENT_SECURITY_POLICY, ROUTES
+from tests.support.api import Api, api_settings, running_api
+from tests.support.browser import DESKTOP, Browser, open_browser, texts
+from tests.support.eventually import eventually
+
+
+@pytest_asyncio.fixture
+async def lonely(task_queue: str) -> AsyncIterator[Api]:
+    """A server without any service: pages need none."""
+    settings = api_settings(
+        mysql_url="mysql://root@127.0.0.1:9/none",
+        redis_url="redis://127.0.0.1:9/0",
+        temporal_address="127.0.0.1:9",
+        task_queue=task_queue,
+    )
+    async with running_api(settings, ready=False) as api:
+        yield api
+
+
+@pytest.fixture
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with open_browser(tmp_path_factory.mktemp("profile")) as opened:
+        opened.resize(DESKTOP)
+        yield opened
+
+
+@pytest.mark.parametrize("path", sorted(ROUTES))
+async def test_pages_are_locked_down_and_asked_for_again_each_time(lonely: Api, path: str) -> None:
+    async with lonely.http.get(lonely.url + path) as first:
+        body = await first.read()
+        headers = first.headers
+    async with lonely.http.get(
+        lonely.url + path, headers={"If-None-Match": headers["ETag"]}
+    ) as again:
+        assert (again.status, await again.read()) == (304, b"")
+        assert again.headers["ETag"] == headers["ETag"]
+    async with lonely.http.head(lonely.url + path) as head:
+        assert (head.status, head.headers["Content-Length"]) == (200, str(len(body)))
+
+    assert first.status == 200
+    assert body
+    assert headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "no-cache"
+
+
+def test_the_policy_forbids_inline_code_other_hosts_and_frames() -> None:
+    rules = dict(rule.split(" ", 1) for rule in CONTENT_SECURITY_POLICY.split("; "))
+
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == rules["style-src"] == rules["connect-src"] == "'self'"
+    assert rules["frame-ancestors"] == "'none'"
+    assert "unsafe" not in CONTENT_SECURITY_POLICY
+
+
+@pytest.mark.parametrize("path", ["/assets/", "/assets/../app.py", "/assets/%2e%2e/app.py", "/x"])
+async def test_nothing_else_is_served(lonely: Api, path: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", lonely.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
+    status = await reader.readline()
+    writer.close()
+
+    assert b" 404 " in status
+
+
+async def test_the_board_follows_real_submissions(api: Api, browser: Browser) -> None:
+    await asyncio.to_thread(browser.open, api.url + "/")
+
+    def lines() -> list[str]:
+        return [
+            " ".join(
+                texts(browser.find_all(f"#rows tr:nth-child({place}) {part}"))[0]
+                for part in (".name", ".score-number")
+            )
+            for place in (1, 2)
+        ]
+
+    async def shows(*wanted: str) -> None:
+        async def check() -> bool:
+            assert await asyncio.to_thread(lines) == list(wanted)
+            return True
+
+        await eventually(check)
+
+    await shows("Alice 1,500", "Bob 1,400")
+    await api.submit(2, 150)
+    await shows("Bob 1,550", "Alice 1,500")
+    await api.submit(2, -100)
+    await shows("Alice 1,500", "Bob 1,450")
+    assert browser.console() == []
+
+
+async def test_the_operator_sees_the_process_at_work(api: Api, browser: Browser) -> None:
+    await asyncio.to_thread(browser.open, api.url + "/operator")
+    await asyncio.gather(*(api.submit(1, 1) for _ in range(30)))
+
+    async def shown() -> bool:
+        outcomes = await asyncio.to_thread(lambda: texts(browser.find_all("#outcomes td")))
+        assert outcomes[1] == "30"
+        return True
+
+    await eventually(shown)
+    assert (await asyncio.to_thread(lambda: browser.find("#pill").text)) == "Live"
+    assert browser.console() == []
