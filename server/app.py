@@ -44,6 +44,7 @@ from server.problems import Problems
 from server.query import parse_flag, parse_resume, parse_window
 from server.settings import ServerSettings
 from server.signatures import Signatures, load_keys
+from server.tasks import end
 from server.unfinished import Unfinished
 from server.workflows import Workflows
 
@@ -312,11 +313,9 @@ class Api:
         *parts, temporal = self._tasks
         if self._workflows is None:
             # It waits for Temporal, which need not come any more.
-            temporal.cancel()
+            await end([temporal])
         await asyncio.gather(temporal, return_exceptions=True)
-        for task in parts:
-            task.cancel()
-        await asyncio.gather(*parts, return_exceptions=True)
+        await end(parts)
         await self._redis.aclose()
         await self._ledger.close()
 

@@ -150,6 +150,8 @@ class StrictProtocol(HttpProtocol):
     def end(self, reason: Exception) -> None:
         """Answer with `reason` if an answer is due, and close."""
         if self._http is not None and self._task is not None:
+            # Or Sanic would go on reading the body that is late already.
+            self._http.request_body = None
             self._http.exception = reason
             self._task.cancel()
 

@@ -6,7 +6,7 @@ import resource
 import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from sanic.http.constants import HTTP
 from server.app import Companion, create_app
 from server.http import StrictProtocol, reap
 from server.settings import ServerSettings
+from server.tasks import end
 
 log = structlog.get_logger()
 
@@ -102,9 +103,7 @@ async def running(
             finally:
                 server.close()
                 await _close_connections(server.connections)
-                reaper.cancel()
-                with suppress(asyncio.CancelledError):
-                    await reaper
+                await end([reaper])
                 await server.after_stop()
     finally:
         Sanic.unregister_app(app)
