@@ -1,0 +1,299 @@
+"""Event streams on real services: whatever Redis loses or a listener misses, each listener
+sees every change once and in order, or is told by a reset."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import pytest_asyncio
+from temporalio.client import Client
+
+from scoreboard import contract, sse
+from server.settings import ServerSettings
+from tests.support.api import Api, api_settings, applied, running_api
+from tests.support.eventually import eventually
+from tests.support.pipeline import Pipeline, running_pipeline, submission
+from tests.support.services import Services
+
+
+class Site:
+    """A worker, and APIs beside it."""
+
+    def __init__(self, pipeline: Pipeline, settings: ServerSettings) -> None:
+        self.pipeline, self.settings = pipeline, settings
+
+    @asynccontextmanager
+    async def api(self, **changes: Any) -> AsyncIterator[Api]:
+        async with running_api(replace(self.settings, **changes)) as api:
+            yield api
+
+    async def change(self, count: int = 1) -> None:
+        """So many changes, in one batch."""
+        await self.pipeline.run(*(submission(1, 1) for _ in range(count)))
+
+
+@pytest_asyncio.fixture
+async def site(
+    services: Services, mysql_url: str, redis_url: str, task_queue: str, temporal_client: Client
+) -> AsyncIterator[Site]:
+    settings = api_settings(
+        mysql_url=mysql_url,
+        redis_url=redis_url,
+        temporal_address=services.temporal_address,
+        task_queue=task_queue,
+    )
+    async with running_pipeline(
+        temporal_client, mysql_url=mysql_url, redis_url=redis_url, task_queue=task_queue
+    ) as pipeline:
+        yield Site(pipeline, settings)
+
+
+async def until(stream: Any, count: int) -> list[sse.Event]:
+    events: list[sse.Event] = await asyncio.wait_for(stream.until(count), 15)
+    return events
+
+
+async def test_a_new_process_continues_listeners_of_the_one_before(site: Site) -> None:
+    async with site.api() as api, api.listen() as stream:
+        await site.change(5)
+        await until(stream, 5)
+    await site.change(5)
+
+    async with site.api() as api, api.listen(3) as stream:
+        await site.change(2)
+        await until(stream, 9)
+
+    assert stream.seqs == list(range(4, 13))
+
+
+async def test_two_processes_tell_the_same(site: Site) -> None:
+    async with (
+        site.api() as one,
+        site.api() as other,
+        one.listen() as first,
+        other.listen() as second,
+    ):
+        for _ in range(5):
+            await site.change(3)
+        await until(first, 15)
+        await until(second, 15)
+
+    assert first.seqs == second.seqs == list(range(1, 16))
+    assert applied(first.events) == applied(second.events)
+
+
+async def test_history_beyond_the_ring_is_a_reset_with_the_board_at_that_seq(site: Site) -> None:
+    await site.change(30)
+
+    async with site.api(history_changes=10) as api, api.listen(3) as stream:
+        await site.change()
+        events = await until(stream, 2)
+
+    assert [(event.event, event.id) for event in events] == [("reset", "30"), ("update", "31")]
+    assert json.loads(events[0].data) == {
+        "seq": 30,
+        "scores": [{"user": "Alice", "score": 1530}, {"user": "Bob", "score": 1400}],
+    }
+
+
+async def test_a_gap_in_the_stream_is_filled_from_the_ledger(site: Site) -> None:
+    async with site.api() as api, api.listen() as stream:
+        await site.change(2)
+        await until(stream, 2)
+        await _commit_without_telling(site, 3)
+        await site.change(1)
+        events = await until(stream, 6)
+
+    assert stream.seqs == [1, 2, 3, 4, 5, 6]
+    assert [data["score"] for data in applied(events)] == list(range(1501, 1507))
+
+
+async def _commit_without_telling(site: Site, count: int) -> None:
+    """Changes that reach the ledger while the stream's cursor pretends to have them."""
+    redis = site.pipeline.redis
+    tail = int(await redis.hget(contract.META_KEY, "tail"))
+    await redis.hset(contract.META_KEY, mapping={"tail": tail + count, "seq": tail + count})
+    await site.change(count)
+
+
+async def test_a_malformed_entry_is_passed_over_with_the_ledger_s_help(site: Site) -> None:
+    async with site.api() as api, api.listen() as stream:
+        await site.change(2)
+        await until(stream, 2)
+        await site.pipeline.redis.xadd(
+            contract.STREAM_KEY, {contract.STREAM_FIELD: b"\xc1nonsense"}, id="2-1"
+        )
+        await site.change(2)
+        await until(stream, 4)
+
+    assert stream.seqs == [1, 2, 3, 4]
+
+
+async def test_listeners_notice_nothing_when_redis_is_emptied(site: Site) -> None:
+    async with site.api() as api, api.listen() as stream:
+        for round_number in range(1, 5):
+            await site.change(3)
+            await site.pipeline.redis.flushdb()
+            await site.change(3)
+            await until(stream, round_number * 6)
+        scores = await api.scores()
+
+    assert stream.seqs == list(range(1, 25))
+    assert scores[0] == {"user": "Alice", "score": 1524}
+
+
+async def test_an_emptied_redis_does_not_stop_reads(site: Site) -> None:
+    async with site.api() as api:
+        await site.change(3)
+
+        async def board_is(score: int) -> bool:
+            assert (await api.scores())[0]["score"] == score
+            return True
+
+        await eventually(lambda: board_is(1503))
+        for _ in range(20):
+            await site.pipeline.redis.flushdb()
+            assert (await api.scores())[0]["score"] == 1503
+
+
+async def test_a_replaced_ledger_resets_every_listener(site: Site) -> None:
+    async with site.api() as api, api.listen() as stream:
+        await site.change(3)
+        await until(stream, 3)
+        await _replace_ledger(site)
+        await until(stream, 4)
+        await site.change()
+        events = await until(stream, 5)
+
+    assert [(event.event, int(event.id)) for event in events[3:]] == [("reset", 0), ("update", 1)]
+    assert json.loads(events[3].data)["scores"][0]["score"] == 7
+    assert json.loads(events[4].data) == {"user": "Alice", "score": 8}
+
+
+async def _replace_ledger(site: Site) -> None:
+    async with site.pipeline.pool.connection() as connection, connection.cursor() as cursor:
+        await cursor.execute("DELETE FROM ledger")
+        await cursor.execute("UPDATE users SET seq = 0, score = 7")
+        await cursor.execute("UPDATE boards SET seq = 0, incarnation = UUID()")
+        await connection.commit()
+
+
+async def test_streams_outlive_the_deadlines_of_requests(site: Site) -> None:
+    async with (
+        site.api(request_timeout_s=0.3, keep_alive_s=0.3, heartbeat_s=0.2) as api,
+        api.listen() as stream,
+    ):
+        await asyncio.sleep(1.5)
+        await site.change()
+        events = await until(stream, 1)
+
+    assert stream.seqs == [1]
+    # Two comment lines at least: what kept the silence short.
+    assert events[0].comments.count("") >= 2
+
+
+async def test_a_listener_that_stops_reading_harms_nobody_and_is_then_continued(
+    site: Site,
+) -> None:
+    async with site.api(history_changes=100_000) as api, api.listen() as quick:
+        stalled = socket.create_connection(("127.0.0.1", api.port))
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.sendall(b"GET /scores/stream HTTP/1.1\r\nHost: a\r\n\r\n")
+        stalled.setblocking(False)
+        total = 0
+        async with asyncio.timeout(60):
+            while total < 6000:
+                await site.change(500)
+                total += 500
+            await until(quick, total)
+
+        reader, writer = await asyncio.open_connection(sock=stalled)
+        await reader.readuntil(b"\r\n\r\n")
+        decoder = sse.Decoder()
+        seqs: list[int] = []
+        async with asyncio.timeout(20):
+            while not seqs or seqs[-1] < total:
+                size = int(await reader.readline(), 16)
+                chunk = await reader.readexactly(size + 2)
+                seqs += [int(event.id) for event in decoder.feed(chunk[:-2])]
+        writer.close()
+
+    assert quick.seqs == list(range(1, total + 1))
+    assert seqs == list(range(1, total + 1))
+
+
+async def test_a_listener_far_behind_is_reset_when_it_reads_again(site: Site) -> None:
+    async with site.api(history_changes=600) as api, api.listen() as quick:
+        stalled = socket.create_connection(("127.0.0.1", api.port))
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.sendall(b"GET /scores/stream HTTP/1.1\r\nHost: a\r\n\r\n")
+        stalled.setblocking(False)
+        async with asyncio.timeout(60):
+            for _ in range(12):
+                await site.change(500)
+            await until(quick, 6000)
+
+        reader, writer = await asyncio.open_connection(sock=stalled)
+        await reader.readuntil(b"\r\n\r\n")
+        decoder = sse.Decoder()
+        events: list[sse.Event] = []
+        async with asyncio.timeout(20):
+            while not events or events[-1].event != sse.RESET:
+                size = int(await reader.readline(), 16)
+                chunk = await reader.readexactly(size + 2)
+                events += decoder.feed(chunk[:-2])
+        writer.close()
+
+    seqs = [int(event.id) for event in events]
+    assert seqs[:-1] == list(range(1, len(seqs)))
+    assert (seqs[-1], json.loads(events[-1].data)["scores"][0]["score"]) == (6000, 7500)
+
+
+async def test_too_many_listeners_are_told_to_come_back(site: Site) -> None:
+    async with site.api(listeners_max=3) as api, AsyncExitStack() as opened:
+        for _ in range(3):
+            await opened.enter_async_context(api.listen())
+
+        status, body, headers = await api.get(contract.STREAM_PATH)
+        await opened.aclose()
+
+        async def there_is_room() -> bool:
+            async with api.listen():
+                return True
+
+        assert (status, body["code"]) == (503, "overloaded")
+        assert headers["Retry-After"]
+        await eventually(there_is_room)
+
+
+async def test_listeners_that_vanish_are_forgotten(site: Site) -> None:
+    async with site.api() as api:
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+            writer.write(b"GET /scores/stream HTTP/1.1\r\nHost: a\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            writer.transport.abort()
+        async with api.listen() as stream:
+            for _ in range(5):
+                await site.change()
+            await until(stream, 5)
+
+    assert stream.seqs == [1, 2, 3, 4, 5]
+
+
+async def test_the_response_is_one_that_proxies_neither_keep_nor_hold_back(site: Site) -> None:
+    async with (
+        site.api() as api,
+        aiohttp.ClientSession() as http,
+        http.get(api.url + contract.STREAM_PATH) as response,
+    ):
+        headers = response.headers
+
+    assert headers["Content-Type"] == "text/event-stream"
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Accel-Buffering"] == "no"
