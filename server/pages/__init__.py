@@ -45,6 +45,7 @@ ROUTES = {
         for name in (
             "app.js",
             "board.js",
+            "cases.js",
             "icon.svg",
             "operator.css",
             "operator.js",

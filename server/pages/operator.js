@@ -1,5 +1,6 @@
 // The operator's view of one API process: polls /admin/stats, turns counters into rates.
 
+import { showCases } from "./cases.js";
 import { quantile } from "./quantile.js";
 import { drawSparkline } from "./sparkline.js";
 import { setUpTheme } from "./theme.js";
@@ -21,9 +22,10 @@ const OUTCOMES = {
   unavailable: "backend away",
 };
 const TIMES = {
-  batchSize: ["Submissions", (value) => whole.format(value)],
+  batchSize: ["Submissions in a batch", (value) => whole.format(value)],
   admissionSeconds: ["Admission", milliseconds],
   startSeconds: ["Workflow start", milliseconds],
+  commitToWriteSeconds: ["Commit to write", milliseconds],
 };
 
 // Samples of one process, oldest first; another process or a restart begins anew.
@@ -107,6 +109,13 @@ function show() {
       return value === null ? "–" : format(value);
     })];
   });
+  at("services").replaceChildren(...Object.entries(stats.services).map(([name, answers]) => {
+    const pill = document.createElement("span");
+    pill.className = "pill";
+    pill.dataset.state = answers ? "live" : "lost";
+    pill.textContent = answers ? name : `${name} is away`;
+    return pill;
+  }));
   at("instance").textContent =
     `This is ${stats.instance}, up for ${duration(stats.uptimeS)}. Each API process has its own figures; Grafana shows all.`;
 }
@@ -152,6 +161,11 @@ function state(name, text, banner = "") {
 
 // --- polling
 
+function ask(scope) {
+  at("scope").textContent = scope;
+  at("token-form").hidden = false;
+}
+
 async function poll() {
   const answer = await fetch("/admin/stats", {
     cache: "no-store",
@@ -159,8 +173,8 @@ async function poll() {
     headers: token ? { Authorization: `Bearer ${token}` } : {},
   });
   const refused = answer.status === 401 || answer.status === 403;
-  at("token-form").hidden = !refused;
   if (refused) {
+    ask("scores:operate");
     state("lost", "Locked", token ? "This token does not show the figures." : "");
     at("figures").hidden = true;
     return;
@@ -177,7 +191,7 @@ async function poll() {
 }
 
 async function pollForever() {
-  for (;;) {
+  for (let turn = 0; ; turn += 1) {
     if (!document.hidden) {
       try {
         await poll();
@@ -186,6 +200,7 @@ async function pollForever() {
         if (failures > 1) state("lost", "Reconnecting", "The server does not answer; these figures are old.");
       }
     }
+    if (turn % 3 === 0 && !at("figures").hidden) await showCases(token);
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
@@ -194,11 +209,16 @@ at("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   token = at("token").value.trim();
   at("token").value = "";
+  at("token-form").hidden = true;
   try {
     sessionStorage.setItem(TOKEN_KEY, token);
   } catch {
     return;
   }
+});
+at("unlock").addEventListener("click", () => {
+  ask("scores:review");
+  at("token").focus();
 });
 setUpTheme(at("theme"));
 pollForever();

@@ -1,15 +1,17 @@
 """The pages as the real server serves them: headers, caching, and the live board in a browser."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
 
+from scoreboard.tokens import SCOPE_REVIEW, mint
 from server.pages import CONTENT_SECURITY_POLICY, ROUTES
-from tests.support.api import Api, api_settings, running_api
+from tests.support.api import SECRET, Api, api_settings, running_api
 from tests.support.browser import DESKTOP, Browser, open_browser, texts
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, eventually_sync
 
 
 @pytest_asyncio.fixture
@@ -110,3 +112,40 @@ async def test_the_operator_sees_the_process_at_work(api: Api, browser: Browser)
     await eventually(shown)
     assert (await asyncio.to_thread(lambda: browser.find("#pill").text)) == "Live"
     assert browser.console() == []
+
+
+async def test_a_reviewer_decides_a_held_submission_on_the_page(api: Api, browser: Browser) -> None:
+    await api.submit(1, 500_000, key="big")
+    await api.submit(2, 400_000, key="also-big")
+    reviewer = mint(
+        SECRET, subject="rev", now_s=int(time.time()), ttl_s=600, scopes=(SCOPE_REVIEW,)
+    )
+
+    def unlock() -> None:
+        browser.open(api.url + "/operator")
+        eventually_sync(browser.find("#unlock").is_displayed)
+        browser.find("#unlock").click()
+        browser.find("#token").send_keys(reviewer)
+        browser.find("#token-form button").click()
+        eventually_sync(lambda: len(browser.find_all("#cases tr")) == 2)
+
+    def decide(name: str, decision: str) -> str:
+        [row] = [row for row in browser.find_all("#cases tr") if name in row.text]
+        assert "large increment" in row.text
+        row.find_element("css selector", f".{decision}").click()
+        browser.driver.switch_to.alert.accept()
+        eventually_sync(lambda: f"points for {name}" in browser.find("#cases-note").text)
+        return browser.find("#cases-note").text
+
+    await asyncio.to_thread(unlock)
+    said = await asyncio.to_thread(decide, "Alice", "approve")
+    assert said == "+500,000 points for Alice: approved."
+
+    async def applied() -> bool:
+        assert (await api.scores())[0] == {"user": "Alice", "score": 501_500}
+        return True
+
+    await eventually(applied)
+    said = await asyncio.to_thread(decide, "Bob", "reject")
+    assert said == "+400,000 points for Bob: rejected."
+    assert {"user": "Bob", "score": 1400} in await api.scores()
