@@ -28,6 +28,9 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("--locustfile", default="loadtests", help="scenario (%(default)s)")
     parser.add_argument("--no-seed", action="store_true", help="the users are there already")
+    parser.add_argument(
+        "--no-ceiling", action="store_true", help="do not measure the generator's own ceiling"
+    )
     add_options(parser)
     parser.set_defaults(run=run)
 
@@ -49,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         locustfile=Path(arguments.locustfile),
         seed_users=not arguments.no_seed,
+        ceiling=not arguments.no_ceiling,
         environ=dict(os.environ),
         folder=Path.cwd(),
     ).run()

@@ -24,6 +24,7 @@ from locust.argument_parser import get_parser
 from locust.env import Environment
 from locust.util.load_locustfile import load_locustfile
 
+from harness.ceiling import known_ceiling
 from harness.conductor import Conductor
 from harness.dispatch import RoleDispatcher
 from harness.live import LiveView
@@ -47,6 +48,7 @@ class Session:
     workers: int
     locustfile: Path
     seed_users: bool
+    ceiling: bool
     environ: dict[str, str]
     folder: Path
     quiet: bool = False
@@ -54,7 +56,7 @@ class Session:
     def run(self) -> int:
         """Run it; the exit code. Ctrl-C ends the run early but still judges it."""
         # SIGTERM ends a run as Ctrl-C does: what was started here is stopped again.
-        gevent.signal_handler(signal.SIGTERM, _interrupt, gevent.getcurrent())
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
         try:
             with contextlib.ExitStack() as stack:
@@ -140,6 +142,8 @@ class Session:
         conductor: Conductor = environment.scoreboard
         conductor.target = target
         conductor.settings = self.settings
+        if self.ceiling:
+            conductor.extra["ceiling"] = asdict(known_ceiling(Path(self.settings.results)))
         workers = self._start_workers(runner.server.port, 2 * self.workers)
         view = LiveView(conductor, sys.stderr)
         try:
@@ -231,10 +235,6 @@ class Session:
     def _say(self, text: str) -> None:
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)
-
-
-def _interrupt(main: gevent.Greenlet) -> None:
-    gevent.kill(main, KeyboardInterrupt(), block=False)
 
 
 def _addresses(target: Target) -> dict[str, str]:

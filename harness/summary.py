@@ -74,6 +74,11 @@ def lines(document: Mapping[str, Any], ink: Ink, path: str) -> Iterator[str]:
                 + ink.warn(f"{resources['elsewhere']:.2f} cores were busy with other programs")
             )
         yield f"  {'bottleneck':13}{resources['bottleneck']}"
+    if ceiling := document.get("ceiling"):
+        yield (
+            f"  {'ceiling':13}{number(ceiling['per_core'])}/s per core is what this generator "
+            "could send at most"
+        )
     yield ""
     verdict = document["verdict"]
     late = duration(figures.get("late_p99"))

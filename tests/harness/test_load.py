@@ -1,0 +1,124 @@
+"""The whole command, from Locust's master to the exit code, against the null server."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.bare import null_server
+from harness.nullserver import Faults
+
+ROOT = Path(__file__).parents[2]
+SHORT = ("--rate", "400", "--listeners", "60", "--players", "100", "--warmup", "1")
+
+
+def load(url: str, results: Path, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "harness", "load", "--host", url, "--results", str(results)),
+            *SHORT,
+            *("--late-limit", "2000", "--no-ceiling", *arguments),
+        ],
+        cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if not k.startswith("SCOREBOARD_")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: "subprocess.Popen[str]", results: Path) -> tuple[int, str, dict[str, Any]]:
+    out, err = process.communicate(timeout=90)
+    [path] = results.glob("*.json")
+    document = json.loads(path.read_text())
+    assert path.with_suffix(".html").read_text().startswith("<!doctype html>"), err
+    return process.returncode, out, document
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_sound_server_gets_a_good_verdict_from_any_number_of_workers(
+    tmp_path: Path, workers: str
+) -> None:
+    with null_server(players=100) as (url, _):
+        code, out, document = finish(
+            load(url, tmp_path, "--duration", "3", "--workers", workers, "--slo", "errors<0.1%"),
+            tmp_path,
+        )
+
+    assert code == 0, out
+    assert document["verdict"]["good"]
+    assert document["totals"]["ok"] == 1600
+    assert document["counts"]["ok"] == 1200
+    assert document["totals"]["deliveries"] == 1600 * 60
+    kinds = [member["kind"] for member in document["members"]]
+    assert sorted(kinds) == ["flood"] * int(workers) + ["swarm"] * int(workers)
+    assert len({member["pid"] for member in document["members"]}) == 2 * int(workers)
+    assert "✓ valid" in out
+    assert "✓ correct" in out
+    assert "✓ within SLO" in out
+
+
+def test_a_server_that_loses_what_it_acknowledged_fails_the_command(tmp_path: Path) -> None:
+    with null_server(Faults(lose_submissions=frozenset({700, 800})), players=100) as (url, _):
+        code, out, document = finish(load(url, tmp_path, "--duration", "2"), tmp_path)
+
+    assert code == 1
+    assert document["verdict"]["valid"]
+    assert not document["verdict"]["correct"]
+    assert "1,198 changes for 1,200 acknowledged submissions" in out
+
+
+def test_a_broken_limit_fails_the_command(tmp_path: Path) -> None:
+    with null_server(players=100) as (url, _):
+        code, out, document = finish(
+            load(url, tmp_path, "--duration", "2", "--slo", "max<1us"), tmp_path
+        )
+
+    assert code == 1
+    assert document["verdict"]["correct"]
+    assert "✗ not within SLO" in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_ended_early_is_still_judged_and_leaves_no_process(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with null_server(players=100) as (url, _):
+        process = load(url, tmp_path, "--duration", "600")
+        deadline = time.monotonic() + 40
+        while not list(tmp_path.glob("*/history-flood-*.jsonl")):
+            assert time.monotonic() < deadline, "the flood did not begin"
+            time.sleep(0.1)
+        time.sleep(2)
+        process.send_signal(number)
+        code, _, document = finish(process, tmp_path)
+
+    assert code == 0
+    assert document["verdict"]["good"]
+    assert document["totals"]["ok"] > 0
+    for member in document["members"]:
+        assert not Path(f"/proc/{member['pid']}").exists()
+
+
+def test_no_server_is_one_clear_sentence(tmp_path: Path) -> None:
+    process = load("http://127.0.0.1:9", tmp_path, "--duration", "1")
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert "error: " in err
+    assert "Traceback" not in err
+
+
+def test_an_unreadable_limit_or_profile_is_wrong_use(tmp_path: Path) -> None:
+    for arguments in (("--slo", "p99"), ("--rate", "fast")):
+        process = load("http://127.0.0.1:9", tmp_path, *arguments)
+        _, err = process.communicate(timeout=60)
+
+        assert process.returncode == 2
+        assert err.startswith("error: ")
