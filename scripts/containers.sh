@@ -4,6 +4,7 @@
 #   containers.sh engine   make sure a Docker engine answers; start a private one when none does
 #   containers.sh images   make sure the images exist; build stand-ins where none can be pulled
 #   containers.sh test     both, then the integration tests and compose.yaml on containers
+#   containers.sh running  whether an engine answers
 #   containers.sh stop     end the private engine
 #
 # tests/containers/README.md tells the whole story and names the variables.
@@ -50,14 +51,17 @@ install_packages() {
     [[ -z $made ]] || rm -f "$policy"
 }
 
-engine() {
-    if command -v docker >/dev/null && docker info >/dev/null 2>&1; then
-        return
-    fi
+# Finds an engine, the machine's own or the private one.
+running() {
+    command -v docker >/dev/null || return 1
+    docker info >/dev/null 2>&1 && return
     export DOCKER_HOST=unix://$run/docker.sock
-    if command -v docker >/dev/null && docker info >/dev/null 2>&1; then
-        return
-    fi
+    docker info >/dev/null 2>&1
+}
+
+engine() {
+    running && return
+    export DOCKER_HOST=unix://$run/docker.sock
     [[ $(id -u) -eq 0 ]] || fail "No Docker engine answers, and starting one needs root."
     install_packages docker.io iptables ca-certificates
     mkdir -p "$run" "$data"
@@ -174,6 +178,7 @@ test)
     images
     run_tests "$@"
     ;;
+running) running ;;
 stop) stop ;;
-*) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 2 ;;
+*) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac
