@@ -50,6 +50,7 @@ class Member:
     client_id: str | None
     status: dict[str, Any] = field(default_factory=dict)
     latest: dict[str, list[int]] = field(default_factory=dict)
+    reach: dict[str, Any] = field(default_factory=dict)
     final: bool = False
 
 
@@ -123,6 +124,7 @@ class Conductor:
             member.status = report["status"]
         if report.get("final"):
             member.latest = report.get("latest", {})
+            member.reach = report.get("reach", {})
             member.final = True
 
     def _on_test_start(self, **_: Any) -> None:

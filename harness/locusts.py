@@ -268,11 +268,13 @@ class Swarm(EngineUser):
         finally:
             watcher.close()
             engine.stop()
+            reach = engine.table.to_reach()
             journal.write(*engine.take_records())
             journal.close(drained=self._finishing.is_set())
         report = self.report()
         report["status"] = {**account.to_json(), "cpu_s": time.process_time()}
         report["latest"] = latest
+        report["reach"] = reach.to_wire()
         engine.close()
         self._send_final(report)
 

@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from harness.checker.verdict import Verdict as Belief
 from harness.histogram import Histogram, lowest_of
 from harness.history import Done, Submit, history_paths, read_history
 from harness.invariants import judge_history
+from harness.journey import Reach, journeys
 from harness.report import heat_bucket, html_report
+from harness.schedule import arrivals, parse_profile
 from harness.series import Series
 from harness.settings import RunSettings
 from harness.slo import Kept, histogram_and_quantile, judge, load_slo
@@ -28,7 +31,8 @@ VERSION = 1
 QUANTILES = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p999"), (1.0, "max"))
 SUBMISSION_HISTOGRAMS = ("response", "service", "delay", "late")
 LISTENER_HISTOGRAMS = ("lag", "reach_first", "reach_median", "reach_last", "notice")
-HISTOGRAMS = (*SUBMISSION_HISTOGRAMS, *LISTENER_HISTOGRAMS, "connect")
+JOURNEY_HISTOGRAMS = ("submit_deliver_first", "submit_deliver_median", "submit_deliver_last")
+HISTOGRAMS = (*SUBMISSION_HISTOGRAMS, *LISTENER_HISTOGRAMS, *JOURNEY_HISTOGRAMS, "connect")
 HEAT_HISTOGRAMS = ("response", "lag")
 
 
@@ -146,6 +150,7 @@ class RunRecord:
             if absent:
                 rows += reconcile.ledger_since(self.mysql_url, self.after.seq, absent)
             self.findings = [reconcile.against_ledger(attempts, rows, self.before, self.after)]
+            self._follow(attempts, rows)
         else:
             self.findings = [reconcile.against_board(attempts, self.before, self.after)]
         swarms = [m for m in self.members if m.kind == "swarm"]
@@ -179,6 +184,24 @@ class RunRecord:
                 verdict.incorrect.append(f"{invariant.invariant} {invariant.verdict}: {reason}")
         verdict.limits = judge(load_slo(self.settings.slo), self.figures())
         self.verdict = verdict
+
+    def _follow(self, attempts: list[reconcile.Attempt], rows: list[reconcile.LedgerRow]) -> None:
+        """Add submit-to-deliver times to the series, by intended second."""
+        reaches = [Reach.from_wire(m.reach) for m in self.members if m.kind == "swarm"]
+        if not reaches:
+            return
+        begin_us = round(self.started_unix_s * 1e6)
+        last = max((attempt.number for attempt in attempts), default=-1)
+        schedule = arrivals(
+            parse_profile(self.settings.rate),
+            seed=self.settings.seed,
+            poisson=self.settings.arrivals == "poisson",
+        )
+        due_us = {number: begin_us + due // 1000 for number, due in islice(schedule, last + 1)}
+        for due, *durations in journeys(attempts, rows, due_us, reaches):
+            second = self.series.seconds[self.begin_second + (due - begin_us) // 1_000_000]
+            for name, duration in zip(JOURNEY_HISTOGRAMS, durations, strict=True):
+                second.histograms[name].record(duration)
 
     def to_json(self) -> dict[str, Any]:
         """The result document, version 1."""

@@ -12,6 +12,7 @@ ROWS = (
     ("service", "service", "actual send to answer"),
     ("lag", "lag", "commit to each listener"),
     ("reach_last", "last listener", "commit to the last of them"),
+    ("submit_deliver_median", "submit → seen", "intended send to the median listener"),
 )
 
 

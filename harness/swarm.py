@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from harness.journey import Reach
 from harness.readiness import EPOLLIN, EPOLLOUT, Readiness
 from harness.series import Second, Series
 from harness.sockets import resolve
@@ -181,6 +182,18 @@ class EventTable:
             np.minimum(firsts, first, out=firsts)
         np.maximum(lasts, last, out=lasts)
         return fresh
+
+    def to_reach(self) -> Reach:
+        """The times by seq, for joining with submissions."""
+        return Reach(
+            base=self.base,
+            columns={
+                "first_us": self.first_us,
+                "median_us": self.median_us,
+                "last_us": self.last_us,
+                "reached": self.reached,
+            },
+        )
 
     def commits(self, low: int, high: int) -> list[tuple[int, int]]:
         """Pairs (commit time in Unix µs, number of events) over seqs low..high."""
