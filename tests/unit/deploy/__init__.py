@@ -1,0 +1,1 @@
+"""What deployments are made from: checked against schemas, and against the code they run."""
