@@ -12,6 +12,7 @@ Redis = redis.asyncio.Redis
 SOCKET_TIMEOUT_S = 3.0
 CONNECT_TIMEOUT_S = 2.0
 MAX_CONNECTIONS = 64
+HEALTH_CHECK_S = 5
 
 REDIS_ERRORS = (redis.exceptions.RedisError, OSError, TimeoutError, RuntimeError)
 """What a Redis that is away, loading or restarting raises.
@@ -32,6 +33,8 @@ def connect(url: str) -> Redis:
         retry=Retry(NoBackoff(), 0),
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
+        # A subscription only listens: without a ping it would not notice a dead connection.
+        health_check_interval=HEALTH_CHECK_S,
         max_connections=MAX_CONNECTIONS,
         protocol=2,
     )
