@@ -70,7 +70,7 @@ class ServerSettings(ServiceSettings):
         "SCOREBOARD_BATCH_MAX", batch_size, "Most submissions in one workflow", contract.MAX_BATCH
     )
     batches_in_flight: int = setting(
-        "SCOREBOARD_BATCHES_IN_FLIGHT", positive_int, "Workflow starts under way at a time", 2
+        "SCOREBOARD_BATCHES_IN_FLIGHT", positive_int, "Workflow starts under way at a time", 1
     )
     batches_unfinished: int = setting(
         "SCOREBOARD_BATCHES_UNFINISHED",

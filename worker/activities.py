@@ -119,6 +119,7 @@ class Activities:
 
     def _keep(self, changes: list[Change]) -> None:
         if changes:
+            self._board.remember(changes)
             self._recent[changes[-1].seq] = changes
             if len(self._recent) > RECENT_BATCHES:
                 del self._recent[next(iter(self._recent))]

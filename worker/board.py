@@ -31,6 +31,8 @@ log = structlog.get_logger()
 CHANGES_PER_CALL = 1000
 """Most changes in one script call or stream entry: a few milliseconds of Redis' one thread."""
 
+RECENT_BATCHES = 64
+
 RECENT_CHANGES = 5000
 """Changes that a rebuilt stream begins with, for listeners that come back."""
 
@@ -78,6 +80,8 @@ class RedisBoard:
         self._stream_entries = stream_entries
         self._rebuilding = asyncio.Lock()
         self._incarnation: str | None = None
+        # By their first number: what was committed here need not be read back.
+        self._recent: dict[int, Sequence[Change]] = {}
         self._advance_script = client.register_script(_script("advance"))
         self._append_script = client.register_script(_script("append"))
         self._swap_script = client.register_script(_script("swap"))
@@ -94,6 +98,12 @@ class RedisBoard:
         """Bring the stream to at least `last_seq`, as `publish` does the ranking."""
         await self._bring_forward(self._append, changes, last_seq)
 
+    def remember(self, changes: Sequence[Change]) -> None:
+        """Consecutive changes just committed here; any loss only costs a look at the ledger."""
+        self._recent[changes[0].seq] = changes
+        if len(self._recent) > RECENT_BATCHES:
+            del self._recent[next(iter(self._recent))]
+
     async def announce_done(self, batch_id: str) -> None:
         """Tell API processes that a batch has ended. A hint: nobody may hear it."""
         await self._redis.publish(contract.DONE_CHANNEL, batch_id)
@@ -108,9 +118,9 @@ class RedisBoard:
         seq, tail = await self._redis.hmget(contract.META_KEY, ["seq", "tail"])
         board = await self._ledger.board()
         if seq is not None and int(seq) < board.seq:
-            await self.publish((), board.seq)
+            await self.publish(await self._changes_after(int(seq)), board.seq)
         if tail is not None and int(tail) < board.seq:
-            await self.notify((), board.seq)
+            await self.notify(await self._changes_after(int(tail)), board.seq)
 
     async def _is_lost(self) -> bool:
         """Whether Redis holds no copy of this history that can be moved forward."""
@@ -131,7 +141,7 @@ class RedisBoard:
             # soon mean other changes, so this is another history.
             log.warning("ledger_was_set_back", redis=int(seq), mysql=board.seq)
             board = await self._ledger.begin_incarnation(board)
-        self._incarnation = board.incarnation
+        self._use_history(board.incarnation)
         # One of the keys may be gone alone, by eviction or by hand.
         torn = len({size > 0 for size in sizes}) > 1
         return seq is None or tail is None or torn or incarnation != board.incarnation.encode()
@@ -212,11 +222,11 @@ class RedisBoard:
         if not last_seq:
             return
         if self._incarnation is None:
-            self._incarnation = (await self._ledger.board()).incarnation
+            self._use_history((await self._ledger.board()).incarnation)
         if not changes:
             changes = await self._ledger.changes_after(last_seq - 1, CHANGES_PER_CALL)
         while True:
-            status, *rest = await step(changes[:CHANGES_PER_CALL], self._incarnation)
+            status, *rest = await step(changes[:CHANGES_PER_CALL], self._incarnation or "")
             if status == -1:
                 await self.heal()
                 # Whoever healed may have brought this copy far enough, or not:
@@ -226,10 +236,21 @@ class RedisBoard:
             if cursor >= last_seq:
                 return
             metrics.BOARD_CATCH_UPS.inc()
-            changes = await self._ledger.changes_after(cursor, CHANGES_PER_CALL)
+            changes = await self._changes_after(cursor)
             # The cursor never passes the ledger: last_seq is committed, so there is more.
             assert changes, "the ledger ends before a committed change"
             assert changes[0].seq == cursor + 1, "the ledger has a gap"
+
+    def _use_history(self, incarnation: str) -> None:
+        if incarnation != self._incarnation:
+            # The same numbers mean other changes there.
+            self._recent.clear()
+        self._incarnation = incarnation
+
+    async def _changes_after(self, cursor: int) -> Sequence[Change]:
+        """The next changes, at most CHANGES_PER_CALL of them."""
+        recent = self._recent.get(cursor + 1)
+        return recent or await self._ledger.changes_after(cursor, CHANGES_PER_CALL)
 
     async def _advance(self, changes: Sequence[Change], incarnation: str) -> list[int]:
         answer: list[int] = await self._advance_script(
@@ -265,7 +286,7 @@ class RedisBoard:
                 await build(built, users)
                 count += len(users)
                 seq, incarnation = board.seq, board.incarnation
-        self._incarnation = incarnation
+        self._use_history(incarnation)
         for _ in range(SWAP_ATTEMPTS):
             entries = await self._entries_for_new_stream(incarnation, seq)
             status, *rest = await self._swap_script(

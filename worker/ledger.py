@@ -30,6 +30,10 @@ statement undone: committing it would store a ledger row without its score. So b
 roll back and begin again."""
 
 USER_COLUMNS = "id, name, score, seq, window_start_s, window_points, recent_increments"
+_USER_TEXT = (
+    "GROUP_CONCAT(id, ',', score, ',', seq, ',', window_start_s, ',', window_points, ',',"
+    " HEX(recent_increments), ',', HEX(name) SEPARATOR ';')"
+)
 _UPDATED_COLUMNS = ("score", "seq", "window_start_s", "window_points", "recent_increments")
 
 USERS_PER_READ = 2000
@@ -98,11 +102,11 @@ class Ledger:
             connection,
             "START TRANSACTION;"
             f" SELECT seq FROM boards WHERE id = {BOARD_ID} FOR UPDATE;"
-            f" SELECT {USER_COLUMNS} FROM users WHERE id IN ({user_ids})"
-            " ORDER BY id FOR UPDATE;"
+            # One text for all: the driver spends a microsecond on each field of each row.
+            f" SELECT {_USER_TEXT} FROM users WHERE id IN ({user_ids}) FOR UPDATE;"
             f" SELECT submission_id, seq, outcome FROM ledger WHERE submission_id IN ({ids})",
         )
-        users = {row[0]: user_from(row) for row in user_rows}
+        users = _users_of(user_rows[0][0])
         settlement = settle(
             screened,
             users=users,
@@ -203,6 +207,26 @@ def user_from(row: tuple[Any, ...]) -> User:
         window_start_s=window_start_s, window_points=window_points, recent=decode_recent(recent)
     )
     return User(id=user_id, name=name, score=score, seq=seq, activity=activity)
+
+
+def _users_of(text: str | None) -> dict[int, User]:
+    """Users by id, from what _USER_TEXT selects."""
+    users = {}
+    for line in text.split(";") if text else ():
+        user_id, score, seq, window_start_s, window_points, recent, name = line.split(",")
+        activity = Activity(
+            window_start_s=int(window_start_s),
+            window_points=int(window_points),
+            recent=decode_recent(bytes.fromhex(recent)),
+        )
+        users[int(user_id)] = User(
+            id=int(user_id),
+            name=bytes.fromhex(name).decode(),
+            score=int(score),
+            seq=int(seq),
+            activity=activity,
+        )
+    return users
 
 
 def users_statement(users: Iterable[User]) -> str:

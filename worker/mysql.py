@@ -20,6 +20,9 @@ IDLE_TRANSACTION_S = 20
 the server closes connections that have been silent for so long."""
 
 
+GROUP_CONCAT_BYTES = 4 * 1024 * 1024
+
+
 class Pool:
     """A bounded pool that opens itself at first use and forgets broken connections."""
 
@@ -74,7 +77,9 @@ class Pool:
                     init_command=(
                         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;"
                         f" SET SESSION wait_timeout = {IDLE_TRANSACTION_S},"
-                        " SESSION innodb_lock_wait_timeout = 5"
+                        " SESSION innodb_lock_wait_timeout = 5,"
+                        # Longer than a batch's users as one text; MySQL's default is 1 KiB.
+                        f" SESSION group_concat_max_len = {GROUP_CONCAT_BYTES}"
                     ),
                 )
             return self._pool

@@ -38,6 +38,9 @@ class BoardOfCalls:
     def __init__(self) -> None:
         self.published: list[tuple[list[Change], int]] = []
 
+    def remember(self, changes: list[Change]) -> None:
+        self.remembered = changes
+
     async def publish(self, changes: list[Change], last_seq: int) -> None:
         self.published.append((list(changes), last_seq))
 
