@@ -10,7 +10,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from gevent.event import Event
 from locust.env import Environment
 
 from harness import reconcile
+from harness.histogram import Histogram
 from harness.journal import BoardJournal
 from harness.machine import fingerprint
 from harness.resources import Sampler
@@ -81,6 +83,8 @@ class Conductor:
     def _begin(self) -> None:
         self.members: dict[str, Member] = {}
         self.series = Series()
+        # Kept beside the series, since merging all seconds for each look would cost too much.
+        self.so_far: defaultdict[str, Histogram] = defaultdict(Histogram)
         self.notes: list[str] = []
         self.zero_unix_ns = 0
         self.begin_second = 0
@@ -120,6 +124,9 @@ class Conductor:
         if member is None:
             return
         self.series.absorb(report["series"])
+        for _, _, histograms in report["series"]:
+            for name, flat in histograms.items():
+                self.so_far[name].merge(Histogram.from_wire(flat))
         if report["status"]:
             member.status = report["status"]
         if report.get("final"):
@@ -185,8 +192,10 @@ class Conductor:
         self.phase = "joining"
         if not self._until(self._everybody_joined, JOIN_TIMEOUT_S):
             self.notes.append("not every Locust user joined")
-        floods = sorted((m for m in self.members.values() if m.kind == "flood"), key=_order)
-        swarms = sorted((m for m in self.members.values() if m.kind == "swarm"), key=_order)
+        floods, swarms = (_one_per_process(self.members.values(), k) for k in ("flood", "swarm"))
+        for kind, found in (("submissions", floods), ("listeners", swarms)):
+            if not found:
+                log.warning("no Locust user makes %s: start at least two users", kind)
 
         self.phase = "connecting"
         connect_s = CONNECT_TIMEOUT_S if swarms else 0
@@ -233,7 +242,7 @@ class Conductor:
         )
         self.phase = "collecting"
         self.environment.runner.send_message("scoreboard_finish", {"target": final_seq})
-        if not self._until(lambda: all(m.final for m in self.members.values()), FINAL_TIMEOUT_S):
+        if not self._until(lambda: all(m.final for m in floods + swarms), FINAL_TIMEOUT_S):
             self.notes.append("not every Locust user sent its last report")
 
         self._sampler.kill()
@@ -249,7 +258,7 @@ class Conductor:
             series=self.series,
             begin_second=self.begin_second,
             measured_s=self._measured_s(begin_unix_ns, stopped_unix_ns, length_s),
-            members=list(self.members.values()),
+            members=floods + swarms,
             final_seq=final_seq,
             converged=converged,
             before=before,
@@ -397,8 +406,13 @@ class Conductor:
         return True
 
 
-def _order(member: Member) -> tuple[str, str]:
-    return member.host, member.ident
+def _one_per_process(members: Iterable[Member], kind: str) -> list[Member]:
+    """Those that get work: a second engine in a process would only share its CPU."""
+    chosen: dict[tuple[str, int], Member] = {}
+    for member in sorted(members, key=lambda m: (m.host, m.pid, m.ident)):
+        if member.kind == kind:
+            chosen.setdefault((member.host, member.pid), member)
+    return list(chosen.values())
 
 
 def _share(total: int, index: int, count: int) -> int:

@@ -20,7 +20,7 @@ from gevent.event import Event
 from locust import User, events, runners, task
 from locust.env import Environment
 
-from harness import locuststats
+from harness import locuststats, webtab
 from harness.conductor import Conductor
 from harness.dispatch import RoleDispatcher
 from harness.journal import ListenerJournal, SubmissionJournal
@@ -293,7 +293,7 @@ def _options(parser: Any) -> None:
 
 
 @events.init.add_listener
-def _init(environment: Environment, **_: Any) -> None:
+def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
     environment.dispatcher_class = RoleDispatcher
     runner = environment.runner
     if isinstance(runner, runners.WorkerRunner | runners.LocalRunner):
@@ -307,8 +307,15 @@ def _init(environment: Environment, **_: Any) -> None:
         runners.WORKER_REPORT_INTERVAL = REPORT_EVERY_S
         environment.events.report_to_master.add_listener(_report_to_master)
         return
+    options = environment.parsed_options
+    if options is not None and options.num_users is None:
+        # One of each kind carries everything; Locust's default of one would leave one out.
+        options.num_users = len(environment.user_classes) or 2
+        options.spawn_rate = options.spawn_rate or 10
     conductor = Conductor(environment)
     environment.scoreboard = conductor
+    if web_ui is not None:
+        webtab.install(web_ui, conductor)
     if isinstance(runner, runners.LocalRunner):
         conductor.collect_locally = collect_reports
 

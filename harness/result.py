@@ -34,6 +34,7 @@ LISTENER_HISTOGRAMS = ("lag", "reach_first", "reach_median", "reach_last", "noti
 JOURNEY_HISTOGRAMS = ("submit_deliver_first", "submit_deliver_median", "submit_deliver_last")
 HISTOGRAMS = (*SUBMISSION_HISTOGRAMS, *LISTENER_HISTOGRAMS, *JOURNEY_HISTOGRAMS, "connect")
 HEAT_HISTOGRAMS = ("response", "lag")
+LISTENER_ACCOUNT = ("gaps", "missing", "duplicates", "reorders", "resets", "conflicts", "broken")
 
 
 @dataclass(kw_only=True)
