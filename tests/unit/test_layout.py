@@ -7,6 +7,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -241,3 +242,11 @@ def test_every_variable_of_the_environment_is_described() -> None:
     assert used
     if (ROOT / "README.md").is_file():
         assert {v: where for v, where in used.items() if v not in described} == {}
+
+
+def test_every_folder_with_tests_is_run() -> None:
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    paths = set(named["tool"]["pytest"]["ini_options"]["testpaths"])
+
+    found = {path.relative_to(ROOT).parts[1] for path in ROOT.glob("tests/*/**/test_*.py")}
+    assert {f"tests/{name}" for name in found} <= paths
