@@ -2,7 +2,10 @@
 
 import pytest
 
-from benchmarks.core import CASES, Case
+from benchmarks import api, core
+from benchmarks.core import Case
+
+CASES = core.CASES + api.CASES
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
