@@ -287,60 +287,46 @@ class RedisBoard:
                 count += len(users)
                 seq, incarnation = board.seq, board.incarnation
         self._use_history(incarnation)
-        for _ in range(SWAP_ATTEMPTS):
-            entries = await self._entries_for_new_stream(incarnation, seq)
+        attempts = 0
+        while attempts < SWAP_ATTEMPTS:
+            keeps_stream = await self._keeps_stream(incarnation)
+            # What was committed since the snapshot goes into the same call that swaps:
+            # with a call between them, traffic would get ahead again each time.
+            changes = await self._ledger.changes_after(seq, CHANGES_PER_CALL)
+            seq = changes[-1].seq if changes else seq
+            tail = _latest_per_user(changes)
+            entries = [] if keeps_stream else await self._entries_for_new_stream(seq)
             status, *rest = await self._swap_script(
                 keys=(*_RANKING_KEYS, contract.STREAM_KEY, *built),
-                args=[incarnation, seq, count, contract.STREAM_FIELD, *entries],
+                args=[incarnation, seq, count, contract.STREAM_FIELD, len(tail), *tail, *entries],
             )
             if status == 1:
                 return seq
             if status == -1:
                 return None
-            seq = await self._replay(built, seq, rest[0])
+            count = rest[1]
+            # After a full page there is more to catch up with, which is no lost race.
+            attempts += len(changes) < CHANGES_PER_CALL
         await self._redis.delete(*built)
         return None
 
-    async def _entries_for_new_stream(self, incarnation: str, seq: int) -> list[int | bytes]:
-        """What a stream that has to be replaced begins with; nothing for one that stays.
-
-        Reading it takes long enough for traffic to get ahead of the swap each time.
-        """
+    async def _keeps_stream(self, incarnation: str) -> bool:
         known, tail = await self._redis.hmget(contract.META_KEY, ["incarnation", "tail"])
-        if tail is not None and known == incarnation.encode():
-            return []
+        return tail is not None and known == incarnation.encode()
+
+    async def _entries_for_new_stream(self, seq: int) -> list[int | bytes]:
+        """What a stream that has to be replaced begins with."""
         recent = await self._ledger.changes_after(max(0, seq - RECENT_CHANGES), RECENT_CHANGES)
         return _stream_entries([change for change in recent if change.seq <= seq])
 
     async def _build(self, built: tuple[str, ...], users: Sequence[User]) -> None:
         await self._store(built, users)
 
-    async def _replay(self, built: tuple[str, ...], seq: int, upto: int) -> int:
-        """Apply to the built keys what was committed after `seq`; the new seq."""
-        while seq < upto:
-            changes = await self._ledger.changes_after(seq, CHANGES_PER_CALL)
-            latest = {change.user_id: change for change in changes}
-            stale = await self._redis.hmget(built[1], [str(user_id) for user_id in latest])
-            await self._store(
-                built,
-                [
-                    User(id=c.user_id, name=c.name, score=c.score, seq=c.seq)
-                    for c in latest.values()
-                ],
-                stale=[member for member in stale if member is not None],
-            )
-            seq = changes[-1].seq
-        return seq
-
-    async def _store(
-        self, built: tuple[str, ...], users: Sequence[User], *, stale: Sequence[bytes | str] = ()
-    ) -> None:
+    async def _store(self, built: tuple[str, ...], users: Sequence[User]) -> None:
         if not users:
             return
         ranking, members, names = built
         pipeline = self._redis.pipeline(transaction=False)
-        if stale:
-            pipeline.zrem(ranking, *stale)
         by_member = {contract.ranking_member(user.id, user.seq): user for user in users}
         pipeline.zadd(ranking, {member: -user.score for member, user in by_member.items()})
         pipeline.hset(members, mapping={str(u.id): member for member, u in by_member.items()})

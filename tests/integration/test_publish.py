@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -339,6 +340,33 @@ async def test_a_rebuild_cut_off_expires_and_the_old_board_stands(
     left = [key for key in await board.redis.keys("*") if b"build" in key]
     assert len(left) == 3
     assert all([0 < await board.redis.ttl(key) <= 900 for key in left])
+
+
+@pytest.mark.parametrize("published", [True, False], ids=["published", "only recorded"])
+async def test_a_rebuild_takes_in_what_was_committed_since_its_snapshot(
+    board: BoardBench, monkeypatch: pytest.MonkeyPatch, published: bool
+) -> None:
+    """More than one page of it, and a user who was not there yet."""
+    build = board.board._build
+
+    async def build_while_others_commit(built: Any, users: Any) -> None:
+        await build(built, users)
+        await board.bench.rows("INSERT INTO users (id, name) VALUES (77, 'Late')")
+        chance = random.Random(2)
+        for _ in range(2 * CHANGES_PER_CALL // 500 + 1):
+            pairs = [(chance.choice([1, 2, 3, 77]), 1) for _ in range(500)]
+            recorded = await record(board, *pairs)
+            if published:
+                await show(board, recorded)
+
+    monkeypatch.setattr(board.board, "_build", build_while_others_commit)
+
+    # Never behind what readers have seen; the rest is the next publisher's.
+    assert await board.board.rebuild() == (2500 if published else CHANGES_PER_CALL)
+
+    monkeypatch.undo()
+    await board.board.heal()
+    await board.agrees()
 
 
 async def test_rebuilds_race_updates_without_a_wrong_look(mysql_url: str, redis_url: str) -> None:

@@ -1,17 +1,31 @@
--- Puts a rebuilt ranking in the place of the old one, whole.
+-- Brings a rebuilt ranking up to date and puts it in the place of the old one, whole.
 -- KEYS  meta, ranking, members, names, stream, built ranking, built members, built names
--- ARGV  incarnation, seq of the built ranking, users in it, stream field,
---       then the latest changes as stream entries in order: last seq, encoded changes
+-- ARGV  incarnation, seq of the built ranking with its tail, users in it without the tail,
+--       stream field, length of the tail, the tail: what the built ranking lacks, for
+--       each user id, member, negated score, name; then the latest changes as stream
+--       entries in order: last seq, encoded changes
 -- The stream is replaced only when it is missing or belongs to another history.
--- Returns {1, seq} swapped; {0, cursor} the ranking in place is ahead: catch up and
--- call again; {-1} the built keys are gone: build again.
-if tonumber(ARGV[3]) > 0 and redis.call('ZCARD', KEYS[6]) ~= tonumber(ARGV[3]) then
+-- Returns {1, seq} swapped; {0, cursor, users in it} the tail is applied but the ranking
+-- in place is ahead: call again with what is still lacking; {-1} the built keys are gone:
+-- build again.
+if redis.call('ZCARD', KEYS[6]) ~= tonumber(ARGV[3]) then
   return {-1}
+end
+local tail = 5 + tonumber(ARGV[5])
+for i = 6, tail, 4 do
+  local id, member = ARGV[i], ARGV[i + 1]
+  local old = redis.call('HGET', KEYS[7], id)
+  if old then
+    redis.call('ZREM', KEYS[6], old)
+  end
+  redis.call('ZADD', KEYS[6], ARGV[i + 2], member)
+  redis.call('HSET', KEYS[7], id, member)
+  redis.call('HSET', KEYS[8], id, ARGV[i + 3])
 end
 local state = redis.call('HMGET', KEYS[1], 'seq', 'incarnation', 'tail')
 local same = state[2] == ARGV[1]
 if same and state[1] and tonumber(state[1]) > tonumber(ARGV[2]) then
-  return {0, tonumber(state[1])}
+  return {0, tonumber(state[1]), redis.call('ZCARD', KEYS[6])}
 end
 for i = 2, 4 do
   if redis.call('EXISTS', KEYS[i + 4]) == 1 then
@@ -26,7 +40,7 @@ redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 -- A stream that is there goes on from its own cursor, even when that is behind.
 if not (same and state[3]) then
   redis.call('DEL', KEYS[5])
-  for i = 5, #ARGV, 2 do
+  for i = tail + 1, #ARGV, 2 do
     redis.call('XADD', KEYS[5], ARGV[i] .. '-0', ARGV[4], ARGV[i + 1])
   end
   redis.call('HSET', KEYS[1], 'tail', ARGV[2])
