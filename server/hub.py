@@ -70,6 +70,7 @@ class Hub:
         self._idle.set()
         self._reset_due = asyncio.Event()
         self._last_write_at = clock()
+        self._not_before = clock()
         # A dict keeps the order of arrival, so each tick reaches listeners in the same order.
         self._listeners: dict[Listener, None] = {}
         self._lagging: dict[Listener, float] = {}
@@ -239,18 +240,18 @@ class Hub:
     async def _broadcast(self) -> None:
         while True:
             await self._wake.wait()
-            left_s = (
-                self._last_write_at + tick_s(len(self._listeners), self._tick_max_s) - self._clock()
-            )
+            left_s = self._not_before - self._clock()
             if left_s > 0:
                 await asyncio.sleep(left_s)
             self._wake.clear()
             changes, self._pending = self._pending, []
-            self._last_write_at = self._clock()
+            began = self._last_write_at = self._clock()
             for part in _segments(changes):
                 # A restart in between has made the rest part of the past.
                 if part[0].seq == self._ring.end + 1:
                     await self._write_to_all(part)
+            took_s = self._clock() - began
+            self._not_before = began + tick_s(len(self._listeners), self._tick_max_s, took_s)
             if not self._pending:
                 self._idle.set()
 

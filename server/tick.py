@@ -11,11 +11,20 @@ CALM_WRITES_PER_S = 10_000
 MAX_WRITES_PER_S = 64_000
 """About half a core. Beyond it the tick grows past its usual maximum."""
 
+MAX_SHARE = 2 / 3
+"""Of the process's time, for writing to listeners: on a machine that is short of CPU a
+broadcast takes longer, and requests must not wait for one after the other."""
 
-def tick_s(listeners: int, usual_max_s: float) -> float:
-    """Least seconds between two writes to all of `listeners`.
+
+def tick_s(listeners: int, usual_max_s: float, took_s: float) -> float:
+    """Least seconds from the start of one write to all of `listeners` to the next.
 
     Grows with their number up to `usual_max_s`, stays there up to 6,400 of
-    them at 0.1 s, and grows on after that.
+    them at 0.1 s, and grows on after that; also with the time that the last one
+    took.
     """
-    return max(min(listeners / CALM_WRITES_PER_S, usual_max_s), listeners / MAX_WRITES_PER_S)
+    return max(
+        min(listeners / CALM_WRITES_PER_S, usual_max_s),
+        listeners / MAX_WRITES_PER_S,
+        took_s / MAX_SHARE,
+    )
