@@ -63,7 +63,8 @@ class Metrics:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._started_at = time.monotonic()
-        # A restarted process counts from zero again, and must not be taken for the old one.
+        # With its start: a restarted process counts from zero again, and must not be
+        # taken for the old one.
         self._instance = f"{socket.gethostname()}:{os.getpid()}:{int(time.time())}"
 
     async def stats(self) -> dict[str, Any]:

@@ -117,7 +117,7 @@ function show() {
     return pill;
   }));
   at("instance").textContent =
-    `This is ${stats.instance}, up for ${duration(stats.uptimeS)}. Each API process has its own figures; Grafana shows all.`;
+    `This is ${stats.instance.replace(/:\d+$/, "")}, up for ${duration(stats.uptimeS)}. Each API process has its own figures; Grafana shows all.`;
 }
 
 function meter(name, value, maximum, unit) {

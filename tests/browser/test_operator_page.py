@@ -12,7 +12,7 @@ from tests.support.eventually import eventually_sync
 BOUNDS = [0.001, 0.01, 0.1]
 
 
-def figures(accepted: int = 0, *, instance: str = "api:1", **changes: Any) -> dict[str, Any]:
+def figures(accepted: int = 0, *, instance: str = "api:1:1764000000", **changes: Any) -> dict[str, Any]:
     """What /admin/stats answers after `accepted` submissions."""
     timed = {"bounds": BOUNDS, "counts": [0, accepted, 0, 0], "total": 1.0}
     gauges = {
@@ -59,7 +59,7 @@ def test_shows_how_things_stand(browser: Browser, site: BoardSite) -> None:
     assert text(browser, "#queue-more") == "of 50 places"
     assert text(browser, "#listeners-more") == "of 100 streams · 1 lagging · 2 resets"
     assert browser.find("#queue-meter").get_attribute("value") == "40"
-    assert "api:1" in text(browser, "#instance")
+    assert "This is api:1, up" in text(browser, "#instance")
     assert texts(browser.find_all("#services .pill")) == ["mysql", "redis", "temporal"]
 
 
@@ -84,7 +84,7 @@ def test_another_process_starts_its_own_figures(browser: Browser, site: BoardSit
     site.stats = figures(1_000_000)
     eventually_sync(lambda: text(browser, "#accepted") not in {"0", "–"})
 
-    site.stats = figures(5, instance="api:2")
+    site.stats = figures(5, instance="api:2:1764000001")
 
     eventually_sync(lambda: "api:2" in text(browser, "#instance"))
     assert text(browser, "#accepted") == "0"
