@@ -7,6 +7,7 @@ import { CONNECTING, LIVE, LOST, Stream } from "./stream.js";
 import { setUpTheme } from "./theme.js";
 import { BoardView, format, signed } from "./view.js";
 
+const STREAM = "/scores/stream?snapshot=1";
 const TOP = 10;
 const RENDER_MS = 250;
 const FEED_LENGTH = 8;
@@ -33,6 +34,8 @@ let announcedAt = -Infinity;
 let announceTimer = 0;
 let announcedRanks = [];
 let announcedState = null;
+// Kept in this page only: it is gone with the tab.
+let token = "";
 
 // --- board
 
@@ -172,6 +175,40 @@ function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+// --- boards that want a token
+
+async function streamAddress() {
+  if (!token) return STREAM;
+  // EventSource cannot send a header, and a token does not belong in an address: a ticket
+  // is good for one connection.
+  const answer = await fetch("/scores/stream/ticket", {
+    method: "POST",
+    headers: { Authorization: `Bearer ${token}` },
+  });
+  if (answer.status === 401) askForToken();
+  if (!answer.ok) throw new Error(`status ${answer.status}`);
+  return `${STREAM}&ticket=${encodeURIComponent((await answer.json()).ticket)}`;
+}
+
+/** EventSource does not tell why it was refused. */
+async function onRefused() {
+  if (token) return;
+  const stop = new AbortController();
+  try {
+    const answer = await fetch(STREAM, { signal: stop.signal, cache: "no-store" });
+    if (answer.status === 401) askForToken();
+  } catch {
+    return;
+  } finally {
+    stop.abort();
+  }
+}
+
+function askForToken() {
+  token = "";
+  at("token-form").hidden = false;
+}
+
 // --- announcements
 
 function announce(text, state = announcedState) {
@@ -206,8 +243,8 @@ function announceRanks() {
 // --- wiring
 
 const stream = new Stream(
-  "/scores/stream?snapshot=1",
-  { state: () => showState(), update: onUpdate, whole: onWhole },
+  streamAddress,
+  { state: () => showState(), update: onUpdate, whole: onWhole, refused: onRefused },
   () => board.seq,
   async (signal) => (await readScores(signal)).seq,
 );
@@ -221,6 +258,13 @@ at("pause").addEventListener("click", () => {
   showState();
 });
 at("retry").addEventListener("click", () => stream.connect());
+at("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = at("token").value.trim();
+  at("token").value = "";
+  at("token-form").hidden = true;
+  stream.connect();
+});
 addEventListener("online", () => {
   if (stream.state === LOST) stream.connect();
 });

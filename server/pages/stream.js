@@ -15,12 +15,15 @@ export const LOST = "lost";
 
 export class Stream {
   /**
-   * `on` has: state(state), update(seq, {user, score}), whole(kind, {seq, scores});
+   * `address()` resolves to the URL of the next connection. `on` has: state(state),
+   * update(seq, {user, score}), whole(kind, {seq, scores}), refused(url), called when a
+   * server answered with something else than a stream;
    * `cursor()` is the last change the page has; `probe()` resolves to the board's
    * present seq, or rejects when the server cannot be reached.
    */
-  constructor(url, on, cursor, probe, quietMs = QUIET_MS) {
-    this.url = url;
+  constructor(address, on, cursor, probe, quietMs = QUIET_MS) {
+    this.address = address;
+    this.attempt = 0;
     this.quietMs = quietMs;
     this.on = on;
     this.cursor = cursor;
@@ -35,12 +38,26 @@ export class Stream {
   }
 
   /** Connect, or drop what there is and connect anew. */
-  connect() {
+  async connect() {
     clearTimeout(this.retryTimer);
     this.retryAt = null;
     this._close();
     this._become(this.state === null ? CONNECTING : LOST);
-    const source = new EventSource(this.url);
+    this.attempt += 1;
+    const { attempt } = this;
+    let url = null;
+    try {
+      url = await this.address();
+    } catch {
+      // Tried again below, like any connection that fails.
+    }
+    if (attempt !== this.attempt) return;
+    if (url === null) {
+      this._become(LOST);
+      this._retryLater();
+      return;
+    }
+    const source = new EventSource(url);
     this.source = source;
     const guarded = (handler) => (event) => {
       if (source !== this.source) return;
@@ -73,6 +90,7 @@ export class Stream {
     this._become(LOST);
     // CONNECTING means that the browser is already coming back, with its last event id.
     if (this.source.readyState === EventSource.CONNECTING) return;
+    this.on.refused(this.source.url);
     this._retryLater();
   }
 

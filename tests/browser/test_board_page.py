@@ -181,14 +181,16 @@ def test_a_connection_that_died_silently_is_found_out(browser: Browser, site: Bo
         const { Stream } = await load("stream.js");
         window.cursor = null;
         window.states = [];
+        const address = async () => "/scores/stream?snapshot=1";
         const on = {
+          refused: () => {},
           state: (state) => window.states.push(state),
           update: (seq) => { window.cursor = seq; },
           whole: (kind, { seq }) => { window.cursor = seq; },
         };
         const probe = async () => Number((await fetch("/scores")).headers.get("Scoreboard-Seq"));
         const cursor = () => window.cursor;
-        window.stream = new Stream("/scores/stream?snapshot=1", on, cursor, probe, 300);
+        window.stream = new Stream(address, on, cursor, probe, 300);
         window.stream.connect();
         """
     )
@@ -209,6 +211,26 @@ def test_a_connection_that_died_silently_is_found_out(browser: Browser, site: Bo
     # A quiet board is not a dead connection.
     eventually_sync(lambda: site.top_reads >= 5)
     assert len(site.stream_requests) == connections
+
+
+def test_a_board_that_wants_a_token_is_shown_with_one(browser: Browser, site: BoardSite) -> None:
+    site.stream_token = "sesame"
+    browser.open(site.url + "/")
+    form = browser.find("#token-form")
+    eventually_sync(form.is_displayed)
+
+    browser.find("#token").send_keys("wrong" + Keys.ENTER)
+    eventually_sync(lambda: site.tickets_refused == 1)
+    eventually_sync(form.is_displayed)
+    browser.find("#token").send_keys("sesame" + Keys.ENTER)
+
+    eventually_sync(lambda: shown(browser) == expected(site))
+    assert not form.is_displayed()
+    # A ticket is good for one connection: a lost one is replaced with another.
+    site.cut()
+    site.change(("P09", 5000))
+    eventually_sync(lambda: shown(browser) == expected(site), timeout_s=15)
+    assert "sesame" not in " ".join(query for _, query in site.stream_requests)
 
 
 def test_pause_holds_the_lines_still_and_resume_catches_up(

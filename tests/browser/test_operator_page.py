@@ -12,13 +12,21 @@ from tests.support.eventually import eventually_sync
 BOUNDS = [0.001, 0.01, 0.1]
 
 
-def figures(accepted: int = 0, *, instance: str = "api:1:1764000000", **changes: Any) -> dict[str, Any]:
+def figures(
+    accepted: int = 0, *, instance: str = "api:1:1764000000", **changes: Any
+) -> dict[str, Any]:
     """What /admin/stats answers after `accepted` submissions."""
     timed = {"bounds": BOUNDS, "counts": [0, accepted, 0, 0], "total": 1.0}
     gauges = {
-        "queue": 40, "queueMax": 50, "batchesUnfinished": 2, "batchesUnfinishedMax": 16,
-        "listeners": 7, "listenersMax": 100, "listenersLagging": 1,
-        "hubSeq": 90, "boardSeq": 93,
+        "queue": 40,
+        "queueMax": 50,
+        "batchesUnfinished": 2,
+        "batchesUnfinishedMax": 16,
+        "listeners": 7,
+        "listenersMax": 100,
+        "listenersLagging": 1,
+        "hubSeq": 90,
+        "boardSeq": 93,
     }
     return {
         "instance": instance,
@@ -27,16 +35,27 @@ def figures(accepted: int = 0, *, instance: str = "api:1:1764000000", **changes:
         "services": {"mysql": True, "redis": True, "temporal": changes.get("temporal", True)},
         "counters": {
             "submissions": {
-                "accepted": accepted, "replayed": 3, "rate_limited": 0,
-                "key_reused": 0, "overloaded": 0, "unavailable": 0,
+                "accepted": accepted,
+                "replayed": 3,
+                "rate_limited": 0,
+                "key_reused": 0,
+                "overloaded": 0,
+                "unavailable": 0,
             },
-            "batchesStarted": accepted // 10, "ticks": 5, "streamBytes": 1000,
-            "deliveries": accepted * 7, "resets": 2, "listenersOpened": 9, "listenersCut": 0,
+            "batchesStarted": accepted // 10,
+            "ticks": 5,
+            "streamBytes": 1000,
+            "deliveries": accepted * 7,
+            "resets": 2,
+            "listenersOpened": 9,
+            "listenersCut": 0,
         },
         "gauges": gauges | changes.get("gauges", {}),
         "histograms": {
             "batchSize": {"bounds": [1, 10, 100], "counts": [0, accepted, 0, 0], "total": 1},
-            "admissionSeconds": timed, "startSeconds": timed, "commitToWriteSeconds": timed,
+            "admissionSeconds": timed,
+            "startSeconds": timed,
+            "commitToWriteSeconds": timed,
         },
     }
 

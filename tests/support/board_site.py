@@ -6,6 +6,7 @@ contract. Runs on a thread of its own, so that tests which drive a browser may b
 
 import asyncio
 import json
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +32,9 @@ class BoardSite:
         self.muted = False
         self.stats: dict[str, Any] | None = None
         self.stats_token: str | None = None
+        self.stream_token: str | None = None
+        self.tickets_refused = 0
+        self._tickets: set[str] = set()
         self._loop = asyncio.new_event_loop()
         self._users: dict[str, tuple[int, int]] = {}
         self._changes: list[Change] = []
@@ -104,6 +108,14 @@ class BoardSite:
             headers={contract.SEQ_HEADER: str(self.seq)},
         )
 
+    async def _serve_ticket(self, request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != f"Bearer {self.stream_token}":
+            self.tickets_refused += 1
+            return web.Response(status=401)
+        ticket = secrets.token_urlsafe(8)
+        self._tickets.add(ticket)
+        return web.json_response({"ticket": ticket, "expiresInS": 30})
+
     async def _serve_stats(self, request: web.Request) -> web.Response:
         if self.stats_token and request.headers.get("Authorization") != (
             f"Bearer {self.stats_token}"
@@ -116,6 +128,11 @@ class BoardSite:
     async def _serve_stream(self, request: web.Request) -> web.StreamResponse:
         last = request.headers.get(contract.LAST_EVENT_ID_HEADER)
         self.stream_requests.append((last, request.query_string))
+        if self.stream_token:
+            ticket = request.query.get("ticket", "")
+            if ticket not in self._tickets:
+                return web.Response(status=401)
+            self._tickets.remove(ticket)
         if self.refuse_streams_with:
             return web.Response(status=self.refuse_streams_with)
         response = web.StreamResponse(
@@ -150,6 +167,7 @@ class BoardSite:
             app.router.add_get(path, self._serve_page)
         app.router.add_get(contract.SCORES_PATH, self._serve_scores)
         app.router.add_get(contract.STREAM_PATH, self._serve_stream)
+        app.router.add_post("/scores/stream/ticket", self._serve_ticket)
         app.router.add_get("/admin/stats", self._serve_stats)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
