@@ -22,7 +22,7 @@ from worker.ledger import Ledger
 from worker.metrics import serving_metrics
 from worker.migrate import MigrationError, migrate
 from worker.mysql import Pool
-from worker.runtime import BACKEND_ERRORS, START_RETRY_S, running_worker
+from worker.runtime import BACKEND_ERRORS, START_RETRY_S, end, running_worker
 from worker.seed import seed
 from worker.settings import WorkerSettings
 
@@ -65,11 +65,9 @@ async def run_worker(settings: WorkerSettings) -> None:
     if not serving.done():
         if not ready.is_set():
             # It waits for MySQL, where no one looks at the event.
-            serving.cancel()
-        _, late = await asyncio.wait({serving}, timeout=8)
-        for task in late:
-            task.cancel()
-    await asyncio.gather(serving, return_exceptions=True)
+            await end([serving])
+        await asyncio.wait({serving}, timeout=8)
+        await end([serving])
     if not serving.cancelled() and (error := serving.exception()):
         raise error
 

@@ -1,7 +1,7 @@
 """Runs a worker on a connected Temporal client, alone or inside an API process."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -43,6 +43,7 @@ aiomysql hand it on as it is.
 
 START_RETRY_S = 0.5
 SCHEDULE_RETRY_S = 10.0
+CANCEL_AGAIN_S = 0.2
 SHUTDOWN_GRACE = timedelta(seconds=3)
 """A step that runs at shutdown may finish in this time; after it, it is repeated elsewhere."""
 
@@ -85,12 +86,24 @@ async def running_worker(
             try:
                 yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await end(tasks)
     finally:
         await redis_client.aclose()
         await pool.close()
+
+
+async def end(tasks: Iterable["asyncio.Task[None]"]) -> None:
+    """Cancel tasks until all of them have ended; what they raise is theirs.
+
+    Once is not enough: redis-py sends, and aiomysql connects, inside `wait_for`, and
+    Python 3.11's forgets a cancellation that comes as its work is done (cpython issue
+    86296). A loop that heals by itself then goes on for ever.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
 
 
 async def _migrated(pool: Pool) -> None:

@@ -20,10 +20,13 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from scoreboard import contract
 from scoreboard.domain import Submission
+from scoreboard.settings import mysql_address
 from tests.support.eventually import eventually
 from tests.support.pipeline import Pipeline, running_pipeline, submission
 from tests.workflow.record import LARGE, PATHS, record
 from tests.workflow.test_replay import WORKFLOWS
+from worker.runtime import running_worker
+from worker.settings import WorkerSettings
 
 FAILPOINTS = [
     "record.before_commit",
@@ -199,6 +202,30 @@ async def test_a_worker_told_to_stop_ends_with_status_0(
 
         assert await asyncio.wait_for(process.wait(), 10) == 0
     assert "Traceback" not in log.read_text()
+
+
+async def test_a_worker_stops_soon_whenever_it_is_told_to(
+    mysql_url: str, redis_url: str, temporal_client: Client, task_queue: str
+) -> None:
+    """Also in the moment of a Redis or MySQL call, when Python may forget a cancellation."""
+    settings = WorkerSettings(
+        mysql=mysql_address(mysql_url),
+        redis=redis_url,
+        temporal_address="",
+        task_queue=task_queue,
+        heal_interval_s=0.001,
+    )
+
+    async def start_and_stop(after_s: float) -> None:
+        async with running_worker(temporal_client, settings):
+            await asyncio.sleep(after_s)
+
+    for number in range(12):
+        stopping = asyncio.create_task(start_and_stop(number / 100))
+        done, _ = await asyncio.wait({stopping}, timeout=8)
+
+        assert done, f"still running after {number} restarts"
+        await stopping
 
 
 @pytest.mark.parametrize("away", ["SCOREBOARD_MYSQL_URL", "SCOREBOARD_TEMPORAL_ADDRESS"])
