@@ -5,6 +5,7 @@ this project's own server (docs/architecture.md) and nothing about its processes
 """
 
 import uuid
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -24,7 +25,7 @@ _SAMPLE = """
 local meta = redis.call('HMGET', KEYS[1], 'seq', 'epoch', 'incarnation')
 local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)
 return {meta[1], meta[2], meta[3], redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES'),
-        last[1] and last[1][1]}
+        last[1] and last[1][1] or false}
 """
 
 
@@ -83,30 +84,48 @@ def board_seq(mysql_url: str) -> int:
         connection.close()
 
 
-def sample_redis(client: "redis.Redis", writer: HistoryWriter) -> int | None:
-    """Record the Redis board in one atomic step; its cursor, None while it has no board.
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """The Redis board at one moment. An empty epoch: Redis has no board."""
+
+    epoch: str = ""
+    cursor: int = 0
+    scores: dict[str, int] = field(default_factory=dict)
+    stream_last: int | None = None
+
+    def record(self, writer: HistoryWriter) -> None:
+        """Put it into a history."""
+        writer.put(
+            RedisSample,
+            epoch=self.epoch,
+            cursor=self.cursor,
+            scores=self.scores,
+            stream_last=self.stream_last,
+        )
+
+
+def sample_redis(client: "redis.Redis") -> Sample:
+    """Read the Redis board in one atomic step.
 
     Raises redis.RedisError. Blocks Redis for about 1 ms per thousand users.
     """
     answer: Any = client.eval(
         _SAMPLE, 3, contract.META_KEY, contract.RANKING_KEY, contract.STREAM_KEY
     )
+    # A nil inside a Lua table ends it, so what is missing is sent as false.
     seq, epoch, incarnation, flat, last = answer
     if seq is None:
-        writer.put(RedisSample, epoch="", cursor=0, scores={})
-        return None
+        return Sample()
     scores = {
         str(contract.member_user_id(member)): -int(score)
         for member, score in zip(flat[::2], flat[1::2], strict=True)
     }
-    writer.put(
-        RedisSample,
+    return Sample(
         epoch=f"{(incarnation or b'').decode()}:{(epoch or b'').decode()}",
         cursor=int(seq),
         scores=scores,
         stream_last=None if last is None else int(last.split(b"-")[0]),
     )
-    return int(seq)
 
 
 def connect_redis(url: str) -> "redis.Redis":

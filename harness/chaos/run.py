@@ -79,6 +79,7 @@ class Plan:
                 reconnects_min=self.restless,
                 faults_min=15,
                 fault_kinds_min=12,
+                redis_samples_min=20,
             )
         return Demands(
             accepted_min=100_000,
@@ -87,6 +88,7 @@ class Plan:
             reconnects_min=500,
             faults_min=60,
             fault_kinds_min=15,
+            redis_samples_min=200,
         )
 
 
@@ -222,7 +224,10 @@ class _Conductor:
             self.flood_s = time.monotonic() - began
             for task in background:
                 task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            ended = await asyncio.gather(*background, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, Exception):
+                raise error
         await self._finish()
 
     async def _first_board(self) -> None:
@@ -271,7 +276,7 @@ class _Conductor:
         while True:
             # Redis may be the one that is broken right now.
             with contextlib.suppress(redis.RedisError, OSError):
-                await asyncio.to_thread(sample_redis, client, self._writer)
+                (await asyncio.to_thread(sample_redis, client)).record(self._writer)
             await asyncio.sleep(SAMPLE_INTERVAL_S)
 
     async def _finish(self) -> None:
@@ -286,7 +291,7 @@ class _Conductor:
             f"drained: {drained}; the board stands at {seq}; all listeners there: {caught_up}"
         )
         client = connect_redis(self._system.redis_url)
-        await asyncio.to_thread(sample_redis, client, self._writer)
+        (await asyncio.to_thread(sample_redis, client)).record(self._writer)
         client.close()
         for _ in range(5):
             if await self._final_reader.read(limit=100) is not None:

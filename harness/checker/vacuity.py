@@ -19,6 +19,7 @@ class Demands:
     reconnects_min: int = 0
     faults_min: int = 0
     fault_kinds_min: int = 0
+    redis_samples_min: int = 0
 
 
 def check(evidence: Evidence, demands: Demands) -> Finding:
@@ -39,6 +40,7 @@ def check(evidence: Evidence, demands: Demands) -> Finding:
     _at_least(inquiry, "reconnects", opens - len(evidence.listens), demands.reconnects_min)
     _at_least(inquiry, "faults that fired", len(fired), demands.faults_min)
     _at_least(inquiry, "kinds of fault", len(kinds), demands.fault_kinds_min)
+    _at_least(inquiry, "samples of Redis", len(evidence.redis), demands.redis_samples_min)
     for fault in evidence.faults:
         if not fault.fired:
             inquiry.doubt(f"fault {fault.number} ({fault.kind} on {fault.target}) never took hold")

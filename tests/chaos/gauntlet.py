@@ -1,23 +1,30 @@
 """A few seconds of flood and small faults against one API process of the test's own.
 
-Everything runs in this process, so that a planted bug is a plain patch; MySQL, Redis and
+Clients, faults and API run in one process, so that a planted bug is a plain patch; MySQL, Redis and
 Temporal are real and shared, the database, Redis keys and task queue are the run's own. The
 faults are those a planted bug needs to show: lost answers, broken steps, lost Redis data.
 """
 
 import asyncio
 import contextlib
+import json
+import os
 import random
 import secrets
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
+import msgspec
+import pytest
 import redis
+import uvloop
 from temporalio.client import Client as TemporalClient
 
 from harness.chaos.flood import Flood, Reader
@@ -52,6 +59,8 @@ ORDINARY = range(6, USERS + 1)
 LIMIT = 25
 WINDOW_S = 2.0
 RATE = 250.0
+RUN_TIMEOUT_S = 45.0
+FLOOD_MIN_S = 2.5
 LISTENERS = 12
 RESTLESS = 8
 
@@ -63,6 +72,7 @@ class Place:
     mysql_url: str
     redis_url: str
     temporal_address: str
+    task_queue: str
     folder: Path
 
 
@@ -75,16 +85,66 @@ def place(services: Services, redis_url: str, folder: Path) -> Iterator[Place]:
             mysql_url=mysql_url,
             redis_url=emptied,
             temporal_address=services.temporal_address,
+            task_queue=f"gauntlet-{secrets.token_hex(6)}",
             folder=folder,
         )
 
 
-async def run_gauntlet(at: Place, *, seed_number: int = 1) -> list[Finding]:
-    """The findings on one run, by the ledger and by all that clients saw."""
+def run_gauntlet(
+    at: Place, *, mutation: str = "", faults: Sequence[str] | None = None, seed: int = 1
+) -> list[Finding]:
+    """The findings on one run, by the ledger and by all that clients saw.
+
+    In a process of its own, so that a planted bug ends with it. `faults` names those to
+    inject (`FAULTS`); all by default.
+    """
+    asked = {
+        **{name: str(value) for name, value in asdict(at).items()},
+        "mutation": mutation,
+        "faults": faults,
+        "seed": seed,
+    }
+    with (at.folder / "log").open("wb") as log:
+        subprocess.run(
+            [sys.executable, "-m", "tests.chaos.gauntlet", json.dumps(asked)],
+            check=False,
+            timeout=RUN_TIMEOUT_S,
+            stdout=log,
+            stderr=log,
+        )
+    found = at.folder / "findings.json"
+    if not found.exists():
+        tail = (at.folder / "log").read_text(errors="replace")[-3000:]
+        raise AssertionError(f"the gauntlet came to no end:\n{tail}")
+    return msgspec.json.decode(found.read_bytes(), type=list[Finding])
+
+
+def main(argument: str) -> None:
+    """One run, in a process that ends with it."""
+    asked = json.loads(argument)
+    at = Place(
+        mysql_url=asked["mysql_url"],
+        redis_url=asked["redis_url"],
+        temporal_address=asked["temporal_address"],
+        task_queue=asked["task_queue"],
+        folder=Path(asked["folder"]),
+    )
+    if asked["mutation"]:
+        from tests.chaos.mutations import MUTATIONS
+
+        MUTATIONS[asked["mutation"]].plant(pytest.MonkeyPatch())
+    uvloop.run(_run(at, asked["faults"], asked["seed"]))
+
+
+async def _run(at: Place, faults: Sequence[str] | None, seed: int) -> None:
+    chosen = [fault for fault in FAULTS if faults is None or fault.name in faults]
     history = at.folder / "history.jsonl"
-    with HistoryWriter(history, process="gauntlet") as writer:
-        async with _edges(at) as edges, _api(at, edges) as port:
-            await _exercise(at, edges, port, writer, random.Random(seed_number))
+    writer = HistoryWriter(history, process="gauntlet")
+    stack = AsyncExitStack()
+    edges = await stack.enter_async_context(_edges(at))
+    port = await stack.enter_async_context(_api(at, edges))
+    await _exercise(at, edges, port, writer, random.Random(seed), chosen)
+    writer.close()
     evidence = gather([read_history(history)], read_witness(at.mysql_url))
     demands = Demands(
         accepted_min=500,
@@ -92,8 +152,13 @@ async def run_gauntlet(at: Place, *, seed_number: int = 1) -> list[Finding]:
         listeners_min=LISTENERS,
         reconnects_min=RESTLESS,
         faults_min=8,
+        redis_samples_min=20,
     )
-    return check(evidence, Promises(visible_within_s=10, demands=demands))
+    findings = check(evidence, Promises(visible_within_s=10, demands=demands))
+    (at.folder / "findings.new").write_bytes(msgspec.json.encode(findings))
+    (at.folder / "findings.new").rename(at.folder / "findings.json")
+    # All is said. An orderly end of what may be broken on purpose would prove nothing.
+    os._exit(0)
 
 
 def convicted(findings: list[Finding]) -> set[str]:
@@ -131,7 +196,7 @@ async def _api(at: Place, edges: dict[str, Proxy]) -> AsyncIterator[int]:
         "mysql": mysql_address(_through(at.mysql_url, edges["mysql"])),
         "redis": _through(at.redis_url, edges["redis"]),
         "temporal_address": f"127.0.0.1:{edges['temporal'].port}",
-        "task_queue": f"gauntlet-{secrets.token_hex(6)}",
+        "task_queue": at.task_queue,
     }
     worker = WorkerSettings(**common, failpoints=str(at.folder / "failpoints"), heal_interval_s=0.3)
     server = ServerSettings(
@@ -179,7 +244,12 @@ async def _until_ready(port: int) -> None:
 
 
 async def _exercise(
-    at: Place, edges: dict[str, Proxy], port: int, writer: HistoryWriter, rng: random.Random
+    at: Place,
+    edges: dict[str, Proxy],
+    port: int,
+    writer: HistoryWriter,
+    rng: random.Random,
+    faults: Sequence["Small"],
 ) -> None:
     canon = Canon(writer)
     final = Reader(writer, port, name="final", rng=rng)
@@ -206,16 +276,19 @@ async def _exercise(
     tasks.append(asyncio.create_task(_sample(at, writer)))
     flood.start()
     try:
-        await _faults(at, edges, writer)
+        await _faults(at, edges, writer, faults)
     finally:
-        await flood.stop(timeout_s=10)
+        await flood.stop(timeout_s=4)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for error in ended:
+        if isinstance(error, Exception):
+            raise error
     drained = await _drained(at)
     await audience.until_all(board_seq(at.mysql_url), timeout_s=3)
     with connect_redis(at.redis_url) as client:
-        sample_redis(client, writer)
+        sample_redis(client).record(writer)
     await final.read(limit=100)
     await audience.stop()
     writer.end(drained=drained)
@@ -233,34 +306,50 @@ async def _sample(at: Place, writer: HistoryWriter) -> None:
     try:
         while True:
             with contextlib.suppress(redis.RedisError):
-                sample_redis(client, writer)
+                sample_redis(client).record(writer)
             await asyncio.sleep(0.1)
     finally:
         client.close()
 
 
-FAULTS: list[tuple[str, str, int]] = [
-    ("failpoint", "record.after_commit raise", 3),
-    ("client", Mode.RESET_AFTER, 12),
-    ("failpoint", "record.before_commit raise", 3),
-    ("redis", Mode.RESET_AFTER, 6),
-    ("failpoint", "publish.before raise", 4),
-    ("listener", Mode.RESET_MID_REPLY, 6),
-    ("temporal", Mode.RESET_AFTER, 1),
-    ("failpoint", "publish.before sleep:400", 4),
-    ("flushall", "redis", 1),
-    ("failpoint", "notify.before raise", 4),
-    ("mysql", Mode.RESET_AFTER, 2),
-    ("redis", Mode.REFUSE, 0),
-    ("client", Mode.RESET_BEFORE, 6),
-]
+class Small(NamedTuple):
+    """A small fault. `times`: connections or trips, 0 for as long as it lasts."""
+
+    where: str
+    what: str
+    times: int
+
+    @property
+    def name(self) -> str:
+        """How a planted bug asks for it."""
+        return f"{self.where} {self.what}"
 
 
-async def _faults(at: Place, edges: dict[str, Proxy], writer: HistoryWriter) -> None:
+FAULTS = (
+    Small("failpoint", "record.after_commit raise", 3),
+    Small("client", Mode.RESET_AFTER, 12),
+    Small("failpoint", "record.before_commit raise", 3),
+    Small("redis", Mode.RESET_AFTER, 6),
+    Small("failpoint", "publish.before raise", 4),
+    Small("listener", Mode.RESET_MID_REPLY, 6),
+    Small("temporal", Mode.RESET_AFTER, 1),
+    Small("failpoint", "publish.before sleep:400", 4),
+    Small("flushall", "redis", 1),
+    Small("failpoint", "notify.before raise", 4),
+    Small("mysql", Mode.RESET_AFTER, 2),
+    Small("redis", Mode.REFUSE, 0),
+    Small("client", Mode.RESET_BEFORE, 6),
+)
+
+
+async def _faults(
+    at: Place, edges: dict[str, Proxy], writer: HistoryWriter, faults: Sequence[Small]
+) -> None:
     """One after the other, each for a moment. A fault is noted when it took hold."""
     failpoints = at.folder / "failpoints"
+    began = time.monotonic()
     await asyncio.sleep(0.4)
-    for number, (where, what, count) in enumerate(FAULTS, start=1):
+    for number, (where, what, count) in enumerate(faults, start=1):
         kind = where if where == "flushall" else what
 
         def note(phase: FaultPhase, number: int = number, kind: str = kind, **more: Any) -> None:
@@ -284,15 +373,22 @@ async def _faults(at: Place, edges: dict[str, Proxy], writer: HistoryWriter) -> 
             fired = proof.fired
         note(FaultPhase.HEAL, fired="observed" if fired else None)
         await asyncio.sleep(0.15)
+    # Some planted bugs need no fault, only traffic.
+    await asyncio.sleep(max(0.0, began + FLOOD_MIN_S - time.monotonic()))
 
 
 async def _drained(at: Place) -> bool:
     """The board has stood still for a while and no workflow of the run is left."""
     client = await TemporalClient.connect(at.temporal_address)
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 6
     last, quiet = -1, 0
     while time.monotonic() < deadline:
-        running_count = (await client.count_workflows("ExecutionStatus = 'Running'")).count
+        # The namespace is shared, also with workflows that a planted bug left unfinished.
+        running_count = (
+            await client.count_workflows(
+                f"ExecutionStatus = 'Running' AND TaskQueue = '{at.task_queue}'"
+            )
+        ).count
         seq = board_seq(at.mysql_url)
         quiet = quiet + 1 if seq == last and running_count == 0 else 0
         last = seq
@@ -300,3 +396,7 @@ async def _drained(at: Place) -> bool:
             return True
         await asyncio.sleep(0.2)
     return False
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

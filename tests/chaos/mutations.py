@@ -1,0 +1,425 @@
+"""Planted bugs: the traps that others fell into, each a few lines over the real code.
+
+``MUTATIONS[name](patch)`` plants one for as long as the pytest monkeypatch lasts. ``EXPECTED``
+says which promises it breaks and which faults bring it to light.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import server.admission
+import server.board
+import server.commit
+import server.feed
+import server.hub
+import server.intake
+import server.listener
+import server.workflows
+import worker.board
+import worker.ledger
+import worker.migrate
+from scoreboard import contract, ids, rules
+from scoreboard.domain import LedgerRow
+from scoreboard.errors import MALFORMED
+from scoreboard.tokens import Principal
+from worker.mysql import query_all as query_all_of_mysql
+
+Patch = pytest.MonkeyPatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutation:
+    """One planted bug. `breaks`: it must be convicted by at least one of these."""
+
+    plant: Callable[[Patch], None]
+    breaks: frozenset[str]
+    faults: tuple[str, ...]
+
+
+MUTATIONS: dict[str, Mutation] = {}
+
+
+def planted(
+    breaks: str, *faults: str
+) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
+    """Register a mutation under its function's name."""
+
+    def register(plant: Callable[[Patch], None]) -> Callable[[Patch], None]:
+        MUTATIONS[plant.__name__] = Mutation(
+            plant=plant, breaks=frozenset(breaks.split()), faults=faults
+        )
+        return plant
+
+    return register
+
+
+def replace_in(text: str, old: str, new: str) -> str:
+    """`text` changed at `old`, which must be there: a bug that is not planted proves nothing."""
+    assert old in text, old
+    return text.replace(old, new)
+
+
+def replace_in_script(patch: Patch, module: Any, name: str, old: str, new: str) -> None:
+    """Change a Lua script as `module` loads it."""
+    loader = "_script" if hasattr(module, "_script") else "script"
+    original = getattr(module, loader)
+    patch.setattr(
+        module,
+        loader,
+        lambda asked: replace_in(original(asked), old, new) if asked == name else original(asked),
+    )
+
+
+# The ledger
+
+
+@planted("I1", "failpoint record.after_commit raise", "client reset-after-request")
+def ledger_without_unique_key(patch: Patch) -> None:
+    """A repeated batch is recorded again."""
+    original_migrations = worker.migrate.migrations
+
+    def migrations() -> list[tuple[int, str, str]]:
+        first, *rest = original_migrations()
+        weaker = replace_in(
+            first[2],
+            "CREATE TABLE ledger (\n    submission_id BINARY(16) NOT NULL PRIMARY KEY",
+            "CREATE TABLE ledger (\n    submission_id BINARY(16) NOT NULL",
+        )
+        return [(first[0], first[1], weaker), *rest]
+
+    def settle(screened: Any, **more: Any) -> Any:
+        return rules.settle(screened, **{**more, "decided": ()})
+
+    patch.setattr(worker.migrate, "migrations", migrations)
+    patch.setattr(worker.ledger, "settle", settle)
+
+
+@planted("I2", "failpoint record.after_commit raise")
+def score_outside_the_transaction(patch: Patch) -> None:
+    """Ledger and score are two transactions; a crash between them loses the score."""
+    original_query, original_record = query_all_of_mysql, worker.ledger.Ledger._record
+    late: dict[Any, str] = {}
+
+    async def query_all(connection: Any, statements: str) -> Any:
+        kept = statements.split(";")
+        users = [text for text in kept if text.startswith("INSERT INTO users")]
+        if not users:
+            return await original_query(connection, statements)
+        late[connection] = users[0]
+        return await original_query(
+            connection, ";".join(text for text in kept if text not in users)
+        )
+
+    async def record(self: Any, connection: Any, screened: Any) -> Any:
+        late.pop(connection, None)
+        recorded = await original_record(self, connection, screened)
+        if connection in late:
+            await original_query(connection, late.pop(connection))
+            await connection.commit()
+        return recorded
+
+    patch.setattr(worker.ledger, "query_all", query_all)
+    patch.setattr(worker.ledger.Ledger, "_record", record)
+
+
+@planted("I2")
+def read_modify_write(patch: Patch) -> None:
+    """Scores are read before the lock that orders the batches."""
+    original = query_all_of_mysql
+
+    async def query_all(connection: Any, statements: str) -> Any:
+        unlocked = statements.partition("FOR UPDATE;")[2].partition(" FOR UPDATE")[0]
+        if " FROM users " not in unlocked:
+            return await original(connection, statements)
+        [users] = await original(connection, unlocked)
+        await connection.rollback()
+        await asyncio.sleep(0.02)
+        started, board, _, *rest = await original(connection, statements)
+        return [started, board, users, *rest]
+
+    patch.setattr(worker.ledger, "query_all", query_all)
+
+
+@planted("I2", "failpoint record.before_commit raise")
+def auto_increment_as_cursor(patch: Patch) -> None:
+    """Numbers are handed out once and not taken back by a rollback."""
+    given = itertools.count(1)
+
+    def settle(screened: Any, **more: Any) -> Any:
+        found = rules.settle(screened, **more)
+        numbers = {row.seq: next(given) for row in found.rows if row.seq is not None}
+        rows = [
+            LedgerRow(
+                submission=row.submission,
+                outcome=row.outcome,
+                seq=numbers.get(row.seq) if row.seq is not None else None,
+                score_after=row.score_after,
+                reasons=row.reasons,
+            )
+            for row in found.rows
+        ]
+        last = max(numbers.values(), default=found.last_seq)
+        return type(found)(rows=rows, users=found.users, last_seq=last)
+
+    patch.setattr(worker.ledger, "settle", settle)
+
+
+# Redis
+
+
+@planted("I3 I4 I6", "failpoint publish.before sleep:400", "failpoint publish.before raise")
+def publish_without_cursor(patch: Patch) -> None:
+    """A late batch overwrites what a later one has published."""
+    replace_in_script(
+        patch, worker.board, "advance", "if tonumber(ARGV[2]) ~= cursor + 1 then", "if false then"
+    )
+
+
+@planted("I3 I4", "failpoint publish.before sleep:400")
+def zadd_greater_than(patch: Patch) -> None:
+    """`ZADD GT` keeps late publishes from taking a score back, and every decrease with them."""
+    replace_in_script(
+        patch,
+        worker.board,
+        "advance",
+        "if old and old ~= member then",
+        "if old and tonumber(redis.call('ZSCORE', KEYS[2], old)) < tonumber(ARGV[i + 2]) then\n"
+        "    member = old\n    ARGV[i + 2] = redis.call('ZSCORE', KEYS[2], old)\n"
+        "  elseif old and old ~= member then",
+    )
+
+
+@planted("I4 I5 I10", "flushall redis")
+def nobody_rebuilds_an_emptied_redis(patch: Patch) -> None:
+    """What Redis lost stays lost: publishing goes on from nothing."""
+
+    async def heal(_board: Any) -> None:
+        pass
+
+    async def bring_forward(board: Any, step: Any, changes: Any, last_seq: int) -> None:
+        if last_seq and changes:
+            if board._incarnation is None:
+                board._incarnation = (await board._ledger.board()).incarnation
+            with contextlib.suppress(AssertionError):
+                await step(changes, board._incarnation)
+
+    patch.setattr(worker.board.RedisBoard, "heal", heal)
+    patch.setattr(worker.board.RedisBoard, "_bring_forward", bring_forward)
+
+
+@planted("I3")
+def board_and_its_number_read_apart(patch: Patch) -> None:
+    """GET /scores reads the seq, then the ranking."""
+    original = server.board.Board._from_redis
+
+    async def from_redis(self: Any, limit: int, offset: int) -> Any:
+        seq = await self._redis.hget(contract.META_KEY, "seq")
+        await asyncio.sleep(0.02)
+        found = await original(self, limit, offset)
+        return found if found is None or seq is None else (int(seq), found[1])
+
+    patch.setattr(server.board.Board, "_from_redis", from_redis)
+
+
+@planted("I6")
+def replica_that_lags(patch: Patch) -> None:
+    """Every few reads come from a copy that is a moment old."""
+    original = server.board.Board.page
+    numbers = itertools.count()
+    copies: dict[tuple[int, int], Any] = {}
+
+    async def page(self: Any, limit: int, offset: int) -> Any:
+        place = (limit, offset)
+        if next(numbers) % 6 == 5 and place in copies:
+            return copies.pop(place)
+        found = await original(self, limit, offset)
+        copies.setdefault(place, found)
+        return found
+
+    patch.setattr(server.board.Board, "page", page)
+
+
+# Streams
+
+
+@planted("I5", "listener reset-mid-reply")
+def resume_goes_on_from_now(patch: Patch) -> None:
+    """A listener that comes back is attached at the live end: the gap of snapshot and live."""
+    original = server.hub.Hub.opening
+
+    async def opening(self: Any, last_event_id: int | None, *, snapshot: bool) -> Any:
+        first, cursor = await original(self, last_event_id, snapshot=snapshot)
+        return first, max(cursor, self.cursor)
+
+    patch.setattr(server.hub.Hub, "opening", opening)
+
+
+@planted("I5", "redis refuse", "redis reset-after-request")
+def pubsub_instead_of_a_stream(patch: Patch) -> None:
+    """What happens while the API is not subscribed is never told."""
+
+    async def follow_from_now(self: Any) -> None:
+        tail, incarnation = await self._meta()
+        if tail is not None and tail > self._cursor:
+            self._restart(tail, incarnation)
+        await original(self)
+
+    async def use_ledger(self: Any) -> None:
+        if self._cursor < 0:
+            await original_use_ledger(self)
+
+    def restart(self: Any, cursor: int) -> None:
+        self._pending.clear()
+        self._ring.clear(cursor)
+        for listener in self._listeners:
+            listener.cursor = cursor
+
+    original = server.feed.Feed._follow
+    original_use_ledger = server.feed.Feed._use_ledger
+    patch.setattr(server.feed.Feed, "_follow", follow_from_now)
+    patch.setattr(server.feed.Feed, "_use_ledger", use_ledger)
+    patch.setattr(server.hub.Hub, "restart", restart)
+
+
+@planted("I5")
+def writes_that_get_lost(patch: Patch) -> None:
+    """A full buffer drops what it is given, and nobody notices."""
+    original = server.listener.Listener.write
+    numbers = itertools.count()
+
+    def write(self: Any, data: bytes) -> None:
+        if next(numbers) % 200 != 199:
+            original(self, data)
+
+    patch.setattr(server.listener.Listener, "write", write)
+
+
+@planted("I5")
+def writes_that_come_twice(patch: Patch) -> None:
+    """At least once where exactly once was promised."""
+    original = server.listener.Listener.write
+    numbers = itertools.count()
+
+    def write(self: Any, data: bytes) -> None:
+        original(self, data)
+        if next(numbers) % 200 == 199:
+            original(self, data)
+
+    patch.setattr(server.listener.Listener, "write", write)
+
+
+# The API
+
+
+@planted("I1")
+def hidden_client_retry(patch: Patch) -> None:
+    """A client inside the server repeats a start that took long, as if it were a new one."""
+    original = server.workflows.Workflows.start
+    numbers = itertools.count()
+
+    async def start(self: Any, batch_id: str, payload: bytes, **more: Any) -> None:
+        await original(self, batch_id, payload, **more)
+        if next(numbers) % 20 == 19:
+            again = [
+                type(item)(
+                    id=ids.time_ordered_id(time.time_ns() // 1_000_000, os.urandom(10)),
+                    principal=item.principal,
+                    user_id=item.user_id,
+                    increment=item.increment,
+                    received_us=item.received_us,
+                )
+                for item in contract.decode_batch(payload)
+            ]
+            await original(self, f"{batch_id}-again", contract.encode_batch(again), **more)
+
+    patch.setattr(server.workflows.Workflows, "start", start)
+
+
+@planted("I1")
+def acknowledged_before_it_is_durable(patch: Patch) -> None:
+    """202 goes out while the start is under way; one that fails is only logged."""
+    original = server.workflows.Workflows.start
+    numbers = itertools.count()
+
+    async def start(self: Any, batch_id: str, payload: bytes, **more: Any) -> None:
+        if next(numbers) % 20 == 19:
+            # This one would have failed, had anybody waited for it.
+            return
+        await original(self, batch_id, payload, **more)
+
+    patch.setattr(server.workflows.Workflows, "start", start)
+
+
+@planted("I1", "client reset-after-request")
+def unknown_reported_as_refused(patch: Patch) -> None:
+    """A start whose answer got lost is answered with 4xx, though it may have happened."""
+    original = server.workflows.Workflows.start
+    numbers = itertools.count()
+
+    async def start(self: Any, batch_id: str, payload: bytes, **more: Any) -> None:
+        await original(self, batch_id, payload, **more)
+        if next(numbers) % 20 == 19:
+            raise TimeoutError("the answer got lost")
+
+    patch.setattr(server.workflows.Workflows, "start", start)
+    patch.setattr(server.commit, "UNAVAILABLE", MALFORMED)
+
+
+@planted("I1 I8", "client reset-after-request")
+def a_new_id_for_every_attempt(patch: Patch) -> None:
+    """The key of the client names nothing."""
+
+    def fresh(_principal: str, _key: str) -> bytes:
+        return ids.time_ordered_id(time.time_ns() // 1_000_000, os.urandom(10))
+
+    patch.setattr(
+        server.intake, "ids", SimpleNamespace(**{**vars(ids), "keyed_submission_id": fresh})
+    )
+
+
+@planted("I1 I9", "client reset-after-request")
+def rate_charged_on_retry(patch: Patch) -> None:
+    """A repeat takes another place in the window."""
+    replace_in_script(
+        patch,
+        server.admission,
+        "admission",
+        "elseif known or standing == 2 then",
+        "elseif false then",
+    )
+
+
+@planted("I9")
+def window_too_short(patch: Patch) -> None:
+    """The limiter forgets admissions before they are a whole window old."""
+    replace_in_script(
+        patch, server.admission, "admission", "<= now - window do", "<= now - window * 0.7 do"
+    )
+
+
+@planted("I7")
+def any_token_may_update_anyone(patch: Patch) -> None:
+    """Authentication without authorisation."""
+    patch.setattr(Principal, "may_update", lambda _self, _user_id: True)
+
+
+@planted("I1 I7")
+def key_without_its_body(patch: Patch) -> None:
+    """A known key is a repeat, whatever comes with it."""
+    replace_in_script(
+        patch, server.admission, "admission", "if known and known ~= payload then", "if false then"
+    )
+
+
+def names() -> Sequence[str]:
+    """All planted bugs, in the order of this file."""
+    return list(MUTATIONS)
