@@ -1,0 +1,96 @@
+"""What workers count, and where it is shown."""
+
+import socket
+import urllib.request
+
+import pytest
+from prometheus_client.registry import REGISTRY
+from temporalio import activity
+from temporalio.testing import ActivityEnvironment
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
+
+from scoreboard.domain import LedgerRow, Outcome, Submission
+from worker.metrics import StepTimer, count_recorded, serving_metrics
+
+
+def value(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+class Step(ActivityInboundInterceptor):
+    """Stands for the activity itself."""
+
+    def __init__(self, *, fails: bool) -> None:
+        self.fails = fails
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> object:
+        del input
+        if self.fails:
+            raise RuntimeError("a backend is away")
+        return 7
+
+
+async def attempt(*, fails: bool) -> object:
+    """One timed attempt at a step called `unknown`, as the test environment names it."""
+
+    @activity.defn
+    async def step() -> object:
+        timed = StepTimer().intercept_activity(Step(fails=fails))
+        return await timed.execute_activity(
+            ExecuteActivityInput(fn=step, args=(), executor=None, headers={})
+        )
+
+    return await ActivityEnvironment().run(step)
+
+
+async def test_each_attempt_at_a_step_is_timed_and_failures_are_counted() -> None:
+    name = ActivityEnvironment().info.activity_type
+    timed = value("scoreboard_worker_step_seconds_count", step=name)
+    failed = value("scoreboard_worker_step_failures_total", step=name)
+
+    assert await attempt(fails=False) == 7
+    with pytest.raises(RuntimeError):
+        await attempt(fails=True)
+
+    assert value("scoreboard_worker_step_seconds_count", step=name) == timed + 2
+    assert value("scoreboard_worker_step_failures_total", step=name) == failed + 1
+
+
+def test_recorded_submissions_are_counted_by_outcome() -> None:
+    outcomes = [Outcome.APPLIED, Outcome.APPLIED, Outcome.UNKNOWN_USER]
+    name = "scoreboard_worker_recorded_total"
+    before = {outcome: value(name, outcome=outcome.value) for outcome in Outcome}
+    submission = Submission(id=b"x" * 16, principal="1", user_id=1, increment=1, received_us=0)
+
+    count_recorded(LedgerRow(submission=submission, outcome=outcome) for outcome in outcomes)
+
+    after = {outcome: value(name, outcome=outcome.value) for outcome in Outcome}
+    assert after[Outcome.APPLIED] - before[Outcome.APPLIED] == 2
+    assert after[Outcome.UNKNOWN_USER] - before[Outcome.UNKNOWN_USER] == 1
+    assert sum(after.values()) - sum(before.values()) == 3
+
+
+def test_metrics_are_shown_while_asked_for_and_the_port_is_given_back() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    for _ in range(2):
+        with (
+            serving_metrics("127.0.0.1", port),
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer,
+        ):
+            assert b"scoreboard_worker_step_seconds" in answer.read()
+
+
+def test_port_zero_opens_nothing() -> None:
+    with serving_metrics("256.0.0.1", 0):
+        pass
+
+
+def test_a_port_that_is_taken_is_an_error() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(OSError, match="in use"),
+        serving_metrics("127.0.0.1", taken.getsockname()[1]),
+    ):
+        pass
