@@ -36,6 +36,9 @@ KEY_REUSED = ProblemKind(
     code="idempotency_key_reused", status=422, title="Idempotency-Key used with another body"
 )
 RATE_LIMITED = ProblemKind(code="rate_limited", status=429, title="Too many submissions")
+TOO_MANY_STREAMS = ProblemKind(
+    code="too_many_streams", status=429, title="Too many event streams for one client"
+)
 INTERNAL = ProblemKind(code="internal", status=500, title="Internal error")
 UNAVAILABLE = ProblemKind(code="unavailable", status=503, title="A backend is away")
 OVERLOADED = ProblemKind(code="overloaded", status=503, title="Too many submissions are waiting")

@@ -176,7 +176,9 @@ def describe(kind: type[Any]) -> list[tuple[str, str, str]]:
     """Rows (variable, default, meaning) of a settings class, for the manual."""
 
     def default_text(item: Field[Any]) -> str:
-        return "required" if item.default is MISSING else str(item.default)
+        if item.default is MISSING:
+            return "required"
+        return "" if item.default in (b"", ()) else str(item.default)
 
     return [
         (item.metadata["variable"], default_text(item), item.metadata["about"])

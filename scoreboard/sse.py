@@ -47,6 +47,11 @@ def encode_hello(cursor: int) -> bytes:
     return b"retry: %d\nid: %d\n\n" % (RETRY_MS, cursor)
 
 
+def encode_retry() -> bytes:
+    """How soon to come back; what a stream says last when it ends on purpose."""
+    return b"retry: %d\n\n" % RETRY_MS
+
+
 def encode_updates(changes: Iterable[Change]) -> bytes:
     """Events in order; a comment before each run that was committed at the same time."""
     parts = []

@@ -8,7 +8,7 @@ away, says so, and is ready when they have come.
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
@@ -44,6 +44,7 @@ from server.problems import Problems
 from server.query import parse_flag, parse_resume, parse_window
 from server.settings import ServerSettings
 from server.signatures import Signatures, load_keys
+from server.streamgate import Entry, StreamGate
 from server.tasks import end
 from server.unfinished import Unfinished
 from server.workflows import Workflows
@@ -89,6 +90,7 @@ def create_app(settings: ServerSettings, companion: Companion | None = None) -> 
     app.add_route(api.get_healthz, "/healthz", methods=["GET"], name="healthz")
     app.add_route(api.get_readyz, "/readyz", methods=["GET"], name="readyz")
     api.details.add_routes(app)
+    api.gate.add_routes(app)
     api.figures.add_routes(app)
     app.blueprint(pages_blueprint())
     app.before_server_start(api.start)
@@ -134,7 +136,7 @@ class Api:
             client=lambda: self._workflows.client if self._workflows else None,
         )
         self.figures = Figures(settings, self._intake.principal)
-        self._stream_head = _stream_head(settings.stream_origin)
+        self.gate = StreamGate(settings, self._authenticator, self._redis)
         self._workflows: Workflows | None = None
         self._leaving = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -190,18 +192,26 @@ class Api:
 
     async def get_stream(self, request: Request) -> HTTPResponse:
         """Turn the connection into an event stream; it leaves Sanic."""
+        entry: Entry | None = None
         try:
             arguments = request.get_args(keep_blank_values=True)
             resume = parse_resume(request.headers.getall("last-event-id", []), arguments)
             if request.version != "1.1":
                 raise Problem(MALFORMED, "The event stream needs HTTP/1.1.")
-            opening, cursor = await self._hub.opening(
-                resume, snapshot=parse_flag(arguments, "snapshot")
-            )
-        except Problem as problem:
-            return self._problems.answer(problem, path=request.path)
-        # No await from here on: the opening is only right for this moment.
-        self._hub.attach(detach(request), self._stream_head, opening, cursor)
+            snapshot = parse_flag(arguments, "snapshot")
+            entry = await self.gate.enter(request, arguments)
+            opening, cursor = await self._hub.opening(resume, snapshot=snapshot)
+            # No await from here on: the opening is only right for this moment.
+            head = _STREAM_HEAD if entry is None else _stream_head(entry.headers)
+            listener = self._hub.attach(detach(request), head, opening, cursor)
+        except BaseException as error:
+            if entry is not None:
+                entry.failed()
+            if isinstance(error, Problem):
+                return self._problems.answer(error, path=request.path)
+            raise
+        if entry is not None:
+            entry.opened(listener)
         raise Detached
 
     async def get_healthz(self, _request: Request) -> HTTPResponse:
@@ -294,6 +304,7 @@ class Api:
             unfinished.listen(self._redis),
             unfinished.look_up(self._is_running),
             self._health.run(),
+            *self.gate.parts(),
             *([self._jwks.keep_fresh()] if self._jwks else []),
             self._use_temporal(),
         ):
@@ -379,15 +390,17 @@ def _page_response(page: Page, if_none_match: str | None) -> HTTPResponse:
     return HTTPResponse(page.body, headers=headers, content_type=JSON)
 
 
-def _stream_head(allowed_origin: str) -> bytes:
-    """The head of every event stream's response."""
-    origin = f"access-control-allow-origin: {allowed_origin}\r\n" if allowed_origin else ""
+def _stream_head(headers: Iterable[tuple[str, str]] = ()) -> bytes:
+    """The head of an event stream's response."""
     return (
         "HTTP/1.1 200 OK\r\n"
         "content-type: text/event-stream\r\n"
         "cache-control: no-store\r\n"
         "x-accel-buffering: no\r\n"
-        f"{origin}"
-        "transfer-encoding: chunked\r\n"
+        + "".join(f"{name}: {value}\r\n" for name, value in headers)
+        + "transfer-encoding: chunked\r\n"
         "connection: close\r\n\r\n"
     ).encode()
+
+
+_STREAM_HEAD = _stream_head()

@@ -159,7 +159,7 @@ class Hub:
 
     def attach(
         self, transport: asyncio.Transport, head: bytes, opening: bytes, cursor: int
-    ) -> None:
+    ) -> Listener:
         """Make a transport a listener: write `head` and what `opening` gave, then all after it."""
         listener = Listener(self, transport, cursor)
         self._listeners[listener] = None
@@ -169,6 +169,7 @@ class Hub:
         listener.write(head + frame(opening))
         if listener.ready:
             self._continue(listener)
+        return listener
 
     # What a listener calls.
 

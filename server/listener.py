@@ -6,6 +6,7 @@ so a listener costs a socket and this object, no task.
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Protocol
 
 SEND_BUFFER_BYTES = 64 * 1024
@@ -40,7 +41,7 @@ class Owner(Protocol):
 class Listener(asyncio.Protocol):
     """`cursor` is the last sequence number written to it; `ready`, whether it takes more now."""
 
-    __slots__ = ("_owner", "_received", "_transport", "_write", "cursor", "ready")
+    __slots__ = ("_owner", "_received", "_transport", "_write", "cursor", "on_closed", "ready")
 
     def __init__(self, owner: Owner, transport: asyncio.Transport, cursor: int) -> None:
         self._owner = owner
@@ -48,6 +49,7 @@ class Listener(asyncio.Protocol):
         self._received = 0
         self.cursor = cursor
         self.ready = True
+        self.on_closed: Callable[[], None] | None = None
         self._write = transport.write
 
     def take_over(self) -> None:
@@ -104,3 +106,5 @@ class Listener(asyncio.Protocol):
         del exc
         self.ready = False
         self._owner.closed(self)
+        if self.on_closed is not None:
+            self.on_closed()

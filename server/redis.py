@@ -1,6 +1,8 @@
 """Redis as the API process uses it: every call is bounded and none is repeated by itself."""
 
+import asyncio
 import importlib.resources
+from typing import Any
 
 import redis.asyncio
 import redis.exceptions
@@ -22,13 +24,48 @@ hands it on as it is.
 """
 
 
+class _Writes:
+    """Sends commands without `asyncio.wait_for`.
+
+    Before Python 3.12 that loses a cancellation which arrives just as the write
+    has ended, so a loop around a command would never hear that it should stop.
+    It also makes a task of each command.
+    """
+
+    async def send_packed_command(self: Any, command: Any, check_health: bool = True) -> None:
+        """As in redis-py 8.1. Raises its ConnectionError or TimeoutError."""
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        if check_health:
+            await self.check_health()
+        try:
+            async with asyncio.timeout(self.socket_timeout):
+                await self._send_packed_command([command] if type(command) is bytes else command)
+        except BaseException as error:
+            # Half a command may have gone out: nothing can follow it.
+            await self.disconnect(nowait=True)
+            if isinstance(error, TimeoutError):
+                raise redis.exceptions.TimeoutError("Timeout writing to socket") from None
+            if isinstance(error, OSError):
+                raise redis.exceptions.ConnectionError("Error while writing to socket") from error
+            raise
+
+
+class _Connection(_Writes, redis.asyncio.Connection):
+    pass
+
+
+class _TlsConnection(_Writes, redis.asyncio.SSLConnection):
+    pass
+
+
 def connect(url: str) -> Redis:
     """A client that connects at first use.
 
     redis-py repeats a command up to ten times by default; here the caller knows
     what is safe to repeat.
     """
-    return Redis.from_url(
+    pool = redis.asyncio.ConnectionPool.from_url(
         url,
         retry=Retry(NoBackoff(), 0),
         socket_timeout=SOCKET_TIMEOUT_S,
@@ -38,6 +75,9 @@ def connect(url: str) -> Redis:
         max_connections=MAX_CONNECTIONS,
         protocol=2,
     )
+    tls = issubclass(pool.connection_class, redis.asyncio.SSLConnection)
+    pool.connection_class = _TlsConnection if tls else _Connection
+    return Redis.from_pool(pool)
 
 
 def script(name: str) -> str:

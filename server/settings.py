@@ -8,12 +8,14 @@ from scoreboard.settings import (
     ServiceSettings,
     SettingsError,
     flag,
+    non_negative_int,
     port_number,
     positive_float,
     positive_int,
     secret_bytes,
     setting,
 )
+from server.origins import origins
 
 
 def batch_size(value: str) -> int:
@@ -121,8 +123,43 @@ class ServerSettings(ServiceSettings):
         "Longest a listener may stay behind before it is disconnected",
         30.0,
     )
-    stream_origin: str = setting(
-        "SCOREBOARD_STREAM_ORIGIN", str, "Access-Control-Allow-Origin of the event stream", ""
+    stream_origins: tuple[str, ...] = setting(
+        "SCOREBOARD_STREAM_ORIGINS",
+        origins,
+        "Origins whose pages may open event streams, separated by commas; `*`: all."
+        " The server's own may always",
+        (),
+    )
+    stream_auth_required: bool = setting(
+        "SCOREBOARD_STREAM_AUTH_REQUIRED",
+        flag,
+        "Refuse event streams without a token, a cookie or a ticket",
+        False,
+    )
+    streams_per_address: int = setting(
+        "SCOREBOARD_STREAMS_PER_ADDRESS",
+        non_negative_int,
+        "Most event streams of one address (IPv6: one /64 network) over all API processes; 0: off."
+        " Without Redis each process counts for itself",
+        0,
+    )
+    streams_per_user: int = setting(
+        "SCOREBOARD_STREAMS_PER_USER",
+        non_negative_int,
+        "Most event streams of one token subject, counted likewise; 0: off",
+        100,
+    )
+    stream_lease_s: float = setting(
+        "SCOREBOARD_STREAM_LEASE_S",
+        positive_float,
+        "Seconds after which the event streams of a killed API process no longer count",
+        15.0,
+    )
+    proxies_count: int = setting(
+        "SCOREBOARD_PROXIES_COUNT",
+        non_negative_int,
+        "Own proxies in front, each adding to X-Forwarded-For; 0: that header is not believed",
+        0,
     )
 
     request_timeout_s: float = setting(

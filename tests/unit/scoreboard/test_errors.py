@@ -16,6 +16,7 @@ CONTRACT = {
     ("invalid", 422),
     ("idempotency_key_reused", 422),
     ("rate_limited", 429),
+    ("too_many_streams", 429),
     ("internal", 500),
     ("unavailable", 503),
     ("overloaded", 503),
