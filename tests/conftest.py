@@ -24,8 +24,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="auto",
         help="where MySQL, Redis and Temporal come from: private local instances, containers, or "
         "the addresses in SCOREBOARD_MYSQL_URL, SCOREBOARD_REDIS_URL and "
-        "SCOREBOARD_TEMPORAL_ADDRESS; auto takes the addresses given and starts the rest locally",
+        "SCOREBOARD_TEMPORAL_ADDRESS; auto takes the addresses given and starts the rest locally; "
+        "with containers only the tests that use these services run",
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what another kind of services cannot change, so that a second run is short."""
+    if config.getoption("--services") != "containers":
+        return
+    used = {item for item in items if "services" in getattr(item, "fixturenames", ())}
+    config.hook.pytest_deselected(items=[item for item in items if item not in used])
+    items[:] = [item for item in items if item in used]
 
 
 @pytest.fixture(scope="session")
