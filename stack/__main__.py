@@ -105,6 +105,7 @@ def things_to_try(supervisor: Supervisor) -> list[str]:
         f"  -H 'Authorization: Bearer {token}' \\",
         "  -H 'Content-Type: application/json' -d '{\"userId\":1,\"increment\":10}'",
         "",
+        f"{url}/   the live board; {url}/operator for its operator",
     ]
     if supervisor.temporal_ui is not None:
         lines.append(f"{supervisor.temporal_ui}   the workflows, in Temporal's web UI")
