@@ -72,16 +72,20 @@ async def test_the_servers_refusals_arrive_typed(api: Api) -> None:
 
 
 async def test_a_follower_sees_every_change_of_many_submitters_in_order(api: Api) -> None:
-    async with client(api) as one, client(api, 2) as two:
-        async with aclosing(one.follow(snapshot=True)) as events, asyncio.timeout(30):
-            assert await anext(events) == Snapshot(
-                seq=0, scores=(Standing(user="Alice", score=1500), Standing(user="Bob", score=1400))
-            )
-            await asyncio.gather(
-                *(one.submit(user_id=1, increment=1) for _ in range(40)),
-                *(two.submit(user_id=2, increment=1) for _ in range(40)),
-            )
-            seen = [await anext(events) for _ in range(80)]
+    async with (
+        client(api) as one,
+        client(api, 2) as two,
+        aclosing(one.follow(snapshot=True)) as events,
+        asyncio.timeout(30),
+    ):
+        assert await anext(events) == Snapshot(
+            seq=0, scores=(Standing(user="Alice", score=1500), Standing(user="Bob", score=1400))
+        )
+        await asyncio.gather(
+            *(one.submit(user_id=1, increment=1) for _ in range(40)),
+            *(two.submit(user_id=2, increment=1) for _ in range(40)),
+        )
+        seen = [await anext(events) for _ in range(80)]
 
     assert [event.seq for event in seen] == list(range(1, 81))
     last = {event.user: event.score for event in seen if isinstance(event, Update)}

@@ -80,8 +80,12 @@ async def test_rate_limited_submissions_are_counted(
             await api.submit(1, 1)
 
         assert (await stats(api))["counters"]["submissions"] == {
-            "accepted": 2, "replayed": 0, "rate_limited": 3,
-            "key_reused": 0, "overloaded": 0, "unavailable": 0,
+            "accepted": 2,
+            "replayed": 0,
+            "rate_limited": 3,
+            "key_reused": 0,
+            "overloaded": 0,
+            "unavailable": 0,
         }
 
 
