@@ -8,6 +8,7 @@
 Every submission carries an Idempotency-Key, so repeating one is always safe.
 """
 
+from scoreboard.signing import SigningKey
 from scoreboard_client.client import Accepted, ScoreboardClient, Top
 from scoreboard_client.errors import (
     BadAnswer,
@@ -30,6 +31,7 @@ __all__ = [
     "Reset",
     "RetryPolicy",
     "ScoreboardClient",
+    "SigningKey",
     "Snapshot",
     "StreamEvent",
     "Top",

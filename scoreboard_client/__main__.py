@@ -1,4 +1,4 @@
-"""`python -m scoreboard_client submit|follow|top`: the contract from a shell.
+"""`python -m scoreboard_client submit|follow|top|sign`: the contract from a shell.
 
 Results go to stdout, one JSON object per line (`top` prints a table unless asked),
 everything else to stderr. Exit status: 0 done, 1 refused, unreachable or broken,
@@ -7,8 +7,10 @@ everything else to stderr. Exit status: 0 done, 1 refused, unreachable or broken
 
 import argparse
 import asyncio
+import base64
 import logging
 import os
+import secrets
 import sys
 import time
 from collections.abc import Callable
@@ -16,14 +18,21 @@ from contextlib import aclosing
 from pathlib import Path
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from scoreboard import contract, tokens
+from scoreboard.signing import ED25519, HMAC_SHA256, SigningKey, sign
 from scoreboard_client.client import DEFAULT_URL, ScoreboardClient
 from scoreboard_client.errors import ClientError, EffectUnknown
 from scoreboard_client.follow import StreamEvent, Update
 from scoreboard_client.retry import RetryPolicy
 
 TOKEN_TTL_S = 300
+SIGNING_KEY_HELP = (
+    "sign with this key: its id, and a file with the shared secret in base64 (HMAC-SHA256) "
+    "or an Ed25519 private key in PEM"
+)
 
 
 class UsageError(Exception):
@@ -57,6 +66,20 @@ def _parser() -> argparse.ArgumentParser:
         "--key", help="Idempotency-Key; the same one again never counts twice (default: random)"
     )
     submit.add_argument("--secret-file", type=Path, help="file with the server's JWT secret")
+
+    submit.add_argument("--signing-key", metavar="ID:FILE", help=SIGNING_KEY_HELP)
+
+    signing = commands.add_parser(
+        "sign",
+        help="sign a submission for curl (RFC 9421)",
+        description="Prints a signed submission as a configuration of curl: "
+        "python -m scoreboard_client sign … | curl -K -. Good for five minutes; sent twice it "
+        "counts once.",
+    )
+    signing.add_argument("--user", type=int, required=True, metavar="ID", help="the user's id")
+    signing.add_argument("--increment", type=int, required=True, metavar="POINTS")
+    signing.add_argument("--secret-file", type=Path, help="file with the server's JWT secret")
+    signing.add_argument("--signing-key", metavar="ID:FILE", required=True, help=SIGNING_KEY_HELP)
 
     follow = commands.add_parser("follow", help="print every change of the board as it happens")
     follow.add_argument("--last-event-id", type=int, metavar="SEQ", help="continue after this one")
@@ -95,9 +118,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _run(options: argparse.Namespace) -> None:
+    if options.command == "sign":
+        _print_signed(options)
+        return
     token = _token(options) if options.command == "submit" else None
+    key = _signing_key(options.signing_key) if options.command == "submit" else None
     retry = RetryPolicy(deadline_s=options.deadline_s)
-    async with ScoreboardClient(options.url, token=token, retry=retry) as client:
+    async with ScoreboardClient(options.url, token=token, signing_key=key, retry=retry) as client:
         match options.command:
             case "submit":
                 accepted = await client.submit(
@@ -119,6 +146,55 @@ async def _run(options: argparse.Namespace) -> None:
                         print(f"{place:>4}  {line.score:>12,}  {line.user}")
             case _:
                 await _follow(client, options)
+
+
+def _print_signed(options: argparse.Namespace) -> None:
+    key = _signing_key(options.signing_key)
+    assert key is not None, "argparse requires it"
+    token = _token(options)
+    body = msgspec.json.encode({"userId": options.user, "increment": options.increment})
+    url = options.url.rstrip("/") + contract.UPDATE_PATH
+    headers = sign(
+        method="POST",
+        url=url,
+        headers={
+            "Authorization": f"Bearer {token if isinstance(token, str) else token()}",
+            "Content-Type": "application/json",
+        },
+        body=body,
+        key=key,
+        created_s=int(time.time()),
+        nonce=secrets.token_urlsafe(16),
+    )
+    # curl's configuration file: a quoted value escapes quotes and backslashes.
+    for option, value in (
+        ("url", url),
+        *(("header", f"{name}: {value}") for name, value in headers.items()),
+        ("data", body.decode()),
+    ):
+        quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+        print(f'{option} = "{quoted}"')
+
+
+def _signing_key(text: str | None) -> SigningKey | None:
+    if text is None:
+        return None
+    key_id, separator, path = text.partition(":")
+    if not separator:
+        raise UsageError("--signing-key must be ID:FILE")
+    try:
+        raw = Path(path).read_bytes()
+        if raw.lstrip().startswith(b"-----BEGIN"):
+            private = load_pem_private_key(raw, password=None)
+            if not isinstance(private, Ed25519PrivateKey):
+                raise UsageError("--signing-key: the PEM file holds no Ed25519 key")
+            return SigningKey(id=key_id, algorithm=ED25519, material=private)
+        secret = base64.b64decode(raw.strip(), validate=True)
+    except OSError as error:
+        raise UsageError(f"--signing-key: {error.strerror}") from error
+    except ValueError:
+        raise UsageError("--signing-key: the file holds neither base64 nor a PEM key") from None
+    return SigningKey(id=key_id, algorithm=HMAC_SHA256, material=secret)
 
 
 async def _follow(client: ScoreboardClient, options: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ means. Not safe to share between event loops.
 import asyncio
 import logging
 import random
+import secrets
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
@@ -21,6 +22,7 @@ import msgspec
 
 from scoreboard import contract, sse
 from scoreboard.domain import Standing
+from scoreboard.signing import SigningKey, sign
 from scoreboard_client.errors import (
     BadAnswer,
     ClientError,
@@ -98,7 +100,8 @@ class ScoreboardClient:
     """One server, as seen by one user of it. Use as an async context manager.
 
     `token` is a bearer token or a function that returns a current one; it is
-    asked before every attempt. `rng` is the source of the waits' jitter. Raises
+    asked before every attempt. With `signing_key` every attempt to submit is signed
+    (RFC 9421). `rng` is the source of the waits' jitter. Raises
     ValueError for a malformed URL.
     """
 
@@ -107,6 +110,7 @@ class ScoreboardClient:
         base_url: str = DEFAULT_URL,
         *,
         token: str | Callable[[], str] | None = None,
+        signing_key: SigningKey | None = None,
         retry: RetryPolicy = DEFAULT_RETRY,
         attempt_timeout_s: float = ATTEMPT_TIMEOUT_S,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
@@ -117,6 +121,7 @@ class ScoreboardClient:
             raise ValueError("the server's URL must look like http://host:port")
         self._base_url = base_url.rstrip("/")
         self._token = token
+        self._signing_key = signing_key
         self._retry = retry
         self._attempt_timeout = aiohttp.ClientTimeout(total=attempt_timeout_s)
         self._stream_timeout = aiohttp.ClientTimeout(
@@ -165,7 +170,12 @@ class ScoreboardClient:
         while True:
             attempts.begin()
             try:
-                answer = await self._send("POST", contract.UPDATE_PATH, headers=headers, body=body)
+                answer = await self._send(
+                    "POST",
+                    contract.UPDATE_PATH,
+                    headers=self._signed(contract.UPDATE_PATH, headers, body),
+                    body=body,
+                )
             except _NEVER_SENT as error:
                 failure: ClientError = Unreachable(_reason(error))
                 retry_after_s = None
@@ -309,6 +319,20 @@ class ScoreboardClient:
             allow_redirects=False,
         ) as response:
             return await _read(response)
+
+    def _signed(self, path: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
+        """The headers, signed anew: a signature is only good for some minutes."""
+        if self._signing_key is None:
+            return headers
+        return sign(
+            method="POST",
+            url=self._base_url + path,
+            headers=headers,
+            body=body,
+            key=self._signing_key,
+            created_s=int(time.time()),
+            nonce=secrets.token_urlsafe(16),
+        )
 
     def _authorization(self) -> dict[str, str]:
         token = self._token() if callable(self._token) else self._token

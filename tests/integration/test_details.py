@@ -1,7 +1,9 @@
 """Outcomes, batches, ranks, reviews, signatures and public keys over HTTP, on real services."""
 
+import asyncio
 import base64
 import json
+import sys
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -15,6 +17,7 @@ from jwt.algorithms import OKPAlgorithm
 
 from scoreboard.signing import SigningKey, sign
 from scoreboard.tokens import SCOPE_REVIEW, mint
+from scoreboard_client import ScoreboardClient
 from tests.support.api import SECRET, Api, api_settings, running_api, token
 from tests.support.eventually import eventually
 from tests.support.services import Services
@@ -260,3 +263,29 @@ async def test_a_token_of_a_public_key_may_submit(api: Api) -> None:
     await eventually(accepted)
     unknown = jwt.encode(claims, ED_KEY, algorithm="EdDSA", headers={"kid": "b"})
     assert (await api.submit(1, 10, bearer=unknown))[0] == 401
+
+
+async def test_a_submission_signed_for_curl_is_accepted_and_a_replay_counts_once(
+    api: Api, tmp_path: Path
+) -> None:
+    (tmp_path / "jwt").write_bytes(SECRET)
+    (tmp_path / "key").write_text(base64.b64encode(SIGNING_SECRET).decode())
+    command = (
+        f"{sys.executable} -m scoreboard_client --url {api.url} sign --user 1 --increment 10"
+        f" --secret-file {tmp_path / 'jwt'} --signing-key game:{tmp_path / 'key'}"
+        f" > {tmp_path / 'request'}; for time in 1 2; do curl -s -K {tmp_path / 'request'}; done"
+    )
+
+    process = await asyncio.create_subprocess_shell(command, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+
+    first, second = [json.loads(part + b"}") for part in output.split(b"}")[:2]]
+    assert first == second
+    assert (await final_status(api, first["submissionId"]))["score"] == 1510
+
+
+async def test_the_client_signs_every_attempt(api: Api) -> None:
+    async with ScoreboardClient(api.url, token=token(1), signing_key=SIGNING_KEY) as client:
+        accepted = await client.submit(user_id=1, increment=10)
+
+    assert (await final_status(api, accepted.submission_id))["score"] == 1510
