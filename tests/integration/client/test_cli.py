@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from scoreboard import sse, tokens
+from scoreboard.keys import Keyring, shared_secret
 from tests.support.scripted_api import (
     ScriptedApi,
     hello,
@@ -23,6 +24,7 @@ from tests.support.scripted_api import (
 )
 
 SECRET = "s" * 32
+KEYS = Keyring(secret=shared_secret(SECRET.encode()))
 
 
 @pytest_asyncio.fixture
@@ -68,7 +70,7 @@ async def test_submit_makes_a_token_for_the_user_and_prints_the_submission(
     assert api.effects == {"k": {"userId": 7, "increment": -3}}
     token = api.tokens[0].removeprefix("Bearer ")
     now_s = jwt.decode(token, options={"verify_signature": False})["iat"]
-    assert tokens.verify(token, SECRET.encode(), now_s=now_s).subject == "7"
+    assert tokens.verify(token, KEYS, now_s=now_s).subject == "7"
 
 
 async def test_submit_reads_the_secret_from_a_file(
