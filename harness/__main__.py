@@ -10,6 +10,8 @@ from pathlib import Path
 
 COMMANDS = (
     "load",
+    "capacity",
+    "compare",
     "nullserver",
     "check",
     "chaos",

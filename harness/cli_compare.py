@@ -37,7 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
         word = {"worse": ink.bad, "better": ink.good}.get(found.judgement, ink.dim)
         change = "" if found.change is None else f"{found.change:+.1%}"
         print(
-            f"  {found.name:22}{show(found.before or 0):>12}{show(found.after or 0):>12}{change:>10}"
+            f"  {found.name:22}{show(found.before or 0):>12}{show(found.after or 0):>12}"
+            f"{change:>10}"
             f"  {word(found.judgement)} {ink.dim(f'p={found.p_value:.3f}')}"
         )
     for reason in different_settings(before, after):

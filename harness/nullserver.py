@@ -12,7 +12,7 @@ import random
 import signal
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 import msgspec
@@ -62,7 +62,6 @@ class Stream:
 
     number: int
     transport: asyncio.Transport
-    held: list[bytes] = field(default_factory=list)
 
 
 def framed(payload: bytes) -> bytes:
@@ -105,6 +104,8 @@ class NullServer:
         """Apply a submission; returns the answer, and whether to cut the connection instead."""
         fields = json.loads(body)
         user, increment = int(fields["userId"]), int(fields["increment"])
+        if not 0 < user < len(self.scores):
+            raise ValueError("no such user")
         if key is not None and key in self.keys:
             return self.keys[key], False
         number = self.submissions
@@ -201,6 +202,7 @@ class NullServer:
 
     def _tell(self) -> None:
         now = time.monotonic()
+        self.streams = [s for s in self.streams if not s.transport.is_closing()]
         if (
             self.faults.cut_at_s >= 0
             and not self._cut
@@ -224,15 +226,12 @@ class NullServer:
         victim_data = self._spoiled(fresh)
         loop = asyncio.get_running_loop()
         for stream in self.streams:
-            if stream.transport.is_closing():
-                continue
             if stream.number != self.faults.victim:
                 stream.transport.write(data)
             elif self.faults.slow_listener_s:
-                loop.call_later(self.faults.slow_listener_s, stream.transport.write, victim_data)
+                loop.call_later(self.faults.slow_listener_s, _write_late, stream, victim_data)
             else:
                 stream.transport.write(victim_data)
-        self.streams = [s for s in self.streams if not s.transport.is_closing()]
 
     def _spoiled(self, fresh: list[Change]) -> bytes:
         faults = self.faults
@@ -257,6 +256,11 @@ class NullServer:
                 out[position], out[position + 1] = out[position + 1], out[position]
                 break
         return framed(encode_updates(out))
+
+
+def _write_late(stream: Stream, data: bytes) -> None:
+    if not stream.transport.is_closing():
+        stream.transport.write(data)
 
 
 STREAM_HEAD = (

@@ -134,6 +134,7 @@ class RunRecord:
             histogram = self.histogram(name)
             for quantile, label in QUANTILES:
                 figures[f"{name}_{label}"] = histogram.at(quantile)
+            figures[f"{name}_mean"] = histogram.mean_us
         for limit, pair in zip(limits, asked, strict=True):
             if pair is not None:
                 figures[limit.figure] = self.histogram(pair[0]).at(pair[1])

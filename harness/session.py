@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,12 @@ from harness.conductor import Conductor
 from harness.dispatch import RoleDispatcher
 from harness.live import LiveView
 from harness.locusts import PARENT_VARIABLE
+from harness.ownstack import own_stack
 from harness.settings import RunSettings
 from harness.summary import print_summary
 from harness.target import Target, TargetError, find_target
 
 log = logging.getLogger(__name__)
-STACK_READY_TIMEOUT_S = 600.0
-STACK_STOP_TIMEOUT_S = 30.0
 WORKER_TIMEOUT_S = 60.0
 
 
@@ -62,7 +61,9 @@ class Session:
             with contextlib.ExitStack() as stack:
                 target = self._find()
                 if target is None:
-                    target = stack.enter_context(self._own_stack())
+                    target = stack.enter_context(
+                        own_stack(self._find, folder=self.folder, say=self._say, sleep=gevent.sleep)
+                    )
                 self._seed(target)
                 return self._measure(target)
         except (TargetError, OSError) as error:
@@ -81,35 +82,6 @@ class Session:
         )
 
     # Before
-
-    @contextlib.contextmanager
-    def _own_stack(self) -> Iterator[Target]:
-        """Start the stack and stop it afterwards."""
-        self._say("no server runs here, so starting one (python -m stack up)")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "stack", "up"],
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr,
-            start_new_session=True,
-        )
-        try:
-            end = time.monotonic() + STACK_READY_TIMEOUT_S
-            while (target := self._find()) is None:
-                if process.poll() is not None:
-                    raise TargetError("the stack did not start; its own words are above")
-                if time.monotonic() > end:
-                    raise TargetError("the stack did not become ready")
-                gevent.sleep(0.2)
-            yield target
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(STACK_STOP_TIMEOUT_S)
-            if process.poll() is None:
-                process.kill()
-                process.wait()
 
     def _seed(self, target: Target) -> None:
         """Make sure the users exist, where the database can be reached and is the stack's own."""
