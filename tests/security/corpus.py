@@ -1,0 +1,285 @@
+"""Hostile requests by name, each with the answer it must get. Sends nothing.
+
+Section by section what a scoreboard gets attacked with: syntax that two readers
+read differently, bodies that two parsers parse differently, tokens that are
+nearly right, text that means something to a database, a log or a terminal.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.api import SECRET
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
+POST = b"POST /scores/update HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+BODY = b'{"userId":1,"increment":7}'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Bytes to send and the statuses that are right; `closes`: after the first answer."""
+
+    data: bytes
+    statuses: frozenset[int]
+    closes: bool = True
+
+
+def _refused(data: bytes) -> Case:
+    return Case(data=data + SMUGGLED, statuses=frozenset({400}))
+
+
+def _authorized(bearer: str) -> bytes:
+    return POST + b"Authorization: Bearer %b\r\n" % bearer.encode()
+
+
+def syntax(bearer: str) -> Mapping[str, Case]:
+    """Requests that another reader would cut elsewhere; the token in them is good."""
+    post = _authorized(bearer)
+    chunked = post + b"Transfer-Encoding: chunked\r\n\r\n"
+    size = b"%x" % len(BODY)
+    sized = post + b"Content-Length: %d\r\n" % len(BODY)
+    cases = {
+        "space before colon": post + b"Content-Length : 26\r\n\r\n" + BODY,
+        "tab before colon": post + b"Content-Length\t: 26\r\n\r\n" + BODY,
+        "space before name": post + b" Content-Length: 26\r\n\r\n" + BODY,
+        "folded line": sized + b"X: a\r\n b\r\n\r\n" + BODY,
+        "folded with tab": sized + b"X: a\r\n\tb\r\n\r\n" + BODY,
+        "NUL in value": sized + b"X: a\0b\r\n\r\n" + BODY,
+        "NUL in name": sized + b"X\0: a\r\n\r\n" + BODY,
+        "bare CR": sized + b"X: a\rContent-Length: 0\r\n\r\n" + BODY,
+        "bare LF": sized + b"X: a\nContent-Length: 0\r\n\r\n" + BODY,
+        "vertical tab": sized + b"X: a\x0bb\r\n\r\n" + BODY,
+        "no Host": post.replace(b"Host: a\r\n", b"") + b"Content-Length: 26\r\n\r\n" + BODY,
+        "two Hosts": sized + b"Host: b\r\n\r\n" + BODY,
+        "Host with path": GET.replace(b"Host: a", b"Host: a/b") + b"\r\n",
+        "Host with at": GET.replace(b"Host: a", b"Host: a@b/") + b"\r\n",
+        "Host list": GET.replace(b"Host: a", b"Host: a, b") + b"\r\n",
+        "Arabic digits": post + "Content-Length: ٢٦\r\n\r\n".encode() + BODY,
+        "plus sign": post + b"Content-Length: +26\r\n\r\n" + BODY,
+        "minus sign": post + b"Content-Length: -26\r\n\r\n" + BODY,
+        "hexadecimal length": post + b"Content-Length: 0x1a\r\n\r\n" + BODY,
+        "underscore in length": post + b"Content-Length: 2_6\r\n\r\n" + BODY,
+        "length with fraction": post + b"Content-Length: 26.0\r\n\r\n" + BODY,
+        "empty length": post + b"Content-Length:\r\n\r\n" + BODY,
+        "two lengths": sized + b"Content-Length: 0\r\n\r\n" + BODY,
+        "two equal lengths": sized + b"Content-Length: 26\r\n\r\n" + BODY,
+        "list of lengths": post + b"Content-Length: 26, 26\r\n\r\n" + BODY,
+        "huge length": post + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n" + BODY,
+        "chunked": chunked + size + b"\r\n" + BODY + b"\r\n0\r\n\r\n",
+        "chunk size 0x": chunked + b"0x" + size + b"\r\n" + BODY + b"\r\n0\r\n\r\n",
+        "chunk size signed": chunked + b"+" + size + b"\r\n" + BODY + b"\r\n0\r\n\r\n",
+        "chunk extension": chunked + size + b";a=b\r\n" + BODY + b"\r\n0\r\n\r\n",
+        "LF in chunk extension": chunked + size + b";\n" + BODY + b"\r\n0\r\n\r\n",
+        "chunk without CRLF": chunked + size + b"\r\n" + BODY + b"0\r\n\r\n",
+        "trailer": chunked + size + b"\r\n" + BODY + b"\r\n0\r\nAuthorization: x\r\n\r\n",
+        "trailer that smuggles": chunked + b"0\r\n" + SMUGGLED,
+        "chunked and length": sized + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + BODY,
+        "chunked obscured": post + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+        "xchunked": post + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        "identity": sized + b"Transfer-Encoding: identity\r\n\r\n" + BODY,
+        "chunked twice": post + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        "colon only": sized + b": x\r\n\r\n" + BODY,
+        "no colon": sized + b"nonsense\r\n\r\n" + BODY,
+        "name with umlaut": sized + "Ü: x\r\n\r\n".encode() + BODY,
+        "space in address": GET.replace(b"/healthz", b"/health z") + b"\r\n",
+        "NUL in address": GET.replace(b"/healthz", b"/\0") + b"\r\n",
+        "8-bit address": GET.replace(b"/healthz", b"/\xff") + b"\r\n",
+        "lower-case version": GET.replace(b"HTTP", b"http") + b"\r\n",
+        "version 1.2": GET.replace(b"1.1", b"1.2") + b"\r\n",
+        "version 2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "no version": b"GET /healthz\r\n\r\n",
+        "two spaces": GET.replace(b"GET ", b"GET  ") + b"\r\n",
+        "leading line end": b"\r\n\r\n" + GET + b"\r\n",
+        "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        "line ends of LF": GET.replace(b"\r\n", b"\n") + b"\n\r\n\r\n",
+    }
+    return {name: _refused(data) for name, data in cases.items()} | {
+        "oversize header": Case(
+            data=GET + b"X: " + b"x" * 9000 + b"\r\n\r\n", statuses=frozenset({413})
+        ),
+        "oversize address": Case(
+            data=GET.replace(b"/healthz", b"/" + b"x" * 9000) + b"\r\n", statuses=frozenset({413})
+        ),
+        "oversize body": Case(
+            data=post + b"Content-Length: 99999999\r\n\r\n", statuses=frozenset({413})
+        ),
+    }
+
+
+_ID = b'{"userId":1,"increment":'
+_DIGITS = b"9" * 4500
+
+BODIES: Mapping[str, tuple[bytes, int]] = {
+    "NaN": (_ID + b"NaN}", 422),
+    "Infinity": (_ID + b"-Infinity}", 422),
+    "1e999": (_ID + b"1e999}", 422),
+    "float": (_ID + b"7.0}", 422),
+    "exponent": (_ID + b"7e0}", 422),
+    "text": (_ID + b'"7"}', 422),
+    "true": (_ID + b"true}", 422),
+    "null": (_ID + b"null}", 422),
+    "list": (_ID + b"[7]}", 422),
+    "beyond 64 bits": (_ID + b"18446744073709551623}", 422),
+    "thousands of digits": (_ID + _DIGITS + b"}", 422),
+    "zero": (_ID + b"0}", 422),
+    "minus zero": (_ID + b"-0}", 422),
+    "too much": (_ID + b"1000001}", 422),
+    "name twice": (b'{"userId":2,"userId":1,"increment":7}', 422),
+    "escaped name twice": (b'{"userId":2,"\\u0075serId":1,"increment":7}', 422),
+    "unknown member": (b'{"userId":1,"increment":7,"isAdmin":true}', 422),
+    "prototype": (b'{"userId":1,"increment":7,"__proto__":{"a":1}}', 422),
+    "other case": (b'{"userid":1,"increment":7}', 422),
+    "lone surrogate name": (b'{"userId":1,"increment":7,"\\ud800":1}', 422),
+    "lone surrogate value": (b'{"userId":"\\udfff","increment":7}', 422),
+    "SQL in the id": (b'{"userId":"1; DROP TABLE users","increment":7}', 422),
+    "SQL in the increment": (b'{"userId":1,"increment":"1); UPDATE users SET score=9"}', 422),
+    "list of updates": (b'[{"userId":1,"increment":7}]', 422),
+    "deep list": (b"[" * 7000 + b"]" * 7000, 422),
+    "deep object": (b'{"a":' * 2000 + b"1" + b"}" * 2000, 422),
+    "nothing": (b"", 400),
+    "half": (b'{"userId":1,"incre', 400),
+    "two values": (BODY + BODY, 400),
+    "single quotes": (b"{'userId':1,'increment':7}", 400),
+    "comment": (b'{"userId":1,"increment":7}//', 400),
+    "trailing comma": (b'{"userId":1,"increment":7,}', 400),
+    "leading zero": (_ID + b"07}", 400),
+    "plus sign": (_ID + b"+7}", 400),
+    "byte order mark": (b"\xef\xbb\xbf" + BODY, 400),
+    "UTF-16": (BODY.decode().encode("utf-16"), 400),
+    "broken UTF-8": (b'{"userId":1,"increment":7,"\xc0\x80":1}', 400),
+    "form": (b"userId=1&increment=7", 400),
+    "XML": (b'<?xml version="1.0"?><a/>', 400),
+}
+"""Bodies of an authorised update, and their status."""
+
+GOOD_HEADER: dict[str, Any] = {"alg": "HS256", "typ": "JWT"}
+
+
+def _b64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def forge(head: bytes, body: bytes, secret: bytes = SECRET) -> str:
+    """A token with a right HMAC over anything."""
+    signed = f"{_b64(head)}.{_b64(body)}"
+    return f"{signed}.{_b64(hmac.digest(secret, signed.encode(), hashlib.sha256))}"
+
+
+def tokens(now_s: int) -> Mapping[str, str]:
+    """Tokens that must not pass at `now_s`; all but one or two details are right."""
+    claims: dict[str, Any] = {
+        "iss": "scoreboard",
+        "aud": "scoreboard",
+        "sub": "1",
+        "iat": now_s,
+        "exp": now_s + 600,
+    }
+
+    def header(**changed: Any) -> str:
+        return forge(json.dumps(GOOD_HEADER | changed).encode(), json.dumps(claims).encode())
+
+    def claim(**changed: Any) -> str:
+        return forge(json.dumps(GOOD_HEADER).encode(), json.dumps(claims | changed).encode())
+
+    def without(name: str) -> str:
+        kept = {key: value for key, value in claims.items() if key != name}
+        return forge(json.dumps(GOOD_HEADER).encode(), json.dumps(kept).encode())
+
+    good = claim()
+    head, body, signature = good.split(".")
+    none = _b64(b'{"alg":"none","typ":"JWT"}')
+    text = json.dumps(claims)
+    return {
+        "no signature": f"{head}.{body}.",
+        "alg none": f"{none}.{body}.",
+        "alg none, signed": f"{none}.{body}.{signature}",
+        **{f"alg {alg}": header(alg=alg) for alg in ("None", "NONE", "hs256", "HS384", "HS512")},
+        **{f"alg {alg}": header(alg=alg) for alg in ("RS256", "ES256", "EdDSA", "", "dir")},
+        "alg a list": header(alg=["HS256"]),
+        "alg null": header(alg=None),
+        "alg a number": header(alg=1),
+        "crit": header(crit=["exp"]),
+        "crit empty": header(crit=[]),
+        "b64 false": header(b64=False, crit=["b64"]),
+        "typ of an id token": header(typ="id+jwt"),
+        "typ a number": header(typ=1),
+        "zip": header(typ="JWE", zip="DEF"),
+        "other secret": forge(json.dumps(GOOD_HEADER).encode(), text.encode(), b"x" * 32),
+        "empty secret": forge(json.dumps(GOOD_HEADER).encode(), text.encode(), b""),
+        "changed body": f"{head}.{_b64(text.replace('600', '601').encode() + b' ')}.{signature}",
+        "padding": f"{head}.{body}=.{signature}",
+        "four parts": f"{good}.{signature}",
+        "cut off": good[:-2],
+        **{f"without {name}": without(name) for name in claims},
+        "iss of another": claim(iss="elsewhere"),
+        "aud of another": claim(aud="elsewhere"),
+        "aud a list": claim(aud=["scoreboard", "elsewhere"]),
+        "expired": claim(iat=now_s - 700, exp=now_s - 60),
+        "not yet": claim(iat=now_s + 60),
+        "nbf later": claim(nbf=now_s + 60),
+        "exp as text": claim(exp=str(now_s + 600)),
+        "exp a float": claim(exp=now_s + 600.5),
+        "exp in 95 years": claim(exp=now_s + 95 * 365 * 86_400),
+        "exp huge": claim(exp=10**30),
+        "exp before iat": claim(exp=now_s - 1, iat=now_s),
+        "iat true": claim(iat=True),
+        "iat negative": claim(iat=-1),
+        "sub a number": claim(sub=1),
+        "sub empty": claim(sub=""),
+        "sub with NUL": claim(sub="1\0"),
+        "sub with line end": claim(sub="1\r\nX: y"),
+        "sub a surrogate": claim(sub="\ud800"),
+        "sub long": claim(sub="1" * 65),
+        "scope a list": claim(scope=["scores:write:any"]),
+        "exp as NaN": forge(
+            json.dumps(GOOD_HEADER).encode(),
+            text.replace(str(now_s + 600), "NaN").encode(),
+        ),
+        "sub twice": forge(
+            json.dumps(GOOD_HEADER).encode(), text.replace('"sub"', '"sub": "2", "sub"').encode()
+        ),
+        "UTF-16": forge(json.dumps(GOOD_HEADER).encode(), text.encode("utf-16")),
+        "claims a list": forge(json.dumps(GOOD_HEADER).encode(), f"[{text}]".encode()),
+        "claims deep": forge(json.dumps(GOOD_HEADER).encode(), b'{"a":' * 400 + b"1" + b"}" * 400),
+        "no JSON": forge(b"x", b"y"),
+        "dots": "..",
+        "large": claim(extra="x" * 4096),
+    }
+
+
+ADDRESSES: Mapping[str, tuple[str, int]] = {
+    "SQL in limit": ("/scores?limit=1;DROP%20TABLE%20users", 400),
+    "SQL in offset": ("/scores?offset=1%20OR%201=1", 400),
+    "SQL in a user": ("/scores/users/1%20OR%201=1", 404),
+    "SQL quoted in a user": ("/scores/users/1%27%3BDROP%20TABLE%20users--", 404),
+    "SQL in an outcome": ("/scores/updates/%27%20OR%20%271%27=%271", 400),
+    "Arabic digit": ("/scores?limit=%D9%A5", 400),
+    "limit twice": ("/scores?limit=1&limit=2", 400),
+    "limit in brackets": ("/scores?limit[]=1", 200),
+    "limit huge": ("/scores?limit=" + "9" * 400, 400),
+    "limit with line end": ("/scores?limit=1%0d%0aX:y", 400),
+    "dots": ("/assets/../../../etc/passwd", 404),
+    "encoded dots": ("/assets/%2e%2e/%2e%2e/pyproject.toml", 404),
+    "slashes": ("//etc/passwd", 404),
+    "broken escape": ("/%zz", 404),
+    "broken UTF-8": ("/%ff%fe", 404),
+    "CRLF": ("/%0d%0aSet-Cookie:%20a=b", 404),
+    "ANSI": ("/%1b[31mred", 404),
+    "template": ("/{{7*7}}", 404),
+    "absolute": ("http://elsewhere.example/scores", 200),
+    "negative event id": ("/scores/stream?lastEventId=-1", 400),
+    "event id with line end": ("/scores/stream?lastEventId=1%0a", 400),
+    "event id twice": ("/scores/stream?lastEventId=1&lastEventId=2", 400),
+    "event id beyond 63 bits": ("/scores/stream?lastEventId=9223372036854775808", 400),
+    "token in the address": ("/scores/updates/00000000-0000-4000-8000-000000000000?token=x", 401),
+    "ticket invented": ("/scores/stream?ticket=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 401),
+    "ticket with a pattern": ("/scores/stream?ticket=*", 401),
+    "TRACE-like": ("/healthz?<script>alert(1)</script>", 200),
+}
+"""Addresses to GET without a token, and their status."""
