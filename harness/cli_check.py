@@ -19,7 +19,7 @@ WITNESS_FILE = "witness.json"
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command `check`."""
     parser = subparsers.add_parser("check", help="judge the history of a finished run")
-    parser.add_argument("run", type=Path, help="a history file or a folder of them")
+    parser.add_argument("history", type=Path, help="a history file or a folder of them")
     parser.add_argument(
         "--mysql", help="read the ledger as a witness: mysql://user:password@host/db"
     )
@@ -43,7 +43,14 @@ def _check(arguments: argparse.Namespace) -> int:
     # Millions of small records and no garbage: collecting would take longer than judging.
     gc.disable()
     try:
-        files = [read_history(path) for path in history_paths(arguments.run)]
+        return _judge(arguments)
+    finally:
+        gc.enable()
+
+
+def _judge(arguments: argparse.Namespace) -> int:
+    try:
+        files = [read_history(path) for path in history_paths(arguments.history)]
         witness = _witness(arguments)
     except (OSError, msgspec.DecodeError) as error:
         print(f"check: {error}", file=sys.stderr)
@@ -77,5 +84,5 @@ def _witness(arguments: argparse.Namespace) -> Witness | None:
         return None
     if arguments.mysql:
         return read_witness(arguments.mysql)
-    kept = arguments.run / WITNESS_FILE if arguments.run.is_dir() else None
+    kept = arguments.history / WITNESS_FILE if arguments.history.is_dir() else None
     return load_witness(kept) if kept is not None and kept.exists() else None

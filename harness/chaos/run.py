@@ -21,7 +21,7 @@ from harness.chaos.faults import injected
 from harness.chaos.flood import Flood, Probe, Reader
 from harness.chaos.listeners import Audience
 from harness.chaos.schedule import Planned, duration_s, plan
-from harness.chaos.system import RATE_LIMIT_COUNT, RATE_LIMIT_WINDOW_S, System
+from harness.chaos.system import System
 from harness.checker import Demands, Finding, Promises, check, gather
 from harness.checker.evidence import Evidence
 from harness.history import (
@@ -67,10 +67,24 @@ class Plan:
     restless: int = 40
     least_s: float = 0.0
     """The flood goes on at least this long, also when the faults are done."""
+    limit_count: int = 100
+    limit_window_s: int = 10
+    """The rate limit the stack is started with; hot users go a tenth beyond it."""
+    faults: tuple[Planned, ...] = ()
+    """In place of those the seed plans."""
 
     @property
     def demands(self) -> Demands:
         """What the run must have seen to count."""
+        if self.faults:
+            return Demands(
+                accepted_min=500,
+                unknown_attempts_min=1,
+                listeners_min=self.listeners,
+                reconnects_min=self.restless,
+                faults_min=len(self.faults),
+                redis_samples_min=5,
+            )
         if self.short:
             return Demands(
                 accepted_min=5_000,
@@ -110,7 +124,11 @@ class Run:
 async def run_chaos(folder: Path, chosen: Plan, say: Say) -> Run:
     """One whole run. Raises StackFailed when the stack cannot be started or asked."""
     began = time.monotonic()
-    async with System(folder / "stack", users=chosen.users) as system:
+    limits = {
+        "SCOREBOARD_RATE_LIMIT_COUNT": str(chosen.limit_count),
+        "SCOREBOARD_RATE_LIMIT_WINDOW_S": str(chosen.limit_window_s),
+    }
+    async with System(folder / "stack", users=chosen.users, environment=limits) as system:
         say(f"the stack is up after {time.monotonic() - began:.1f} s")
         with HistoryWriter(
             folder / "history.jsonl", process="chaos", about={"seed": chosen.seed}
@@ -157,7 +175,7 @@ class _Conductor:
         self._writer = writer
         self._plan = chosen
         self._say = say
-        self._faults = plan(chosen.seed, short=chosen.short)
+        self._faults = list(chosen.faults) or plan(chosen.seed, short=chosen.short)
         rng = random.Random(f"clients {chosen.seed}")
         self._canon = Canon(writer)
         client_port = system.proxies["client-server"].port
@@ -176,7 +194,7 @@ class _Conductor:
             hot_users=HOT_USERS,
             clients=chosen.clients,
             rate=chosen.rate,
-            hot_rate=RATE_LIMIT_COUNT / RATE_LIMIT_WINDOW_S * 1.1,
+            hot_rate=chosen.limit_count / chosen.limit_window_s * 1.1,
             rng=rng,
         )
         self.counts = self._flood.counts
@@ -245,7 +263,11 @@ class _Conductor:
         names = await asyncio.to_thread(_names, self._system.mysql_url())
         self._writer.put(Board, seq=seq, scores=scores)
         self._writer.put(Roster, users=names)
-        self._writer.put(Limits, count=RATE_LIMIT_COUNT, window_ms=RATE_LIMIT_WINDOW_S * 1000)
+        self._writer.put(
+            Limits,
+            count=self._plan.limit_count,
+            window_ms=self._plan.limit_window_s * 1000,
+        )
 
     async def _one_fault(self, fault: Planned) -> None:
         def note(phase: FaultPhase, **fields: Any) -> None:

@@ -21,8 +21,6 @@ from harness.chaos.schedule import EDGES
 from harness.proxy import Proxy
 
 START_TIMEOUT_S = 90.0
-RATE_LIMIT_COUNT = 100
-RATE_LIMIT_WINDOW_S = 10
 
 
 class StackFailed(Exception):
@@ -32,7 +30,9 @@ class StackFailed(Exception):
 class System:
     """One stack in `folder`. `async with` starts and stops it."""
 
-    def __init__(self, folder: Path, *, users: int, environment: Mapping[str, str] | None = None):
+    def __init__(
+        self, folder: Path, *, users: int, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder
         self.failpoints = folder / "failpoints"
         self.secret = secrets.token_urlsafe(48)
@@ -109,8 +109,6 @@ class System:
             "SCOREBOARD_DATA_DIR": str(self.folder),
             "SCOREBOARD_JWT_SECRET": self.secret,
             "SCOREBOARD_FAILPOINTS": str(self.failpoints),
-            "SCOREBOARD_RATE_LIMIT_COUNT": str(RATE_LIMIT_COUNT),
-            "SCOREBOARD_RATE_LIMIT_WINDOW_S": str(RATE_LIMIT_WINDOW_S),
             **self._extra,
         }
 

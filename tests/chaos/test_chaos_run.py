@@ -1,0 +1,65 @@
+"""The chaos runner on a real stack: a few faults of each way to inject them, then its files."""
+
+import json
+from pathlib import Path
+
+import uvloop
+
+from harness.__main__ import main
+from harness.chaos import schedule
+from harness.chaos.report import is_good, report_of, terminal
+from harness.chaos.run import Plan, run_chaos
+from harness.chaos.schedule import Planned
+from harness.proxy import Mode
+
+FAULTS = (
+    Planned(number=1, kind=Mode.RESET_AFTER, target="client-server", at_s=2, hold_s=0.5),
+    Planned(
+        number=2,
+        kind=schedule.FAILPOINT,
+        target="worker",
+        action="record.after_commit exit",
+        at_s=3,
+    ),
+    Planned(number=3, kind=schedule.EMPTY, target="redis", at_s=4, hold_s=0.2),
+    Planned(number=4, kind=schedule.PAUSE, target="mysql", at_s=5, hold_s=1.0),
+    Planned(number=5, kind=schedule.KILL, target="server", at_s=6),
+)
+
+
+def test_a_run_with_a_few_faults_is_acquitted_and_can_be_judged_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    chosen = Plan(
+        seed=1,
+        short=True,
+        users=40,
+        clients=16,
+        rate=150,
+        listeners=20,
+        restless=8,
+        limit_count=20,
+        limit_window_s=2,
+        faults=FAULTS,
+    )
+
+    run = uvloop.run(run_chaos(tmp_path, chosen, said.append))
+
+    report = json.loads(json.dumps(report_of(run)))
+    assert is_good(report), terminal(report)
+    assert report["verdict_black_box"] == "true", terminal(report)
+    assert [fault["kind"] for fault in report["faults"]] == [fault.label for fault in FAULTS]
+    assert all(fault["fired"] and fault["recovery_ms"] for fault in report["faults"])
+    assert main(["check", str(tmp_path)]) == 0
+    assert main(["check", str(tmp_path), "--black-box"]) == 0
+
+
+def test_a_history_that_lost_its_end_is_not_acquitted_by_the_command(tmp_path: Path) -> None:
+    (tmp_path / "history.jsonl").write_bytes(
+        b'{"type":"header","index":0,"time_ns":0,"version":1,"process":"p","unix_us":0}\n'
+    )
+
+    assert main(["check", str(tmp_path)]) == 1
+
+
+def test_a_missing_history_is_wrong_use(tmp_path: Path) -> None:
+    assert main(["check", str(tmp_path / "nothing.jsonl")]) == 2
