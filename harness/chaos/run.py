@@ -20,7 +20,7 @@ import redis
 from harness.chaos.faults import injected
 from harness.chaos.flood import Flood, Probe, Reader
 from harness.chaos.listeners import Audience
-from harness.chaos.schedule import Planned, duration_s, plan
+from harness.chaos.schedule import Planned, duration_s, groups_of, plan
 from harness.chaos.system import System
 from harness.checker import Demands, Finding, Promises, check, gather
 from harness.checker.evidence import Evidence
@@ -233,9 +233,9 @@ class _Conductor:
         background = [asyncio.create_task(reader.run(0.5)) for reader in self._readers]
         background.append(asyncio.create_task(self._sample()))
         try:
-            for fault in self._faults:
-                await _sleep_until(began + fault.at_s)
-                await self._one_fault(fault)
+            for group in groups_of(self._faults):
+                await _sleep_until(began + group[0].at_s)
+                await self._strike(group)
             await _sleep_until(began + self._plan.least_s)
         finally:
             await self._flood.stop(timeout_s=60)
@@ -269,28 +269,38 @@ class _Conductor:
             window_ms=self._plan.limit_window_s * 1000,
         )
 
-    async def _one_fault(self, fault: Planned) -> None:
-        def note(phase: FaultPhase, **fields: Any) -> None:
-            self._writer.put(
-                Fault,
-                fault=fault.number,
-                kind=fault.label,
-                target=fault.target,
-                phase=phase,
-                **fields,
+    async def _strike(self, group: list[Planned]) -> None:
+        """Inject faults that strike together, heal them, and time the recovery from the last."""
+        proofs = await asyncio.gather(
+            *(self._hold(fault, delay_s=fault.at_s - group[0].at_s) for fault in group)
+        )
+        recovery_ms = await self._probe.recovery_ms(timeout_s=RECOVERY_TIMEOUT_S)
+        recovered = "NOT recovered" if recovery_ms is None else f"recovered in {recovery_ms:.0f} ms"
+        for fault, proof in zip(group, proofs, strict=True):
+            self._note(fault, FaultPhase.RECOVERED, recovery_ms=recovery_ms)
+            beside = "" if fault.beside is None else f" beside {fault.beside}"
+            self._say(
+                f"{fault.number:3}/{len(self._faults)} {fault.label} on {fault.target}{beside}: "
+                f"{proof or 'did NOT fire'}; {recovered}; {self.counts['accepted']} accepted"
             )
 
-        note(FaultPhase.INJECT)
+    async def _hold(self, fault: Planned, *, delay_s: float) -> str | None:
+        """One fault from injection to heal; its proof."""
+        await asyncio.sleep(delay_s)
+        self._note(fault, FaultPhase.INJECT)
         async with injected(self._system, fault) as outcome:
             await asyncio.sleep(fault.hold_s)
-        note(FaultPhase.HEAL, fired=outcome.proof)
-        recovery_ms = await self._probe.recovery_ms(timeout_s=RECOVERY_TIMEOUT_S)
-        note(FaultPhase.RECOVERED, recovery_ms=recovery_ms)
-        recovered = "NOT recovered" if recovery_ms is None else f"recovered in {recovery_ms:.0f} ms"
-        self._say(
-            f"{fault.number:3}/{len(self._faults)} {fault.label} on {fault.target}: "
-            f"{outcome.proof or 'did NOT fire'}; {recovered}; "
-            f"{self.counts['accepted']} accepted"
+        self._note(fault, FaultPhase.HEAL, fired=outcome.proof)
+        return outcome.proof
+
+    def _note(self, fault: Planned, phase: FaultPhase, **fields: Any) -> None:
+        self._writer.put(
+            Fault,
+            fault=fault.number,
+            kind=fault.label,
+            target=fault.target,
+            phase=phase,
+            **fields,
         )
 
     async def _sample(self) -> None:

@@ -5,7 +5,7 @@ whichever is later; order, targets and parameters never depend on what happens.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.proxy import Mode
@@ -41,6 +41,9 @@ FAILPOINTS = (
 BEYOND_TIMEOUT_S = 12.0
 """Longer than any activity or task timeout of the system under test (10 s)."""
 
+BESIDE_AFTER_S = 1.0
+"""How long after its companion the second fault of a pair strikes."""
+
 FIRST_FAULT_S = 8.0
 GAP_S = 4.0
 SHORT_GAP_S = 2.0
@@ -58,6 +61,8 @@ class Planned:
     action: str = ""
     connections: int | None = None
     latency_s: float = 0.0
+    beside: int | None = None
+    """The fault that this one is injected into, a moment after it began."""
 
     @property
     def label(self) -> str:
@@ -66,27 +71,50 @@ class Planned:
 
 
 def plan(seed: int, *, short: bool) -> list[Planned]:
-    """The schedule of `seed`: some 75 faults in a bit over ten minutes, or 18 in a minute or two.
+    """The schedule of `seed`: some 100 faults in a quarter of an hour, or 19 in a minute or two.
 
     The long form holds every process fault, every failpoint and every proxy mode on every
-    edge once, in an order drawn from the seed. The short form draws one of each kind.
+    edge once, and ten pairs that strike together, in an order drawn from the seed. The short
+    form draws one of each kind and one pair.
     """
     rng = random.Random(f"chaos {seed} {short}")
-    faults = list(_short(rng) if short else _all(rng))
-    rng.shuffle(faults)
+    groups = [[fault] for fault in (_short(rng) if short else _all(rng))]
+    pairs = _pairs(rng, short=short)
+    groups += [list(pair) for pair in (rng.sample(pairs, 1) if short else pairs)]
+    rng.shuffle(groups)
     gap_s = SHORT_GAP_S if short else GAP_S
-    planned = []
+    planned: list[Planned] = []
     at_s = FIRST_FAULT_S / (2 if short else 1)
-    for number, fault in enumerate(faults, start=1):
-        planned.append(replace(fault, number=number, at_s=round(at_s, 3)))
-        at_s += fault.hold_s + gap_s + rng.random()
+    for group in groups:
+        first = len(planned) + 1
+        for position, fault in enumerate(group):
+            planned.append(
+                replace(
+                    fault,
+                    number=first + position,
+                    at_s=round(at_s + position * BESIDE_AFTER_S, 3),
+                    beside=first if position else None,
+                )
+            )
+        at_s += max(f.hold_s + n * BESIDE_AFTER_S for n, f in enumerate(group))
+        at_s += gap_s + rng.random()
     return planned
+
+
+def groups_of(planned: Sequence[Planned]) -> list[list[Planned]]:
+    """Faults that strike together, in order."""
+    groups: list[list[Planned]] = []
+    for fault in planned:
+        if fault.beside is None:
+            groups.append([fault])
+        else:
+            groups[-1].append(fault)
+    return groups
 
 
 def duration_s(planned: list[Planned]) -> float:
     """How long the schedule takes when every fault recovers within its gap."""
-    last = planned[-1]
-    return last.at_s + last.hold_s + GAP_S
+    return max(fault.at_s + fault.hold_s for fault in planned) + GAP_S
 
 
 def _all(rng: random.Random) -> Iterator[Planned]:
@@ -126,6 +154,33 @@ def _short(rng: random.Random) -> Iterator[Planned]:
         if mode is not Mode.PASS:
             yield _proxied(rng, mode, rng.choice(busy), hold_s=1.5)
     yield _proxied(rng, Mode.RESET_AFTER, "client-server", hold_s=1.5)
+
+
+def _pairs(rng: random.Random, *, short: bool) -> list[tuple[Planned, Planned]]:
+    """Faults of which the second strikes while the system copes with the first."""
+    hold_s = 1.5 if short else 4.0
+
+    def proxied(mode: Mode, edge: str) -> Planned:
+        return _proxied(rng, mode, edge, hold_s=hold_s)
+
+    def paused(process: str) -> Planned:
+        return Planned(kind=PAUSE, target=process, hold_s=3.0 if short else 6.0)
+
+    def killed(process: str) -> Planned:
+        return Planned(kind=KILL, target=process)
+
+    return [
+        (paused("redis"), killed("server")),
+        (proxied(Mode.REFUSE, "server-redis"), killed("worker")),
+        (paused("mysql"), proxied(Mode.RESET_AFTER, "client-server")),
+        (proxied(Mode.HANG, "server-temporal"), Planned(kind=FLUSH, target="redis")),
+        (proxied(Mode.NO_REPLY, "server-mysql"), Planned(kind=EMPTY, target="redis", hold_s=0.3)),
+        (proxied(Mode.LATENCY, "server-redis"), killed("temporal")),
+        (paused("temporal"), Planned(kind=RESTART, target="server", hold_s=0.3)),
+        (proxied(Mode.REFUSE, "server-mysql"), proxied(Mode.RESET_MID_REPLY, "listener-server")),
+        (proxied(Mode.HANG, "worker-mysql"), proxied(Mode.HANG, "server-redis")),
+        (killed("mysql"), killed("redis")),
+    ]
 
 
 def _pause(process: str, *, short: bool) -> Planned:
