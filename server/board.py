@@ -60,21 +60,32 @@ class Board:
         self._reads: dict[tuple[int, int], asyncio.Task[Page]] = {}
         self._top: Page | None = None
         self._no_redis_before = 0.0
+        # The highest seq of any page given away: no later page may be older, whichever it is
+        # and wherever it comes from, or a client would see the board go back.
+        self._given = 0
 
     def ready_top(self) -> Page | None:
         """The default page if it can be shown as it is; costs nothing."""
         page = self._top
         if (
             page is not None
-            and page.seq >= self._shown()
+            and page.seq >= max(self._shown(), self._given)
             and self._clock() - page.read_at < PAGE_MAX_AGE_S
         ):
             return page
         return None
 
     async def page(self, limit: int, offset: int) -> Page:
-        """Places `offset` to `offset + limit`. Raises Problem (unavailable)."""
-        return await self._at_least(limit, offset, self._shown())
+        """Places `offset` to `offset + limit`, no older than any page before.
+
+        Raises Problem (unavailable): also when only something older could be read.
+        """
+        least = max(self._shown(), self._given)
+        page = await self._at_least(limit, offset, least)
+        if page.seq < least:
+            # MySQL was asked last and is the truth: this is another history, which begins anew.
+            self._given, self._top = page.seq, None
+        return page
 
     async def snapshot(self, at_least: int = 0) -> Snapshot:
         """The default page for listeners, read anew if it is older than `at_least`.
@@ -91,6 +102,10 @@ class Board:
         if page.seq < seq:
             # The read that was joined may have begun before this request.
             page = await self._joined(limit, offset)
+        if page.seq < seq:
+            # Redis has fallen behind what was shown already; MySQL has not.
+            page = self._made(limit, offset, await self._from_mysql(limit, offset))
+        self._given = max(self._given, page.seq)
         return page
 
     async def _joined(self, limit: int, offset: int) -> Page:
@@ -105,11 +120,15 @@ class Board:
 
     async def _read(self, limit: int, offset: int) -> Page:
         found = await self._from_redis(limit, offset) or await self._from_mysql(limit, offset)
+        return self._made(limit, offset, found)
+
+    def _made(self, limit: int, offset: int, found: tuple[int, Sequence[Standing]]) -> Page:
         seq, scores = found
         body = msgspec.json.encode(scores)
         digest = hashlib.blake2b(body, digest_size=9).hexdigest()
         page = Page(seq=seq, scores=scores, body=body, etag=f'"{digest}"', read_at=self._clock())
-        if (limit, offset) == (contract.TOP_DEFAULT, 0):
+        is_top = (limit, offset) == (contract.TOP_DEFAULT, 0)
+        if is_top and (self._top is None or self._top.seq <= seq):
             self._top = page
         return page
 

@@ -354,7 +354,9 @@ class Reader:
         try:
             if self._connection is None:
                 self._connection = await Connection.open(self._port)
-            path = f"{contract.SCORES_PATH}?limit={limit}&offset={offset}"
+            # The default page is its own path through a server that keeps it ready.
+            asked = "" if (limit, offset) == (10, 0) else f"?limit={limit}&offset={offset}"
+            path = f"{contract.SCORES_PATH}{asked}"
             self._connection.send(get(path))
             reply = await self._connection.reply(timeout_s=REPLY_TIMEOUT_S)
         except BROKEN as error:

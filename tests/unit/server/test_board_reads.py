@@ -1,0 +1,102 @@
+"""Reads of the board never go back, whichever page is asked for and wherever it comes from."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from scoreboard.domain import Standing
+from scoreboard.errors import Problem
+from server.board import Board
+
+
+class Redis:
+    """Answers the script that reads a page, at the seq it stands at; None when it is away."""
+
+    def __init__(self) -> None:
+        self.seq: int | None = 0
+
+    def register_script(self, _text: str) -> Any:
+        async def run(*, keys: Sequence[str], args: Sequence[int]) -> list[Any]:
+            assert keys
+            assert args
+            if self.seq is None:
+                raise ConnectionError
+            return [self.seq, b"Alice", -self.seq]
+
+        return run
+
+
+class Ledger:
+    """MySQL, at the seq it stands at; None when it is away."""
+
+    def __init__(self) -> None:
+        self.seq: int | None = 0
+
+    async def top(self, _limit: int, _offset: int) -> tuple[int, Sequence[Standing]]:
+        if self.seq is None:
+            raise ConnectionError
+        return self.seq, [Standing(user="Alice", score=self.seq)]
+
+
+class Reads:
+    """A board on stand-ins; `shown` is what listeners have been told."""
+
+    def __init__(self) -> None:
+        self.redis, self.ledger, self.shown, self.now = Redis(), Ledger(), 0, 0.0
+        self.board = Board(
+            self.redis,  # type: ignore[arg-type]
+            self.ledger,  # type: ignore[arg-type]
+            shown=lambda: self.shown,
+            clock=lambda: self.now,
+        )
+
+    async def seq_of(self, limit: int = 10) -> int:
+        return (await self.board.page(limit, 0)).seq
+
+
+@pytest.fixture
+def reads() -> Reads:
+    return Reads()
+
+
+async def test_a_redis_that_is_behind_what_mysql_has_shown_is_not_read_from(reads: Reads) -> None:
+    reads.redis.seq, reads.ledger.seq = None, 100
+    assert await reads.seq_of() == 100
+    reads.redis.seq, reads.now = 90, 5.0
+
+    assert await reads.seq_of() == 100
+
+
+async def test_a_redis_that_is_behind_what_listeners_were_told_is_not_read_from(
+    reads: Reads,
+) -> None:
+    reads.redis.seq, reads.ledger.seq, reads.shown = 90, 100, 100
+
+    assert await reads.seq_of() == 100
+
+
+async def test_when_only_something_older_can_be_read_nothing_is(reads: Reads) -> None:
+    reads.redis.seq, reads.ledger.seq, reads.shown = 90, None, 100
+
+    with pytest.raises(Problem):
+        await reads.seq_of()
+
+
+async def test_the_kept_page_is_not_given_after_a_newer_one_of_another_size(reads: Reads) -> None:
+    reads.redis.seq = reads.shown = 100
+    assert await reads.seq_of() == 100
+    assert reads.board.ready_top() is not None
+    reads.redis.seq = 101
+    assert await reads.seq_of(limit=50) == 101
+
+    assert reads.board.ready_top() is None
+
+
+async def test_a_ledger_that_was_set_back_begins_anew(reads: Reads) -> None:
+    reads.redis.seq = reads.ledger.seq = 100
+    assert await reads.seq_of() == 100
+    reads.redis.seq = reads.ledger.seq = 40
+
+    assert [await reads.seq_of() for _ in range(2)] == [40, 40]
+    assert reads.board.ready_top() is not None
