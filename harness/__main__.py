@@ -12,6 +12,8 @@ COMMANDS = (
     "load",
     "capacity",
     "compare",
+    "selfproof",
+    "results",
     "nullserver",
     "check",
     "chaos",

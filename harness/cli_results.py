@@ -1,0 +1,102 @@
+"""`python -m harness results`: write RESULTS.md's sections from result files.
+
+Takes the newest good result of each kind from the results folder (or the files
+named), keeps it in docs/results/ with its plots, and writes the sections
+between their markers. Kinds without a new result are written from the kept one.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness import resultsfile
+
+Section = Callable[[Mapping[str, Any], str], str]
+Plots = Callable[[Mapping[str, Any]], dict[str, str]]
+KINDS: dict[str, tuple[str, Section, Plots]] = {
+    "scoreboard-run": ("load", resultsfile.load_section, resultsfile.load_plots),
+    "scoreboard-capacity": (
+        "capacity",
+        resultsfile.capacity_section,
+        resultsfile.capacity_plots,
+    ),
+    "scoreboard-selfproof": ("selfproof", resultsfile.selfproof_section, lambda _: {}),
+}
+TITLE = "# Results\n\nEvery figure names the file and the command it comes from.\n"
+
+
+def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "results",
+        help="write RESULTS.md from result files",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="*", type=Path, help="result files to take instead")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder searched")
+    parser.add_argument("--kept", type=Path, default=Path(resultsfile.KEPT), help="folder kept")
+    parser.add_argument("--output", type=Path, default=Path("RESULTS.md"))
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 when at least one section was written, 2 when there is nothing to write."""
+    try:
+        given = [_read(path) for path in arguments.files]
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    fresh = {document["kind"]: document for document in given}
+    if not arguments.files:
+        fresh = newest_good(arguments.results.glob("*.json"))
+    text = arguments.output.read_text() if arguments.output.exists() else TITLE
+    arguments.kept.mkdir(parents=True, exist_ok=True)
+    written = []
+    for kind, (name, section, plots) in KINDS.items():
+        kept = arguments.kept / f"{name}.json"
+        if kind in fresh:
+            slim = resultsfile.slim(fresh[kind])
+            kept.write_text(json.dumps(slim, separators=(",", ":")) + "\n")
+        if not kept.exists():
+            continue
+        document = _read(kept)
+        for file, svg in plots(document).items():
+            (arguments.kept / file).write_text(svg + "\n")
+        text = resultsfile.replace_section(
+            text, name, section(document, f"{resultsfile.KEPT}/{name}.json")
+        )
+        written.append(name)
+    if not written:
+        print(f"error: no result in {arguments.results} or {arguments.kept}", file=sys.stderr)
+        return 2
+    arguments.output.write_text(text)
+    print(f"{arguments.output}: {', '.join(written)}")
+    return 0
+
+
+def newest_good(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """The newest document of each kind whose verdict is good; unreadable files are no results."""
+    best: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        try:
+            document = _read(path)
+        except (OSError, ValueError):
+            continue
+        verdict = document.get("verdict", document)
+        if not verdict.get("good", True):
+            continue
+        known = best.get(document["kind"])
+        if known is None or known["started_unix_s"] < document["started_unix_s"]:
+            best[document["kind"]] = document
+    return best
+
+
+def _read(path: Path) -> dict[str, Any]:
+    document = json.loads(path.read_text())
+    if not isinstance(document, dict) or document.get("kind") not in KINDS:
+        raise ValueError(f"{path} is no result file")
+    return document

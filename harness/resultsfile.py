@@ -1,0 +1,208 @@
+"""Writes the harness' sections of RESULTS.md from kept result documents. Pure but for `update`.
+
+Each section stands between `<!-- begin:name -->` and `<!-- end:name -->`;
+everything outside is the author's. Figures cite the file they come from, which
+is kept in docs/results/ beside its plots.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from harness.plots import Axis, Line, line_plot
+from harness.report import MEANINGS, plots_of
+from harness.style import duration, number
+
+KEPT = "docs/results"
+LOAD_PLOTS = ("rate", "response", "lag", "lag_heat", "cpu", "percentiles")
+
+
+def replace_section(text: str, name: str, body: str) -> str:
+    """The text with the section's content replaced, or the section added at the end."""
+    block = f"<!-- begin:{name} -->\n{body.strip()}\n<!-- end:{name} -->"
+    pattern = re.compile(
+        rf"<!-- begin:{re.escape(name)} -->.*?<!-- end:{re.escape(name)} -->", re.DOTALL
+    )
+    if pattern.search(text):
+        return pattern.sub(lambda _: block, text)
+    return text.rstrip() + "\n\n" + block + "\n"
+
+
+def slim(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document without what belongs to this machine's paths; small enough to keep."""
+    kept = dict(document)
+    kept["members"] = [{**m, "host": "", "pid": 0} for m in document.get("members", [])]
+    if "settings" in kept:
+        kept["settings"] = {k: v for k, v in kept["settings"].items() if k != "results"}
+    return kept
+
+
+def load_section(document: Mapping[str, Any], file: str) -> str:
+    """The headline run."""
+    figures, counts, settings = document["figures"], document["counts"], document["settings"]
+    verdict, resources = document["verdict"], document["resources"]
+    length = max(1, document["window"]["end"] - document["window"]["start"])
+    swarms = [m["status"] for m in document["members"] if m["kind"] == "swarm"]
+    listeners = sum(s.get("listeners", 0) for s in swarms)
+    machine = document["machine"]
+    words = [
+        w for w, good in (("valid", verdict["valid"]), ("correct", verdict["correct"])) if good
+    ]
+    if verdict["limits"] and verdict["within_slo"]:
+        words.append("within " + ", ".join(k["limit"] for k in verdict["limits"]))
+    lines = [
+        "## Load: open-loop flood and listeners",
+        "",
+        f"`make load RATE={settings['rate']} LISTENERS={listeners} "
+        f"DURATION={length}` at commit {machine['commit']}, {machine['cpus']} CPUs "
+        f"({machine['cpu']}), {machine['memory_mib'] // 1024} GiB, everything on one machine, "
+        f"{length} s after {settings['warmup_s']:g} s of warm-up. Result file: "
+        f"[`{file}`]({file}).",
+        "",
+        f"**{number(figures['goodput'])} accepted submissions/s of {number(figures['rate'])} "
+        f"intended, {number(listeners)} listeners, "
+        f"{number(counts.get('deliveries', 0) / length)} events delivered per second. "
+        f"Verdict: {', '.join(words) or 'bad'}.**",
+        "",
+        "| | p50 | p90 | p99 | p99.9 | max | |",
+        "|---|--:|--:|--:|--:|--:|---|",
+    ]
+    for key, name, meaning in MEANINGS:
+        if figures.get(f"{key}_max") is not None:
+            cells = " | ".join(
+                duration(figures.get(f"{key}_{q}")) for q in ("p50", "p90", "p99", "p999", "max")
+            )
+            lines.append(f"| {name} | {cells} | {meaning} |")
+    cores = sorted(resources["cores"].items(), key=lambda pair: -pair[1])
+    lines += [
+        "",
+        "Cores used: " + ", ".join(f"{name} {used:.2f}" for name, used in cores) + ". "
+        f"The harness took {resources['harness_share']:.0%} of the machine."
+        + (
+            f" {resources['elsewhere']:.2f} cores were busy with programs that are no part of it."
+            if (resources.get("elsewhere") or 0) > 0.1
+            else ""
+        )
+        + f" Bottleneck: {resources['bottleneck']}.",
+    ]
+    if ceiling := document.get("ceiling"):
+        lines.append(
+            f"The generator's own ceiling on the null server: {number(ceiling['per_core'])} "
+            f"requests/s per core ({ceiling['us_per_request']:.0f} µs of CPU each)."
+        )
+    lines += ["", "| witness | verdict | looked at |", "|---|---|---|"]
+    for finding in document["findings"]:
+        told = ", ".join(
+            f"{n.replace('_', ' ')} {number(v)}" for n, v in finding["counts"].items() if v
+        )
+        lines.append(
+            f"| {finding['witness']} | {'bad' if finding['problems'] else 'good'} | {told} |"
+        )
+    for found in document.get("invariants", ()):
+        lines.append(f"| {found['invariant']} | {found['verdict']} | {found['looked_at']} |")
+    lines += ["", *(f"![{name}]({KEPT}/load-{name}.svg)" for name in LOAD_PLOTS)]
+    return "\n".join(lines)
+
+
+def load_plots(document: Mapping[str, Any]) -> dict[str, str]:
+    """The plots the section shows, by file name."""
+    plots = plots_of(document)
+    return {f"load-{name}.svg": plots[name] for name in LOAD_PLOTS if name in plots}
+
+
+def capacity_section(document: Mapping[str, Any], file: str) -> str:
+    """How much is sustained, and what is full beyond it."""
+    plan, machine = document["plan"], document["machine"]
+    lines = [
+        "## Capacity within limits",
+        "",
+        f"`python -m harness capacity --slo '{plan['slo']}'` at commit {machine['commit']}, "
+        f"{machine['cpus']} CPUs ({machine['cpu']}): trials of {plan['seconds']:g} s, doubled, "
+        f"bisected, and confirmed by {plan['repeats']} in a row. A trial counts only when it was "
+        f"valid, correct, within the limits and without a growing backlog. Result file: "
+        f"[`{file}`]({file}).",
+        "",
+        "| with | sustained | beyond it |",
+        "|---|--:|---|",
+    ]
+    for found in document["searches"]:
+        over_rate = found["over"] == "rate"
+        beside = (
+            f"{number(found['fixed'])} listeners" if over_rate else f"{number(found['fixed'])}/s"
+        )
+        unit = "/s" if over_rate else " listeners"
+        least = "" if found["bounded"] else "≥ "
+        lines.append(f"| {beside} | {least}{number(found['load'])}{unit} | {found['bottleneck']} |")
+    law = document["scalability"]
+    lines.append("")
+    if "refused" in law:
+        lines.append(f"No scalability law is claimed: {law['refused']}.")
+    else:
+        low, high = law["peak"]
+        peak = "no peak" if law["peak_rate"] is None else f"peak {number(law['peak_rate'])}/s"
+        lines.append(
+            f"Universal Scalability Law over submissions in flight: {peak} "
+            f"(90 % bootstrap bounds {number(low or 0)} to "
+            f"{'∞' if high is None else number(high)}), "
+            f"contention {law['fit']['contention']:.4f}, coherency {law['fit']['coherency']:.6f}."
+        )
+    lines += ["", f"![trials]({KEPT}/capacity-trials.svg)"]
+    return "\n".join(lines)
+
+
+def capacity_plots(document: Mapping[str, Any]) -> dict[str, str]:
+    """Response and lag of every trial over its rate."""
+    trials = sorted(document["trials"], key=lambda t: (t["rate"], t["listeners"]))
+
+    def points(key: str, *, held: bool) -> list[tuple[float, float | None]]:
+        return [(t["rate"], t[key]) for t in trials if t["held"] is held and t[key]]
+
+    lines = [
+        Line(name="response p99, held", points=points("response_p99", held=True)),
+        Line(name="lag p99, held", points=points("lag_p99", held=True)),
+        Line(name="response p99, not held", points=points("response_p99", held=False)),
+        Line(name="lag p99, not held", points=points("lag_p99", held=False)),
+    ]
+    plot = line_plot(
+        "Every trial of the search: p99 over submissions per second",
+        [line for line in lines if line.points],
+        axis=Axis(text=duration, log=True),
+        x_text=number,
+        dots=True,
+    )
+    return {"capacity-trials.svg": plot}
+
+
+def selfproof_section(document: Mapping[str, Any], file: str) -> str:
+    """What was planted and what was reported."""
+    lines = [
+        "## Self-proof: planted faults",
+        "",
+        "`python -m harness selfproof`: a server that lies in a known way, and what the harness "
+        f"reports of it. Result file: [`{file}`]({file}).",
+        "",
+        "| planted | reported | exact |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {p['planted']} | {p['reported']} | {'yes' if p['exact'] else '**no**'} |"
+        for p in document["proofs"]
+    ]
+    stall = document["stall"]
+    lines += [
+        "",
+        f"The same stall beside stock Locust ({stall['planted']}; {stall['intended']:,} requests "
+        "intended):",
+        "",
+        "| tool | requests measured | p50 | p90 | p99 | max |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for report in stall["reports"]:
+        cells = " | ".join(duration(1000 * report[f"{q}_ms"]) for q in ("p50", "p90", "p99", "max"))
+        lines.append(f"| {report['tool']} | {report['requests']:,} | {cells} |")
+    lines += [
+        "",
+        "Stock Locust's users wait for the stalled answer and send nothing meanwhile, so the "
+        "requests that the stall kept from being sent are in no percentile.",
+    ]
+    return "\n".join(lines)
