@@ -6,7 +6,7 @@ RUN := .venv/bin/python
 SOURCES := scoreboard server worker stack harness scoreboard_client
 CHECKED := $(wildcard $(SOURCES) loadtests benchmarks tests)
 
-.PHONY: help up down token test test-containers check format load chaos bench clean setup
+.PHONY: help up down token test test-containers check format load chaos bench bench-peers clean setup
 
 help: ## this list
 	@printf 'Scoreboard\n\n'
@@ -51,6 +51,10 @@ chaos: setup ## kill and cut things under load, then check every promise (SEED, 
 
 bench: setup ## regression benchmarks
 	@exec $(RUN) -m pytest benchmarks --benchmark-only $(ARGS)
+
+bench-peers: setup ## measure beside other ways to do it, judge the targets (ONLY, ROUNDS)
+	@exec $(RUN) -m benchmarks.peers $(if $(ONLY),--only $(ONLY),--write RESULTS.md) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 
 clean: ## forget all data, logs and installed packages of this checkout
 	@if [ -x $(RUN) ]; then $(RUN) -m stack down; fi

@@ -18,6 +18,7 @@ import aiomysql
 import redis.asyncio
 
 from scoreboard.settings import mysql_address
+from stack.process import Process
 from stack.services import Mysql, Redis, Service, Temporal, start
 
 
@@ -40,12 +41,15 @@ async def open_backends(folder: Path) -> AsyncIterator[Backends]:
     ]
     async with AsyncExitStack() as opened:
 
+        def end_with_context(process: Process, _port: int) -> None:
+            opened.callback(process.kill)
+
         async def start_one(service: Service) -> tuple[str, int]:
             await asyncio.to_thread(service.prepare)
             started = await start(
                 service,
                 log=folder / f"{service.name}.log",
-                on_spawn=lambda process, _: opened.callback(process.kill) and None,
+                on_spawn=end_with_context,
             )
             return service.url(started.port), started.process.pid
 
@@ -83,19 +87,22 @@ async def query(connection: Any, sql: str) -> list[tuple[Any, ...]]:
 
 
 @asynccontextmanager
-async def fresh_surroundings(backends: Backends) -> AsyncIterator[dict[str, str]]:
+async def fresh_surroundings(
+    backends: Backends, redis_database: int = 0
+) -> AsyncIterator[dict[str, str]]:
     """The environment of one launch: a database and a task queue of its own, an empty Redis."""
+    redis_url = urlunsplit(urlsplit(backends.urls["redis"])._replace(path=f"/{redis_database}"))
     name = f"peer_{secrets.token_hex(6)}"
     async with mysql_connection(backends.urls["mysql"]) as connection:
         await query(connection, f"CREATE DATABASE {name} COLLATE utf8mb4_bin")
-        client = redis.asyncio.Redis.from_url(backends.urls["redis"])
-        await client.flushall()
+        client = redis.asyncio.Redis.from_url(redis_url)
+        await client.flushdb()
         await client.aclose()
         parts = urlsplit(backends.urls["mysql"])
         try:
             yield {
                 "SCOREBOARD_MYSQL_URL": urlunsplit(parts._replace(path=f"/{name}")),
-                "SCOREBOARD_REDIS_URL": backends.urls["redis"],
+                "SCOREBOARD_REDIS_URL": redis_url,
                 "SCOREBOARD_TEMPORAL_ADDRESS": backends.urls["temporal"],
                 "SCOREBOARD_TASK_QUEUE": name,
                 "SCOREBOARD_JWT_SECRET": secrets.token_hex(32),

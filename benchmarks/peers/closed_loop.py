@@ -8,6 +8,7 @@ elsewhere. Not for latencies: a closed loop hides the waiting it causes.
 """
 
 import json
+import random
 import select
 import socket
 import sys
@@ -19,10 +20,13 @@ import msgspec
 
 from harness.wire import answer_end
 from scoreboard.contract import SCORES_PATH, UPDATE_PATH
-from scoreboard.tokens import mint
+from scoreboard.tokens import SCOPE_ANY_USER, mint
 
 HOST = "127.0.0.1"
 ANSWER_TIMEOUT_S = 30.0
+_DRAWN_REQUESTS = 200_000
+"""They repeat after so many."""
+
 _FIRST_USER = 3
 """Alice and Bob have points from the start; the others make sums simple."""
 
@@ -30,16 +34,21 @@ _FIRST_USER = 3
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What to ask: submissions of one point round the users, or reads of the board.
 
+    With `drawn_from` one principal submits for users drawn from 3 to that number.
+    It goes on until both `duration_s` are over and `at_least` requests were sent.
     Without `keyed` a submission has no Idempotency-Key, as in the specification's example.
     """
 
     port: int
     connections: int
     duration_s: float
+    at_least: int = 0
     what: str = "submit"
     secret: str = ""
     users: int = 0
     keyed: str = ""
+    drawn_from: int = 0
+    seed: int = 0
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +80,8 @@ def requests_of(task: Task) -> list[bytes]:
     if task.what == "read":
         return [f"GET {SCORES_PATH} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()]
     now_s = int(time.time())
+    if task.drawn_from:
+        return _drawn_requests(task, host, now_s)
     built = []
     for user in range(_FIRST_USER, task.users + 1):
         token = mint(task.secret.encode(), subject=str(user), now_s=now_s, ttl_s=3600)
@@ -83,6 +94,21 @@ def requests_of(task: Task) -> list[bytes]:
             ).encode()
         )
     return built
+
+
+def _drawn_requests(task: Task, host: str, now_s: int) -> list[bytes]:
+    draw = random.Random(task.seed)
+    secret = task.secret.encode()
+    token = mint(secret, subject="load", now_s=now_s, ttl_s=3600, scopes=(SCOPE_ANY_USER,))
+    head = (
+        f"POST {UPDATE_PATH} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
+        "Content-Type: application/json\r\nContent-Length: "
+    )
+    bodies = [
+        f'{{"userId":{draw.randint(_FIRST_USER, task.drawn_from)},"increment":1}}'
+        for _ in range(_DRAWN_REQUESTS)
+    ]
+    return [f"{head}{len(body)}\r\n\r\n{body}".encode() for body in bodies]
 
 
 def run(task: Task, requests: Sequence[bytes]) -> Answers:
@@ -141,7 +167,7 @@ def run(task: Task, requests: Sequence[bytes]) -> Answers:
                 partial[fd] = data
                 continue
             statuses[data[9:12]] += 1
-            if now < ends:
+            if now < ends or number < task.at_least:
                 send(fd)
             else:
                 waiting -= 1

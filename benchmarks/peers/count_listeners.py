@@ -3,7 +3,7 @@
     python -m benchmarks.peers.count_listeners PORT LISTENERS [CONNECT_PER_S]
 
 Prints a line when all streams are open; then answers each line on stdin with
-`{"total":…,"least":…,"most":…,"open":…}`. An event is counted by its one `{`,
+`{"total":…,"least":…,"most":…,"open":…,"reads":…}`. An event is counted by its one `{`,
 which no cut between two reads can split, so every peer's framing is counted the
 same cheap way. It does not check content: `harness.swarm` does, for ours.
 """
@@ -35,6 +35,7 @@ class Listeners:
         self._index: dict[int, int] = {}
         self._waiting: set[int] = set()
         self.counts = array("q", bytes(8 * count))
+        self.reads = 0
 
     def open(self, count: int) -> None:
         """Open all streams, CONNECT_AT_ONCE at a time. Raises RuntimeError when one is refused."""
@@ -83,6 +84,7 @@ class Listeners:
                     raise RuntimeError(f"refused: {data[:80]!r}")
                 waiting.discard(fd)
             counts[index[fd]] += data.count(b"{")
+            self.reads += 1
         return signalled
 
     def serve(self) -> None:
@@ -102,6 +104,7 @@ class Listeners:
                     "least": min(self.counts),
                     "most": max(self.counts),
                     "open": len(self._sockets),
+                    "reads": self.reads,
                 }
                 print(json.dumps(answer), flush=True)
 

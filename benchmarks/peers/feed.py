@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import redis
@@ -79,7 +80,8 @@ def publisher(task: Task) -> Callable[[int, int], None]:
                     score=1000 + number,
                     committed_us=committed_us,
                 )
-                entry = {contract.STREAM_FIELD: contract.encode_changes([change])}
+                # The type says that every kind of key may occur, so none alone fits.
+                entry: Any = {contract.STREAM_FIELD: contract.encode_changes([change])}
                 pipeline.xadd(contract.STREAM_KEY, entry, id=f"{seq}-0", maxlen=4096)
             last_seq = task.first_seq + last
             pipeline.hset(contract.META_KEY, mapping={"seq": last_seq, "tail": last_seq})

@@ -1,1 +1,1 @@
-"""The peers: each an honest implementation, tuned as its users would. None is part of the product."""
+"""The peers: each an honest implementation, tuned as its users would."""

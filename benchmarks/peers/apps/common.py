@@ -1,8 +1,8 @@
 """What every peer does the same way: settings, the token, the body, the answer.
 
-Kept apart so that peers differ only in what they are compared for. A token is
-verified by PyJWT once and then remembered until it expires: the peers get the
-server's own idea, which most would not have.
+Kept apart so that peers differ only in what they are compared for. PyJWT verifies
+the token of each request, as everybody does; with PEER_TOKENS=remembered once for
+each token, which is the server's own idea and flatters the peer.
 """
 
 import os
@@ -26,7 +26,7 @@ CACHED_TOKENS_MAX = 50_000
 class Body(msgspec.Struct, forbid_unknown_fields=True):
     """The body of POST /scores/update."""
 
-    userId: int  # noqa: N815  the wire's name
+    userId: int
     increment: int
 
 

@@ -48,7 +48,8 @@ class Activities:
         async with self._pool.acquire() as connection, connection.cursor() as cursor:
             try:
                 await cursor.execute(
-                    "INSERT INTO ledger (submission_id, user_id, increment) VALUES (UNHEX(%s), %s, %s)",
+                    "INSERT INTO ledger (submission_id, user_id, increment)"
+                    " VALUES (UNHEX(%s), %s, %s)",
                     (update.submission_id, update.user_id, update.increment),
                 )
                 await cursor.execute(

@@ -26,7 +26,7 @@ class ScoreUpdate:
             start_to_close_timeout=_TIMEOUT,
             retry_policy=_RETRIES,
         )
-        score = await workflow.execute_activity(
+        score: int = await workflow.execute_activity(
             "update_database",
             update,
             result_type=int,

@@ -36,6 +36,8 @@ class Fanout(msgspec.Struct, frozen=True, kw_only=True):
     published_per_s: float
     server_cores: float
     us_per_delivery: float
+    us_per_read: float
+    events_per_read: float
     kib_per_listener: float
     complete: bool
 
@@ -46,21 +48,16 @@ async def measure(
     """One round of one peer, started anew. Raises WrongAnswer when ours misses an event."""
     async with peer(name, backends) as running:
         rss_before = rss_bytes(running.pids)
-        async with conversation(
-            "count_listeners", str(running.port), str(listeners)
-        ) as counting:
+        async with conversation("count_listeners", str(running.port), str(listeners)) as counting:
             await counting.heard()
             kib = (rss_bytes(running.pids) - rss_before) / 1024 / listeners
-            return await _flow(
-                running, backends, counting, listeners, rate, duration_s, kib
-            )
+            return await _flow(running, backends, counting, rate, duration_s, kib)
 
 
 async def _flow(
     running: Running,
     backends: Backends,
     counting: Conversation,
-    listeners: int,
     rate: float,
     duration_s: float,
     kib: float,
@@ -80,11 +77,12 @@ async def _flow(
         await asyncio.sleep(0.05)
     await asyncio.sleep(RAMP_S)
     began, cpu_before = time.monotonic(), cpu_s(running.pids)
-    count_before = (await counting.ask())["total"]
+    before = await counting.ask()
     await asyncio.sleep(duration_s)
     cpu = cpu_s(running.pids) - cpu_before
     elapsed_s = time.monotonic() - began
-    count = (await counting.ask())["total"] - count_before
+    after = await counting.ask()
+    count, reads = after["total"] - before["total"], after["reads"] - before["reads"]
     published = (await feeding).published
     complete = await _complete(counting, published, wait=running.name in OURS)
     if running.name in OURS and not complete:
@@ -95,6 +93,8 @@ async def _flow(
         published_per_s=published / task.duration_s,
         server_cores=cpu / elapsed_s,
         us_per_delivery=1e6 * cpu / max(1, count),
+        us_per_read=1e6 * cpu / max(1, reads),
+        events_per_read=count / max(1, reads),
         kib_per_listener=kib,
         complete=complete,
     )

@@ -1,0 +1,102 @@
+"""Cost per submission as users and ledger grow.
+
+The cost is CPU of all parts (API, MySQL, Redis, Temporal) for one submission,
+each for a user drawn at random from all there are.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from benchmarks.peers.backends import Backends, fresh_surroundings, mysql_connection, query
+from benchmarks.peers.measures import submissions
+from benchmarks.peers.programs import NO_LIMIT, Running, peer, seed_ours
+
+_ROWS_PER_INSERT = 1_000_000
+_DIGITS = " UNION ALL ".join(f"SELECT {n}{' AS d' if n == 0 else ''}" for n in range(10))
+_FROM_DIGITS = ", ".join(f"({_DIGITS}) AS t{power}" for power in range(6))
+_NUMBER = " + ".join(f"t{power}.d * {10**power}" for power in reversed(range(6)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """A system as it may be after a while."""
+
+    users: int
+    ledger_rows: int = 0
+
+    def __str__(self) -> str:
+        rows = f", {self.ledger_rows:,} rows" if self.ledger_rows else ""
+        return f"{self.users:,} users{rows}"
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """One round at one size: CPU µs per submission, of all parts and of each."""
+
+    total_us: float
+    by_part_us: dict[str, float]
+    rate: float
+
+
+@asynccontextmanager
+async def filled(
+    size: Size, backends: Backends, redis_database: int
+) -> AsyncIterator[Mapping[str, str]]:
+    """Surroundings of ours with as many users and old ledger rows."""
+    async with fresh_surroundings(backends, redis_database) as environment:
+        await seed_ours(environment, 2, backends.folder)
+        async with mysql_connection(environment["SCOREBOARD_MYSQL_URL"]) as connection:
+            await query(connection, "SET SESSION unique_checks = 0")
+            await query(
+                connection,
+                "INSERT INTO users (id, name, score) SELECT n, CONCAT('User', LPAD(n, 5, '0')), 0"
+                f" FROM (SELECT {_NUMBER} + 1 AS n FROM {_FROM_DIGITS} HAVING n > 2"
+                f" AND n <= {size.users}) AS numbers ORDER BY n",
+            )
+            for first in range(0, size.ledger_rows, _ROWS_PER_INSERT):
+                await _old_rows(connection, first, min(_ROWS_PER_INSERT, size.ledger_rows - first))
+            if size.ledger_rows:
+                await query(connection, f"UPDATE boards SET seq = {size.ledger_rows} WHERE id = 1")
+        yield environment
+
+
+async def _old_rows(connection: Any, first: int, count: int) -> None:
+    """Ledger rows `first` + 1 and on, with ids in order of time as the server makes them."""
+    numbers = f"SELECT {_NUMBER} + {first + 1} AS n FROM {_FROM_DIGITS} HAVING n <= {first + count}"
+    await query(
+        connection,
+        "INSERT INTO ledger (submission_id, principal, user_id, increment, outcome, seq,"
+        " score_after, received_at_us, committed_at_us)"
+        " SELECT UNHEX(CONCAT('0180', LPAD(HEX(n), 12, '0'), LEFT(MD5(n), 16))),"
+        " '3', 3 + n % 900, 1, 'applied', n, n, 0, 0"
+        f" FROM ({numbers}) AS numbers ORDER BY n",
+    )
+
+
+@asynccontextmanager
+async def running_sizes(
+    sizes: Sequence[Size], backends: Backends
+) -> AsyncIterator[dict[Size, Running]]:
+    """One of ours for each size, each with a Redis database of its own."""
+    async with AsyncExitStack() as opened:
+        found = {}
+        for number, size in enumerate(sizes):
+            prepared = await opened.enter_async_context(filled(size, backends, number))
+            found[size] = await opened.enter_async_context(
+                peer("ours", backends, prepared={**prepared, **NO_LIMIT})
+            )
+        yield found
+
+
+async def measure(
+    running: Running, backends: Backends, size: Size, *, duration_s: float, seed: int
+) -> Cost:
+    """One round at one size. Raises WrongAnswer."""
+    found = await submissions.submit(
+        running, backends, duration_s=duration_s, warm_up_s=1.0, drawn_from=size.users, seed=seed
+    )
+    parts = {name: cost for name, cost in found.cpu_us.items() if name != "generator"}
+    return Cost(total_us=sum(parts.values()), by_part_us=parts, rate=found.rate)

@@ -1,0 +1,205 @@
+"""The targets, and whether samples meet them. Pure; nothing here measures.
+
+A sample is a figure of one peer in one round. A target compares ours with a
+peer's round by round, since both ran in the same minute, and is judged by the
+median of those ratios.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+Samples = Mapping[str, Sequence[float | None]]
+"""Figures by name, one per round in order; None where a round gave none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """`figure`, over `against` when that is given, at least or at most `bound`.
+
+    `unit` is what the figure is counted in; a ratio has none.
+    """
+
+    group: str
+    what: str
+    figure: str
+    bound: float
+    against: str = ""
+    at_most: bool = False
+    unit: str = "×"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A judged target: median and extremes over the rounds. `median` None: nothing was measured."""
+
+    target: Target
+    median: float | None
+    low: float | None
+    high: float | None
+    rounds: int
+
+    @property
+    def met(self) -> bool:
+        """Whether the median is within the bound."""
+        if self.median is None:
+            return False
+        bound = self.target.bound
+        return self.median <= bound if self.target.at_most else self.median >= bound
+
+
+_SMALLEST = "growth/1,000 users"
+
+TARGETS = (
+    Target(
+        group="submissions",
+        what="accepted and applied submissions/s, beside one workflow of four activities each",
+        figure="submissions/ours",
+        against="submissions/naive",
+        bound=200,
+    ),
+    Target(
+        group="submissions",
+        what="the same, beside INSERT + UPDATE + COMMIT in the handler",
+        figure="submissions/ours",
+        against="submissions/direct",
+        bound=2.5,
+    ),
+    Target(
+        group="submissions",
+        what="the same, beside a handler that only checks token and body",
+        figure="submissions/ours",
+        against="submissions/ceiling",
+        bound=0.6,
+    ),
+    Target(
+        group="loaded",
+        what="p99 of the 202 at 70 % of that rate, open loop",
+        figure="loaded/answer p99",
+        bound=150,
+        at_most=True,
+        unit="ms",
+    ),
+    Target(
+        group="loaded",
+        what="p99 from submit to the last of 1,000 listeners at that rate",
+        figure="loaded/to last p99",
+        bound=400,
+        at_most=True,
+        unit="ms",
+    ),
+    Target(
+        group="idle",
+        what="idle: POST to event on the stream, beside the naive pipeline",
+        figure="idle/ours",
+        against="idle/naive",
+        bound=0.5,
+        at_most=True,
+    ),
+    Target(
+        group="idle",
+        what="idle: POST to event on the stream",
+        figure="idle/ours",
+        bound=30,
+        at_most=True,
+        unit="ms",
+    ),
+    Target(
+        group="streams",
+        what="SSE deliveries per CPU-second, 1,000 listeners, 100 changes/s, beside nginx + nchan",
+        figure="streams 100/ours-stream",
+        against="streams 100/nchan",
+        bound=5,
+    ),
+    Target(
+        group="streams",
+        what="the same at 1,000 changes/s",
+        figure="streams 1000/ours-stream",
+        against="streams 1000/nchan",
+        bound=30,
+    ),
+    Target(
+        group="streams",
+        what="the same, beside a queue and a task per client on Sanic",
+        figure="streams 1000/ours-stream",
+        against="streams 1000/queue",
+        bound=20,
+    ),
+    Target(
+        group="streams",
+        what="the same, beside sse-starlette on uvicorn",
+        figure="streams 1000/ours-stream",
+        against="streams 1000/sse-starlette",
+        bound=20,
+    ),
+    Target(
+        group="crowd",
+        what="p99 lag at 10,000 listeners, 100 changes/s, 1,000 submissions/s",
+        figure="crowd/lag p99",
+        bound=250,
+        at_most=True,
+        unit="ms",
+    ),
+    Target(
+        group="crowd",
+        what="server CPU meanwhile",
+        figure="crowd/cores",
+        bound=1,
+        at_most=True,
+        unit="cores",
+    ),
+    Target(
+        group="crowd",
+        what="server memory for each listener",
+        figure="crowd/KiB per listener",
+        bound=12,
+        at_most=True,
+        unit="KiB",
+    ),
+    Target(
+        group="reads",
+        what="GET /scores per second, beside the same framework sending a constant",
+        figure="reads/ours",
+        against="reads/constant",
+        bound=0.9,
+    ),
+    *(
+        Target(
+            group="growth",
+            what=f"CPU per submission at {size}, beside 1,000 users",
+            figure=f"growth/{size}",
+            against=_SMALLEST,
+            bound=1.3,
+            at_most=True,
+        )
+        for size in ("100,000 users", "1,000,000 users", "1,000,000 users, 10,000,000 rows")
+    ),
+    *(
+        Target(
+            group="growth",
+            what=f"CPU per delivered read at {listeners:,} listeners, beside 100",
+            figure=f"listeners/{listeners}",
+            against="listeners/100",
+            bound=1.3,
+            at_most=True,
+        )
+        for listeners in (1000, 10_000)
+    ),
+)
+
+
+def judge(target: Target, samples: Samples) -> Result:
+    """The target's result; rounds that lack a figure are left out."""
+    ours = samples.get(target.figure, ())
+    if target.against:
+        theirs = samples.get(target.against, ())
+        values = [a / b for a, b in zip(ours, theirs, strict=False) if a is not None and b]
+    else:
+        values = [value for value in ours if value is not None]
+    return Result(
+        target=target,
+        median=median(values) if values else None,
+        low=min(values, default=None),
+        high=max(values, default=None),
+        rounds=len(values),
+    )

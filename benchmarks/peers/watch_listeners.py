@@ -1,0 +1,80 @@
+"""A process that holds the harness' listener swarm: every id accounted for. Lines in, JSON out.
+
+    python -m benchmarks.peers.watch_listeners PORT LISTENERS
+
+Prints a line when all streams are open. `until SEQ` answers once every listener
+has everything up to SEQ, with the swarm's account and lags; `times FILE` writes
+when the last listener had each change (first seq, then Unix µs, 8 bytes each).
+"""
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+from harness.bare import drive
+from harness.readiness import EPOLLIN, Readiness
+from harness.sockets import raise_descriptor_limit
+from harness.swarm import Swarm, SwarmSettings
+
+HOST = "127.0.0.1"
+CONVERGE_TIMEOUT_S = 60.0
+
+
+def answer(swarm: Swarm, asked: str) -> dict[str, Any]:
+    """What to say to a line. Raises ValueError for one that is not known."""
+    what, _, argument = asked.partition(" ")
+    if what == "until":
+        target = int(argument)
+        drive([swarm], lambda: swarm.converging_to >= target, timeout_s=CONVERGE_TIMEOUT_S)
+        swarm.settle(everything=True)
+        lag = swarm.series.merged("lag")
+        return {
+            "account": swarm.account(target).to_json(),
+            "lags": lag.total,
+            "lag_p50_ms": lag.value_at(0.5) / 1000 if lag.total else None,
+            "lag_p99_ms": lag.value_at(0.99) / 1000 if lag.total else None,
+        }
+    if what == "times":
+        with open(argument, "wb") as file:
+            file.write(swarm.table.base.to_bytes(8, "little", signed=True))
+            file.write(swarm.table.last_us.tobytes())
+        return {"events": len(swarm.table.last_us)}
+    raise ValueError(what)
+
+
+def main() -> int:
+    """Open, say so, watch until stdin ends."""
+    port, count = int(sys.argv[1]), int(sys.argv[2])
+    raise_descriptor_limit()
+    swarm = Swarm(
+        SwarmSettings(
+            address=(HOST, port),
+            host_header=f"{HOST}:{port}",
+            listeners=count,
+            start_unix_ns=time.time_ns(),
+            connect_per_s=2000,
+        )
+    )
+    if not drive([swarm], lambda: swarm.converging_to >= 0, timeout_s=CONVERGE_TIMEOUT_S):
+        raise RuntimeError(f"only {swarm.streaming} of {count} streams opened")
+    print(json.dumps({"open": swarm.streaming}), flush=True)
+    stdin = sys.stdin.fileno()
+    os.set_blocking(stdin, False)
+    loop = Readiness()
+    loop.register(swarm.fileno(), EPOLLIN)
+    loop.register(stdin, EPOLLIN)
+    while True:
+        for fd, _ in loop.poll(1.0):
+            if fd == stdin:
+                asked = os.read(stdin, 4096)
+                if not asked:
+                    return 0
+                for line in asked.decode().splitlines():
+                    print(json.dumps(answer(swarm, line)), flush=True)
+        swarm.pump()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

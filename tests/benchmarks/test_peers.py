@@ -1,0 +1,69 @@
+"""Every measure of the peers runs once, tiny, on services of its own; answers are verified."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from benchmarks.peers import nginx
+from benchmarks.peers.backends import open_backends
+from benchmarks.peers.run import GROUPS, TINY, Recorder
+from harness.sockets import raise_descriptor_limit
+
+FIGURES = {
+    "submissions": {
+        "submissions/ours",
+        "submissions/direct",
+        "submissions/ceiling",
+        "submissions/naive",
+        "submissions/direct-cached",
+        "submissions/ceiling-uncached",
+        "submissions/ours with keys",
+    },
+    "loaded": {
+        "submissions/ours",
+        "loaded/answer p99",
+        "loaded/answer p50",
+        "loaded/to last p99",
+        "loaded/answer p99 with listeners",
+    },
+    "idle": {"idle/ours", "idle/naive"},
+    "streams": {
+        f"streams {rate}/{name}"
+        for rate in (100, 1000)
+        for name in ("ours-stream", "nchan", "queue", "sse-starlette")
+    },
+    "crowd": {
+        f"{name}/{figure}"
+        for name in ("crowd", "crowd, all change")
+        for figure in ("lag p99", "cores", "KiB per listener")
+    },
+    "reads": {"reads/ours", "reads/constant"},
+    "growth": {
+        "listeners/10",
+        "listeners/30",
+        "growth/1,000 users",
+        "growth/3,000 users, 2,000 rows",
+    },
+}
+
+
+def test_each_group_is_run_here() -> None:
+    assert FIGURES.keys() == GROUPS.keys()
+
+
+@pytest.mark.parametrize("group", GROUPS)
+async def test_a_group_gives_its_figures(group: str, tmp_path: Path) -> None:
+    if group == "streams" and not nginx.available():
+        assert not os.environ.get("CI"), "CI must have nginx with nchan, or apt-get to fetch it"
+        pytest.skip("nginx with nchan is neither installed nor to be had from apt-get")
+    raise_descriptor_limit()
+    recorder = Recorder(lambda _: None)
+
+    async with open_backends(tmp_path) as backends:
+        await GROUPS[group](backends, TINY, 1, recorder)
+
+    assert recorder.samples.keys() == FIGURES[group]
+    assert all(value is not None and value >= 0 for (value,) in recorder.samples.values()), (
+        recorder.samples
+    )
