@@ -8,7 +8,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,11 @@ def fresh_database(mysql_url: str) -> Iterator[str]:
     try:
         yield _with_path(mysql_url, name)
     finally:
+        # A connection that a failed test left in a transaction would block the DROP for ever.
+        users = f"SELECT id FROM information_schema.processlist WHERE db = '{name}'"
+        for (connection_id,) in execute_sync(server, users):
+            with suppress(pymysql.MySQLError):
+                execute_sync(server, f"KILL {connection_id}")
         execute_sync(server, f"DROP DATABASE {name}")
 
 
