@@ -92,28 +92,46 @@ class Audience:
     """All listeners of a run. Runs in one event loop; `stop` ends the streams as the last act."""
 
     def __init__(
-        self, canon: Canon, port: int, *, count: int, restless: int, rng: random.Random
+        self,
+        canon: Canon,
+        port: int,
+        *,
+        count: int,
+        restless: int,
+        rng: random.Random,
+        sleepers: int = 0,
+        sleep_s: float = 0.0,
     ) -> None:
+        """The first `restless` leave and resume all the time; the last `sleepers` stay away for
+        about `sleep_s` in between, longer than the server remembers."""
         self.listeners = [Listener(f"l{number}", canon) for number in range(count)]
         self._payloads = Payloads(canon)
         self._port = port
         self._restless = restless
+        self._awake = self.listeners[: count - sleepers]
+        self._sleep_s = sleep_s
         self._rng = rng
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Connect all of them; the first `restless` leave and come back throughout."""
+        """Connect all of them."""
         for number, listener in enumerate(self.listeners):
             rng = random.Random(self._rng.random())
-            keep = self._keep_listening(listener, rng, restless=number < self._restless)
+            sleeps = number >= len(self._awake)
+            keep = self._keep_listening(
+                listener,
+                rng,
+                restless=number < self._restless or sleeps,
+                away_s=self._sleep_s if sleeps else 1.5,
+            )
             self._tasks.append(asyncio.create_task(keep))
 
     async def until_all(self, seq: int, *, timeout_s: float) -> bool:
-        """Whether every listener is told where it stands, and reaches `seq`, in time."""
+        """Whether all but the sleepers are told where they stand, and reach `seq`, in time."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
-        while any(one.cursor is None or one.cursor < seq for one in self.listeners):
+        while any(one.cursor is None or one.cursor < seq for one in self._awake):
             if loop.time() > deadline:
                 return False
             await asyncio.sleep(0.05)
@@ -130,7 +148,7 @@ class Audience:
                 raise result
 
     async def _keep_listening(
-        self, listener: Listener, rng: random.Random, *, restless: bool
+        self, listener: Listener, rng: random.Random, *, restless: bool, away_s: float
     ) -> None:
         # Not all at once: a stampede of connects is another test.
         await asyncio.sleep(rng.uniform(0, 2))
@@ -139,7 +157,7 @@ class Audience:
             # The account was closed with its cause; all that is left is to come back.
             with contextlib.suppress(OSError, EOFError, ValueError, asyncio.LimitOverrunError):
                 await self._listen(listener, leave_s)
-            await asyncio.sleep(rng.uniform(0.05, 1.5))
+            await asyncio.sleep(rng.uniform(0.05, 1) * away_s)
 
     async def _listen(self, listener: Listener, leave_s: float | None) -> None:
         resume = {} if listener.cursor is None else {"Last_Event_ID": str(listener.cursor)}

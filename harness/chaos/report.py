@@ -207,12 +207,14 @@ def _by_kind(faults: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"| {kind} | {', '.join(sorted(targets))} |" for kind, targets in sorted(kinds.items())]
 
 
-def with_section(document: str, section: str) -> str:
-    """`document` with its chaos section replaced, or appended where there is none."""
-    begin, end = document.find(BEGIN), document.find(END)
-    if begin < 0 or end < begin:
-        return f"{document.rstrip()}\n\n## Reliability\n\n{section}\n".lstrip()
-    return document[:begin] + section + document[end + len(END) :]
+def with_section(
+    document: str, section: str, *, begin: str = BEGIN, end: str = END, heading: str = "Reliability"
+) -> str:
+    """`document` with its section between the markers replaced, or appended under `heading`."""
+    first, last = document.find(begin), document.find(end)
+    if first < 0 or last < first:
+        return f"{document.rstrip()}\n\n## {heading}\n\n{section}\n".lstrip()
+    return document[:first] + section + document[last + len(end) :]
 
 
 def is_good(report: Mapping[str, Any]) -> bool:

@@ -67,11 +67,18 @@ class Plan:
     restless: int = 40
     least_s: float = 0.0
     """The flood goes on at least this long, also when the faults are done."""
+    sleepers: int = 8
+    """Listeners that stay away for longer than the server's history of changes."""
     limit_count: int = 100
     limit_window_s: int = 10
     """The rate limit the stack is started with; hot users go a tenth beyond it."""
     faults: tuple[Planned, ...] = ()
     """In place of those the seed plans."""
+
+    @property
+    def history_changes(self) -> int:
+        """Changes the server remembers: a few seconds of them, so that some resumes are resets."""
+        return 500 if self.short else 1500
 
     @property
     def demands(self) -> Demands:
@@ -94,6 +101,7 @@ class Plan:
                 faults_min=15,
                 fault_kinds_min=12,
                 redis_samples_min=20,
+                resets_min=1,
             )
         return Demands(
             accepted_min=100_000,
@@ -103,6 +111,7 @@ class Plan:
             faults_min=60,
             fault_kinds_min=15,
             redis_samples_min=200,
+            resets_min=5,
         )
 
 
@@ -124,11 +133,12 @@ class Run:
 async def run_chaos(folder: Path, chosen: Plan, say: Say) -> Run:
     """One whole run. Raises StackFailed when the stack cannot be started or asked."""
     began = time.monotonic()
-    limits = {
+    environment = {
+        "SCOREBOARD_HISTORY_CHANGES": str(chosen.history_changes),
         "SCOREBOARD_RATE_LIMIT_COUNT": str(chosen.limit_count),
         "SCOREBOARD_RATE_LIMIT_WINDOW_S": str(chosen.limit_window_s),
     }
-    async with System(folder / "stack", users=chosen.users, environment=limits) as system:
+    async with System(folder / "stack", users=chosen.users, environment=environment) as system:
         say(f"the stack is up after {time.monotonic() - began:.1f} s")
         with HistoryWriter(
             folder / "history.jsonl", process="chaos", about={"seed": chosen.seed}
@@ -185,6 +195,8 @@ class _Conductor:
             count=chosen.listeners,
             restless=chosen.restless,
             rng=rng,
+            sleepers=chosen.sleepers,
+            sleep_s=10.0 if chosen.short else 30.0,
         )
         self._flood = Flood(
             writer,

@@ -37,8 +37,12 @@ class Connection:
             return cls(*await asyncio.open_connection("127.0.0.1", port))
 
     def send(self, request: bytes) -> None:
-        """Hand over the whole request."""
-        self._writer.write(request)
+        """Hand over the whole request. Raises ConnectionResetError when the peer is gone."""
+        try:
+            self._writer.write(request)
+        except RuntimeError as error:
+            # uvloop's answer when the connection was reset while it lay idle.
+            raise ConnectionResetError(str(error)) from error
 
     async def reply(self, *, timeout_s: float) -> Reply:
         """The next reply. Raises BrokenReply, OSError or TimeoutError."""

@@ -20,6 +20,7 @@ class Demands:
     faults_min: int = 0
     fault_kinds_min: int = 0
     redis_samples_min: int = 0
+    resets_min: int = 0
 
 
 def check(evidence: Evidence, demands: Demands) -> Finding:
@@ -38,6 +39,8 @@ def check(evidence: Evidence, demands: Demands) -> Finding:
     _at_least(inquiry, "attempts with unknown outcome", unknown, demands.unknown_attempts_min)
     _at_least(inquiry, "listeners", len(evidence.listens), demands.listeners_min)
     _at_least(inquiry, "reconnects", opens - len(evidence.listens), demands.reconnects_min)
+    resets = sum(1 for rs in evidence.listens.values() for r in rs if r.what == "reset")
+    _at_least(inquiry, "resets", resets, demands.resets_min)
     _at_least(inquiry, "faults that fired", len(fired), demands.faults_min)
     _at_least(inquiry, "kinds of fault", len(kinds), demands.fault_kinds_min)
     _at_least(inquiry, "samples of Redis", len(evidence.redis), demands.redis_samples_min)

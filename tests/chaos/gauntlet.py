@@ -161,6 +161,32 @@ async def _run(at: Place, faults: Sequence[str] | None, seed: int) -> None:
     os._exit(0)
 
 
+def runs_until_convicted(
+    services: Services, redis_url: str, folder: Path, name: str, *, runs_max: int
+) -> tuple[int, set[str], str]:
+    """Run the gauntlet with a planted bug until it is convicted of what it breaks.
+
+    How many runs that took (0: never), of what it was convicted in the last one, and in
+    which words.
+    """
+    from tests.chaos.mutations import MUTATIONS
+
+    mutation = MUTATIONS[name]
+    broken: set[str] = set()
+    for run in range(1, runs_max + 1):
+        with place(services, redis_url, folder / str(run)) as at:
+            findings = run_gauntlet(at, mutation=name, faults=mutation.faults, seed=run)
+        broken = convicted(findings)
+        if broken & mutation.breaks:
+            words = next(
+                f.explanations[0]
+                for f in findings
+                if f.invariant.split()[0] in mutation.breaks & broken
+            )
+            return run, broken, words
+    return 0, broken, ""
+
+
 def convicted(findings: list[Finding]) -> set[str]:
     """The invariants that do not hold, by their short names."""
     return {f.invariant.split()[0] for f in findings if f.verdict is Verdict.FALSE}

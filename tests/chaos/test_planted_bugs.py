@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from harness.checker import Verdict, overall
-from tests.chaos.gauntlet import convicted, place, run_gauntlet
-from tests.chaos.mutations import MUTATIONS, names
+from tests.chaos.gauntlet import place, run_gauntlet, runs_until_convicted
+from tests.chaos.mutations import names
 from tests.support.services import Services
 
 RUNS_MAX = 3
@@ -24,19 +24,10 @@ def test_the_system_without_a_planted_bug_is_acquitted(
 
 @pytest.mark.parametrize("name", names())
 def test_a_planted_bug_is_convicted_of_the_promise_it_breaks(
-    name: str,
-    services: Services,
-    redis_test_database: str,
-    tmp_path: Path,
+    name: str, services: Services, redis_test_database: str, tmp_path: Path
 ) -> None:
-    mutation = MUTATIONS[name]
-    broken: set[str] = set()
-    for run in range(1, RUNS_MAX + 1):
-        with place(services, redis_test_database, tmp_path / str(run)) as at:
-            findings = run_gauntlet(at, mutation=name, faults=mutation.faults, seed=run)
-        broken = convicted(findings)
-        if broken & mutation.breaks:
-            break
+    runs, broken, _ = runs_until_convicted(
+        services, redis_test_database, tmp_path, name, runs_max=RUNS_MAX
+    )
 
-    assert broken & mutation.breaks, f"{name} broke {broken or 'nothing'} in {RUNS_MAX} runs"
-    print(f"{name}: convicted by {', '.join(sorted(broken))} in run {run}")
+    assert runs, f"{name} broke {broken or 'nothing'} in {RUNS_MAX} runs"
