@@ -1,5 +1,6 @@
 """The durable settings are in force in the processes that run, not only in what starts them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -8,7 +9,7 @@ import pymysql
 import pytest
 import redis
 
-from tests.support.services import Services, mysql_parameters
+from tests.support.services import Services, fresh_database, mysql_parameters, open_services
 
 COMMITS = 20
 
@@ -25,17 +26,22 @@ def process_listening_at(port: int) -> psutil.Process:
     raise AssertionError(f"nobody listens at {port}")
 
 
+@pytest.fixture(scope="module")
+def own_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """Services that this project starts and configures, whatever the other tests use."""
+    with open_services("local", tmp_path_factory.mktemp("durable")) as opened:
+        yield opened
+
+
 @pytest.fixture
-def own_services(services: Services) -> Services:
-    """Services that this project started and configured."""
-    if services.kind not in ("auto", "local"):
-        pytest.skip("what others run is theirs to configure")
-    return services
+def own_mysql_url(own_services: Services) -> Iterator[str]:
+    """A new database in them."""
+    with fresh_database(own_services.mysql_url) as url:
+        yield url
 
 
-@pytest.mark.usefixtures("own_services")
-def test_mysql_syncs_its_log_at_every_commit(mysql_url: str) -> None:
-    connection = pymysql.connect(**mysql_parameters(mysql_url), autocommit=True)
+def test_mysql_syncs_its_log_at_every_commit(own_mysql_url: str) -> None:
+    connection = pymysql.connect(**mysql_parameters(own_mysql_url), autocommit=True)
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT @@innodb_flush_log_at_trx_commit, @@sync_binlog")
         assert cursor.fetchone() == (1, 1)
@@ -44,9 +50,8 @@ def test_mysql_syncs_its_log_at_every_commit(mysql_url: str) -> None:
         assert str(doublewrite) in ("1", "ON")
 
 
-@pytest.mark.usefixtures("own_services")
-def test_mysql_really_calls_fsync_for_each_commit(mysql_url: str) -> None:
-    connection = pymysql.connect(**mysql_parameters(mysql_url), autocommit=True)
+def test_mysql_really_calls_fsync_for_each_commit(own_mysql_url: str) -> None:
+    connection = pymysql.connect(**mysql_parameters(own_mysql_url), autocommit=True)
 
     def log_syncs(cursor: pymysql.cursors.Cursor) -> int:
         # MySQL counts syncs of the log apart, MariaDB with all others.
