@@ -56,9 +56,9 @@ from worker.settings import WorkerSettings
 USERS = 40
 HOT = range(3, 5)
 ORDINARY = range(6, USERS + 1)
-LIMIT = 25
+LIMIT = 20
 WINDOW_S = 2.0
-RATE = 250.0
+RATE = 200.0
 RUN_TIMEOUT_S = 45.0
 FLOOD_MIN_S = 2.5
 LISTENERS = 12

@@ -15,11 +15,14 @@ RUNS_MAX = 3
 def test_the_system_without_a_planted_bug_is_acquitted(
     services: Services, redis_test_database: str, tmp_path: Path
 ) -> None:
-    with place(services, redis_test_database, tmp_path) as at:
-        findings = run_gauntlet(at)
+    for run in range(1, RUNS_MAX + 1):
+        with place(services, redis_test_database, tmp_path / str(run)) as at:
+            findings = run_gauntlet(at, seed=run)
+        # A slow machine may see too little, which another run may mend; a violation, never.
+        if overall(findings) is not Verdict.UNKNOWN:
+            break
 
     assert {f.invariant: f.explanations for f in findings if f.verdict is not Verdict.TRUE} == {}
-    assert overall(findings) is Verdict.TRUE
 
 
 @pytest.mark.parametrize("name", names())
