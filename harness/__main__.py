@@ -14,6 +14,8 @@ COMMANDS = (
     "compare",
     "selfproof",
     "results",
+    "counts",
+    "bench-compare",
     "nullserver",
     "check",
     "chaos",
@@ -33,8 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     # anything else loads ssl, and the others need not wait for Locust.
     named = [name for name in COMMANDS if arguments_given[:1] == [name]]
     for name in named or COMMANDS:
-        if (here / f"cli_{name}.py").exists():
-            importlib.import_module(f"harness.cli_{name}").register(subparsers)
+        module = f"cli_{name.replace('-', '_')}"
+        if (here / f"{module}.py").exists():
+            importlib.import_module(f"harness.{module}").register(subparsers)
     arguments = parser.parse_args(argv)
     return int(arguments.run(arguments))
 

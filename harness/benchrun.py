@@ -1,0 +1,97 @@
+"""Times the benchmark cases of one tree, once, as JSON on stdout. Run as a file, not imported.
+
+`python <this file> <folder of the tree> [case …]` imports that tree's own
+`benchmarks`, so base and head are each measured by the same clock and their own
+code. Per case: the least time of several blocks in ns per call (the least is
+what the code costs, the rest is what the machine added), and two counts that do
+not depend on the machine: function calls, and peak bytes allocated.
+"""
+
+import gc
+import importlib
+import json
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+MODULES = ("benchmarks.core", "benchmarks.api", "benchmarks.harness")
+BLOCKS = 7
+BLOCK_S = 0.03
+
+
+def least_ns(work: Callable[[], Any]) -> float:
+    """The least mean time of a call over blocks of about 30 ms."""
+    clock = time.perf_counter_ns
+    work()
+    start = clock()
+    work()
+    calls = max(1, int(BLOCK_S * 1e9 / max(1, clock() - start)))
+    times = []
+    for _ in range(BLOCKS):
+        start = clock()
+        for _ in range(calls):
+            work()
+        times.append((clock() - start) / calls)
+    return min(times)
+
+
+def count_calls(work: Callable[[], Any]) -> int:
+    """Python and C functions called, the same on every machine."""
+    calls = 0
+
+    def watch(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal calls
+        if event in ("call", "c_call"):
+            calls += 1
+
+    sys.setprofile(watch)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def peak_bytes(work: Callable[[], Any]) -> int:
+    """Most memory held at once during a call, beyond what was there before."""
+    work()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        work()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return peak - before
+
+
+def main(folder: str, names: list[str]) -> None:
+    """Measure the named cases, or all."""
+    sys.path.insert(0, folder)
+    found: dict[str, dict[str, float]] = {}
+    gc.disable()
+    for module_name in MODULES:
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError:
+            # An older tree has fewer.
+            continue
+        for case in module.CASES:
+            if names and case.name not in names:
+                continue
+            work, check = case.prepare(case.size)
+            check(work())
+            found[case.name] = {
+                "ns": least_ns(work),
+                "calls": count_calls(work),
+                "peak_bytes": peak_bytes(work),
+            }
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])
