@@ -23,7 +23,7 @@ from temporalio.client import Client
 from scoreboard import contract, ids
 from scoreboard.errors import MALFORMED, UNAVAILABLE, Problem
 from scoreboard.keys import Keyring, shared_secret
-from server import redis, workflows
+from server import manual, redis, workflows
 from server.admission import Admission
 from server.auth import Authenticator
 from server.batches import submit_all
@@ -93,6 +93,7 @@ def create_app(settings: ServerSettings, companion: Companion | None = None) -> 
     api.gate.add_routes(app)
     api.figures.add_routes(app)
     app.blueprint(pages_blueprint())
+    manual.add_routes(app)
     app.before_server_start(api.start)
     app.before_server_stop(api.drain)
     app.after_server_stop(api.close)

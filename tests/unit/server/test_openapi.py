@@ -1,0 +1,116 @@
+"""The OpenAPI document and the routes of the application say the same; the page needs no other."""
+
+import re
+from html import escape
+from typing import Any
+
+import jsonschema
+import pytest
+
+from scoreboard import errors
+from scoreboard.errors import ProblemKind
+from server.app import create_app
+from server.manual import page
+from server.openapi import document
+from server.pages import ROUTES
+from tests.support.api import api_settings
+
+OWN = {"/docs", *ROUTES}
+"""Addresses for people."""
+
+
+def routes() -> set[tuple[str, str]]:
+    nowhere = "127.0.0.1:1"
+    app = create_app(
+        api_settings(
+            mysql_url=f"mysql://a:b@{nowhere}/c",
+            redis_url=f"redis://{nowhere}/0",
+            temporal_address=nowhere,
+        )
+    )
+    found = set()
+    for route in app.router.routes:
+        path = "/" + route.path.strip("/")
+        for method in route.methods - {"HEAD", "OPTIONS"}:
+            found.add((method, re.sub("<[^>]*>", "{}", path)))
+    return {(method, path) for method, path in found if path not in OWN}
+
+
+def operations() -> list[tuple[str, str, dict[str, Any]]]:
+    return [
+        (method.upper(), path, operation)
+        for path, methods in document()["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def test_every_address_is_described_and_every_description_has_an_address() -> None:
+    described = {(method, re.sub("{[^}]*}", "{}", path)) for method, path, _ in operations()}
+
+    assert described == routes()
+
+
+def test_every_operation_has_a_name_a_place_and_its_answers() -> None:
+    tags = {tag["name"] for tag in document()["tags"]}
+    names = [operation["operationId"] for _, _, operation in operations()]
+
+    assert len(set(names)) == len(names)
+    for method, path, operation in operations():
+        assert set(operation["tags"]) <= tags, path
+        assert "200" in operation["responses"] or "202" in operation["responses"], path
+        if operation.get("security") and {} not in operation["security"]:
+            assert "401" in operation["responses"], (method, path)
+        if "requestBody" in operation:
+            assert {"400", "413", "415", "422"} <= set(operation["responses"]), path
+
+
+def test_every_kind_of_refusal_is_described_somewhere() -> None:
+    text = str(document())
+    # These can meet any request, before it has an address.
+    anywhere = {"method_not_allowed", "request_timeout", "internal"}
+    codes = {kind.code for kind in vars(errors).values() if isinstance(kind, ProblemKind)}
+
+    assert {code for code in codes if f"`{code}`" not in text} == anywhere
+
+
+def test_references_lead_somewhere_and_examples_are_valid() -> None:
+    described = document()
+    schemas = described["components"]["schemas"]
+    references = set(re.findall(r"#/components/schemas/(\w+)", str(described)))
+
+    assert references <= set(schemas)
+    for _, _, operation in operations():
+        if "requestBody" in operation:
+            content = operation["requestBody"]["content"]["application/json"]
+            jsonschema.validate(
+                content["example"], {**content["schema"], "components": described["components"]}
+            )
+
+
+@pytest.mark.parametrize(
+    "body", [{"userId": 1, "increment": 0}, {"userId": 0, "increment": 1}, {"userId": 1}]
+)
+def test_what_the_parser_refuses_the_document_refuses(body: dict[str, int]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(body, document()["components"]["schemas"]["Update"])
+
+
+def test_the_page_loads_nothing_and_runs_nothing() -> None:
+    html = page(document())
+
+    assert "<script" not in html
+    assert not re.search(r"\b(src|srcset|action|data|poster)=", html)
+    assert set(re.findall(r'href="([^"]*)"', html)) == {"/openapi.json"}
+    assert "@import" not in html
+    assert "url(" not in html
+
+
+def test_the_page_shows_every_operation_and_repeats_no_markup() -> None:
+    html = page(document())
+    described = document()
+    described["info"]["title"] = "<script>alert(1)</script>"
+
+    for _, path, operation in operations():
+        assert f"<code>{path}</code>" in html
+        assert escape(operation["summary"]) in html
+    assert "<script" not in page(described)
