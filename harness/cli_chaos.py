@@ -9,10 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness.chaos.report import is_good, markdown, report_of, terminal, with_section
+from harness.chaos.report import SECTION, is_good, markdown, report_of, terminal
 from harness.chaos.run import Plan, run_chaos
 from harness.chaos.schedule import duration_s, plan
 from harness.chaos.system import StackFailed
+from harness.resultsfile import KEPT, replace_section
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -27,7 +28,11 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     chaos.set_defaults(run=_chaos)
     report = subparsers.add_parser("chaos-report", help="the Markdown section of a chaos run")
     report.add_argument("report", type=Path, help="a report.json")
-    report.add_argument("--write", type=Path, help="replace the section in this document")
+    report.add_argument(
+        "--write",
+        type=Path,
+        help="replace the section in this document and keep the report beside it",
+    )
     report.set_defaults(run=_report)
 
 
@@ -67,12 +72,16 @@ def _chaos(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    section = markdown(json.loads(arguments.report.read_text()))
+    text = arguments.report.read_text()
+    section = markdown(json.loads(text), f"{KEPT}/{SECTION}.json")
     if arguments.write is None:
         print(section)
         return 0
     document = arguments.write.read_text() if arguments.write.exists() else "# Results\n"
-    arguments.write.write_text(with_section(document, section))
+    arguments.write.write_text(replace_section(document, SECTION, section))
+    kept = arguments.write.parent / KEPT / f"{SECTION}.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(text)
     return 0
 
 

@@ -7,7 +7,6 @@ import os
 import platform
 import statistics
 import subprocess
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,8 +16,9 @@ from harness.checker import Finding, Verdict, overall
 from harness.history import Outcome
 
 VERSION = 1
-BEGIN = "<!-- chaos:begin -->"
-END = "<!-- chaos:end -->"
+KIND = "scoreboard-chaos"
+SECTION = "chaos"
+"""The name of the section in RESULTS.md and of the file kept for it."""
 
 
 def report_of(run: Run) -> dict[str, Any]:
@@ -27,11 +27,12 @@ def report_of(run: Run) -> dict[str, Any]:
     outcomes = [s.outcome for s in evidence.submissions]
     opens = sum(r.what == "open" for records in evidence.listens.values() for r in records)
     return {
+        "kind": KIND,
         "version": VERSION,
         "seed": run.plan.seed,
         "short": run.plan.short,
         "commit": _commit(),
-        "made_unix_s": int(time.time()),
+        "started_unix_s": evidence.started_unix_us // 1_000_000,
         "machine": {
             "cpus": os.cpu_count(),
             "system": f"{platform.system()} {platform.release()}",
@@ -153,19 +154,20 @@ def _recovered(fault: Mapping[str, Any]) -> str:
     return "never" if value is None else f"{value:.0f} ms"
 
 
-def markdown(report: Mapping[str, Any]) -> str:
-    """The section for RESULTS.md, between its markers."""
+def markdown(report: Mapping[str, Any], file: str) -> str:
+    """The section for RESULTS.md; `file` is where the report is kept."""
     faults = report["faults"]
     recoveries = [f["recovery_ms"] for f in faults if f["recovery_ms"] is not None]
     targets = {fault["target"] for fault in faults}
     lines = [
-        BEGIN,
+        "## Reliability: every promise under faults",
         "",
         f"One run of `make chaos SEED={report['seed']}{' SHORT=1' if report['short'] else ''}` at "
         f"commit `{report['commit']}` on {report['machine']['cpus']} CPUs "
         f"(Python {report['machine']['python']}), all processes and all clients on one machine. "
         f"Verdict: **{report['verdict']}**; from HTTP and streams alone, without a look into the "
-        f"database: **{report['verdict_black_box']}**.",
+        f"database: **{report['verdict_black_box']}**. Result file: [`{file}`]({file}); what "
+        "each promise rests on: [docs/reliability.md](docs/reliability.md).",
         "",
         f"- {report['flood_s']:.0f} s of flood, {report['accepted']:,} acknowledged submissions, "
         f"{report['refused']:,} refused, {report['unknown']:,} left unknown; "
@@ -192,8 +194,6 @@ def markdown(report: Mapping[str, Any]) -> str:
         "| fault | on (recovery in ms) |",
         "|---|---|",
         *_by_kind(faults),
-        "",
-        END,
     ]
     return "\n".join(lines)
 
@@ -205,16 +205,6 @@ def _by_kind(faults: Sequence[Mapping[str, Any]]) -> list[str]:
         shown = "never" if value is None else f"{value:.0f}"
         kinds[fault["kind"]].append(f"{fault['target']} {shown}")
     return [f"| {kind} | {', '.join(sorted(targets))} |" for kind, targets in sorted(kinds.items())]
-
-
-def with_section(
-    document: str, section: str, *, begin: str = BEGIN, end: str = END, heading: str = "Reliability"
-) -> str:
-    """`document` with its section between the markers replaced, or appended under `heading`."""
-    first, last = document.find(begin), document.find(end)
-    if first < 0 or last < first:
-        return f"{document.rstrip()}\n\n## {heading}\n\n{section}\n".lstrip()
-    return document[:first] + section + document[last + len(end) :]
 
 
 def is_good(report: Mapping[str, Any]) -> bool:

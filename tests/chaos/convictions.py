@@ -9,13 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness.chaos.report import with_section
+from harness.resultsfile import replace_section
 from tests.chaos.gauntlet import runs_until_convicted
 from tests.chaos.mutations import MUTATIONS
 from tests.support.services import empty_redis_database, open_services
 
-BEGIN = "<!-- planted-bugs:begin -->"
-END = "<!-- planted-bugs:end -->"
+SECTION = "planted-bugs"
 RUNS_MAX = 5
 
 
@@ -37,7 +36,10 @@ def main() -> int:
                 print(f"{name}: {runs or 'NOT CONVICTED'}", file=sys.stderr, flush=True)
                 rows.append((name.replace("_", " "), what, runs, ", ".join(sorted(broken)), words))
     table = [
-        BEGIN,
+        "## Planted bugs: what the checker convicts",
+        "",
+        "`python -m tests.chaos.convictions` plants each bug into the real code and runs a few "
+        "seconds of flood and small faults, until the checker convicts it.",
         "",
         "| planted bug | what it does | convicted of | in run | in the checker's words |",
         "|---|---|---|---|---|",
@@ -45,17 +47,13 @@ def main() -> int:
             f"| {name} | {what} | {broken} | {runs or 'never'} | {words.replace('|', '/')} |"
             for name, what, runs, broken, words in rows
         ),
-        "",
-        END,
     ]
     section = "\n".join(table)
     if asked.write is None:
         print(section)
     else:
         document = asked.write.read_text() if asked.write.exists() else "# Results\n"
-        asked.write.write_text(
-            with_section(document, section, begin=BEGIN, end=END, heading="Planted bugs")
-        )
+        asked.write.write_text(replace_section(document, SECTION, section))
     return 0 if all(runs for _, _, runs, _, _ in rows) else 1
 
 

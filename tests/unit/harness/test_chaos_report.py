@@ -1,6 +1,10 @@
-"""The chaos report: a document's section is replaced, never doubled."""
+"""The chaos report: what its section says, and where it goes."""
 
-from harness.chaos.report import BEGIN, END, markdown, with_section
+import json
+from pathlib import Path
+
+from harness.__main__ import main
+from harness.chaos.report import markdown
 
 REPORT = {
     "seed": 7,
@@ -32,28 +36,28 @@ REPORT = {
 
 
 def test_the_section_says_seed_commit_counts_and_each_fault() -> None:
-    section = markdown(REPORT)
+    section = markdown(REPORT, "docs/results/chaos.json")
 
     assert "make chaos SEED=7`" in section
     assert "commit `abc`" in section
+    assert "[`docs/results/chaos.json`]" in section
     assert "123,456 acknowledged" in section
     assert "2 faults of 1 kinds on 2 processes and edges, 1 proven" in section
     assert "| kill -9 | mysql never, redis 120 |" in section
     assert "| I1 exactly once: once | true | rows |" in section
 
 
-def test_a_new_section_takes_the_place_of_the_old_one() -> None:
-    document = f"# Results\n\nbefore\n\n{BEGIN}\nfrom another run\n{END}\n\nafter\n"
+def test_the_command_replaces_the_section_and_keeps_the_report_beside_the_document(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "report.json").write_text(json.dumps(REPORT))
+    document = tmp_path / "RESULTS.md"
+    document.write_text("# Results\n\nbefore\n")
 
-    changed = with_section(document, markdown(REPORT))
+    for _ in range(2):
+        code = main(["chaos-report", str(tmp_path / "report.json"), "--write", str(document)])
+        assert code == 0
 
-    assert changed.count(BEGIN) == changed.count(END) == 1
-    assert "another run" not in changed
-    assert changed.startswith("# Results\n\nbefore")
-    assert changed.endswith("after\n")
-
-
-def test_a_document_without_a_section_gets_one_at_its_end() -> None:
-    changed = with_section("# Results\n", markdown(REPORT))
-
-    assert changed.index("## Reliability") < changed.index(BEGIN)
+    assert document.read_text().count("<!-- begin:chaos -->") == 1
+    assert "before" in document.read_text()
+    assert json.loads((tmp_path / "docs/results/chaos.json").read_text()) == REPORT
