@@ -8,6 +8,7 @@ rounds more. Counts do not depend on the machine, so any growth fails.
 """
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -53,6 +54,8 @@ def run_tree(folder: Path, names: Sequence[str]) -> dict[str, dict[str, float]]:
     done = subprocess.run(
         [sys.executable, str(RUNNER), str(folder), *names],
         cwd=folder,
+        # Sets would otherwise be walked in another order each time, and counts differ.
+        env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
         timeout=600,
@@ -156,22 +159,30 @@ def error_rates(
 ) -> dict[str, Any]:
     """How often equal code is called worse, and how often a planted slowdown is not.
 
-    Resamples real rounds of one tree: an A/A comparison of two random halves,
-    and the same with one half slowed by `planted`.
+    Resamples real rounds of one tree, with the second look at ambiguous cases: an
+    A/A comparison, and the same with one side slowed by `planted`.
     """
     draw = random.Random(seed)
     names = list(sides[0])
+
+    def resampled(factor: float) -> Measure:
+        def measure(side: str, asked: Sequence[str]) -> Sample:
+            sample = draw.choice(sides)
+            scale = factor if side == "head" else 1.0
+            return {
+                n: {**sample[n], "ns": sample[n]["ns"] * scale}
+                for n in (asked or names)
+                if n in sample
+            }
+
+        return measure
+
     false_alarms = misses = 0
     for _ in range(trials):
-        pool = list(sides)
-        draw.shuffle(pool)
-        base, head = pool[:rounds], pool[rounds : 2 * rounds]
-        slowed = [
-            {n: {**values, "ns": values["ns"] * (1 + planted)} for n, values in sample.items()}
-            for sample in head
-        ]
-        false_alarms += sum(j.judgement == "worse" for j in judge_all({"base": base, "head": head}))
-        misses += sum(j.judgement != "worse" for j in judge_all({"base": base, "head": slowed}))
+        equal = compare_sides(resampled(1.0), rounds=rounds)
+        slowed = compare_sides(resampled(1 + planted), rounds=rounds)
+        false_alarms += sum(j.judgement == "worse" for j in equal)
+        misses += sum(j.judgement != "worse" for j in slowed)
     decisions = trials * len(names)
     return {
         "trials": trials,

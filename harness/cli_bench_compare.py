@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         with contextlib.ExitStack() as stack:
             head = Path.cwd()
             if arguments.prove:
-                return _prove(head, arguments, ink)
+                return _prove(head, arguments)
             base = stack.enter_context(unpacked(arguments.base))
             trees = {"base": base, "head": head}
             judged = compare_sides(
@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if bad or grown else 0
 
 
-def _prove(head: Path, arguments: argparse.Namespace, ink: Ink) -> int:
+def _prove(head: Path, arguments: argparse.Namespace) -> int:
     """A/A: this tree against itself, resampled, with and without a planted slowdown."""
     sides = measure_sides(
         lambda _, names: run_tree(head, names), (), rounds=max(arguments.rounds, ROUNDS)
@@ -111,7 +111,8 @@ def _prove(head: Path, arguments: argparse.Namespace, ink: Ink) -> int:
     )
     _write(arguments.results, {"kind": "scoreboard-bench-proof", **rates, "good": True})
     print(
-        f"  {rates['trials']} comparisons of {rates['cases']} cases, {rates['rounds']} rounds a side"
+        f"  {rates['trials']} comparisons of {rates['cases']} cases, "
+        f"{rates['rounds']} rounds a side"
         f"\n  false alarms {rates['false_alarm_rate']:.3%} of all decisions"
         f"\n  a planted {PLANTED:.0%} slowdown missed {rates['miss_rate']:.2%}"
     )
