@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiomysql
@@ -16,6 +16,7 @@ BOARD_ID = 1
 CONNECTIONS = 4
 QUERY_TIMEOUT_S = 3.0
 CONNECT_TIMEOUT_S = 2
+CLOSE_TIMEOUT_S = 2
 IDLE_CONNECTION_S = 60
 
 _BETTER = (
@@ -199,7 +200,10 @@ class LedgerReader:
         """Close every connection."""
         if self._pool is not None:
             self._pool.terminate()
-            await self._pool.wait_closed()
+            # It waits for whoever still holds a connection, even one that is closed.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._pool.wait_closed()
             self._pool = None
 
     async def _rows(self, query: str, arguments: tuple[Any, ...]) -> list[tuple[Any, ...]]:

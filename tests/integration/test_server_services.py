@@ -131,19 +131,6 @@ async def test_without_mysql_reads_and_streams_go_on_from_redis(site: Site) -> N
         assert (await site.api.scores())[0] == {"user": "Alice", "score": 1510}
 
 
-async def test_one_caller_asks_mysql_while_the_others_wait_for_it(site: Site) -> None:
-    await site.edges["redis"].arm(Mode.REFUSE)
-    await eventually(lambda: says_away(site.api, "redis"))
-    await site.edges["mysql"].arm(Mode.LATENCY, latency_s=0.15)
-
-    began = time.monotonic()
-    answers = await asyncio.gather(*(site.api.scores() for _ in range(200)))
-
-    assert all(len(scores) == 2 for scores in answers)
-    # With four connections, 200 queries of two slow round trips would take four times as long.
-    assert time.monotonic() - began < 5
-
-
 @pytest.mark.parametrize("mode", [Mode.RESET_AFTER, Mode.RESET_BEFORE, Mode.RESET_MID_REPLY])
 @pytest.mark.parametrize("service", ["temporal", "redis"])
 async def test_a_lost_answer_and_a_repeat_have_one_effect(
