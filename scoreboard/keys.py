@@ -67,7 +67,7 @@ def parse_jwks(document: bytes) -> dict[str, Key]:
     """
     try:
         entries = msgspec.json.decode(document, type=_Document).keys
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidKeys("not a JWKS document") from error
     if len(entries) > MAX_KEYS:
         raise InvalidKeys(f"more than {MAX_KEYS} keys")

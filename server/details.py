@@ -15,7 +15,7 @@ from temporalio.client import Client
 
 from scoreboard import contract, ids
 from scoreboard.domain import MAX_USER_ID
-from scoreboard.errors import INVALID, MALFORMED, NOT_FOUND, UNAVAILABLE, Problem
+from scoreboard.errors import MALFORMED, NOT_FOUND, UNAVAILABLE, Problem
 from scoreboard.tokens import Principal
 from server import reviews
 from server.mysql import LedgerReader
@@ -80,12 +80,7 @@ class Details:
         """Approve or reject a held submission."""
         principal = self._principal(request)
         reviews.may_review(principal)
-        try:
-            decision = msgspec.json.decode(request.body, type=reviews.DecisionRequest)
-        except msgspec.MsgspecError:
-            raise Problem(
-                INVALID, 'The body must be {"decision": "approve" or "reject"}.'
-            ) from None
+        decision = reviews.parse_decision(request.headers.get("content-type", ""), request.body)
         client = self._client()
         if client is None:
             raise Problem(UNAVAILABLE, "A backend is away.", retry_after_s=1)

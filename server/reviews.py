@@ -25,6 +25,7 @@ from scoreboard.errors import (
     Problem,
 )
 from scoreboard.tokens import SCOPE_REVIEW, Principal
+from server.body import check_media_type
 from server.mysql import MYSQL_ERRORS, Case, LedgerReader
 
 log = structlog.get_logger()
@@ -53,6 +54,15 @@ class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of POST /admin/reviews/{submissionId}."""
 
     decision: str
+
+
+def parse_decision(content_type: str, body: bytes) -> DecisionRequest:
+    """The decision in a request's body. Raises Problem: unsupported_media_type, invalid."""
+    check_media_type(content_type)
+    try:
+        return msgspec.json.decode(body, type=DecisionRequest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise Problem(INVALID, 'The body must be {"decision": "approve" or "reject"}.') from None
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

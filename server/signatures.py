@@ -65,7 +65,7 @@ def load_keys(path: str) -> dict[str, VerificationKey]:
     """
     try:
         entries = msgspec.json.decode(Path(path).read_bytes(), type=_KeyFile).keys
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SignatureKeysError(f"the file cannot be read: {type(error).__name__}") from error
     keys = {entry.id: _key(entry) for entry in entries}
     if len(keys) != len(entries) or not keys:
