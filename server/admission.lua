@@ -9,7 +9,8 @@
 -- Returns for each item in order two integers, a code and microseconds to wait:
 --       0 admitted; 1 replay of the same payload, free; 2 key known with another payload;
 --       3 limited, wait; 4 unsure: Redis does not remember long enough, ask the ledger
--- The same sliding window as scoreboard/ratelimit.py: a list of times, oldest first.
+-- The same sliding window as scoreboard/ratelimit.py: times of eight bytes, oldest first, in
+-- one string for each user, since a read and a write cost less than four calls on a list.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local limit_prefix, seen_prefix = ARGV[1], ARGV[2]
@@ -23,25 +24,27 @@ end
 memory = tonumber(memory)
 local remembers = memory == 0 or tonumber(time[1]) - memory > retention
 
-local windows = {}
+local windows, touched = {}, {}
+local stamp = struct.pack('<d', now)
 
 local function admit(key, count, window)
   local state = windows[key]
   if not state then
-    local oldest = redis.call('LINDEX', key, 0)
-    while oldest and tonumber(oldest) <= now - window do
-      redis.call('LPOP', key)
-      oldest = redis.call('LINDEX', key, 0)
+    local times, first = redis.call('GET', key) or '', 1
+    while first < #times and struct.unpack('<d', times, first) <= now - window do
+      first = first + 8
     end
-    state = {used = oldest and redis.call('LLEN', key) or 0, oldest = tonumber(oldest or now)}
+    state = {times = string.sub(times, first), added = 0, window = window}
     windows[key] = state
   end
-  if state.used >= count then
-    return state.oldest + window - now
+  if #state.times / 8 + state.added >= count then
+    local oldest = #state.times > 0 and struct.unpack('<d', state.times, 1) or now
+    return oldest + window - now
   end
-  state.used = state.used + 1
-  redis.call('RPUSH', key, string.format('%.0f', now))
-  redis.call('PEXPIRE', key, math.ceil(window / 1000))
+  if state.added == 0 then
+    touched[#touched + 1] = key
+  end
+  state.added = state.added + 1
   return 0
 end
 
@@ -72,5 +75,10 @@ for _, item in ipairs(cmsgpack.unpack(ARGV[8])) do
   end
   answer[#answer + 1] = code
   answer[#answer + 1] = wait
+end
+for _, key in ipairs(touched) do
+  local state = windows[key]
+  local times = state.times .. string.rep(stamp, state.added)
+  redis.call('SET', key, times, 'PX', math.ceil(state.window / 1000))
 end
 return answer

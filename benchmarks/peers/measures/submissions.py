@@ -24,7 +24,7 @@ CONNECTIONS = {
     "ceiling-uncached": 256,
 }
 STORES = frozenset({"ours", "direct", "direct-cached", "naive"})
-APPLIED_TIMEOUT_S = 120.0
+APPLIED_TIMEOUT_S = 300.0
 
 
 class WrongAnswer(AssertionError):
