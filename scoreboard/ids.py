@@ -28,7 +28,9 @@ def time_ordered_id(now_ms: int, random_bytes: bytes) -> bytes:
 
 def text(identifier: bytes) -> str:
     """The UUID in its usual form of 36 characters."""
-    return str(uuid.UUID(bytes=identifier))
+    # A fifth of the time that uuid.UUID takes; each answer has two of them.
+    digits = identifier.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def parse(value: str) -> bytes:
