@@ -178,8 +178,8 @@ async def traffic(fleet: Fleet) -> AsyncIterator[None]:
     try:
         yield
         fleet.sending = False
-        await asyncio.wait_for(asyncio.gather(*senders), 60)
-        await eventually(lambda: len(fleet.seqs) >= len(fleet.accepted), timeout_s=60)
+        await asyncio.wait_for(asyncio.gather(*senders), 120)
+        await eventually(lambda: len(fleet.seqs) >= len(fleet.accepted), timeout_s=120)
     finally:
         for task in (listener, *senders):
             task.cancel()
@@ -204,10 +204,10 @@ async def check(fleet: Fleet, mysql_url: str) -> None:
 
 async def accepted_more(fleet: Fleet, more: int) -> None:
     target = len(fleet.accepted) + more
-    await eventually(lambda: len(fleet.accepted) >= target, timeout_s=60)
+    await eventually(lambda: len(fleet.accepted) >= target, timeout_s=120)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 async def test_a_rolling_restart_loses_no_submission_and_no_event(
     fleet: Fleet, mysql_url: str
 ) -> None:
@@ -215,16 +215,16 @@ async def test_a_rolling_restart_loses_no_submission_and_no_event(
 
     async with traffic(fleet):
         for process in (first, second):
-            await accepted_more(fleet, 40)
+            await accepted_more(fleet, 25)
             await fleet.start("stack.api")
             assert await fleet.retire(process, signal.SIGTERM) == 0
-        await accepted_more(fleet, 40)
+        await accepted_more(fleet, 25)
 
     await check(fleet, mysql_url)
     assert fleet.connections > 1
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 async def test_killed_processes_leave_their_work_to_the_others(
     fleet: Fleet, mysql_url: str
 ) -> None:
@@ -234,11 +234,11 @@ async def test_killed_processes_leave_their_work_to_the_others(
 
     async with traffic(fleet):
         for process in victims:
-            await accepted_more(fleet, 40)
+            await accepted_more(fleet, 25)
             assert await fleet.retire(process, signal.SIGKILL) == -signal.SIGKILL
-        await accepted_more(fleet, 40)
+        await accepted_more(fleet, 25)
         await worker.end(signal.SIGKILL)
         await fleet.start("worker")
-        await accepted_more(fleet, 40)
+        await accepted_more(fleet, 25)
 
     await check(fleet, mysql_url)

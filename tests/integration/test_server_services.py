@@ -93,9 +93,9 @@ async def test_a_service_that_is_away_means_503_in_time_and_then_healing(
 
     # The first one may be too early to know; it still has an answer in time.
     assert first in (202, 503)
-    assert first_took_s < 6
+    assert first_took_s < 8
     assert (status, problem["code"]) == (503, "unavailable")
-    assert refused_took_s < 0.5
+    assert refused_took_s < 1.5
     assert healthy == 200
 
     await site.edges[service].heal()
@@ -110,12 +110,12 @@ async def test_without_redis_the_board_comes_from_mysql_and_streams_go_on(site: 
 
         await site.edges["redis"].arm(Mode.REFUSE)
         await site.pipeline.run(submission(1, 10), submission(2, 5))
-        events = await asyncio.wait_for(stream.until(3), 10)
+        events = await asyncio.wait_for(stream.until(3), 30)
         scores = await site.api.scores()
 
         await site.edges["redis"].heal()
         await site.pipeline.run(submission(1, 1))
-        events = await asyncio.wait_for(stream.until(4), 10)
+        events = await asyncio.wait_for(stream.until(4), 30)
 
     assert scores[0] == {"user": "Alice", "score": 1520}
     assert stream.seqs == [1, 2, 3, 4]
@@ -126,7 +126,7 @@ async def test_without_mysql_reads_and_streams_go_on_from_redis(site: Site) -> N
     async with site.api.listen() as stream:
         await site.edges["mysql"].arm(Mode.REFUSE)
         await site.pipeline.run(submission(1, 10))
-        await asyncio.wait_for(stream.until(1), 10)
+        await asyncio.wait_for(stream.until(1), 30)
 
         assert (await site.api.scores())[0] == {"user": "Alice", "score": 1510}
 
