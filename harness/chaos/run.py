@@ -42,6 +42,7 @@ from harness.witness import (
     sample_redis,
     save_witness,
 )
+from scoreboard import contract
 
 RECOVERY_TIMEOUT_S = 45.0
 DRAIN_TIMEOUT_S = 90.0
@@ -135,6 +136,10 @@ async def run_chaos(folder: Path, chosen: Plan, say: Say) -> Run:
     began = time.monotonic()
     environment = {
         "SCOREBOARD_HISTORY_CHANGES": str(chosen.history_changes),
+        # What a person must decide about would never settle here, and a flood looks suspicious.
+        "SCOREBOARD_FRAUD_LARGE_INCREMENT": "0",
+        "SCOREBOARD_FRAUD_WINDOW_POINTS": "0",
+        "SCOREBOARD_FRAUD_UNLIKE_HISTORY_Z": "0",
         "SCOREBOARD_RATE_LIMIT_COUNT": str(chosen.limit_count),
         "SCOREBOARD_RATE_LIMIT_WINDOW_S": str(chosen.limit_window_s),
     }
@@ -345,21 +350,22 @@ class _Conductor:
         self._writer.end(drained=drained, about=dict(self.counts))
 
     async def _drained(self) -> bool:
-        """No workflow runs any more, looked at twice, and the board has stopped moving."""
+        """No batch is under way any more, looked at twice, and the board has stopped moving."""
         from temporalio.client import Client
 
+        running = f"ExecutionStatus = 'Running' AND WorkflowType = '{contract.BATCH_WORKFLOW}'"
         deadline = time.monotonic() + DRAIN_TIMEOUT_S
         quiet = 0
         last_seq = -1
         while time.monotonic() < deadline:
             try:
                 client = await Client.connect(self._system.temporal_address)
-                running = (await client.count_workflows("ExecutionStatus = 'Running'")).count
+                count = (await client.count_workflows(running)).count
                 seq = await asyncio.to_thread(board_seq, self._system.mysql_url())
             except (RuntimeError, OSError, pymysql.err.Error):
                 quiet = 0
             else:
-                quiet = quiet + 1 if running == 0 and seq == last_seq else 0
+                quiet = quiet + 1 if count == 0 and seq == last_seq else 0
                 last_seq = seq
                 if quiet >= 2:
                     return True
