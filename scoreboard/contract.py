@@ -113,6 +113,8 @@ TICKET_PREFIX = "{scores}:ticket:"
 """Digest of a single-use ticket to the principal that it stands for."""
 TICKETS_PREFIX = "{scores}:tickets:"
 """Tickets that a subject was given lately."""
+TRACES_KEY = "{scores}:traces"
+"""Sorted set: W3C trace contexts by the last seq of the batch that they belong to."""
 MEMORY_KEY = "{scores}:memory"
 """Since when (Unix seconds) Redis remembers idempotency keys; 0 is "since the first one"."""
 

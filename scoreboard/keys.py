@@ -73,7 +73,9 @@ def parse_jwks(document: bytes) -> dict[str, Key]:
         raise InvalidKeys(f"more than {MAX_KEYS} keys")
     found: dict[str, Key] = {}
     for entry in entries:
-        algorithm = _ALGORITHM_BY_KIND.get((str(entry.get("kty")), entry.get("crv")))
+        curve = entry.get("crv")
+        kind = (str(entry.get("kty")), None if curve is None else str(curve))
+        algorithm = _ALGORITHM_BY_KIND.get(kind)
         if entry.get("kty") == "oct" or "d" in entry:
             raise InvalidKeys("a secret or private key does not belong in a JWKS document")
         if algorithm is None or entry.get("use", "sig") != "sig":

@@ -4,6 +4,7 @@ Missing and malformed values are reported together, by name, before anything
 connects. Secrets never show in `repr`.
 """
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, TypeVar
@@ -108,6 +109,14 @@ def positive_float(value: str) -> float:
     return number
 
 
+def ratio(value: str) -> float:
+    """A share, from 0 to 1."""
+    number = float(value)
+    if not 0 <= number <= 1:
+        raise ValueError("must be from 0 to 1")
+    return number
+
+
 def flag(value: str) -> bool:
     """`true` or `false` (also 1, 0, yes, no)."""
     known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -149,6 +158,28 @@ class ServiceSettings:
         "SCOREBOARD_TEMPORAL_NAMESPACE", str, "Temporal namespace", "default"
     )
     task_queue: str = setting("SCOREBOARD_TASK_QUEUE", str, "Temporal task queue", "scoreboard")
+    otlp_endpoint: str = setting(
+        "SCOREBOARD_OTLP_ENDPOINT",
+        str,
+        "Collector of OpenTelemetry traces, like http://127.0.0.1:4318; needs the extra `otel`",
+        "",
+    )
+    trace_ratio: float = setting(
+        "SCOREBOARD_TRACE_RATIO", ratio, "Share of the traces that are kept, 0 to 1", 0.01
+    )
+    log_requests: bool = setting(
+        "SCOREBOARD_LOG_REQUESTS",
+        flag,
+        "Log every submission, accepted and decided, with its id; costs throughput",
+        False,
+    )
+
+    def __post_init__(self) -> None:
+        if self.otlp_endpoint and importlib.util.find_spec("opentelemetry") is None:
+            raise SettingsError(
+                "SCOREBOARD_OTLP_ENDPOINT needs packages that are not installed:"
+                " pip install 'scoreboard[otel]'"
+            )
 
 
 def from_mapping(kind: type[T], values: Mapping[str, str]) -> T:

@@ -10,7 +10,7 @@ import itertools
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -49,6 +49,9 @@ from server.tasks import end
 from server.unfinished import Unfinished
 from server.workflows import Workflows
 
+if TYPE_CHECKING:
+    from server.tracing import Tracing
+
 log = structlog.get_logger()
 
 Companion = Callable[[Client], AbstractAsyncContextManager[object]]
@@ -84,8 +87,12 @@ def create_app(settings: ServerSettings, companion: Companion | None = None) -> 
     app.ctx.api = api
     app.ctx.express = api.express
     app.add_route(api.get_scores, contract.SCORES_PATH, methods=["GET"], name="scores")
-    app.add_route(api.post_update, contract.UPDATE_PATH, methods=["POST"], name="update")
-    app.add_route(api.post_updates, contract.OUTCOMES_PATH, methods=["POST"], name="updates")
+    for name, path, handler in (
+        ("update", contract.UPDATE_PATH, api.post_update),
+        ("updates", contract.OUTCOMES_PATH, api.post_updates),
+    ):
+        traced = api.tracing.around(f"POST {path}", handler) if api.tracing else handler
+        app.add_route(traced, path, methods=["POST"], name=name)
     app.add_route(api.get_stream, contract.STREAM_PATH, methods=["GET"], name="stream")
     app.add_route(api.get_healthz, "/healthz", methods=["GET"], name="healthz")
     app.add_route(api.get_readyz, "/readyz", methods=["GET"], name="readyz")
@@ -138,6 +145,7 @@ class Api:
         )
         self.figures = Figures(settings, self._intake.principal)
         self.gate = StreamGate(settings, self._authenticator, self._redis)
+        self.tracing = _tracing(settings, self._redis)
         self._workflows: Workflows | None = None
         self._leaving = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -174,13 +182,15 @@ class Api:
         try:
             asked = self._intake.one(request)
             self._must_take_work()
+            if self.tracing is not None:
+                self.tracing.note(asked.submission.id)
             await self._committer.submit(asked.submission, keyed=asked.keyed)
         except Problem as problem:
             return self._problems.answer(problem, path=request.path)
         name = ids.text(asked.submission.id)
         if self._settings.log_requests:
             log.info("submission_accepted", submission_id=name)
-        elif (token := self._intake.plain_token(request)) is not None:
+        elif self.tracing is None and (token := self._intake.plain_token(request)) is not None:
             self.express.learn_submission(request, token)
         return _accepted_response(name)
 
@@ -188,6 +198,12 @@ class Api:
         """Accept many submissions; each item of the answer is what its own request would get."""
         items = self._intake.many(request)
         self._must_take_work()
+        named = [item.submission.id for item in items if not isinstance(item, Problem)]
+        if self.tracing is not None:
+            for submission_id in named:
+                self.tracing.note(submission_id)
+        if self._settings.log_requests:
+            log.info("submissions_received", submission_ids=[ids.text(one) for one in named])
         results = await submit_all(self._committer, items)
         return HTTPResponse(msgspec.json.encode(results), content_type=JSON)
 
@@ -264,6 +280,8 @@ class Api:
             heartbeat_s=settings.heartbeat_s,
             lagging_max_s=settings.lagging_max_s,
         )
+        if self.tracing is not None:
+            self._hub.on_written = self.tracing.written
         self._board = Board(self._redis, self._ledger, shown=lambda: self._hub.cursor)
         feed = Feed(self._redis, self._ledger, self._hub, history_changes=settings.history_changes)
         admission = Admission(
@@ -328,6 +346,8 @@ class Api:
             await end([temporal])
         await asyncio.gather(temporal, return_exceptions=True)
         await end(parts)
+        if self.tracing is not None:
+            await self.tracing.close()
         await self._redis.aclose()
         await self._ledger.close()
 
@@ -344,7 +364,9 @@ class Api:
 
     async def _use_temporal(self) -> None:
         client = await workflows.connect(
-            self._settings.temporal_address, self._settings.temporal_namespace
+            self._settings.temporal_address,
+            self._settings.temporal_namespace,
+            self.tracing.interceptors() if self.tracing else (),
         )
         self._workflows = Workflows(client, self._settings.task_queue)
         async with self._companion(client) if self._companion else nullcontext():
@@ -353,7 +375,8 @@ class Api:
     async def _start_batch(self, batch_id: str, payload: bytes, *, timeout_s: float) -> None:
         if self._workflows is None:
             raise TimeoutError("Temporal has not been reached yet")
-        await self._workflows.start(batch_id, payload, timeout_s=timeout_s)
+        async with self.tracing.batch(batch_id, payload) if self.tracing else nullcontext():
+            await self._workflows.start(batch_id, payload, timeout_s=timeout_s)
 
     async def _is_running(self, batch_id: str) -> bool:
         return self._workflows is None or await self._workflows.is_running(batch_id)
@@ -368,6 +391,15 @@ class Api:
 
 
 _ACCEPTED = f'{{"message":"{contract.ACCEPTED_MESSAGE}","submissionId":"%s"}}'
+
+
+def _tracing(settings: ServerSettings, client: redis.Redis) -> "Tracing | None":
+    if not settings.otlp_endpoint:
+        return None
+    # Not at the top: who traces nothing pays nothing, and need not have the packages.
+    from server.tracing import Tracing
+
+    return Tracing(settings.otlp_endpoint, ratio=settings.trace_ratio, redis=client)
 
 
 def _accepted_response(name: str) -> HTTPResponse:

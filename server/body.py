@@ -48,9 +48,9 @@ def parse_update(content_type: str, body: bytes) -> Update:
 def check_media_type(content_type: str) -> None:
     """Raises Problem (unsupported_media_type) unless it is JSON in UTF-8."""
     media_type, _, parameters = content_type.partition(";")
-    if media_type.strip().lower() != "application/json":
+    if media_type.strip(" \t").lower() != "application/json":
         raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send application/json.")
-    if parameters.strip().lower() not in ("", "charset=utf-8", 'charset="utf-8"'):
+    if parameters.strip(" \t").lower() not in ("", "charset=utf-8", 'charset="utf-8"'):
         raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send application/json in UTF-8.")
 
 

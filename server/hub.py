@@ -77,6 +77,8 @@ class Hub:
         self._emptied = asyncio.Event()
         self._emptied.set()
         self.counts = HubCounts()
+        self.on_written: Callable[[int, int, float, int], None] | None = None
+        """Told after each write to all: first and last seq, Unix time it began, listeners."""
 
     @property
     def cursor(self) -> int:
@@ -262,7 +264,8 @@ class Hub:
         chunk, last = segment.frame, segment.last
         counts, written = self.counts, 0
         counts.ticks += 1
-        counts.commit_to_write_s.observe(max(0.0, time.time() - changes[0].committed_us / 1e6))
+        now = time.time()
+        counts.commit_to_write_s.observe(max(0.0, now - changes[0].committed_us / 1e6))
         for count, listener in enumerate(list(self._listeners), start=1):
             if listener.ready:
                 if listener.cursor == before:
@@ -279,6 +282,8 @@ class Hub:
                     break
         counts.deliveries += written * len(changes)
         counts.bytes += written * len(chunk)
+        if self.on_written is not None:
+            self.on_written(changes[0].seq, last, now, written)
 
     async def _sweep(self) -> None:
         interval_s = min(SWEEP_INTERVAL_S, self._heartbeat_s / 4)

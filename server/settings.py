@@ -192,11 +192,9 @@ class ServerSettings(ServiceSettings):
         "Show /metrics and /admin/stats to everyone; if not, to tokens with scores:operate",
         True,
     )
-    log_requests: bool = setting(
-        "SCOREBOARD_LOG_REQUESTS", flag, "Log every submission; costs throughput", False
-    )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.jwt_secret and not self.jwks:
             raise SettingsError(
                 "SCOREBOARD_JWT_SECRET is missing (or give SCOREBOARD_JWKS): nobody could submit"

@@ -1,10 +1,11 @@
 """Temporal as the API process uses it: connect in the background, start batches, ask about them."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, Interceptor, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
@@ -24,7 +25,7 @@ TEMPORAL_ERRORS = (RPCError, TimeoutError)
 """What a start raises when Temporal is away, slow or refuses."""
 
 
-async def connect(address: str, namespace: str) -> Client:
+async def connect(address: str, namespace: str, interceptors: Sequence[Interceptor] = ()) -> Client:
     """A connected client; tries until it is. Says once that it waits, and once that it is over."""
     delay_s = CONNECT_RETRY_S
     waiting = False
@@ -32,7 +33,10 @@ async def connect(address: str, namespace: str) -> Client:
         try:
             # Compression costs both sides more CPU than the bytes are worth.
             client = await Client.connect(
-                address, namespace=namespace, grpc_compression=GrpcCompression.NONE
+                address,
+                namespace=namespace,
+                grpc_compression=GrpcCompression.NONE,
+                interceptors=interceptors,
             )
         except RuntimeError as error:
             # The core's only way to say that it could not connect.

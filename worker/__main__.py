@@ -10,10 +10,11 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 import structlog
 import uvloop
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 
 from scoreboard.settings import SettingsError, from_mapping
 from worker.board import RedisBoard, connect
@@ -84,10 +85,18 @@ async def _serve(
 
 async def _connected(settings: WorkerSettings) -> Client:
     waiting = False
+    interceptors: Sequence[Interceptor] = ()
+    if settings.otlp_endpoint:
+        # Not at the top: who traces nothing need not have the packages.
+        from worker.tracing import client_interceptors
+
+        interceptors = client_interceptors(settings.otlp_endpoint, settings.trace_ratio)
     while True:
         try:
             return await Client.connect(
-                settings.temporal_address, namespace=settings.temporal_namespace
+                settings.temporal_address,
+                namespace=settings.temporal_namespace,
+                interceptors=interceptors,
             )
         except RuntimeError as error:
             # The SDK reports a server that is away as a bare RuntimeError.

@@ -12,13 +12,17 @@ from typing import Any, TypeVar
 
 import msgspec
 import pymysql
+import structlog
 
 from scoreboard.domain import Change, LedgerRow, Outcome, Submission, User
 from scoreboard.fraud import Activity, FraudRules, decode_recent, encode_recent
+from scoreboard.ids import text
 from scoreboard.rules import Settlement, settle
 from worker import metrics
 from worker.failpoints import Failpoints
 from worker.mysql import Pool, query_all
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -64,7 +68,15 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 class Ledger:
     """MySQL as the worker sees it."""
 
-    def __init__(self, pool: Pool, failpoints: Failpoints, fraud: FraudRules | None = None) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        failpoints: Failpoints,
+        fraud: FraudRules | None = None,
+        *,
+        log_decisions: bool = False,
+    ) -> None:
+        self._log_decisions = log_decisions
         self._pool = pool
         self._failpoints = failpoints
         self._fraud = fraud if fraud is not None and fraud.active else None
@@ -120,6 +132,14 @@ class Ledger:
         await self._failpoints.hit("record.before_commit")
         await connection.commit()
         metrics.count_recorded(settlement.rows)
+        if self._log_decisions:
+            for row in settlement.rows:
+                log.info(
+                    "submission_decided",
+                    submission_id=text(row.submission.id),
+                    outcome=row.outcome.value,
+                    seq=row.seq,
+                )
         await self._failpoints.hit("record.after_commit")
         changes = _changes(settlement.rows, users, committed_us)
         seqs = [row[1] for row in decided_rows if row[1] is not None]

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import pymysql
 import redis.exceptions
 import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from worker.activities import Activities
 from worker.board import RebuildFailed, RedisBoard, connect
@@ -60,7 +61,7 @@ async def running_worker(
     pool = Pool(settings.mysql, size=settings.mysql_pool)
     redis_client = connect(settings.redis)
     failpoints = Failpoints(settings.failpoints)
-    ledger = Ledger(pool, failpoints, settings.fraud)
+    ledger = Ledger(pool, failpoints, settings.fraud, log_decisions=settings.log_requests)
     cases = Cases(pool, settings.fraud)
     board = RedisBoard(redis_client, ledger, stream_entries=settings.stream_entries)
     try:
@@ -70,7 +71,7 @@ async def running_worker(
             task_queue=settings.task_queue,
             workflows=[SubmissionBatch, FraudReview, BoardRefresh],
             activities=Activities(ledger, cases, board, failpoints).all(),
-            interceptors=[StepTimer()],
+            interceptors=[StepTimer(), *_relay(settings, redis_client)],
             # The sandbox costs more CPU than the whole batch; tests run inside it.
             workflow_runner=runner or UnsandboxedWorkflowRunner(),
             max_concurrent_workflow_tasks=32,
@@ -90,6 +91,15 @@ async def running_worker(
     finally:
         await redis_client.aclose()
         await pool.close()
+
+
+def _relay(settings: WorkerSettings, client: Any) -> list[Interceptor]:
+    if not settings.otlp_endpoint:
+        return []
+    # Not at the top: who traces nothing need not have the packages.
+    from worker.tracing import TraceRelay
+
+    return [TraceRelay(client)]
 
 
 async def end(tasks: Iterable["asyncio.Task[None]"]) -> None:

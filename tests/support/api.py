@@ -161,6 +161,9 @@ async def running_api(
                 temporal_address=settings.temporal_address,
                 task_queue=settings.task_queue,
                 heal_interval_s=0.2,
+                otlp_endpoint=settings.otlp_endpoint,
+                trace_ratio=settings.trace_ratio,
+                log_requests=settings.log_requests,
             ),
         )
 

@@ -1,0 +1,224 @@
+"""One trace from a POST to the write on the event streams, as a collector receives it."""
+
+import asyncio
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiohttp import web
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from scoreboard.settings import SettingsError
+from server.settings import ServerSettings
+from tests.support.api import Api, api_settings, running_api, token
+from tests.support.eventually import eventually
+from tests.support.services import Services
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+CALLER = "00f067aa0ba902b7"
+
+
+class Collector:
+    """What OpenTelemetry's collector is to an exporter."""
+
+    def __init__(self) -> None:
+        self.spans: list[Any] = []
+        self.endpoint = ""
+
+    async def take(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        if request.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        found = ExportTraceServiceRequest.FromString(body)
+        for resource in found.resource_spans:
+            for scope in resource.scope_spans:
+                self.spans += scope.spans
+        return web.Response(
+            body=ExportTraceServiceResponse().SerializeToString(),
+            content_type="application/x-protobuf",
+        )
+
+    def of(self, trace_id: str) -> dict[str, Any]:
+        """The spans of a trace by name."""
+        return {span.name: span for span in self.spans if span.trace_id.hex() == trace_id}
+
+
+@asynccontextmanager
+async def collecting() -> AsyncIterator[Collector]:
+    collector = Collector()
+    app = web.Application(client_max_size=2**24)
+    app.router.add_post("/v1/traces", collector.take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    collector.endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield collector
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+def settings(services: Services, mysql_url: str, redis_url: str, task_queue: str) -> ServerSettings:
+    return api_settings(
+        mysql_url=mysql_url,
+        redis_url=redis_url,
+        temporal_address=services.temporal_address,
+        task_queue=task_queue,
+    )
+
+
+def traced(settings: ServerSettings, endpoint: str, ratio: float) -> ServerSettings:
+    return replace(settings, otlp_endpoint=endpoint, trace_ratio=ratio)
+
+
+async def submit_in_trace(api: Api, increment: int = 10) -> str:
+    async with api.http.post(
+        f"{api.url}/scores/update",
+        json={"userId": 1, "increment": increment},
+        headers={
+            "Authorization": f"Bearer {token(1)}",
+            "traceparent": f"00-{TRACE}-{CALLER}-01",
+        },
+    ) as response:
+        assert response.status == 202
+        return str((await response.json())["submissionId"])
+
+
+def attribute(span: Any, name: str) -> Any:
+    for item in span.attributes:
+        if item.key == name:
+            value = item.value
+            return value.string_value or value.int_value
+    return None
+
+
+async def test_a_submission_is_followed_from_its_post_to_the_write_on_the_streams(
+    settings: ServerSettings,
+) -> None:
+    async with collecting() as collector:
+        async with running_api(
+            traced(settings, collector.endpoint, 1.0), embedded_worker=True
+        ) as api:
+            async with api.listen() as stream:
+                submission_id = await submit_in_trace(api)
+                await stream.until(1)
+            async with api.listen(0):
+                pass
+
+        # Leaving has sent the rest.
+        spans = collector.of(TRACE)
+
+    post, start = spans["POST /scores/update"], spans["start batch"]
+    written = spans["write to listeners"]
+    assert post.parent_span_id.hex() == CALLER
+    assert attribute(post, "scoreboard.submission_id") == submission_id
+    assert attribute(post, "http.response.status_code") == 202
+    assert start.parent_span_id == post.span_id
+    assert attribute(start, "scoreboard.batch_size") == 1
+    assert {f"RunActivity:{step}" for step in ("validate", "record", "publish", "notify")} <= set(
+        spans
+    )
+    assert written.parent_span_id == spans["RunActivity:notify"].span_id
+    assert (attribute(written, "scoreboard.seq"), attribute(written, "scoreboard.listeners")) == (
+        1,
+        1,
+    )
+    assert post.start_time_unix_nano <= written.start_time_unix_nano <= written.end_time_unix_nano
+
+
+async def test_a_caller_cannot_make_the_server_keep_more_than_its_share(
+    settings: ServerSettings,
+) -> None:
+    async with (
+        collecting() as collector,
+        running_api(traced(settings, collector.endpoint, 0.0), embedded_worker=True) as api,
+        api.listen() as stream,
+    ):
+        await submit_in_trace(api)
+        await stream.until(1)
+
+    assert collector.of(TRACE) == {}
+
+
+async def test_a_collector_that_is_away_disturbs_nobody(settings: ServerSettings) -> None:
+    nowhere = traced(settings, "http://127.0.0.1:1", 1.0)
+    async with running_api(nowhere, embedded_worker=True) as api, api.listen() as stream:
+        for _ in range(5):
+            await submit_in_trace(api)
+        assert (await stream.until(5))[-1].id == "5"
+
+
+def test_without_an_endpoint_nothing_of_it_is_loaded() -> None:
+    """Nor would the packages be needed."""
+    code = (
+        "import sys, stack.api, worker.__main__;"
+        "print([name for name in sys.modules if name in ('server.tracing', 'worker.tracing')"
+        " or name.startswith('temporalio.contrib.opentelemetry')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_an_endpoint_without_the_packages_is_told_at_the_start(
+    settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+
+    with pytest.raises(SettingsError, match=r"scoreboard\[otel\]"):
+        traced(settings, "http://127.0.0.1:4318", 1.0)
+
+
+async def test_every_submission_is_logged_with_its_id_in_both_halves(
+    settings: ServerSettings, services: Services
+) -> None:
+    """`SCOREBOARD_LOG_REQUESTS`: a submission can be followed by its id through the logs."""
+    async with running_api(settings, embedded_worker=True):
+        # It brings the tables and the users.
+        pass
+    mysql = settings.mysql
+    environment = {
+        **os.environ,
+        "SCOREBOARD_MYSQL_URL": (
+            f"mysql://{mysql.user}:{mysql.password}@{mysql.host}:{mysql.port}/{mysql.database}"
+        ),
+        "SCOREBOARD_REDIS_URL": settings.redis,
+        "SCOREBOARD_TEMPORAL_ADDRESS": services.temporal_address,
+        "SCOREBOARD_TASK_QUEUE": settings.task_queue,
+        "SCOREBOARD_LOG_REQUESTS": "true",
+    }
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "worker"), env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    assert worker.stderr
+    try:
+        async with running_api(settings) as api:
+            _, body = await api.submit(1, 5)
+
+            async def decided() -> bool:
+                return (await api.scores())[0]["score"] == 1505
+
+            await eventually(decided, timeout_s=20)
+    finally:
+        worker.terminate()
+        lines = (await worker.stderr.read()).splitlines()
+        await worker.wait()
+    entries = [json.loads(line) for line in lines]
+
+    [entry] = [entry for entry in entries if entry["event"] == "submission_decided"]
+    assert entry["submission_id"] == body["submissionId"]
+    assert (entry["outcome"], entry["seq"]) == ("applied", 1)
