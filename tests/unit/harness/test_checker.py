@@ -634,6 +634,19 @@ def test_a_change_no_listener_ever_saw_is_a_violation() -> None:
     assert_convicts(story.finding("I10"), "unseen", "never seen")
 
 
+def test_a_submission_that_waits_for_a_person_is_neither_lost_nor_late() -> None:
+    story = good_story()
+    story.ok(story.submit("suspicious", 1, 40))
+    held = Row(
+        sid="sid-suspicious", principal="1", user=1, increment=40, outcome="held",
+        seq=None, score_after=None, committed_us=2_000_000,
+    )  # fmt: skip
+    finish(story)
+
+    assert story.finding("I1", rows=[*story.rows, held]).verdict is Verdict.TRUE
+    assert story.finding("I10", rows=[*story.rows, held]).verdict is Verdict.TRUE
+
+
 def test_a_fault_the_system_never_recovered_from_is_a_violation() -> None:
     story = good_story()
     story.fault(1, 5, 6, recovered=False)
