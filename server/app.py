@@ -59,6 +59,7 @@ Companion = Callable[[Client], AbstractAsyncContextManager[object]]
 
 JSON = "application/json"
 RETRY_AFTER_S = 1
+READY_INTERVAL_S = 0.02
 
 _numbers = itertools.count(1)
 
@@ -149,10 +150,10 @@ class Api:
         self._workflows: Workflows | None = None
         self._leaving = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._draining = False
+        self._draining = self._refusing = False
         self.express = Express(
             principal=self._authenticator.remembered,
-            ready=lambda: not (self._draining or self._health.away),
+            ready=lambda: not (self._refusing or self._health.away),
             submit=lambda submission, keyed: self._committer.submit(submission, keyed=keyed),
             accept=_accepted_response,
             refuse=lambda problem: problems.answer(problem, path=contract.UPDATE_PATH),
@@ -264,7 +265,7 @@ class Api:
             self._jwks.ask()
 
     def _must_take_work(self) -> None:
-        if self._draining or self._health.away:
+        if self._refusing or self._health.away:
             raise Problem(UNAVAILABLE, "A backend is away.", retry_after_s=RETRY_AFTER_S)
 
     # Life
@@ -329,11 +330,21 @@ class Api:
         ):
             self._keep(part)
 
+    async def wait_until_ready(self, timeout_s: float) -> None:
+        """Return once this process can take work, or after `timeout_s`."""
+        for _ in range(int(timeout_s / READY_INTERVAL_S)):
+            if self._hub.started and not self._health.away:
+                return
+            await asyncio.sleep(READY_INTERVAL_S)
+        log.warning("not_ready_yet", away=self._health.away)
+
     async def drain(self, _app: Sanic[Any, Any]) -> None:
         """Refuse new work, answer what waits and end the streams cleanly."""
         self._draining = True
         log.info("draining", waiting=self._committer.waiting, listeners=len(self._hub))
+        # Readiness fails first: whoever sends work here has this long to hear of it.
         await asyncio.sleep(self._settings.drain_notice_s)
+        self._refusing = True
         await self._committer.close(self._settings.drain_timeout_s / 2)
         await self._hub.drain(self._settings.drain_timeout_s / 2)
 

@@ -25,6 +25,8 @@ log = structlog.get_logger()
 
 BACKLOG = 4096
 CLOSE_TIMEOUT_S = 2.0
+READY_TIMEOUT_S = 30.0
+"""A process that shares its port listens after this even if a service is still away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,7 @@ async def running(
 
     Raises OSError when the address cannot be had.
     """
-    listening = _bind(settings.host, settings.port)
+    listening = _bind(settings.host, settings.port, shared=settings.reuse_port)
     app = create_app(settings, companion)
     try:
         # Sanic's class for this has no types.
@@ -82,6 +84,9 @@ async def running(
         app.state.server_info.append(ApplicationServerInfo(settings={"version": HTTP.VERSION_1}))
         await server.startup()
         await server.before_start()
+        if settings.reuse_port:
+            # From here on the kernel sends it connections that another process could serve.
+            await app.ctx.api.wait_until_ready(READY_TIMEOUT_S)
         await server.start_serving()
         await server.after_start()
         port = listening.getsockname()[1]
@@ -99,6 +104,9 @@ async def running(
             # Each step whatever became of the one before: a worker inside that is
             # not told to stop would keep the process for ever.
             try:
+                if settings.reuse_port:
+                    # The others take what comes; this one serves what it has.
+                    server.close()
                 await server.before_stop()
             finally:
                 server.close()
@@ -122,9 +130,20 @@ async def _close_connections(connections: set[StrictProtocol]) -> None:
         connection.abort()  # type: ignore[no-untyped-call]
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    if not shared:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    # Bound only: a socket that listens already has its share of the connections.
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.bind((host, port))
+    except BaseException:
+        listening.close()
+        raise
+    return listening
 
 
 def _raise_file_limit() -> None:

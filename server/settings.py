@@ -52,6 +52,14 @@ class ServerSettings(ServiceSettings):
     host: str = setting("SCOREBOARD_HOST", str, "Address to listen on", "127.0.0.1")
     port: int = setting("SCOREBOARD_PORT", port_number, "Port to listen on; 0 takes any", 3000)
 
+    reuse_port: bool = setting(
+        "SCOREBOARD_REUSE_PORT",
+        flag,
+        "Share the port with other API processes (SO_REUSEPORT): a new one listens once it is"
+        " ready, one that ends stops listening first",
+        False,
+    )
+
     rate_limit_count: int = setting(
         "SCOREBOARD_RATE_LIMIT_COUNT",
         positive_int,
