@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from harness.machine import fingerprint
 from harness.resultsfile import KEPT, replace_section
 from tests.security.attack import Tally, attack
-from tests.security.fuzz import ROOT, fuzz
+from tests.security.fuzz import ROOT, fuzz, quiet
 from tests.security.schemathesis_run import Report, schemathesis
 from tests.security.targets import SEEDS, TARGETS
 from tests.security.test_parsers import mutated
@@ -109,6 +109,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=60, help="Schemathesis' share")
     parser.add_argument("--fuzz-seconds", type=int, default=10, help="for each parser")
     options = parser.parse_args()
+    quiet()
     started_s = time.time()
     with (
         tempfile.TemporaryDirectory() as folder,

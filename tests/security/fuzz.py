@@ -5,12 +5,15 @@ Exit status 1 when anything was found; the input is printed and kept.
 """
 
 import argparse
+import logging
 import re
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+import structlog
 
 ROOT = Path(__file__).resolve().parents[2]
 _EXECUTED = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
@@ -46,11 +49,17 @@ def fuzz(target: str, *, seconds: int, seed: int) -> Fuzzed:
     return Fuzzed(target=target, inputs=inputs, find=found)
 
 
+def quiet() -> None:
+    """Log failures only: every refusal has a line, and most inputs are refused."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+
+
 def _inside(target: str, folder: str, options: list[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["scoreboard", "server"]):
         from tests.security.targets import SEEDS, TARGETS
+    quiet()
     for number, seed in enumerate(SEEDS[target]):
         (Path(folder) / f"seed-{number}").write_bytes(seed)
     atheris.Setup(["fuzz", folder, f"-artifact_prefix={folder}/", *options], TARGETS[target])
