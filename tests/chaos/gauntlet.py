@@ -14,7 +14,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,7 +60,9 @@ LIMIT = 20
 WINDOW_S = 2.0
 RATE = 200.0
 RUN_TIMEOUT_S = 45.0
-FLOOD_MIN_S = 2.5
+WARM_ACCEPTED = 60
+ENOUGH_ACCEPTED = 600
+ENOUGH_REFUSED = 5
 LISTENERS = 12
 RESTLESS = 8
 
@@ -302,7 +304,16 @@ async def _exercise(
     tasks.append(asyncio.create_task(_sample(at, writer)))
     flood.start()
     try:
+        # On a slow machine the same takes longer, but it must have been seen.
+        await _until(lambda: flood.counts["accepted"] >= WARM_ACCEPTED, timeout_s=6)
         await _faults(at, edges, writer, faults)
+        await _until(
+            lambda: (
+                flood.counts["accepted"] >= ENOUGH_ACCEPTED
+                and flood.counts["refused 429"] >= ENOUGH_REFUSED
+            ),
+            timeout_s=10,
+        )
     finally:
         await flood.stop(timeout_s=4)
         for task in tasks:
@@ -318,6 +329,13 @@ async def _exercise(
     await final.read(limit=100)
     await audience.stop()
     writer.end(drained=drained)
+
+
+async def _until(check: Callable[[], bool], *, timeout_s: float) -> None:
+    """Wait for what may never come; whether it came is for the checker to say."""
+    deadline = time.monotonic() + timeout_s
+    while not check() and time.monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
 
 
 async def _introduce(at: Place, writer: HistoryWriter, seq: int, scores: list[Score]) -> None:
@@ -364,6 +382,7 @@ FAULTS = (
     Small("failpoint", "notify.before raise", 4),
     Small("mysql", Mode.RESET_AFTER, 2),
     Small("redis", Mode.REFUSE, 0),
+    Small("redis", Mode.RESET_MID_REPLY, 12),
     Small("client", Mode.RESET_BEFORE, 6),
 )
 
@@ -373,8 +392,6 @@ async def _faults(
 ) -> None:
     """One after the other, each for a moment. A fault is noted when it took hold."""
     failpoints = at.folder / "failpoints"
-    began = time.monotonic()
-    await asyncio.sleep(0.4)
     for number, (where, what, count) in enumerate(faults, start=1):
         kind = where if where == "flushall" else what
 
@@ -384,9 +401,12 @@ async def _faults(
         note(FaultPhase.INJECT)
         if where == "failpoint":
             name, action = what.split()
+            trips = failpoints.with_name("failpoints.fired")
+            before = _count(trips, name)
             failpoints.write_text(f"{name} {count} {action}\n")
             await asyncio.sleep(0.3)
-            fired = failpoints.with_name("failpoints.fired").exists()
+            await _until(lambda: _count(trips, name) > before, timeout_s=3)  # noqa: B023
+            fired = _count(trips, name) > before
             failpoints.write_text("")
         elif where == "flushall":
             with connect_redis(at.redis_url) as client:
@@ -395,12 +415,18 @@ async def _faults(
         else:
             proof = await edges[where].arm(Mode(what), connections=count or None)
             await asyncio.sleep(0.3)
+            await _until(lambda: proof.fired, timeout_s=3)  # noqa: B023
             await edges[where].heal()
             fired = proof.fired
         note(FaultPhase.HEAL, fired="observed" if fired else None)
         await asyncio.sleep(0.15)
-    # Some planted bugs need no fault, only traffic.
-    await asyncio.sleep(max(0.0, began + FLOOD_MIN_S - time.monotonic()))
+
+
+def _count(trips: Path, name: str) -> int:
+    """How often a failpoint has tripped, by its own record."""
+    with contextlib.suppress(FileNotFoundError):
+        return sum(line.startswith(f"{name} ") for line in trips.read_text().splitlines())
+    return 0
 
 
 async def _drained(at: Place) -> bool:

@@ -263,7 +263,7 @@ def resume_goes_on_from_now(patch: Patch) -> None:
     patch.setattr(server.hub.Hub, "opening", opening)
 
 
-@planted("I5", "redis refuse", "redis reset-after-request")
+@planted("I5", "redis refuse", "redis reset-after-request", "redis reset-mid-reply")
 def pubsub_instead_of_a_stream(patch: Patch) -> None:
     """What happens while the API is not subscribed is never told."""
 
