@@ -19,7 +19,11 @@ from server.redis import REDIS_ERRORS, Redis
 log = structlog.get_logger()
 
 BLOCK_MS = 1000
-ENTRIES_PER_READ = 128
+ENTRIES_PER_READ = 1000
+READ_BEFORE_TICK_S = 0.005
+"""How long before the sink's next tick the stream is read again: what has come by then
+joins it, in one read instead of one for each batch."""
+
 CHECK_INTERVAL_S = 1.0
 CHANGES_PER_QUERY = 1000
 FILL_MAX = 20_000
@@ -37,6 +41,9 @@ class Sink(Protocol):
 
     def take(self, changes: Sequence[Change]) -> None:
         """The next changes."""
+
+    def wait_s(self) -> float:
+        """How long it will be before what it takes now goes anywhere."""
 
     def restart(self, cursor: int) -> None:
         """What was before cannot be continued; the next change is `cursor` + 1."""
@@ -128,6 +135,8 @@ class Feed:
             if entries and self._cursor == before:
                 # A gap that the ledger could not fill now; the same entries come again.
                 await asyncio.sleep(RETRY_S)
+            elif entries and (rest_s := self._sink.wait_s() - READ_BEFORE_TICK_S) > 0:
+                await asyncio.sleep(rest_s)
             if not entries or time.monotonic() - checked_at > CHECK_INTERVAL_S:
                 await self._check()
                 checked_at = time.monotonic()

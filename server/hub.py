@@ -113,6 +113,10 @@ class Hub:
         self._idle.clear()
         self._wake.set()
 
+    def wait_s(self) -> float:
+        """How long it will be before the next tick may begin."""
+        return max(0.0, self._not_before - self._clock())
+
     def restart(self, cursor: int) -> None:
         """Go on after `cursor` in another history: every listener gets a reset."""
         self._history += 1
