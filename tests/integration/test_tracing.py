@@ -21,7 +21,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from scoreboard.settings import SettingsError
 from server.settings import ServerSettings
 from tests.support.api import Api, api_settings, running_api, token
-from tests.support.eventually import eventually
 from tests.support.services import Services
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -33,6 +32,7 @@ class Collector:
 
     def __init__(self) -> None:
         self.spans: list[Any] = []
+        self.services: dict[str, str] = {}
         self.endpoint = ""
 
     async def take(self, request: web.Request) -> web.Response:
@@ -43,6 +43,8 @@ class Collector:
         for resource in found.resource_spans:
             for scope in resource.scope_spans:
                 self.spans += scope.spans
+                name = attribute(resource.resource, "service.name")
+                self.services.update(dict.fromkeys((span.name for span in scope.spans), name))
         return web.Response(
             body=ExportTraceServiceResponse().SerializeToString(),
             content_type="application/x-protobuf",
@@ -183,42 +185,51 @@ def test_an_endpoint_without_the_packages_is_told_at_the_start(
         traced(settings, "http://127.0.0.1:4318", 1.0)
 
 
-async def test_every_submission_is_logged_with_its_id_in_both_halves(
-    settings: ServerSettings, services: Services
+async def test_a_worker_of_its_own_logs_and_traces_under_the_same_ids(
+    settings: ServerSettings,
 ) -> None:
-    """`SCOREBOARD_LOG_REQUESTS`: a submission can be followed by its id through the logs."""
+    """With `SCOREBOARD_LOG_REQUESTS` a submission can be followed by its id through the logs."""
     async with running_api(settings, embedded_worker=True):
         # It brings the tables and the users.
         pass
+    async with collecting() as collector:
+        tracing = traced(settings, collector.endpoint, 1.0)
+        worker = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "worker"),
+            env=worker_environment(tracing),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert worker.stderr
+        try:
+            async with running_api(tracing) as api, api.listen() as stream:
+                submission_id = await submit_in_trace(api, 5)
+                await stream.until(1)
+        finally:
+            worker.terminate()
+            lines = (await worker.stderr.read()).splitlines()
+            await worker.wait()
+        spans = collector.of(TRACE)
+    entries = [json.loads(line) for line in lines]
+
+    [entry] = [entry for entry in entries if entry["event"] == "submission_decided"]
+    assert entry["submission_id"] == submission_id
+    assert (entry["outcome"], entry["seq"]) == ("applied", 1)
+    assert spans["write to listeners"].parent_span_id == spans["RunActivity:notify"].span_id
+    assert collector.services["RunActivity:notify"] == "scoreboard-worker"
+    assert collector.services["write to listeners"] == "scoreboard-api"
+
+
+def worker_environment(settings: ServerSettings) -> dict[str, str]:
     mysql = settings.mysql
-    environment = {
+    return {
         **os.environ,
         "SCOREBOARD_MYSQL_URL": (
             f"mysql://{mysql.user}:{mysql.password}@{mysql.host}:{mysql.port}/{mysql.database}"
         ),
         "SCOREBOARD_REDIS_URL": settings.redis,
-        "SCOREBOARD_TEMPORAL_ADDRESS": services.temporal_address,
+        "SCOREBOARD_TEMPORAL_ADDRESS": settings.temporal_address,
         "SCOREBOARD_TASK_QUEUE": settings.task_queue,
         "SCOREBOARD_LOG_REQUESTS": "true",
+        "SCOREBOARD_OTLP_ENDPOINT": settings.otlp_endpoint,
+        "SCOREBOARD_TRACE_RATIO": str(settings.trace_ratio),
     }
-    worker = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "worker"), env=environment, stderr=asyncio.subprocess.PIPE
-    )
-    assert worker.stderr
-    try:
-        async with running_api(settings) as api:
-            _, body = await api.submit(1, 5)
-
-            async def decided() -> bool:
-                return (await api.scores())[0]["score"] == 1505
-
-            await eventually(decided, timeout_s=20)
-    finally:
-        worker.terminate()
-        lines = (await worker.stderr.read()).splitlines()
-        await worker.wait()
-    entries = [json.loads(line) for line in lines]
-
-    [entry] = [entry for entry in entries if entry["event"] == "submission_decided"]
-    assert entry["submission_id"] == body["submissionId"]
-    assert (entry["outcome"], entry["seq"]) == ("applied", 1)

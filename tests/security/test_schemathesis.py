@@ -6,7 +6,7 @@ from tests.security.schemathesis_run import schemathesis
 from tests.support.api import api_settings, running_api
 from tests.support.services import Services
 
-SECONDS = 12
+SECONDS = 8
 
 
 async def test_every_answer_is_one_that_the_document_names(
