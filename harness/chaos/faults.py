@@ -23,6 +23,7 @@ from harness.proxy import Mode
 BACK_TIMEOUT_S = 60.0
 TRAFFIC_WAIT_S = 1.0
 """How long an armed proxy waits for traffic before idle connections are made to begin anew."""
+QUIET_WAIT_S = 30.0
 FAILPOINT_WAIT_S = 10.0
 
 
@@ -153,7 +154,10 @@ async def _proxied(system: System, outcome: Injected) -> Heal:
         await _until(lambda: proof.fired, timeout_s=TRAFFIC_WAIT_S)
     if not proof.fired:
         # A quiet edge, such as a long poll: make its clients begin anew and meet the fault.
+        # A client that was cut off just before may wait a while until it comes back.
         proxy.cut()
+        with contextlib.suppress(TimeoutError):
+            await _until(lambda: proof.fired, timeout_s=QUIET_WAIT_S)
 
     async def heal() -> None:
         await proxy.heal()
