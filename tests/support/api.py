@@ -24,13 +24,15 @@ from worker.seed import seed
 from worker.settings import WorkerSettings
 
 SECRET = b"test-secret-of-at-least-32-bytes"
+TOKEN_TTL_S = 6 * 3600
+"""Some tests make theirs when they are collected, and the whole suite takes a while."""
 
 # Sanic rewrites its own methods when an application starts, and only then keeps
 # the originals, so that a second application in the same process can start.
 Sanic.test_mode = True
 
 
-def token(subject: str | int = 1, *, any_user: bool = False, ttl_s: int = 600) -> str:
+def token(subject: str | int = 1, *, any_user: bool = False, ttl_s: int = TOKEN_TTL_S) -> str:
     """A valid bearer token."""
     scopes = (SCOPE_ANY_USER,) if any_user else ()
     return mint(SECRET, subject=str(subject), now_s=int(time.time()), ttl_s=ttl_s, scopes=scopes)
