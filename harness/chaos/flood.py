@@ -202,7 +202,7 @@ class Client:
         began = time.monotonic()
         pause_s = PAUSE_FIRST_S
         for attempt in itertools.count(1):
-            outcome, status = await self._attempt(player, key, increment, attempt)
+            outcome, status = await self.attempt(player, key, increment, attempt)
             if outcome is Outcome.OK:
                 self._counts["accepted"] += 1
                 player.keys = [*player.keys[-9:], key]
@@ -216,9 +216,10 @@ class Client:
             await asyncio.sleep(pause_s * self._rng.uniform(0.5, 1))
             pause_s = min(pause_s * 2, PAUSE_MAX_S)
 
-    async def _attempt(
+    async def attempt(
         self, player: Player, key: str, increment: int, attempt: int
     ) -> tuple[Outcome, int | None]:
+        """Send one attempt of a submission; what it proved, and the status if there was one."""
         body = _body(player.user, increment)
         request = _request(body, key, player.token)
         principal = str(player.user)
@@ -413,7 +414,7 @@ class Probe:
             if time.monotonic() - began > timeout_s:
                 return None
             if not accepted:
-                outcome, _ = await self._client._attempt(self._player, key, increment, attempt)
+                outcome, _ = await self._client.attempt(self._player, key, increment, attempt)
                 accepted = outcome is Outcome.OK
             if accepted and self._seen() > before:
                 return (time.monotonic() - began) * 1000
