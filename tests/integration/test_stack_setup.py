@@ -42,6 +42,9 @@ def test_every_package_of_the_closure_is_pinned_as_installed() -> None:
                 continue
             seen.add((name, asked))
             queue += [(Requirement(line), asked) for line in metadata.requires(name) or []]
+        # A version that depends on Python's is pinned where it is asked for.
+        if str(requirement.specifier) == f"=={metadata.version(name)}" and name not in pins:
+            continue
         if pins.get(name) != metadata.version(name):
             wrong.append(f"{name} {metadata.version(name)}, constraints.txt: {pins.get(name)}")
 
