@@ -7,6 +7,7 @@ cut, a failpoint's own record), never of its consequences.
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -94,15 +95,11 @@ async def _pause(system: System, outcome: Injected) -> Heal:
 
 
 async def _flush(system: System, outcome: Injected) -> Heal:
-    client = redis.asyncio.Redis.from_url(system.redis_url)
-    try:
-        async with client.pipeline(transaction=True) as pipe:
-            pipe.dbsize()
-            pipe.flushall()
-            pipe.dbsize()
-            before, _, after = await pipe.execute()
-    finally:
-        await client.aclose()
+    async with _redis(system) as client, client.pipeline(transaction=True) as pipe:
+        pipe.dbsize()
+        pipe.flushall()
+        pipe.dbsize()
+        before, _, after = await pipe.execute()
     if before and not after:
         outcome.proof = f"{before} keys before, {after} after"
 
@@ -113,19 +110,29 @@ async def _flush(system: System, outcome: Injected) -> Heal:
 
 
 async def _empty(system: System, outcome: Injected) -> Heal:
+    canary = f"canary:{secrets.token_hex(8)}"
+    async with _redis(system) as client:
+        await client.set(canary, "kept")
     await system.ask({"op": "stop", "process": "redis"})
 
     async def heal() -> None:
         await system.ask({"op": "start", "process": "redis", "wipe": True})
-        client = redis.asyncio.Redis.from_url(system.redis_url)
-        try:
-            loaded = (await client.info("persistence")).get("aof_base_size")
-        finally:
-            await client.aclose()
-        outcome.proof = f"redis is pid {system.pid('redis')}, started from {loaded or 0} bytes"
+        async with _redis(system) as client:
+            kept = await client.get(canary)
+        if kept is None:
+            outcome.proof = f"pid {system.pid('redis')} has forgotten a key of its predecessor"
         await system.until_up(timeout_s=BACK_TIMEOUT_S)
 
     return heal
+
+
+@asynccontextmanager
+async def _redis(system: System) -> AsyncIterator["redis.asyncio.Redis"]:
+    client = redis.asyncio.Redis.from_url(system.redis_url)
+    try:
+        yield client
+    finally:
+        await client.aclose()
 
 
 async def _failpoint(system: System, outcome: Injected) -> Heal:
