@@ -6,7 +6,7 @@ RUN := .venv/bin/python
 SOURCES := scoreboard server worker stack harness scoreboard_client
 CHECKED := $(wildcard $(SOURCES) loadtests benchmarks tests)
 
-.PHONY: help up down token test test-containers check format load chaos bench bench-peers clean setup
+.PHONY: help up down token test test-containers check format load chaos bench bench-compare bench-peers results clean setup
 
 help: ## this list
 	@printf 'Scoreboard\n\n'
@@ -51,6 +51,12 @@ chaos: setup ## kill and cut things under load, then check every promise (SEED, 
 
 bench: setup ## regression benchmarks
 	@exec $(RUN) -m pytest benchmarks --benchmark-only $(ARGS)
+
+bench-compare: setup ## this tree against another revision, interleaved (BASE=rev)
+	@exec $(RUN) -m harness bench-compare $(if $(BASE),--base $(BASE)) $(ARGS)
+
+results: setup ## write RESULTS.md from the newest result files
+	@exec $(RUN) -m harness results $(ARGS)
 
 bench-peers: setup ## measure beside other ways to do it, judge the targets (ONLY, ROUNDS)
 	@exec $(RUN) -m benchmarks.peers $(if $(ONLY),--only $(ONLY),--write RESULTS.md) \
