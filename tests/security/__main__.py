@@ -19,6 +19,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.cli_results import TITLE
 from harness.machine import fingerprint
 from harness.resultsfile import KEPT, replace_section
 from tests.security.attack import Tally, attack
@@ -141,7 +142,7 @@ def main() -> int:
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(document, indent=1) + "\n")
     results = ROOT / "RESULTS.md"
-    text = results.read_text() if results.exists() else "# Results\n"
+    text = results.read_text() if results.exists() else TITLE
     body = section(document, f"{KEPT}/security.json")
     results.write_text(replace_section(text, "security", body))
     for row in rows:
