@@ -82,8 +82,10 @@ class Plan:
 
     @property
     def history_changes(self) -> int:
-        """Changes the server remembers: a few seconds of them, so that some resumes are resets."""
-        return 500 if self.short else 1500
+        """Changes the server remembers: fewer than come while a sleeper is away, so that some
+        resumes are resets, and more than come during a fault, so that each change is seen by
+        someone: what all were reset past, no listener can witness."""
+        return 1500 if self.short else 5000
 
     @property
     def demands(self) -> Demands:
