@@ -29,6 +29,10 @@ CONNECTIONS_AT_LEAST = 32
 RECONNECT_AFTER_NS = 200_000_000
 SWEEP_EVERY_NS = 50_000_000
 RECEIVE_BYTES = 65536
+WAKE_APART_NS = 1_000_000
+"""Arrivals within this time are sent together, so the first of them up to so much late (which
+counts): a wake-up for each would cost generator and server more than the request itself."""
+
 
 OK, FAIL, UNKNOWN, DROPPED = "ok", "fail", "unknown", "dropped"
 
@@ -172,7 +176,8 @@ class Submitter:
             self._dispatch(now)
         if now >= self._next_sweep_ns:
             self._sweep(now)
-        self._ready.timer.set(min(self._next_due_ns, self._next_sweep_ns))
+        soonest = min(self._next_due_ns, self._next_sweep_ns)
+        self._ready.timer.set(max(soonest, now + WAKE_APART_NS))
 
     def _advance(self) -> None:
         step = None if self._stopped else next(self._arrivals, None)

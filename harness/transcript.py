@@ -45,6 +45,8 @@ class Canon:
         self.first = 0
         self.last = 0
         """The lowest and the highest seq any listener has seen; 0 before the first."""
+        self.on_new: Callable[[bytes], None] | None = None
+        """Told the payload of each change that is seen for the first time."""
 
     def agrees(self, seq: int, data: bytes) -> bool:
         """Whether `data` is what all others were sent as `seq`. The first one defines it.
@@ -58,6 +60,8 @@ class Canon:
         self.payloads[seq] = data
         self.first = min(self.first or seq, seq)
         self.last = max(self.last, seq)
+        if self.on_new is not None:
+            self.on_new(data)
         self.writer.put(
             Event, time_ns=self.clock_ns(), seq=seq, user=update.user, score=update.score
         )

@@ -291,7 +291,9 @@ class Api:
             limit=settings.rate_limit,
             replay_limit=settings.replay_limit,
         )
-        unfinished = Unfinished(settings.batches_unfinished, clock=time.monotonic)
+        unfinished = Unfinished(
+            settings.batches_running, settings.batches_unfinished, clock=time.monotonic
+        )
         self._committer = Committer(
             admission.admit,
             self._start_batch,

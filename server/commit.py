@@ -1,8 +1,9 @@
 """Group commit: all submissions that wait become one workflow start.
 
 There is no timer. An idle committer starts a batch of one at once; while
-`in_flight` starts are under way, what arrives waits, and all of it (up to a
-bound) is the next batch. So load makes batches larger, not answers slower.
+`in_flight` starts are under way, or as many batches as usual run, what arrives
+waits, and all of it (up to a bound) is the next batch. So load makes batches
+larger, not answers slower.
 
 No task per request: a submission is one future, resolved with its batch.
 """
@@ -127,10 +128,11 @@ class Committer:
         return waiter
 
     async def sweep(self) -> None:
-        """Fail submissions that have waited too long, until cancelled."""
+        """Fail submissions that have waited too long and start what may now, until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             self._expire()
+            self._pump_soon()
 
     async def close(self, timeout_s: float) -> None:
         """Refuse new submissions and wait for those under way, for at most `timeout_s`."""
@@ -155,7 +157,7 @@ class Committer:
         while (
             self._queue
             and len(self._running) < self._in_flight_max
-            and len(self._unfinished) + len(self._running) < self._unfinished.maximum
+            and self._unfinished.has_room(len(self._running))
         ):
             size = min(len(self._queue), self._batch_max)
             batch = [self._queue.popleft() for _ in range(size)]

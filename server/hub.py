@@ -1,8 +1,10 @@
 """The SSE hub: one broadcaster that writes every change to every listener, in order.
 
 Changes that arrive within a tick are encoded once, framed once and written as
-the same bytes to each listener. A listener has a cursor; it is written to only
-what follows its cursor, so there can be no gap and no repeat. One that reads too
+the same bytes to each listener. Listeners are written to in groups that take
+turns: each group has its own tick, so that none waits for the others and other
+work comes in between. A listener has a cursor; it is written to only what
+follows its cursor, so there can be no gap and no repeat. One that reads too
 slowly is skipped, continued from the ring when it has drained, and told
 explicitly (`event: reset`) when the ring no longer reaches back to it.
 
@@ -11,6 +13,7 @@ Not where changes come from: see `feed`.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -25,7 +28,7 @@ from server.tick import tick_s
 
 log = structlog.get_logger()
 
-LISTENERS_PER_SLICE = 500
+LISTENERS_PER_GROUP = 500
 """Written to before other work gets a turn: 3 to 5 milliseconds."""
 
 CHANGES_PER_SEGMENT = 500
@@ -38,6 +41,23 @@ NEEDS_RESET = -1
 """Cursor of a listener that nothing can be written to but a snapshot."""
 
 _HEARTBEAT_FRAME = frame(sse.HEARTBEAT)
+
+
+class _Group:
+    """Listeners that are written to together.
+
+    `cursor` is where they stand, those apart that lag or have just come; `took_s` is how long
+    the last write to them took, and before `not_before` there is no other.
+    """
+
+    __slots__ = ("cursor", "listeners", "not_before", "took_s")
+
+    def __init__(self, cursor: int) -> None:
+        # A dict keeps the order of arrival, so each tick reaches listeners in the same order.
+        self.listeners: dict[Listener, None] = {}
+        self.cursor = cursor
+        self.not_before = 0.0
+        self.took_s = 0.0
 
 
 class Hub:
@@ -61,7 +81,8 @@ class Hub:
         self._lagging_max_s = lagging_max_s
         self._clock = clock
         self._ring = Ring(0, max_changes=history_changes, max_bytes=RING_MAX_BYTES)
-        self._history = 0
+        # What may be in the ring before the last group has had it.
+        self._spread_max = max(history_changes // 2, 1)
         self._started = False
         self._closing = False
         self._pending: list[Change] = []
@@ -69,20 +90,22 @@ class Hub:
         self._idle = asyncio.Event()
         self._idle.set()
         self._reset_due = asyncio.Event()
-        self._last_write_at = clock()
-        self._not_before = clock()
-        # A dict keeps the order of arrival, so each tick reaches listeners in the same order.
-        self._listeners: dict[Listener, None] = {}
+        self._last_write_at = self._slot = clock()
+        self._groups: list[_Group] = []
+        self._listeners: dict[Listener, _Group] = {}
+        # The last change and the first write of what has not reached every group, for `on_written`.
+        self._spreading: deque[tuple[int, float]] = deque()
+        self._told = 0
         self._lagging: dict[Listener, float] = {}
         self._emptied = asyncio.Event()
         self._emptied.set()
         self.counts = HubCounts()
         self.on_written: Callable[[int, int, float, int], None] | None = None
-        """Told after each write to all: first and last seq, Unix time it began, listeners."""
+        """Told when all have been written to: first and last seq, Unix time it began, listeners."""
 
     @property
     def cursor(self) -> int:
-        """The last sequence number that listeners have been told."""
+        """The last sequence number that a listener has been told."""
         return self._ring.end
 
     @property
@@ -105,6 +128,7 @@ class Hub:
         self._ring.clear(cursor - len(history))
         for segment in _segments(history):
             self._ring.append(segment)
+        self._stand_at(cursor)
         self._started = True
 
     def take(self, changes: Sequence[Change]) -> None:
@@ -114,17 +138,24 @@ class Hub:
         self._wake.set()
 
     def wait_s(self) -> float:
-        """How long it will be before the next tick may begin."""
-        return max(0.0, self._not_before - self._clock())
+        """How long it will be before a group may be written to."""
+        soonest = min((group.not_before for group in self._groups), default=0.0)
+        return max(0.0, soonest - self._clock())
 
     def restart(self, cursor: int) -> None:
         """Go on after `cursor` in another history: every listener gets a reset."""
-        self._history += 1
         self._pending.clear()
         self._ring.clear(cursor)
+        self._stand_at(cursor)
         for listener in self._listeners:
             listener.cursor = NEEDS_RESET
         self._reset_due.set()
+
+    def _stand_at(self, cursor: int) -> None:
+        self._told = cursor
+        self._spreading.clear()
+        for group in self._groups:
+            group.cursor = cursor
 
     # What a request calls.
 
@@ -168,7 +199,9 @@ class Hub:
     ) -> Listener:
         """Make a transport a listener: write `head` and what `opening` gave, then all after it."""
         listener = Listener(self, transport, cursor)
-        self._listeners[listener] = None
+        group = self._group_with_room()
+        group.listeners[listener] = None
+        self._listeners[listener] = group
         self.counts.listeners_opened += 1
         self._emptied.clear()
         listener.take_over()
@@ -176,6 +209,14 @@ class Hub:
         if listener.ready:
             self._continue(listener)
         return listener
+
+    def _group_with_room(self) -> _Group:
+        for group in self._groups:
+            if len(group.listeners) < LISTENERS_PER_GROUP:
+                return group
+        group = _Group(self._ring.end)
+        self._groups.append(group)
+        return group
 
     # What a listener calls.
 
@@ -190,7 +231,13 @@ class Hub:
 
     def closed(self, listener: Listener) -> None:
         """Its connection is gone."""
-        self._listeners.pop(listener, None)
+        group = self._listeners.pop(listener, None)
+        if group is not None:
+            del group.listeners[listener]
+            if not group.listeners:
+                self._groups.remove(group)
+                # The others may be waiting for its turn.
+                self._wake.set()
         self._lagging.pop(listener, None)
         if not self._listeners:
             self._emptied.set()
@@ -245,49 +292,98 @@ class Hub:
             listener.abort()
 
     async def _broadcast(self) -> None:
+        loop = asyncio.get_running_loop()
+        alarm: asyncio.TimerHandle | None = None
         while True:
             await self._wake.wait()
-            left_s = self._not_before - self._clock()
-            if left_s > 0:
-                await asyncio.sleep(left_s)
             self._wake.clear()
-            changes, self._pending = self._pending, []
-            began = self._last_write_at = self._clock()
-            for part in _segments(changes):
-                # A restart in between has made the rest part of the past.
-                if part[0].seq == self._ring.end + 1:
-                    await self._write_to_all(part)
-            took_s = self._clock() - began
-            self._not_before = began + tick_s(len(self._listeners), self._tick_max_s, took_s)
-            if not self._pending:
+            if alarm is not None:
+                alarm.cancel()
+            group = self._next_group()
+            if group is None:
+                self._append_pending()
+                self._told_to_all()
                 self._idle.set()
+                continue
+            left_s = group.not_before - self._clock()
+            if left_s > 0:
+                alarm = loop.call_later(left_s, self._wake.set)
+                continue
+            self._append_pending()
+            self._write_to(group)
+            self._told_to_all()
+            # Other work has a turn, then the next group.
+            self._wake.set()
+            await asyncio.sleep(0)
 
-    async def _write_to_all(self, changes: Sequence[Change]) -> None:
-        before, history = self._ring.end, self._history
-        segment = self._ring.append(changes)
-        chunk, last = segment.frame, segment.last
-        counts, written = self.counts, 0
+    def _next_group(self) -> _Group | None:
+        """Of the groups that something can be written to, the one whose turn is next."""
+        fresh = bool(self._pending) and self._has_room()
+        return min(
+            (group for group in self._groups if fresh or group.cursor < self._ring.end),
+            key=lambda group: group.not_before,
+            default=None,
+        )
+
+    def _slowest(self) -> int:
+        return min((group.cursor for group in self._groups), default=self._ring.end)
+
+    def _has_room(self) -> bool:
+        return self._ring.end - self._slowest() < self._spread_max
+
+    def _append_pending(self) -> None:
+        """Put what has come into the ring, as far as the slowest group allows."""
+        taken = 0
+        while taken < len(self._pending) and self._has_room():
+            segment = self._pending[taken : taken + CHANGES_PER_SEGMENT]
+            self._ring.append(segment, keep_after=self._slowest())
+            taken += len(segment)
+        if taken:
+            del self._pending[:taken]
+            if self.on_written is not None:
+                self._spreading.append((self._ring.end, time.time()))
+
+    def _write_to(self, group: _Group) -> None:
+        """Write to a group what it has not had, and set when its next turn is."""
+        began = self._last_write_at = self._clock()
+        counts = self.counts
         counts.ticks += 1
-        now = time.time()
-        counts.commit_to_write_s.observe(max(0.0, now - changes[0].committed_us / 1e6))
-        for count, listener in enumerate(list(self._listeners), start=1):
-            if listener.ready:
-                if listener.cursor == before:
-                    # First the cursor: `write` may call `pause_writing`, which looks at it.
-                    listener.cursor = last
-                    listener.write(chunk)
-                    written += 1
-                elif listener.cursor != NEEDS_RESET and listener.cursor < last:
-                    # One that was ahead of this process, and has now been reached.
-                    self._continue(listener)
-            if not count % LISTENERS_PER_SLICE:
-                await asyncio.sleep(0)
-                if self._history != history:
-                    break
-        counts.deliveries += written * len(changes)
-        counts.bytes += written * len(chunk)
-        if self.on_written is not None:
-            self.on_written(changes[0].seq, last, now, written)
+        oldest = self._ring.first_after(group.cursor)
+        counts.commit_to_write_s.observe(max(0.0, time.time() - oldest.committed_us / 1e6))
+        for chunk, reached in self._ring.after(group.cursor):
+            before, written = group.cursor, 0
+            group.cursor = reached
+            for listener in list(group.listeners):
+                if listener.ready:
+                    if listener.cursor == before:
+                        # First the cursor: `write` may call `pause_writing`, which looks at it.
+                        listener.cursor = reached
+                        listener.write(chunk)
+                        written += 1
+                    elif listener.cursor != NEEDS_RESET and listener.cursor < reached:
+                        # One that was ahead of this process, and has now been reached.
+                        self._continue(listener)
+            counts.deliveries += written * (reached - before)
+            counts.bytes += written * len(chunk)
+        group.took_s = self._clock() - began
+        self._set_turn(group, began)
+
+    def _set_turn(self, group: _Group, began: float) -> None:
+        all_took_s = sum(each.took_s for each in self._groups)
+        period_s = tick_s(len(self._listeners), self._tick_max_s, all_took_s)
+        # After a quiet time all are written to one after the other; from then on their turns
+        # are spread over the period, so that the work is as even as the changes are.
+        self._slot = min(max(self._slot + period_s / len(self._groups), began), began + period_s)
+        group.not_before = self._slot + period_s
+
+    def _told_to_all(self) -> None:
+        """Say what has reached the last group."""
+        reached = self._slowest()
+        while self._spreading and self._spreading[0][0] <= reached:
+            last, began = self._spreading.popleft()
+            if self.on_written is not None:
+                self.on_written(self._told + 1, last, began, len(self._listeners))
+            self._told = last
 
     async def _sweep(self) -> None:
         interval_s = min(SWEEP_INTERVAL_S, self._heartbeat_s / 4)
@@ -307,7 +403,7 @@ class Hub:
         for count, listener in enumerate(list(self._listeners), start=1):
             if listener.ready:
                 listener.write(_HEARTBEAT_FRAME)
-            if not count % LISTENERS_PER_SLICE:
+            if not count % LISTENERS_PER_GROUP:
                 await asyncio.sleep(0)
 
     async def _reset(self) -> None:

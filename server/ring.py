@@ -50,8 +50,11 @@ class Ring:
         self._head = 0
         self._count = self._bytes = 0
 
-    def append(self, changes: Sequence[Change]) -> Segment:
-        """Encode consecutive changes, which must start at `end` + 1, as the newest segment."""
+    def append(self, changes: Sequence[Change], *, keep_after: int | None = None) -> None:
+        """Encode consecutive changes, which must start at `end` + 1, as the newest segment.
+
+        What follows `keep_after` stays, whatever the bounds say.
+        """
         assert changes[0].seq == self.end + 1, "a gap in the ring"
         assert changes[-1].seq == self.end + len(changes), "a gap in a segment"
         segment = Segment(
@@ -64,8 +67,7 @@ class Ring:
         self._count += len(changes)
         self._bytes += len(segment.frame)
         self.end = segment.last
-        self._trim()
-        return segment
+        self._trim(self.end if keep_after is None else keep_after)
 
     def covers(self, cursor: int) -> bool:
         """Whether a listener that has everything up to `cursor` can continue from here."""
@@ -93,9 +95,17 @@ class Ring:
                 yield b"".join(pending), segment.last
                 pending, size = [], 0
 
-    def _trim(self) -> None:
+    def first_after(self, cursor: int) -> Change:
+        """The change `cursor` + 1, which must be here."""
+        index = bisect_right(self._segments, cursor, lo=self._head, key=_last)
+        segment = self._segments[index]
+        return segment.changes[cursor + 1 - segment.first]
+
+    def _trim(self, keep_after: int) -> None:
         while self._count > self._max_changes or self._bytes > self._max_bytes:
             oldest = self._segments[self._head]
+            if oldest.last > keep_after:
+                return
             self._head += 1
             self._count -= len(oldest.changes)
             self._bytes -= len(oldest.frame)

@@ -82,10 +82,16 @@ class ServerSettings(ServiceSettings):
     batches_in_flight: int = setting(
         "SCOREBOARD_BATCHES_IN_FLIGHT", positive_int, "Workflow starts under way at a time", 1
     )
+    batches_running: int = setting(
+        "SCOREBOARD_BATCHES_RUNNING",
+        positive_int,
+        "Workflows under way at a time, while they end in time; more only make batches smaller",
+        2,
+    )
     batches_unfinished: int = setting(
         "SCOREBOARD_BATCHES_UNFINISHED",
         positive_int,
-        "Most workflows started and not finished; beyond it submissions wait",
+        "Most workflows under way when they do not end, as without a worker; then submissions wait",
         16,
     )
     queue_max: int = setting(

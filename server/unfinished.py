@@ -1,5 +1,9 @@
 """Which started batches have not finished: the bound that turns pressure into larger batches.
 
+Each batch has a price of its own, so few are under way at a time and what comes
+meanwhile makes the next one larger. When none ends, say without a worker, more
+are started, slowly: what is accepted then waits in Temporal instead of here.
+
 A finished batch is announced over Redis pub/sub. That is a hint which may get
 lost, so a batch that stays silent for long is looked up in Temporal.
 """
@@ -14,6 +18,9 @@ from server.redis import REDIS_ERRORS, Redis
 
 log = structlog.get_logger()
 
+PATIENCE_S = 0.25
+"""With none started or finished for so long, one more than usual may start."""
+
 LOOK_UP_AFTER_S = 3.0
 LOOK_UP_INTERVAL_S = 0.5
 LOOK_UPS_AT_ONCE = 4
@@ -24,7 +31,8 @@ RETRY_S = 0.5
 class Unfinished:
     """The batches of this process that run, by id, and when each was last known to."""
 
-    def __init__(self, maximum: int, *, clock: Callable[[], float]) -> None:
+    def __init__(self, usual: int, maximum: int, *, clock: Callable[[], float]) -> None:
+        self.usual = min(usual, maximum)
         self.maximum = maximum
         self._clock = clock
         self._known_at: dict[str, float] = {}
@@ -34,14 +42,17 @@ class Unfinished:
     def __len__(self) -> int:
         return len(self._known_at)
 
-    @property
-    def full(self) -> bool:
-        """Whether no further batch may start."""
-        return len(self._known_at) >= self.maximum
+    def has_room(self, starting: int) -> bool:
+        """Whether a further batch may start beside `starting` that are about to."""
+        count = len(self._known_at) + starting
+        return count < self.usual or (
+            count < self.maximum and self._clock() - self._moved_at > PATIENCE_S
+        )
 
     def stuck(self, patience_s: float) -> bool:
-        """Whether it is full and nothing has finished for `patience_s`."""
-        return self.full and self._clock() - self._moved_at > patience_s
+        """Whether all permitted batches are under way and none has finished for `patience_s`."""
+        full = len(self._known_at) >= self.maximum
+        return full and self._clock() - self._moved_at > patience_s
 
     def add(self, batch_id: str) -> None:
         """A batch is about to start."""

@@ -215,6 +215,10 @@ class Redis(_Private):
             *("--appendonly", "yes"),
             *("--appendfsync", "everysec"),
             *("--save", ""),
+            # A rewrite takes the CPU of a second of traffic: seldom, and without compression.
+            *("--auto-aof-rewrite-min-size", "256mb"),
+            *("--auto-aof-rewrite-percentage", "300"),
+            *("--rdbcompression", "no"),
             *("--maxmemory-policy", "noeviction"),
             *("--daemonize", "no"),
             # 10,000 listeners do not reach Redis; a few hundred connections do.

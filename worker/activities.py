@@ -131,7 +131,7 @@ def _decode(batch: bytes) -> list[Submission]:
     except ValueError as error:
         raise _malformed("not a batch") from error
     if not 0 < len(submissions) <= contract.MAX_BATCH:
-        raise _malformed("a batch has 1 to 500 submissions")
+        raise _malformed(f"a batch has 1 to {contract.MAX_BATCH} submissions")
     if any(len(item.id) != 16 or len(item.principal.encode()) > 64 for item in submissions):
         raise _malformed("a submission id has 16 bytes, a principal at most 64")
     return submissions

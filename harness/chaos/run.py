@@ -380,25 +380,18 @@ class _Conductor:
 
 
 class _Watch:
-    """The newest score of one user on any stream, without looking at every event twice."""
+    """How many changes of one user any listener has seen."""
 
     def __init__(self, canon: Canon, name: str) -> None:
-        self._canon = canon
         self._marker = b'"user":"%b"' % name.encode()
-        self._looked_at = 0
         self._count = 0
+        canon.on_new = self._look
+
+    def _look(self, payload: bytes) -> None:
+        self._count += self._marker in payload
 
     def newest(self) -> int:
-        """How many changes of the user have been seen: grows with each."""
-        while self._looked_at < self._canon.last:
-            payload = self._canon.payloads.get(self._looked_at + 1)
-            if payload is None:
-                if self._looked_at + 1 < self._canon.first:
-                    self._looked_at = self._canon.first - 1
-                    continue
-                break
-            self._looked_at += 1
-            self._count += self._marker in payload
+        """Grows with each."""
         return self._count
 
 

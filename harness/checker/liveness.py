@@ -1,5 +1,8 @@
 """I10, liveness: once faults are healed, every accepted submission becomes visible in time."""
 
+from bisect import bisect_left
+from itertools import accumulate
+
 from harness.checker.evidence import Evidence
 from harness.checker.exactly_once import Rejections
 from harness.checker.verdict import Finding, Inquiry
@@ -13,7 +16,9 @@ def check(evidence: Evidence, *, visible_within_s: float = 15.0) -> Finding:
 
     The clock of a submission starts when its ok answer arrived and starts anew when a fault
     that was active, or began before it was visible, is healed. Without a witness changes are
-    matched with submissions by user and increment, where that is unambiguous.
+    matched with submissions by user and increment, where that is unambiguous. A board that a
+    listener is given to go on from shows every change up to its number, also those that no
+    listener was sent one by one; whether it had to be given is for I5.
     """
     inquiry = Inquiry("I10 liveness", TITLE)
     for flaw in evidence.flaws:
@@ -24,6 +29,7 @@ def check(evidence: Evidence, *, visible_within_s: float = 15.0) -> Finding:
     rows = evidence.witness.rows if evidence.witness is not None else ()
     settled_otherwise = {row.sid for row in rows if row.seq is None}
     within_ns = int(visible_within_s * 1e9)
+    boards = _Boards(evidence)
     judged = 0
     worst_ms = 0.0
     for submission in evidence.submissions:
@@ -31,7 +37,8 @@ def check(evidence: Evidence, *, visible_within_s: float = 15.0) -> Finding:
             continue
         seq = seqs.get(submission.name)
         event = evidence.events.get(seq) if seq is not None else None
-        if event is None:
+        seen_ns = event.time_ns if event is not None else boards.shown_ns(seq)
+        if seen_ns is None:
             if submission.sid in settled_otherwise:
                 continue
             if seq is None and (evidence.witness is None or rejectable.possible(submission)):
@@ -40,15 +47,15 @@ def check(evidence: Evidence, *, visible_within_s: float = 15.0) -> Finding:
                 inquiry.violation(f"{submission} (seq {seq}) was never seen by any listener")
             continue
         judged += 1
-        if event.time_ns - submission.ok_ns <= within_ns:
-            worst_ms = max(worst_ms, (event.time_ns - submission.ok_ns) / 1e6)
+        if seen_ns - submission.ok_ns <= within_ns:
+            worst_ms = max(worst_ms, (seen_ns - submission.ok_ns) / 1e6)
             continue
-        late_ns = event.time_ns - _deadline(evidence, submission.ok_ns, event.time_ns, within_ns)
-        worst_ms = max(worst_ms, (event.time_ns - submission.ok_ns) / 1e6)
+        late_ns = seen_ns - _deadline(evidence, submission.ok_ns, seen_ns, within_ns)
+        worst_ms = max(worst_ms, (seen_ns - submission.ok_ns) / 1e6)
         if late_ns > 0:
             inquiry.violation(
-                f"{submission} was accepted and seen as change {event.seq} "
-                f"{(event.time_ns - submission.ok_ns) / 1e9:.1f} s later, with no fault for the "
+                f"{submission} was accepted and seen as change {seq} "
+                f"{(seen_ns - submission.ok_ns) / 1e9:.1f} s later, with no fault for the "
                 f"last {(late_ns + within_ns) / 1e9:.1f} s of it"
             )
     for fault in evidence.faults:
@@ -63,6 +70,27 @@ def check(evidence: Evidence, *, visible_within_s: float = 15.0) -> Finding:
         f"{judged} submissions followed, slowest {worst_ms:.0f} ms, "
         f"allowed {visible_within_s:g} s without faults"
     )
+
+
+class _Boards:
+    """When listeners were first given a board that includes a change."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        given = sorted(
+            (listen.time_ns, listen.seq)
+            for listens in evidence.listens.values()
+            for listen in listens
+            if listen.what in ("reset", "snapshot") and listen.seq is not None
+        )
+        self._times = [time_ns for time_ns, _ in given]
+        self._reached = list(accumulate((seq for _, seq in given), max))
+
+    def shown_ns(self, seq: int | None) -> int | None:
+        """The first moment at which a listener had a board at or after `seq`."""
+        if seq is None:
+            return None
+        at = bisect_left(self._reached, seq)
+        return self._times[at] if at < len(self._times) else None
 
 
 def _deadline(evidence: Evidence, ok_ns: int, seen_ns: int, within_ns: int) -> int:

@@ -191,10 +191,11 @@ def zadd_greater_than(patch: Patch) -> None:
         patch,
         worker.board,
         "advance",
-        "if old and old ~= member then",
-        "if old and tonumber(redis.call('ZSCORE', KEYS[2], old)) < tonumber(ARGV[i + 2]) then\n"
-        "    member = old\n    ARGV[i + 2] = redis.call('ZSCORE', KEYS[2], old)\n"
-        "  elseif old and old ~= member then",
+        "if member and member ~= members[2 * n] then",
+        "local score = member and redis.call('ZSCORE', KEYS[2], member)\n"
+        "    if member and tonumber(score) < tonumber(scored[2 * n - 1]) then\n"
+        "      scored[2 * n - 1], scored[2 * n], members[2 * n] = score, member, member\n"
+        "    elseif member and member ~= members[2 * n] then",
     )
 
 
@@ -280,6 +281,7 @@ def pubsub_instead_of_a_stream(patch: Patch) -> None:
     def restart(self: Any, cursor: int) -> None:
         self._pending.clear()
         self._ring.clear(cursor)
+        self._stand_at(cursor)
         for listener in self._listeners:
             listener.cursor = cursor
 

@@ -3,6 +3,7 @@
 -- ARGV  incarnation, first seq, last seq, then per user: id, member, negated score, name
 -- Returns {1, cursor} moved; {0, cursor} not moved: the changes do not start right
 -- after the cursor; {-1} the ranking is missing or belongs to another history.
+-- Each kind of command is called once for many users: a call costs more than what it does.
 local state = redis.call('HMGET', KEYS[1], 'seq', 'incarnation')
 if not state[1] or state[2] ~= ARGV[1] then
   return {-1}
@@ -11,15 +12,35 @@ local cursor = tonumber(state[1])
 if tonumber(ARGV[2]) ~= cursor + 1 then
   return {0, cursor}
 end
-for i = 4, #ARGV, 4 do
-  local id, member = ARGV[i], ARGV[i + 1]
-  local old = redis.call('HGET', KEYS[3], id)
-  if old and old ~= member then
-    redis.call('ZREM', KEYS[2], old)
+
+-- Lua's stack holds some 8,000 values.
+local USERS_PER_CALL = 1000
+
+for start = 4, #ARGV, 4 * USERS_PER_CALL do
+  local stop = math.min(start + 4 * USERS_PER_CALL - 1, #ARGV)
+  local ids, members, names, scored, gone = {}, {}, {}, {}, {}
+  for i = start, stop, 4 do
+    local id, member = ARGV[i], ARGV[i + 1]
+    ids[#ids + 1] = id
+    members[#members + 1] = id
+    members[#members + 1] = member
+    scored[#scored + 1] = ARGV[i + 2]
+    scored[#scored + 1] = member
+    names[#names + 1] = id
+    names[#names + 1] = ARGV[i + 3]
   end
-  redis.call('ZADD', KEYS[2], ARGV[i + 2], member)
-  redis.call('HSET', KEYS[3], id, member)
-  redis.call('HSET', KEYS[4], id, ARGV[i + 3])
+  local old = redis.call('HMGET', KEYS[3], unpack(ids))
+  for n, member in ipairs(old) do
+    if member and member ~= members[2 * n] then
+      gone[#gone + 1] = member
+    end
+  end
+  if #gone > 0 then
+    redis.call('ZREM', KEYS[2], unpack(gone))
+  end
+  redis.call('ZADD', KEYS[2], unpack(scored))
+  redis.call('HSET', KEYS[3], unpack(members))
+  redis.call('HSET', KEYS[4], unpack(names))
 end
 redis.call('HSET', KEYS[1], 'seq', ARGV[3])
 return {1, tonumber(ARGV[3])}

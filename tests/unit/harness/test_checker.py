@@ -634,6 +634,26 @@ def test_a_change_no_listener_ever_saw_is_a_violation() -> None:
     assert_convicts(story.finding("I10"), "unseen", "never seen")
 
 
+def test_a_board_given_to_go_on_from_shows_what_nobody_was_sent_one_by_one() -> None:
+    story = good_story()
+    story.ok(story.submit("skipped"))
+    story.commit("sid-skipped")
+    story.listen("l9", "reset", seq=story.seq, scores=[("Alice", story.scores[1])])
+    finish(story)
+
+    assert story.finding("I10").verdict is Verdict.TRUE
+
+
+def test_a_board_from_before_a_change_does_not_show_it() -> None:
+    story = good_story()
+    story.ok(story.submit("unseen"))
+    story.commit("sid-unseen")
+    story.listen("l9", "reset", seq=story.seq - 1, scores=[("Alice", story.scores[1] - 10)])
+    finish(story)
+
+    assert_convicts(story.finding("I10"), "unseen", "never seen")
+
+
 def test_a_submission_that_waits_for_a_person_is_neither_lost_nor_late() -> None:
     story = good_story()
     story.ok(story.submit("suspicious", 1, 40))

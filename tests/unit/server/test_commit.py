@@ -30,7 +30,7 @@ class Backends:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.unfinished = Unfinished(4, clock=lambda: self.now)
+        self.unfinished = Unfinished(4, 4, clock=lambda: self.now)
         self.verdicts: dict[bytes, Verdict] = {}
         self.asked: list[list[Item]] = []
         self.batches: list[list[Submission]] = []

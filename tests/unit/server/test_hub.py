@@ -302,6 +302,68 @@ async def test_a_silent_stream_has_heartbeats() -> None:
     running.cancel()
 
 
+async def test_groups_take_turns_and_none_misses_or_repeats_a_change(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.hub.LISTENERS_PER_GROUP", 2)
+    wires = [await site.listen() for _ in range(7)]
+    for first in range(11, 111):
+        site.hub.take(changes(first, first))
+        await asyncio.sleep(0)
+
+    await eventually(lambda: all(wire.seqs == list(range(11, 111)) for wire in wires))
+    # Those of one group share their writes; the groups need not.
+    assert len({wire.sent for wire in wires[:2]}) == 1
+
+
+async def test_a_flood_waits_until_every_group_has_had_its_turn(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.hub.LISTENERS_PER_GROUP", 1)
+    monkeypatch.setattr("server.hub.CHANGES_PER_SEGMENT", 4)
+    wires = [await site.listen() for _ in range(3)]
+
+    # Many times what the ring holds, and each listener slower than the one before.
+    site.hub.take(changes(11, 410))
+
+    await eventually(lambda: all(wire.seqs == list(range(11, 411)) for wire in wires))
+
+
+async def test_a_group_that_everybody_has_left_holds_nobody_up(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.hub.LISTENERS_PER_GROUP", 1)
+    gone, stays = await site.listen(), await site.listen()
+    site.hub._tick_max_s = 30.0
+    monkeypatch.setattr("server.tick.CALM_WRITES_PER_S", 0.1)
+    await site.take(11, 11)
+    site.hub.take(changes(12, 12))
+    gone.close()
+
+    site.hub._groups[-1].not_before = 0.0
+    await eventually(lambda: stays.seqs == [11, 12])
+    assert len(site.hub) == 1
+
+
+async def test_what_has_been_written_is_told_once_all_have_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.hub.LISTENERS_PER_GROUP", 1)
+    wires = [await site.listen() for _ in range(3)]
+    told: list[tuple[int, int, int]] = []
+
+    def on_written(first: int, last: int, began_s: float, listeners: int) -> None:
+        assert began_s > 0
+        assert all(wire.seqs[-1] >= last for wire in wires)
+        told.append((first, last, listeners))
+
+    site.hub.on_written = on_written
+    await site.take(11, 13)
+    await eventually(lambda: told == [(11, 13, 3)])
+    await site.take(14, 15)
+    await eventually(lambda: told == [(11, 13, 3), (14, 15, 3)])
+
+
 async def test_another_history_resets_everybody(site: Site) -> None:
     wires = [await site.listen(), await site.listen(7)]
     await site.take(11, 12)

@@ -68,13 +68,26 @@ def test_old_segments_leave_when_there_are_too_many_changes() -> None:
 
 
 def test_old_segments_leave_when_they_are_too_large() -> None:
-    one = Ring(0, max_changes=1000, max_bytes=1 << 20).append(changes(1, 1))
-    ring = Ring(0, max_changes=1000, max_bytes=len(one.frame) * 3)
+    one = Ring(0, max_changes=1000, max_bytes=1 << 20)
+    one.append(changes(1, 1))
+    [(chunk, _)] = one.after(0)
+    ring = Ring(0, max_changes=1000, max_bytes=len(chunk) * 3)
 
     for _ in range(9):
         ring.append(changes(ring.end + 1, 1))
 
     assert ring.start == 6
+
+
+def test_what_somebody_still_needs_stays_whatever_the_bounds_say() -> None:
+    ring = Ring(0, max_changes=10, max_bytes=1 << 20)
+    for _ in range(20):
+        ring.append(changes(ring.end + 1, 4), keep_after=6)
+
+    assert ring.start == 4
+    assert ring.first_after(6).seq == 7
+    ring.append(changes(ring.end + 1, 4))
+    assert ring.end - ring.start <= 10
 
 
 def test_a_gap_is_a_broken_invariant() -> None:

@@ -21,20 +21,34 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_it_is_full_at_its_maximum(clock: Clock) -> None:
-    unfinished = Unfinished(2, clock=clock)
+def test_as_many_as_usual_may_be_under_way(clock: Clock) -> None:
+    unfinished = Unfinished(2, 9, clock=clock)
     unfinished.add("a")
-    assert not unfinished.full
+    assert unfinished.has_room(0)
+    assert not unfinished.has_room(1)
 
     unfinished.add("b")
 
-    assert unfinished.full
+    assert not unfinished.has_room(0)
     unfinished.discard("a")
-    assert not unfinished.full
+    assert unfinished.has_room(0)
+
+
+def test_when_none_ends_more_are_started_one_at_a_time_up_to_the_maximum(clock: Clock) -> None:
+    unfinished = Unfinished(1, 3, clock=clock)
+    unfinished.add("a")
+    for name in ("b", "c"):
+        assert not unfinished.has_room(0)
+        clock.now += module.PATIENCE_S * 1.1
+        assert unfinished.has_room(0)
+        unfinished.add(name)
+    clock.now += 100
+
+    assert not unfinished.has_room(0)
 
 
 def test_batches_of_others_are_none_of_its_business(clock: Clock) -> None:
-    unfinished = Unfinished(2, clock=clock)
+    unfinished = Unfinished(2, 2, clock=clock)
     calls: list[str] = []
     unfinished.on_room = lambda: calls.append("room")
     unfinished.add("a")
@@ -45,7 +59,7 @@ def test_batches_of_others_are_none_of_its_business(clock: Clock) -> None:
 
 
 def test_it_is_stuck_only_while_nothing_moves(clock: Clock) -> None:
-    unfinished = Unfinished(2, clock=clock)
+    unfinished = Unfinished(2, 2, clock=clock)
     unfinished.add("a")
     clock.now = 100
     unfinished.add("b")
@@ -63,7 +77,7 @@ async def test_silent_batches_are_looked_up_until_they_have_ended(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOOK_UP_INTERVAL_S", 0.001)
-    unfinished = Unfinished(8, clock=clock)
+    unfinished = Unfinished(8, 8, clock=clock)
     for name in ("ended", "runs"):
         unfinished.add(name)
     asked: list[str] = []
