@@ -157,7 +157,9 @@ class Committer:
         while (
             self._queue
             and len(self._running) < self._in_flight_max
-            and self._unfinished.has_room(len(self._running))
+            and self._unfinished.has_room(
+                len(self._running), full=len(self._queue) >= self._batch_max
+            )
         ):
             size = min(len(self._queue), self._batch_max)
             batch = [self._queue.popleft() for _ in range(size)]

@@ -1,8 +1,9 @@
 """Which started batches have not finished: the bound that turns pressure into larger batches.
 
 Each batch has a price of its own, so few are under way at a time and what comes
-meanwhile makes the next one larger. When none ends, say without a worker, more
-are started, slowly: what is accepted then waits in Temporal instead of here.
+meanwhile makes the next one larger. More are started when that one is full, and,
+slowly, when none ends, say without a worker: what is accepted then waits in
+Temporal instead of here.
 
 A finished batch is announced over Redis pub/sub. That is a hint which may get
 lost, so a batch that stays silent for long is looked up in Temporal.
@@ -42,11 +43,14 @@ class Unfinished:
     def __len__(self) -> int:
         return len(self._known_at)
 
-    def has_room(self, starting: int) -> bool:
-        """Whether a further batch may start beside `starting` that are about to."""
+    def has_room(self, starting: int, *, full: bool) -> bool:
+        """Whether a further batch may start beside `starting` that are about to.
+
+        `full`: it would not become larger by waiting.
+        """
         count = len(self._known_at) + starting
         return count < self.usual or (
-            count < self.maximum and self._clock() - self._moved_at > PATIENCE_S
+            count < self.maximum and (full or self._clock() - self._moved_at > PATIENCE_S)
         )
 
     def stuck(self, patience_s: float) -> bool:

@@ -75,12 +75,13 @@ def run(task: Task) -> Outcome:
     }
     host = f"{HOST}:{task.port}"
     requests = SubmissionRequests(host_header=host, tokens=tokens, run_id=f"run{task.seed}")
-    half = (task.users - _FIRST_USER) // 2
+    # Those who gain, and after them those who are refused.
+    gaining = (task.users - _FIRST_USER) // (1 if task.changing == 1 else 2)
 
     def choose(number: int) -> tuple[int, int]:
         if number % task.changing == 0:
-            return _FIRST_USER + number // task.changing % half, 1
-        return _FIRST_USER + half + number % half, -1
+            return _FIRST_USER + number // task.changing % gaining, 1
+        return _FIRST_USER + gaining + number % gaining, -1
 
     start_ns = time.monotonic_ns() + int(_LEAD_S * NS)
     to_unix_ns = time.time_ns() - time.monotonic_ns()

@@ -266,7 +266,9 @@ POISON: dict[str, Callable[[], Any]] = {
     "empty payload": lambda: b"",
     "not MessagePack": lambda: b"\xc1",
     "no submissions": lambda: contract.encode_batch([]),
-    "too many submissions": lambda: contract.encode_batch([submission()] * (contract.MAX_BATCH + 1)),
+    "too many submissions": lambda: contract.encode_batch(
+        [submission()] * (contract.MAX_BATCH + 1)
+    ),
     "another shape": lambda: msgspec.msgpack.encode({"id": 1}),
     "short id": lambda: with_submission(id=b"\1" * 15),
     "long principal": lambda: with_submission(principal="x" * 65),

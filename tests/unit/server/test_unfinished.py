@@ -24,27 +24,37 @@ def clock() -> Clock:
 def test_as_many_as_usual_may_be_under_way(clock: Clock) -> None:
     unfinished = Unfinished(2, 9, clock=clock)
     unfinished.add("a")
-    assert unfinished.has_room(0)
-    assert not unfinished.has_room(1)
+    assert unfinished.has_room(0, full=False)
+    assert not unfinished.has_room(1, full=False)
 
     unfinished.add("b")
 
-    assert not unfinished.has_room(0)
+    assert not unfinished.has_room(0, full=False)
     unfinished.discard("a")
-    assert unfinished.has_room(0)
+    assert unfinished.has_room(0, full=False)
+
+
+def test_a_full_batch_gains_nothing_by_waiting(clock: Clock) -> None:
+    unfinished = Unfinished(1, 2, clock=clock)
+    unfinished.add("a")
+    assert unfinished.has_room(0, full=True)
+
+    unfinished.add("b")
+
+    assert not unfinished.has_room(0, full=True)
 
 
 def test_when_none_ends_more_are_started_one_at_a_time_up_to_the_maximum(clock: Clock) -> None:
     unfinished = Unfinished(1, 3, clock=clock)
     unfinished.add("a")
     for name in ("b", "c"):
-        assert not unfinished.has_room(0)
+        assert not unfinished.has_room(0, full=False)
         clock.now += module.PATIENCE_S * 1.1
-        assert unfinished.has_room(0)
+        assert unfinished.has_room(0, full=False)
         unfinished.add(name)
     clock.now += 100
 
-    assert not unfinished.has_room(0)
+    assert not unfinished.has_room(0, full=False)
 
 
 def test_batches_of_others_are_none_of_its_business(clock: Clock) -> None:
