@@ -24,6 +24,7 @@ KINDS: dict[str, tuple[str, Section, Plots]] = {
         resultsfile.capacity_plots,
     ),
     "scoreboard-selfproof": ("selfproof", resultsfile.selfproof_section, lambda _: {}),
+    "scoreboard-bench-proof": ("bench-gate", resultsfile.bench_gate_section, lambda _: {}),
 }
 TITLE = "# Results\n\nEvery figure names the file and the command it comes from.\n"
 

@@ -206,3 +206,25 @@ def selfproof_section(document: Mapping[str, Any], file: str) -> str:
         "requests that the stall kept from being sent are in no percentile.",
     ]
     return "\n".join(lines)
+
+
+def bench_gate_section(document: Mapping[str, Any], file: str) -> str:
+    """How often the regression gate judges wrongly."""
+    machine = document["machine"]
+    return "\n".join(
+        [
+            "## Regression gate: how often it is wrong",
+            "",
+            f"`python -m harness bench-compare --prove` at commit {machine['commit']}, "
+            f"{machine['cpus']} CPUs ({machine['cpu']}): real rounds of one tree, resampled "
+            f"{document['trials']} times against each other as they are and with a planted "
+            f"slowdown, {document['cases']} cases, {document['rounds']} rounds a side. "
+            f"Result file: [`{file}`]({file}).",
+            "",
+            "| error | of all decisions |",
+            "|---|--:|",
+            f"| equal code called worse | {document['false_alarm_rate']:.3%} |",
+            f"| a {document['planted']:.0%} slowdown not called worse | "
+            f"{document['miss_rate']:.2%} |",
+        ]
+    )

@@ -20,6 +20,7 @@ from benchmarks.peers.processes import GeneratorFailed
 from benchmarks.peers.run import FULL, GROUPS, TINY, Recorder
 from benchmarks.peers.targets import TARGETS, judge
 from harness.machine import fingerprint
+from harness.resultsfile import KEPT, replace_section
 from harness.sockets import raise_descriptor_limit
 from stack.errors import StackError
 
@@ -36,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tiny", action="store_true", help="show that it works; judges nothing")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file")
     parser.add_argument(
-        "--write", type=Path, metavar="FILE", help="put the table into this file (RESULTS.md)"
+        "--write",
+        type=Path,
+        metavar="FILE",
+        help="put the table into this file (RESULTS.md), keep the JSON beside it",
     )
     asked = parser.parse_args(arguments)
     load_before = os.getloadavg()[0]
@@ -56,15 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked.results.mkdir(parents=True, exist_ok=True)
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     file = asked.results / f"peers-{stamp}.json"
-    file.write_text(
-        report.to_json(results, recorder.samples, recorder.details, machine, settings) + "\n"
-    )
+    document = report.to_json(results, recorder.samples, recorder.details, machine, settings) + "\n"
+    file.write_text(document)
     if not asked.tiny:
         for result in results:
             print(report.line(result))
     if asked.write is not None and not failure:
-        section = report.markdown(results, recorder.samples, machine, settings, str(file))
-        report.put_between_markers(asked.write, section)
+        name = f"{KEPT}/{report.SECTION}.json"
+        kept = asked.write.parent / name
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(document)
+        section = report.markdown(results, recorder.samples, machine, settings, name)
+        text = asked.write.read_text() if asked.write.exists() else "# Results\n"
+        asked.write.write_text(replace_section(text, report.SECTION, section))
     if failure:
         print(failure, file=sys.stderr)
         return 1

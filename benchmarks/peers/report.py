@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.peers.targets import Result, Samples
 
 VERSION = 1
-BEGIN = "<!-- bench-peers: written by `make bench-peers` -->"
-END = "<!-- end of bench-peers -->"
+SECTION = "peers"
+"""The name of the section in RESULTS.md and of the file kept for it."""
 
 
 def number(value: float | None) -> str:
@@ -77,14 +76,16 @@ def markdown(
     settings: Mapping[str, Any],
     file: str,
 ) -> str:
-    """The section of RESULTS.md, without its markers."""
+    """The section of RESULTS.md; `file` is where the figures are kept."""
     commit = machine["commit"] + (", changed" if machine["changed"] else "")
     lines = [
+        "## Beside other ways to do it",
+        "",
         f"`make bench-peers` on {machine['cpus']} × {machine['cpu']}, {machine['memory_mib']} MiB,"
         f" Linux {machine['kernel']}, Python {machine['python']}, commit {commit};"
         f" {settings['rounds']} interleaved rounds; load before the run"
         f" {settings['load_before']:.2f}; all parts and the load generator on the same"
-        f" machine. Figures: `{file}`.",
+        f" machine. `benchmarks/README.md` describes the peers. Result file: [`{file}`]({file}).",
         "",
         "| what | target | median | spread | |",
         "|---|---|---|---|---|",
@@ -112,16 +113,3 @@ def markdown(
                 f" {number(min(known))} – {number(max(known))} |"
             )
     return "\n".join(lines)
-
-
-def put_between_markers(path: Path, section: str) -> None:
-    """Replace the section in the file, or add it at the end."""
-    text = path.read_text() if path.exists() else "# Results\n"
-    block = f"{BEGIN}\n\n{section}\n\n{END}"
-    before, found, rest = text.partition(BEGIN)
-    if found:
-        _, _, after = rest.partition(END)
-        text = before + block + after
-    else:
-        text = f"{text.rstrip()}\n\n## Beside other ways to do it\n\n{block}\n"
-    path.write_text(text)

@@ -1,7 +1,5 @@
 """What `make bench-peers` says of its samples."""
 
-from pathlib import Path
-
 import pytest
 
 from benchmarks.peers import report
@@ -63,20 +61,12 @@ def test_each_peer_has_each_place_in_a_round_at_some_time() -> None:
     assert {order[-1] for order in orders} == set(names)
 
 
-def test_the_table_replaces_only_what_stands_between_the_markers(tmp_path: Path) -> None:
-    file = tmp_path / "RESULTS.md"
-    file.write_text("# Results\n\nbefore\n")
-    results = [judge(QUICK, {"ms": [90.0]})]
-    settings = {"rounds": 1, "load_before": 0.5}
+def test_the_table_tells_target_median_and_spread() -> None:
+    results = [judge(QUICK, {"ms": [80.0, 95.0, 90.0]})]
+    settings = {"rounds": 3, "load_before": 0.5}
 
-    for commit in ("first", "second"):
-        section = report.markdown(
-            results, {"ms": [90.0]}, MACHINE | {"commit": commit}, settings, "results/x.json"
-        )
-        report.put_between_markers(file, section)
-        file.write_text(file.read_text() + ("after\n" if commit == "first" else ""))
+    text = report.markdown(results, {"ms": [80.0, 95.0, 90.0]}, MACHINE, settings, "results/x.json")
 
-    text = file.read_text()
-    assert "first" not in text
-    assert text.count("second") == text.count("before\n") == text.count("after\n") == 1
-    assert "| latency | ≤ 100 ms | **90** | 90 – 90 | met |" in text
+    assert "| latency | ≤ 100 ms | **90** | 80 – 95 | met |" in text
+    assert "commit abc;" in text
+    assert "[`results/x.json`](results/x.json)" in text
