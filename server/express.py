@@ -36,7 +36,13 @@ HEADS_MAX = 20_000
 
 HEAD_MAX_BYTES = 8192
 _KEY_FIELD = b"\r\nIdempotency-Key: "
-_NEVER = (b"\r\nexpect:", b"\r\nconnection:", b"\r\nupgrade:", b"\r\nif-none-match:")
+_NEVER = (
+    b"\r\nexpect:",
+    b"\r\nconnection:",
+    b"\r\nupgrade:",
+    b"\r\nif-none-match:",
+    b"\r\ntransfer-encoding:",
+)
 """Fields that make a request anything but plain."""
 
 _RANDOM_BYTES = 10
@@ -88,7 +94,8 @@ class Express:
 
     def learn_read(self, request: Request) -> None:
         """The head of a plain read of the board that Sanic's way has answered."""
-        self._learn(request, b"", 0)
+        # It may have a body, and one that is not counted would be read as the next request.
+        self._learn(request, b"", len(request.body))
 
     def _learn(self, request: Request, token: bytes, body_bytes: int) -> None:
         head = bytes(request.head)

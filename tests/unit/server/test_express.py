@@ -57,6 +57,10 @@ class Way:
         request: Any = SimpleNamespace(head=head, body=body, version=version)
         self.express.learn_submission(request, TOKEN)
 
+    def learn_read(self, head: bytes, body: bytes = b"") -> None:
+        request: Any = SimpleNamespace(head=head, body=body, version="1.1")
+        self.express.learn_read(request)
+
     def take(self, data: bytes) -> bool:
         return self.express.take(data, self.answers.append)
 
@@ -201,7 +205,7 @@ async def test_what_ends_without_an_answer_claims_nothing(way: Way) -> None:
 async def test_a_read_is_answered_with_the_page_that_is_ready() -> None:
     way = Way()
     head = b"GET /scores HTTP/1.1\r\nHost: a"
-    way.express.learn_read(SimpleNamespace(head=head, version="1.1"))  # type: ignore[arg-type]
+    way.learn_read(head)
 
     assert way.take(head + END)
     assert way.answers == [PAGE]
@@ -214,6 +218,26 @@ async def test_a_read_that_asks_for_more_is_not_learnt(field: bytes) -> None:
     way = Way()
     head = b"GET /scores HTTP/1.1\r\nHost: a\r\n" + field
 
-    way.express.learn_read(SimpleNamespace(head=head, version="1.1"))  # type: ignore[arg-type]
+    way.learn_read(head)
+
+    assert not way.take(head + END)
+
+
+async def test_a_read_with_a_body_is_taken_only_with_all_of_it() -> None:
+    way = Way()
+    head = b"GET /scores HTTP/1.1\r\nHost: a\r\nContent-Length: 14"
+    smuggled = b"GET /metrics H"
+
+    way.learn_read(head, smuggled)
+
+    assert not way.take(head + END)
+    assert way.take(head + END + smuggled)
+
+
+async def test_a_read_whose_body_is_in_chunks_is_not_learnt() -> None:
+    way = Way()
+    head = b"GET /scores HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked"
+
+    way.learn_read(head)
 
     assert not way.take(head + END)
