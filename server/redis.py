@@ -14,6 +14,8 @@ Redis = redis.asyncio.Redis
 SOCKET_TIMEOUT_S = 3.0
 CONNECT_TIMEOUT_S = 2.0
 MAX_CONNECTIONS = 64
+READERS_MAX = 16
+READERS_WAIT_S = 0.5
 HEALTH_CHECK_S = 5
 
 REDIS_ERRORS = (redis.exceptions.RedisError, OSError, TimeoutError, RuntimeError)
@@ -60,20 +62,38 @@ class _TlsConnection(_Writes, redis.asyncio.SSLConnection):
 
 
 def connect(url: str) -> Redis:
-    """A client that connects at first use.
+    """A client that connects at first use; beyond MAX_CONNECTIONS at once it raises.
 
     redis-py repeats a command up to ten times by default; here the caller knows
     what is safe to repeat.
     """
-    pool = redis.asyncio.ConnectionPool.from_url(
+    return _client(redis.asyncio.ConnectionPool, url, max_connections=MAX_CONNECTIONS)
+
+
+def connect_readers(url: str) -> Redis:
+    """A client for reads that anybody may ask for, as many as they like.
+
+    They wait for a connection (for at most READERS_WAIT_S) and have few, so that they
+    take none from what the pipeline needs.
+    """
+    return _client(
+        redis.asyncio.BlockingConnectionPool,
+        url,
+        max_connections=READERS_MAX,
+        timeout=READERS_WAIT_S,
+    )
+
+
+def _client(kind: type[redis.asyncio.ConnectionPool], url: str, **options: Any) -> Redis:
+    pool = kind.from_url(
         url,
         retry=Retry(NoBackoff(), 0),
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         # A subscription only listens: without a ping it would not notice a dead connection.
         health_check_interval=HEALTH_CHECK_S,
-        max_connections=MAX_CONNECTIONS,
         protocol=2,
+        **options,
     )
     tls = issubclass(pool.connection_class, redis.asyncio.SSLConnection)
     pool.connection_class = _TlsConnection if tls else _Connection

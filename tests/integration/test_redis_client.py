@@ -2,7 +2,9 @@
 
 import asyncio
 
-from server.redis import connect
+import pytest
+
+from server.redis import MAX_CONNECTIONS, REDIS_ERRORS, connect, connect_readers
 
 
 async def test_a_cancelled_command_stays_cancelled(redis_url: str) -> None:
@@ -29,3 +31,17 @@ async def test_a_cancelled_command_stays_cancelled(redis_url: str) -> None:
 
     assert swallowed == []
     assert alive
+
+
+async def test_a_crowd_of_readers_waits_where_the_pipeline_would_be_refused(redis_url: str) -> None:
+    pipeline, readers = connect(redis_url), connect_readers(redis_url)
+    crowd = 2 * MAX_CONNECTIONS
+    try:
+        answers = await asyncio.gather(*(readers.ping() for _ in range(crowd)))
+        with pytest.raises(REDIS_ERRORS):
+            await asyncio.gather(*(pipeline.ping() for _ in range(crowd)))
+    finally:
+        await pipeline.aclose()
+        await readers.aclose()
+
+    assert all(answers)
