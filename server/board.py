@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -63,6 +64,8 @@ class Board:
         # The highest seq of any page given away: no later page may be older, whichever it is
         # and wherever it comes from, or a client would see the board go back.
         self._given = 0
+        # Which history the board belongs to, counted by `forget`.
+        self._history = 0
 
     def ready_top(self) -> Page | None:
         """The default page if it can be shown as it is; costs nothing."""
@@ -87,6 +90,12 @@ class Board:
             self._given, self._top = page.seq, None
         return page
 
+    def forget(self) -> None:
+        """The history was replaced: no page from before, nor one being read, may be shown."""
+        self._given, self._top = 0, None
+        self._reads = {}
+        self._history += 1
+
     async def snapshot(self, at_least: int = 0) -> Snapshot:
         """The default page for listeners, read anew if it is older than `at_least`.
 
@@ -98,13 +107,16 @@ class Board:
         return Snapshot(seq=page.seq, scores=page.scores)
 
     async def _at_least(self, limit: int, offset: int, seq: int) -> Page:
+        history = self._history
         page = await self._joined(limit, offset)
         if page.seq < seq:
             # The read that was joined may have begun before this request.
             page = await self._joined(limit, offset)
         if page.seq < seq:
             # Redis has fallen behind what was shown already; MySQL has not.
-            page = self._made(limit, offset, await self._from_mysql(limit, offset))
+            page = self._made(limit, offset, await self._from_mysql(limit, offset), history)
+        if history != self._history:
+            return await self._at_least(limit, offset, 0)
         self._given = max(self._given, page.seq)
         return page
 
@@ -114,21 +126,30 @@ class Board:
         if read is None:
             read = asyncio.create_task(self._read(limit, offset))
             self._reads[key] = read
-            read.add_done_callback(lambda _: self._reads.pop(key, None))
+            read.add_done_callback(partial(self._read_is_over, key))
         # One reader that goes away must not take the read from the others.
         return await asyncio.shield(read)
 
-    async def _read(self, limit: int, offset: int) -> Page:
-        found = await self._from_redis(limit, offset) or await self._from_mysql(limit, offset)
-        return self._made(limit, offset, found)
+    def _read_is_over(self, key: tuple[int, int], read: "asyncio.Task[Page]") -> None:
+        # After `forget` the place may be another's.
+        if self._reads.get(key) is read:
+            del self._reads[key]
 
-    def _made(self, limit: int, offset: int, found: tuple[int, Sequence[Standing]]) -> Page:
+    async def _read(self, limit: int, offset: int) -> Page:
+        history = self._history
+        found = await self._from_redis(limit, offset) or await self._from_mysql(limit, offset)
+        return self._made(limit, offset, found, history)
+
+    def _made(
+        self, limit: int, offset: int, found: tuple[int, Sequence[Standing]], history: int
+    ) -> Page:
+        """A page of what was found by a read that began in `history`."""
         seq, scores = found
         body = msgspec.json.encode(scores)
         digest = hashlib.blake2b(body, digest_size=9).hexdigest()
         page = Page(seq=seq, scores=scores, body=body, etag=f'"{digest}"', read_at=self._clock())
         is_top = (limit, offset) == (contract.TOP_DEFAULT, 0)
-        if is_top and (self._top is None or self._top.seq <= seq):
+        if history == self._history and is_top and (self._top is None or self._top.seq <= seq):
             self._top = page
         return page
 

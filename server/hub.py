@@ -67,6 +67,7 @@ class Hub:
         self,
         snapshot: Callable[[int], Awaitable[sse.Snapshot]],
         *,
+        forget: Callable[[], None] = lambda: None,
         listeners_max: int,
         history_changes: int,
         tick_max_s: float,
@@ -75,6 +76,9 @@ class Hub:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._snapshot = snapshot
+        self._forget = forget
+        # Which history this is, counted: what was read of another one is not true any more.
+        self._history = 0
         self._listeners_max = listeners_max
         self._tick_max_s = tick_max_s
         self._heartbeat_s = heartbeat_s
@@ -142,8 +146,14 @@ class Hub:
         soonest = min((group.not_before for group in self._groups), default=0.0)
         return max(0.0, soonest - self._clock())
 
-    def restart(self, cursor: int) -> None:
-        """Go on after `cursor` in another history: every listener gets a reset."""
+    def restart(self, cursor: int, *, replaced: bool) -> None:
+        """Go on after `cursor` without what led there: every listener gets a reset.
+
+        `replaced`: in another history, so snapshots of before must not be used.
+        """
+        if replaced:
+            self._history += 1
+            self._forget()
         self._pending.clear()
         self._ring.clear(cursor)
         self._stand_at(cursor)
@@ -177,8 +187,9 @@ class Hub:
         if last_event_id > self.cursor:
             # Another process may be a moment ahead of this one; only a number that
             # the board has not reached lies in the future.
+            history = self._history
             known = await self._snapshot(last_event_id)
-            if self._ring.start <= last_event_id <= known.seq:
+            if history == self._history and self._ring.start <= last_event_id <= known.seq:
                 return sse.encode_hello(last_event_id), last_event_id
         return await self._opening_with(sse.RESET)
 
@@ -189,8 +200,9 @@ class Hub:
     async def _joinable_snapshot(self) -> sse.Snapshot:
         """A snapshot that the ring continues, now or when it gets there."""
         for _ in range(3):
+            history = self._history
             state = await self._snapshot(self.cursor)
-            if state.seq >= self._ring.start:
+            if history == self._history and state.seq >= self._ring.start:
                 return state
         raise Problem(UNAVAILABLE, "The board cannot be read now.", retry_after_s=RETRY_AFTER_S)
 

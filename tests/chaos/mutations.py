@@ -278,7 +278,8 @@ def pubsub_instead_of_a_stream(patch: Patch) -> None:
         if self._cursor < 0:
             await original_use_ledger(self)
 
-    def restart(self: Any, cursor: int) -> None:
+    def restart(self: Any, cursor: int, *, replaced: bool) -> None:
+        del replaced
         self._pending.clear()
         self._ring.clear(cursor)
         self._stand_at(cursor)

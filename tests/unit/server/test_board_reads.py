@@ -1,5 +1,6 @@
 """Reads of the board never go back, whichever page is asked for and wherever it comes from."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from scoreboard.domain import Standing
 from scoreboard.errors import Problem
 from server.board import Board
+from tests.support.eventually import eventually
 
 
 class Redis:
@@ -32,11 +34,17 @@ class Ledger:
 
     def __init__(self) -> None:
         self.seq: int | None = 0
+        self.asked = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def top(self, _limit: int, _offset: int) -> tuple[int, Sequence[Standing]]:
-        if self.seq is None:
+        self.asked += 1
+        seq = self.seq
+        await self.gate.wait()
+        if seq is None:
             raise ConnectionError
-        return self.seq, [Standing(user="Alice", score=self.seq)]
+        return seq, [Standing(user="Alice", score=seq)]
 
 
 class Reads:
@@ -100,3 +108,30 @@ async def test_a_ledger_that_was_set_back_begins_anew(reads: Reads) -> None:
 
     assert [await reads.seq_of() for _ in range(2)] == [40, 40]
     assert reads.board.ready_top() is not None
+
+
+async def test_a_replaced_history_leaves_no_page_behind(reads: Reads) -> None:
+    reads.redis.seq = reads.ledger.seq = 5000
+    assert await reads.seq_of() == 5000
+    reads.redis.seq = reads.ledger.seq = 10
+
+    reads.board.forget()
+
+    assert reads.board.ready_top() is None
+    assert (await reads.board.snapshot(10)).seq == 10
+
+
+async def test_a_read_that_a_replaced_history_overtook_is_read_again(reads: Reads) -> None:
+    reads.redis.seq, reads.ledger.seq = None, 5000
+    reads.ledger.gate.clear()
+    reading = asyncio.create_task(reads.board.snapshot(0))
+    await eventually(lambda: reads.ledger.asked == 1, interval_s=0.001)
+    reads.ledger.seq = 10
+
+    reads.board.forget()
+    reads.ledger.gate.set()
+
+    assert (await reading).seq == 10
+    page = reads.board.ready_top()
+    assert page is not None
+    assert page.seq == 10

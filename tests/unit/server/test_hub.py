@@ -103,14 +103,22 @@ class Board:
         self.seq = 0
         self.away = False
         self.asked = 0
+        self.forgotten = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    def forget(self) -> None:
+        self.forgotten += 1
 
     async def snapshot(self, at_least: int) -> sse.Snapshot:
         del at_least
         self.asked += 1
+        seq = self.seq
+        await self.gate.wait()
         await asyncio.sleep(0)
         if self.away:
             raise Problem(UNAVAILABLE, "away")
-        return sse.Snapshot(seq=self.seq, scores=[Standing(user="Alice", score=self.seq)])
+        return sse.Snapshot(seq=seq, scores=[Standing(user="Alice", score=seq)])
 
 
 class Site:
@@ -125,7 +133,11 @@ class Site:
             "heartbeat_s": 60.0,
             "lagging_max_s": 60.0,
         }
-        self.hub = Hub(self.board.snapshot, **{**limits, **settings})  # type: ignore[arg-type]
+        self.hub = Hub(
+            self.board.snapshot,
+            forget=self.board.forget,
+            **{**limits, **settings},  # type: ignore[arg-type]
+        )
 
     async def listen(self, last_event_id: int | None = None, *, snapshot: bool = False) -> Wire:
         wire = Wire()
@@ -369,7 +381,7 @@ async def test_another_history_resets_everybody(site: Site) -> None:
     await site.take(11, 12)
     site.board.seq = 3
 
-    site.hub.restart(3)
+    site.hub.restart(3, replaced=True)
     await eventually(lambda: all(("reset", 3) in w.events for w in wires), interval_s=0.001)
     await site.take(4, 5)
 
@@ -382,9 +394,38 @@ async def test_pending_changes_of_a_replaced_history_are_dropped(site: Site) -> 
     site.board.seq = 3
     site.hub.take(changes(11, 12))
 
-    site.hub.restart(3)
+    site.hub.restart(3, replaced=True)
 
     await eventually(lambda: wire.events == [("reset", 3)], interval_s=0.001)
+
+
+async def test_a_board_of_a_replaced_history_is_given_to_nobody(site: Site) -> None:
+    wire = await site.listen()
+    site.board.seq = 5000
+    site.board.gate.clear()
+    coming = asyncio.create_task(site.listen(snapshot=True))
+    await eventually(lambda: site.board.asked == 1, interval_s=0.001)
+
+    site.board.seq = 3
+    site.hub.restart(3, replaced=True)
+    site.board.gate.set()
+    newcomer = await coming
+    await eventually(lambda: ("reset", 3) in wire.events, interval_s=0.001)
+    await site.take(4, 5)
+
+    assert site.board.forgotten == 1
+    assert newcomer.events == [("snapshot", 3), ("update", 4), ("update", 5)]
+    assert wire.events == [("reset", 3), ("update", 4), ("update", 5)]
+
+
+async def test_what_was_read_stays_true_when_only_a_gap_is_skipped(site: Site) -> None:
+    wire = await site.listen()
+    site.board.seq = 50
+
+    site.hub.restart(50, replaced=False)
+
+    await eventually(lambda: wire.events == [("reset", 50)], interval_s=0.001)
+    assert site.board.forgotten == 0
 
 
 async def test_a_reset_waits_for_a_board_that_is_away(
@@ -393,7 +434,7 @@ async def test_a_reset_waits_for_a_board_that_is_away(
     monkeypatch.setattr("server.hub.RESET_RETRY_S", 0.01)
     wire = await site.listen()
     site.board.away = True
-    site.hub.restart(3)
+    site.hub.restart(3, replaced=True)
     await eventually(lambda: site.board.asked > 2, interval_s=0.001)
 
     site.board.seq, site.board.away = 3, False
@@ -405,7 +446,7 @@ async def test_one_snapshot_serves_all_who_need_a_reset(site: Site) -> None:
     wires = [await site.listen() for _ in range(50)]
     site.board.seq = 3
 
-    site.hub.restart(3)
+    site.hub.restart(3, replaced=True)
 
     await eventually(lambda: all(w.events == [("reset", 3)] for w in wires), interval_s=0.001)
     assert site.board.asked == 1
