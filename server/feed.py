@@ -31,6 +31,8 @@ FILL_MAX = 20_000
 
 RETRY_S = 0.25
 RETRY_MAX_S = 1.0
+DOUBLINGS_MAX = 8
+"""Far beyond RETRY_MAX_S; without a bound the power overflows after an hour of failures."""
 
 
 class Sink(Protocol):
@@ -45,8 +47,11 @@ class Sink(Protocol):
     def wait_s(self) -> float:
         """How long it will be before what it takes now goes anywhere."""
 
-    def restart(self, cursor: int) -> None:
-        """What was before cannot be continued; the next change is `cursor` + 1."""
+    def restart(self, cursor: int, *, replaced: bool) -> None:
+        """What was before cannot be continued; the next change is `cursor` + 1.
+
+        `replaced`: it belonged to another history, so nothing read before is true any more.
+        """
 
 
 class Feed:
@@ -74,7 +79,7 @@ class Feed:
             except REDIS_ERRORS as error:
                 self._note_away(error)
                 await self._use_ledger()
-            await asyncio.sleep(min(RETRY_S * 2**self._failures, RETRY_MAX_S))
+            await asyncio.sleep(min(RETRY_S * 2 ** min(self._failures, DOUBLINGS_MAX), RETRY_MAX_S))
             self._failures += 1
 
     def _note_away(self, error: Exception) -> None:
@@ -227,8 +232,9 @@ class Feed:
             self._sink.take(changes)
 
     def _restart(self, cursor: int, incarnation: str) -> None:
+        replaced = incarnation != self._incarnation or cursor < self._cursor
         self._cursor, self._incarnation = cursor, incarnation
-        self._sink.restart(cursor)
+        self._sink.restart(cursor, replaced=replaced)
 
 
 def _joined(newest_first: Sequence[Sequence[Change]]) -> list[Change]:

@@ -46,11 +46,13 @@ class Jwks:
         """Read the source now. Raises JwksError."""
         try:
             document = await asyncio.to_thread(_read, self._source)
+        except Exception as error:
+            # Besides OSError, urllib hands on what broken HTTP makes of it.
+            raise JwksError(f"cannot be read: {type(error).__name__}") from error
+        try:
             self._on_keys(parse_jwks(document))
         except InvalidKeys as error:
             raise JwksError(str(error)) from error
-        except (OSError, ValueError) as error:
-            raise JwksError(f"cannot be read: {type(error).__name__}") from error
 
     async def keep_fresh(self) -> None:
         """Read the source now and again and again, until cancelled."""

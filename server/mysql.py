@@ -97,16 +97,15 @@ class LedgerReader:
 
     async def board(self) -> Board:
         """The board as of now. Raises MYSQL_ERRORS, as do all methods here."""
-        [(seq, incarnation)] = await self._rows(
-            "SELECT seq, incarnation FROM boards WHERE id = %s", (BOARD_ID,)
-        )
-        return Board(seq, incarnation)
+        rows = await self._rows("SELECT seq, incarnation FROM boards WHERE id = %s", (BOARD_ID,))
+        return Board(*_the_board(rows))
 
     async def changes_after(self, seq: int, limit: int) -> list[Change]:
         """The next changes in order, at most `limit`; they start at `seq` + 1."""
         rows = await self._rows(
-            "SELECT l.seq, l.user_id, u.name, l.score_after, l.committed_at_us"
-            " FROM ledger l JOIN users u ON u.id = l.user_id"
+            # A user removed by hand must not leave a gap that stops the stream.
+            "SELECT l.seq, l.user_id, COALESCE(u.name, ''), l.score_after, l.committed_at_us"
+            " FROM ledger l LEFT JOIN users u ON u.id = l.user_id"
             " WHERE l.seq > %s ORDER BY l.seq LIMIT %s",
             (seq, limit),
         )
@@ -155,7 +154,7 @@ class LedgerReader:
             await cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
             try:
                 await cursor.execute("SELECT seq FROM boards WHERE id = %s", (BOARD_ID,))
-                [(board_seq,)] = await cursor.fetchall()
+                (board_seq,) = _the_board(await cursor.fetchall())
                 await cursor.execute("SELECT score, seq FROM users WHERE id = %s", (user_id,))
                 own = await cursor.fetchall()
                 if not own:
@@ -185,7 +184,7 @@ class LedgerReader:
             await cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
             try:
                 await cursor.execute("SELECT seq FROM boards WHERE id = %s", (BOARD_ID,))
-                [(seq,)] = await cursor.fetchall()
+                (seq,) = _the_board(await cursor.fetchall())
                 await cursor.execute(
                     "SELECT name, score FROM users"
                     " ORDER BY score DESC, seq ASC, id ASC LIMIT %s OFFSET %s",
@@ -245,3 +244,10 @@ class LedgerReader:
                     ),
                 )
             return self._pool
+
+
+def _the_board(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The one row of the board; it is not there yet while the tables are being made."""
+    if not rows:
+        raise pymysql.err.OperationalError("the board has no row yet")
+    return rows[0]

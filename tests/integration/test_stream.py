@@ -14,6 +14,7 @@ import pytest_asyncio
 from temporalio.client import Client
 
 from scoreboard import contract, sse
+from server.mysql import LedgerReader
 from server.settings import ServerSettings
 from tests.support.api import Api, api_settings, applied, running_api
 from tests.support.eventually import eventually
@@ -297,3 +298,18 @@ async def test_the_response_is_one_that_proxies_neither_keep_nor_hold_back(site:
     assert headers["Content-Type"] == "text/event-stream"
     assert headers["Cache-Control"] == "no-store"
     assert headers["X-Accel-Buffering"] == "no"
+
+
+async def test_a_user_removed_by_hand_leaves_no_gap_for_who_reads_the_ledger(site: Site) -> None:
+    await site.change(3)
+    async with site.pipeline.pool.connection() as connection, connection.cursor() as cursor:
+        await cursor.execute("DELETE FROM users WHERE id = 1")
+        await connection.commit()
+    reader = LedgerReader(site.settings.mysql)
+
+    try:
+        changes = await reader.changes_after(0, 10)
+    finally:
+        await reader.close()
+
+    assert [(change.seq, change.name) for change in changes] == [(1, ""), (2, ""), (3, "")]
