@@ -138,9 +138,13 @@ class Api:
         )
         self._redis = redis.connect(settings.redis)
         self._ledger = LedgerReader(settings.mysql)
+        # Reads that need no token: a crowd of them must not take the connections by which
+        # submissions are admitted, changes followed and health is judged.
+        self._public_redis = redis.connect_readers(settings.redis)
+        self._public_ledger = LedgerReader(settings.mysql)
         self.details = Details(
-            redis=self._redis,
-            ledger=self._ledger,
+            redis=self._public_redis,
+            ledger=self._public_ledger,
             principal=self._intake.principal,
             client=lambda: self._workflows.client if self._workflows else None,
         )
@@ -148,6 +152,7 @@ class Api:
         self.gate = StreamGate(settings, self._authenticator, self._redis)
         self.tracing = _tracing(settings, self._redis)
         self._workflows: Workflows | None = None
+        self._companion_runs = False
         self._leaving = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = self._refusing = False
@@ -275,6 +280,8 @@ class Api:
         settings = self._settings
         self._hub = Hub(
             self._snapshot,
+            # Made below: the board and the hub ask each other.
+            forget=lambda: self._board.forget(),  # noqa: PLW0108
             listeners_max=settings.listeners_max,
             history_changes=settings.history_changes,
             tick_max_s=settings.tick_max_s,
@@ -283,7 +290,7 @@ class Api:
         )
         if self.tracing is not None:
             self._hub.on_written = self.tracing.written
-        self._board = Board(self._redis, self._ledger, shown=lambda: self._hub.cursor)
+        self._board = Board(self._public_redis, self._public_ledger, shown=lambda: self._hub.cursor)
         feed = Feed(self._redis, self._ledger, self._hub, history_changes=settings.history_changes)
         admission = Admission(
             self._redis,
@@ -354,15 +361,17 @@ class Api:
         """Let the companion go and close every connection."""
         self._leaving.set()
         *parts, temporal = self._tasks
-        if self._workflows is None:
-            # It waits for Temporal, which need not come any more.
+        if not self._companion_runs:
+            # It waits for Temporal, or the companion for MySQL, which need not come any more.
             await end([temporal])
         await asyncio.gather(temporal, return_exceptions=True)
         await end(parts)
         if self.tracing is not None:
             await self.tracing.close()
         await self._redis.aclose()
+        await self._public_redis.aclose()
         await self._ledger.close()
+        await self._public_ledger.close()
 
     def _keep(self, part: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(part)
@@ -383,6 +392,7 @@ class Api:
         )
         self._workflows = Workflows(client, self._settings.task_queue)
         async with self._companion(client) if self._companion else nullcontext():
+            self._companion_runs = True
             await self._leaving.wait()
 
     async def _start_batch(self, batch_id: str, payload: bytes, *, timeout_s: float) -> None:

@@ -57,7 +57,12 @@ class Details:
 
     async def get_user(self, request: Request, user_id: str) -> HTTPResponse:
         """A user's score, rank and neighbours."""
-        if not (user_id.isascii() and user_id.isdigit() and 0 < int(user_id[:17]) <= MAX_USER_ID):
+        if (
+            not (user_id.isascii() and user_id.isdigit())
+            # Before it is made a number: Python refuses to make one of thousands of digits.
+            or len(user_id) > len(str(MAX_USER_ID))
+            or not 0 < int(user_id) <= MAX_USER_ID
+        ):
             raise Problem(NOT_FOUND, "There is no such user.")
         neighbours = parse_number(
             request.get_args(keep_blank_values=True),

@@ -181,6 +181,7 @@ async def test_a_user_that_is_none_has_no_rank(api: Api) -> None:
         "/scores/users/0",
         "/scores/users/x",
         "/scores/users/" + "9" * 40,
+        "/scores/users/" + "0" * 16 + "1" + "0" * 5000,
     ):
         assert (await ask(api, "GET", path))[0] == 404
     assert (await ask(api, "GET", "/scores/users/1?neighbours=51"))[0] == 400

@@ -154,3 +154,23 @@ async def _applied_once(site: Site) -> bool:
     assert await site.pipeline.rows("SELECT score FROM users WHERE id = 1") == [(1510,)]
     [[running]] = await site.pipeline.rows("SELECT COUNT(*) FROM ledger")
     return bool(running == 1)
+
+
+async def test_a_process_whose_worker_waits_for_mysql_ends_when_asked(
+    services: Services, redis_url: str, task_queue: str
+) -> None:
+    settings = api_settings(
+        mysql_url="mysql://nobody:x@127.0.0.1:1/none",
+        redis_url=redis_url,
+        temporal_address=services.temporal_address,
+        task_queue=task_queue,
+        drain_notice_s=0.0,
+    )
+
+    async with asyncio.timeout(20):
+        async with running_api(settings, embedded_worker=True, ready=False, prepare=False) as api:
+            await eventually(lambda: reaches(api, "temporal"))
+
+
+async def reaches(api: Api, service: str) -> bool:
+    return not await says_away(api, service)

@@ -150,9 +150,17 @@ def api_settings(
 
 @asynccontextmanager
 async def running_api(
-    settings: ServerSettings, *, embedded_worker: bool = False, users: int = 0, ready: bool = True
+    settings: ServerSettings,
+    *,
+    embedded_worker: bool = False,
+    users: int = 0,
+    ready: bool = True,
+    prepare: bool = True,
 ) -> AsyncIterator[Api]:
-    """The API on a free port. With a worker inside, Alice, Bob and `users` in all are there."""
+    """The API on a free port. With a worker inside, Alice, Bob and `users` in all are there.
+
+    `ready`: wait until it takes work; `prepare`: make the tables and users before it starts.
+    """
 
     def worker(client: Client) -> AbstractAsyncContextManager[None]:
         return running_worker(
@@ -169,7 +177,7 @@ async def running_api(
             ),
         )
 
-    if embedded_worker:
+    if embedded_worker and prepare:
         await _prepare(settings, users)
     async with (
         running(settings, worker if embedded_worker else None) as server,
