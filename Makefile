@@ -26,10 +26,10 @@ token: setup ## print a token (USER=1, SCOPE=scores:write:any, TTL_S=86400)
 	@exec $(RUN) -m stack token --user $(if $(filter command line,$(origin USER)),$(USER),1) \
 		$(if $(SCOPE),--scope $(SCOPE)) $(if $(TTL_S),--ttl-s $(TTL_S))
 
-test: setup ## run all tests on private services (ARGS="-k name" for some)
-	@exec $(RUN) -m pytest $(ARGS)
+test: setup ## run all tests, on private services and on containers (ARGS="-k name" for some)
+	@exec scripts/test.sh $(ARGS)
 
-test-containers: setup ## run the integration tests on containers (installs and starts Docker)
+test-containers: setup ## those on containers alone (installs and starts Docker)
 	@exec scripts/containers.sh test $(ARGS)
 
 check: setup ## lint, formatting, types

@@ -29,7 +29,7 @@ _STACK = """
 
 | variable | default | meaning |
 |---|---|---|
-| `SCOREBOARD_URL` | `http://127.0.0.1:3000` | Server that the Python client talks to |
+| `SCOREBOARD_URL` | `http://localhost:3000` | Server that the Python client talks to |
 | `SCOREBOARD_TOKEN` | none | Bearer token of the Python client; without one it mints its own with `SCOREBOARD_JWT_SECRET` |
 | `SCOREBOARD_LOAD_<OPTION>` | see `python -m harness load --help` | The load test's options for `locust -f loadtests/`: `SCOREBOARD_LOAD_RATE` and so on |
 | `SCOREBOARD_MYSQL_IMAGE`, `SCOREBOARD_REDIS_IMAGE`, `SCOREBOARD_TEMPORAL_IMAGE` | `mysql:8.4`, `redis:8`, see `compose.yaml` | Container images of the services |

@@ -1,15 +1,21 @@
 """`python -m tests.chaos.convictions`: the table of planted bugs for RESULTS.md.
 
 Runs the gauntlet with every planted bug and says how many runs its conviction took and in what
-words. `--write RESULTS.md` replaces the table there. Exit status 1 when one went free.
+words. `--write RESULTS.md` replaces the table there and keeps the figures beside it. Exit status 1
+when one went free.
 """
 
 import argparse
+import json
 import sys
 import tempfile
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from harness.resultsfile import replace_section
+from harness.machine import fingerprint
+from harness.resultsfile import KEPT, replace_section
 from tests.chaos.gauntlet import runs_until_convicted
 from tests.chaos.mutations import MUTATIONS
 from tests.support.services import empty_redis_database, open_services
@@ -18,12 +24,9 @@ SECTION = "planted-bugs"
 RUNS_MAX = 5
 
 
-def main() -> int:
-    """Run all, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", type=Path, help="replace the table in this document")
-    asked = parser.parse_args()
-    rows = []
+def convictions() -> list[dict[str, Any]]:
+    """What became of each planted bug; `runs` is 0 for one that went free."""
+    found = []
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
         root = Path(folder)
         with open_services("auto", root / "services") as services:
@@ -32,29 +35,65 @@ def main() -> int:
                 runs, broken, words = runs_until_convicted(
                     services, redis_url, root / name, name, runs_max=RUNS_MAX
                 )
-                what = (mutation.plant.__doc__ or "").strip()
                 print(f"{name}: {runs or 'NOT CONVICTED'}", file=sys.stderr, flush=True)
-                rows.append((name.replace("_", " "), what, runs, ", ".join(sorted(broken)), words))
-    table = [
-        "## Planted bugs: what the checker convicts",
-        "",
-        "`python -m tests.chaos.convictions` plants each bug into the real code and runs a few "
-        "seconds of flood and small faults, until the checker convicts it.",
-        "",
-        "| planted bug | what it does | convicted of | in run | in the checker's words |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {name} | {what} | {broken} | {runs or 'never'} | {words.replace('|', '/')} |"
-            for name, what, runs, broken, words in rows
-        ),
-    ]
-    section = "\n".join(table)
+                found.append(
+                    {
+                        "name": name.replace("_", " "),
+                        "what": (mutation.plant.__doc__ or "").strip(),
+                        "runs": runs,
+                        "broken": sorted(broken),
+                        "words": words,
+                    }
+                )
+    return found
+
+
+def section(document: Mapping[str, Any], file: str) -> str:
+    """The section of RESULTS.md."""
+    machine = document["machine"]
+    commit = machine["commit"] + (", changed" if machine["changed"] else "")
+    return "\n".join(
+        [
+            "## Planted bugs: what the checker convicts",
+            "",
+            "`python -m tests.chaos.convictions` plants each bug into the real code and runs a few "
+            f"seconds of flood and small faults, until the checker convicts it. Commit {commit}, "
+            f"{machine['cpus']} CPUs ({machine['cpu']}). Result file: [`{file}`]({file}).",
+            "",
+            "| planted bug | what it does | convicted of | in run | in the checker's words |",
+            "|---|---|---|---|---|",
+            *(
+                f"| {bug['name']} | {bug['what']} | {', '.join(bug['broken'])} | "
+                f"{bug['runs'] or 'never'} | {bug['words'].replace('|', '/')} |"
+                for bug in document["bugs"]
+            ),
+        ]
+    )
+
+
+def main() -> int:
+    """Run all, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", type=Path, help="replace the table in this document")
+    asked = parser.parse_args()
+    document = {
+        "kind": "scoreboard-planted-bugs",
+        "version": 1,
+        "started_unix_s": int(time.time()),
+        "machine": fingerprint(),
+        "bugs": convictions(),
+    }
+    name = f"{KEPT}/{SECTION}.json"
+    text = section(document, name)
     if asked.write is None:
-        print(section)
+        print(text)
     else:
-        document = asked.write.read_text() if asked.write.exists() else "# Results\n"
-        asked.write.write_text(replace_section(document, SECTION, section))
-    return 0 if all(runs for _, _, runs, _, _ in rows) else 1
+        kept = asked.write.parent / name
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        results = asked.write.read_text() if asked.write.exists() else "# Results\n"
+        asked.write.write_text(replace_section(results, SECTION, text))
+    return 0 if all(bug["runs"] for bug in document["bugs"]) else 1
 
 
 if __name__ == "__main__":

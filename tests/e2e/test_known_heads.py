@@ -109,6 +109,19 @@ async def test_a_request_that_comes_in_pieces_is_one_request(api: Api) -> None:
             assert head.startswith(b"HTTP/1.1 202 ")
 
 
+async def test_the_body_of_a_known_read_is_never_taken_for_a_request(api: Api) -> None:
+    smuggled = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    head = b"GET /scores HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(smuggled)
+    async with connected(api) as connection:
+        first = await connection.ask(head + smuggled)
+        connection.writer.write(head)
+        await asyncio.sleep(0.05)
+        again = await connection.ask(smuggled)
+        after = await connection.ask(READ)
+
+    assert first == again == after
+
+
 async def test_reads_show_what_submissions_changed(api: Api) -> None:
     async with connected(api) as connection, api.listen() as stream:
         _, before = await connection.ask(READ)
