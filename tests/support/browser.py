@@ -99,10 +99,6 @@ class Browser:
             if not node.get("ignored")
         ]
 
-    def screenshot(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.driver.save_screenshot(str(path))
-
 
 @contextmanager
 def open_browser(profile: Path) -> Iterator[Browser]:
