@@ -1,6 +1,7 @@
 """compose.yaml holds together: it resolves, and says only what its processes understand."""
 
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,26 @@ def test_the_processes_accept_the_environment_that_compose_gives_them(
     assert set(environment) <= known
 
 
-def test_the_build_copies_only_what_exists() -> None:
-    for line in (ROOT / "Dockerfile").read_text().splitlines():
-        if line.startswith("COPY ") and "--from" not in line:
-            for source in line.split()[1:-1]:
-                assert "[" in source or (ROOT / source).exists(), source
+def reaches_the_build(source: str) -> bool:
+    """Whether .dockerignore lets a path of the top folder through; the last pattern decides."""
+    kept = True
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        if fnmatch(source, line.removeprefix("!")):
+            kept = line.startswith("!")
+    return kept
+
+
+@pytest.mark.parametrize("dockerfile", ["Dockerfile", "deploy/Dockerfile.locust"])
+def test_the_build_copies_only_what_exists(dockerfile: str) -> None:
+    copies = [
+        source
+        for line in (ROOT / dockerfile).read_text().splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for source in line.split()[1:-1]
+    ]
+
+    assert "scoreboard" in copies
+    for source in copies:
+        assert "[" in source or (ROOT / source).exists(), source
+        # As a path the glob matches the folder that it names.
+        assert reaches_the_build(source.replace("[e]", "e")), source
