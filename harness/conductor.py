@@ -21,8 +21,11 @@ from gevent.event import Event
 from locust.env import Environment
 
 from harness import reconcile
+from harness.clocks import this_clock
+from harness.handover import TIMEOUT_S as HANDOVER_TIMEOUT_S
+from harness.handover import Handover
 from harness.histogram import Histogram
-from harness.journal import BoardJournal
+from harness.journal import BoardJournal, history_path
 from harness.machine import fingerprint
 from harness.resources import Sampler
 from harness.result import RunRecord, write_result
@@ -50,6 +53,8 @@ class Member:
     pid: int
     host: str
     client_id: str | None
+    name: str = ""
+    history_bytes: int = 0
     status: dict[str, Any] = field(default_factory=dict)
     latest: dict[str, list[int]] = field(default_factory=dict)
     reach: dict[str, Any] = field(default_factory=dict)
@@ -75,6 +80,7 @@ class Conductor:
         runner.register_message("scoreboard_join", self._on_join)
         runner.register_message("scoreboard_report", self._on_report_message)
         runner.register_message("scoreboard_broken", self._on_broken)
+        runner.register_message("scoreboard_piece", self._on_piece)
         environment.events.worker_report.add_listener(self._on_worker_report)
         environment.events.test_start.add_listener(self._on_test_start)
         environment.events.test_stopping.add_listener(self._on_test_stopping)
@@ -90,6 +96,7 @@ class Conductor:
         self.begin_second = 0
         self.backlog: list[tuple[int, int]] = []
         self.samples: list[dict[str, Any]] = []
+        self._handover = Handover(self._ask_for_piece)
         self._sampler: gevent.Greenlet | None = None
         self._spawned = Event()
         self._stop = Event()
@@ -114,6 +121,10 @@ class Conductor:
     def _on_broken(self, msg: Any, **_: Any) -> None:
         self.notes.append(f"an engine broke: {msg.data['error']}")
 
+    def _on_piece(self, msg: Any, **_: Any) -> None:
+        data = msg.data
+        self._handover.take(data["ident"], data["offset"], data["piece"], data["problem"])
+
     def _on_worker_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
         del client_id
         for report in data.get("scoreboard", ()):
@@ -132,6 +143,7 @@ class Conductor:
         if report.get("final"):
             member.latest = report.get("latest", {})
             member.reach = report.get("reach", {})
+            member.history_bytes = report["history_bytes"]
             member.final = True
 
     def _on_test_start(self, **_: Any) -> None:
@@ -204,7 +216,8 @@ class Conductor:
             "address": list(target.address),
             "host_header": target.host_header,
             "run_id": run_id,
-            "folder": str(folder),
+            "results": settings.results,
+            "clock": this_clock(),
             "seed": settings.seed,
             "zero_unix_ns": self.zero_unix_ns,
         }
@@ -244,6 +257,7 @@ class Conductor:
         self.environment.runner.send_message("scoreboard_finish", {"target": final_seq})
         if not self._until(lambda: all(m.final for m in floods + swarms), FINAL_TIMEOUT_S):
             self.notes.append("not every Locust user sent its last report")
+        self._bring_histories(folder, floods + swarms)
 
         self._sampler.kill()
         self.phase = "reconciling"
@@ -279,7 +293,7 @@ class Conductor:
             share = _share(self.settings.listeners, index, len(swarms))
             assignments[member.ident] = {
                 **common,
-                "slice_index": index,
+                "name": member.name,
                 "listeners": share,
                 "first_number": first,
             }
@@ -298,6 +312,7 @@ class Conductor:
         assignments = {
             member.ident: {
                 **common,
+                "name": member.name,
                 "slice_index": index,
                 "slice_count": len(floods),
                 "begin_unix_ns": begin_unix_ns,
@@ -312,6 +327,26 @@ class Conductor:
             for index, member in enumerate(floods)
         }
         self.environment.runner.send_message("scoreboard_assign", assignments)
+
+    def _bring_histories(self, folder: Path, members: list[Member]) -> None:
+        """Have every history in our own folder; a load process on another machine sends its."""
+        for member in members:
+            if member.final:
+                self._handover.expect(
+                    member.ident,
+                    history_path(folder, member.name),
+                    size=member.history_bytes,
+                    host=member.host,
+                )
+        self._until(lambda: self._handover.ended, HANDOVER_TIMEOUT_S)
+        self.notes += self._handover.give_up()
+
+    def _ask_for_piece(self, ident: str, offset: int) -> None:
+        self.environment.runner.send_message(
+            "scoreboard_fetch",
+            {"ident": ident, "offset": offset},
+            client_id=self.members[ident].client_id,
+        )
 
     def _watch(self, begin_unix_ns: int, length_s: float, target: Target) -> None:
         """Let time pass until the schedule ends or somebody stops; meanwhile see the backlog."""
@@ -385,6 +420,11 @@ class Conductor:
             ran_s = min(ran_s, length_s)
         return max(0, int(ran_s - self.settings.warmup_s + 0.001))
 
+    @property
+    def stopping(self) -> bool:
+        """Locust was told to stop before the run ended by itself."""
+        return bool(self._stop.is_set())
+
     def _everybody_joined(self) -> bool:
         wanted: int = self.environment.runner.target_user_count
         return self._spawned.is_set() and len(self.members) >= wanted > 0
@@ -407,11 +447,13 @@ class Conductor:
 
 
 def _one_per_process(members: Iterable[Member], kind: str) -> list[Member]:
-    """Those that get work: a second engine in a process would only share its CPU."""
+    """Those that get work, named: a second engine in a process would only share its CPU."""
     chosen: dict[tuple[str, int], Member] = {}
     for member in sorted(members, key=lambda m: (m.host, m.pid, m.ident)):
         if member.kind == kind:
             chosen.setdefault((member.host, member.pid), member)
+    for index, member in enumerate(chosen.values()):
+        member.name = f"{kind}-{index}"
     return list(chosen.values())
 
 

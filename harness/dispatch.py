@@ -4,26 +4,13 @@ Ten thousand listeners beside a sender make it late (measured: p99 18 ms), and
 the lateness would pass for the server's. With one worker there is no choice.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from itertools import cycle
 from typing import Any
 
 from locust.dispatch import UsersDispatcher
 
-
-def share_workers(workers: Sequence[str], kinds: Iterable[str]) -> dict[str, list[str]]:
-    """Which workers serve each kind: disjoint while there are enough, else all serve all.
-
-    The same workers in the same order always give the same answer.
-    """
-    names = sorted(set(kinds))
-    if len(names) > len(workers):
-        return {name: list(workers) for name in names}
-    shares: defaultdict[str, list[str]] = defaultdict(list)
-    for position, worker in enumerate(workers):
-        shares[names[position % len(names)]].append(worker)
-    return dict(shares)
+from harness.roles import share_workers
 
 
 class RoleDispatcher(UsersDispatcher):

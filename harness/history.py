@@ -218,6 +218,8 @@ class HistoryWriter:
     Records are encoded at once and written in blocks of ``flush_bytes`` or when the oldest
     has waited ``flush_after_ns`` (looked at when the next record comes). About 2 µs a record.
     A killed harness loses at most the block it held, and then also lacks the end record.
+    Every time is written `shift_ns` later, for a machine whose clock is not the run's
+    (`harness.clocks`).
 
     Raises OSError when the file cannot be created or written.
     """
@@ -232,9 +234,12 @@ class HistoryWriter:
         unix_us: int | None = None,
         flush_bytes: int = 64 * 1024,
         flush_after_ns: int = 500_000_000,
+        shift_ns: int = 0,
     ) -> None:
         self.path = path
         self.records_written = 0
+        self.bytes_written = 0
+        self._shift_ns = shift_ns
         self._clock_ns = clock_ns
         self._flush_bytes = flush_bytes
         self._flush_after_ns = flush_after_ns
@@ -255,7 +260,7 @@ class HistoryWriter:
         """Append a record of `kind`; returns its index. `time_ns` defaults to now."""
         index = self.records_written
         now_ns = self._clock_ns() if time_ns is None else time_ns
-        line = self._encode(kind(index=index, time_ns=now_ns, **fields))
+        line = self._encode(kind(index=index, time_ns=now_ns + self._shift_ns, **fields))
         self.records_written = index + 1
         self._waiting.append(line)
         self._waiting_bytes += len(line) + 1
@@ -320,7 +325,7 @@ class HistoryWriter:
     def _write_block(self, now_ns: int) -> None:
         if self._waiting:
             self._waiting.append(b"")
-            self._file.write(b"\n".join(self._waiting))
+            self.bytes_written += self._file.write(b"\n".join(self._waiting))
             self._waiting.clear()
             self._waiting_bytes = 0
         self._file.flush()

@@ -34,9 +34,10 @@ def history_path(folder: Path, name: str) -> Path:
 class SubmissionJournal:
     """Writes submissions. Keeps one integer for each that has not ended."""
 
-    def __init__(self, folder: Path, *, name: str, run_id: str) -> None:
+    def __init__(self, folder: Path, *, name: str, run_id: str, shift_ns: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._writer = HistoryWriter(history_path(folder, name), process=name)
+        self.path = history_path(folder, name)
+        self._writer = HistoryWriter(self.path, process=name, shift_ns=shift_ns)
         self._name = name
         self._run_id = run_id
         self._open: dict[int, int] = {}
@@ -65,18 +66,20 @@ class SubmissionJournal:
                 sid=sid.decode("ascii", "replace") if sid else None,
             )
 
-    def close(self, *, drained: bool) -> None:
-        """Write the closing record and close the file."""
+    def close(self, *, drained: bool) -> int:
+        """Write the closing record and close the file; its size in bytes."""
         self._writer.end(drained=drained)
         self._writer.close()
+        return self._writer.bytes_written
 
 
 class ListenerJournal:
     """Writes what listeners saw: each change once, each listener's stretches."""
 
-    def __init__(self, folder: Path, *, name: str) -> None:
+    def __init__(self, folder: Path, *, name: str, shift_ns: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._writer = HistoryWriter(history_path(folder, name), process=name)
+        self.path = history_path(folder, name)
+        self._writer = HistoryWriter(self.path, process=name, shift_ns=shift_ns)
         self._name = name
 
     def write(self, events: list[tuple[int, str, int]], stretches: list[Stretch]) -> None:
@@ -102,10 +105,11 @@ class ListenerJournal:
                 case _:
                     put(Listen, listener=name, what=what, first=first, last=last)
 
-    def close(self, *, drained: bool) -> None:
-        """Write the closing record and close the file."""
+    def close(self, *, drained: bool) -> int:
+        """Write the closing record and close the file; its size in bytes."""
         self._writer.end(drained=drained)
         self._writer.close()
+        return self._writer.bytes_written
 
 
 class BoardJournal:

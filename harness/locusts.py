@@ -21,9 +21,12 @@ from locust import User, events, runners, task
 from locust.env import Environment
 
 from harness import locuststats, webtab
+from harness.clocks import Clock, shift_ns, this_clock
 from harness.conductor import Conductor
 from harness.dispatch import RoleDispatcher
+from harness.handover import read_piece
 from harness.journal import ListenerJournal, SubmissionJournal
+from harness.roles import users_for
 from harness.schedule import arrivals, mix, parse_profile
 from harness.settings import add_options
 from harness.sockets import prefer_this_process, raise_descriptor_limit
@@ -57,6 +60,8 @@ class EngineUser(User):
         self._assigned = Event()
         self._finishing = Event()
         self._finish: dict[str, Any] = {}
+        self._history = Path()
+        self._history_bytes = 0
 
     def on_start(self) -> None:
         """Join the run."""
@@ -112,8 +117,21 @@ class EngineUser(User):
     def run_engine(self, assignment: dict[str, Any]) -> None:
         """Do the assigned work. Returns when told to finish."""
 
+    def hand_over(self, offset: int) -> None:
+        """Send a piece of the history to the conductor, which does not see the file."""
+        piece, problem = b"", ""
+        try:
+            piece = read_piece(self._history, offset)
+        except OSError as error:
+            problem = str(error)
+        self.environment.runner.send_message(
+            "scoreboard_piece",
+            {"ident": self.ident, "offset": offset, "piece": piece, "problem": problem},
+        )
+
     def _send_final(self, report: dict[str, Any]) -> None:
         report["final"] = True
+        report["history_bytes"] = self._history_bytes
         self.environment.runner.send_message("scoreboard_report", report)
 
 
@@ -190,10 +208,12 @@ class Flood(EngineUser):
         # What exists now lives as long as the run; the collector need not look at it again.
         gc.freeze()
         journal = SubmissionJournal(
-            Path(assignment["folder"]),
-            name=f"flood-{assignment['slice_index']}",
+            _folder(assignment),
+            name=assignment["name"],
             run_id=assignment["run_id"],
+            shift_ns=shift_ns(this_clock(), Clock(*assignment["clock"])),
         )
+        self._history = journal.path
         next_flush = 0
         hub = gevent.get_hub()
         watcher = hub.loop.io(engine.fileno(), 1)
@@ -208,7 +228,7 @@ class Flood(EngineUser):
         finally:
             watcher.close()
             journal.write(*engine.take_records())
-            journal.close(drained=engine.finished)
+            self._history_bytes = journal.close(drained=engine.finished)
             engine.close()
         self._send_final(self.report())
 
@@ -250,8 +270,11 @@ class Swarm(EngineUser):
         )
         self._engine = engine
         journal = ListenerJournal(
-            Path(assignment["folder"]), name=f"swarm-{assignment['slice_index']}"
+            _folder(assignment),
+            name=assignment["name"],
+            shift_ns=shift_ns(this_clock(), Clock(*assignment["clock"])),
         )
+        self._history = journal.path
         next_flush = 0
         hub = gevent.get_hub()
         watcher = hub.loop.io(engine.fileno(), 1)
@@ -270,13 +293,18 @@ class Swarm(EngineUser):
             engine.stop()
             reach = engine.table.to_reach()
             journal.write(*engine.take_records())
-            journal.close(drained=self._finishing.is_set())
+            self._history_bytes = journal.close(drained=self._finishing.is_set())
         report = self.report()
         report["status"] = {**account.to_json(), "cpu_s": time.process_time()}
         report["latest"] = latest
         report["reach"] = reach.to_wire()
         engine.close()
         self._send_final(report)
+
+
+def _folder(assignment: dict[str, Any]) -> Path:
+    """The run's folder as this process sees it: the conductor's own only where they share it."""
+    return Path(assignment["results"]).resolve() / str(assignment["run_id"])
 
 
 # Wiring
@@ -300,6 +328,7 @@ def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
         runner.register_message("scoreboard_assign", _on_assign)
         runner.register_message("scoreboard_drain", _on_drain)
         runner.register_message("scoreboard_finish", _on_finish)
+        runner.register_message("scoreboard_fetch", _on_fetch)
     if isinstance(runner, runners.WorkerRunner):
         if PARENT_VARIABLE in os.environ:
             gevent.spawn(_die_with_parent, int(os.environ[PARENT_VARIABLE]))
@@ -309,15 +338,39 @@ def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
         return
     options = environment.parsed_options
     if options is not None and options.num_users is None:
-        # One of each kind carries everything; Locust's default of one would leave one out.
-        options.num_users = len(environment.user_classes) or 2
-        options.spawn_rate = options.spawn_rate or 10
+        _suggest_users(environment)
     conductor = Conductor(environment)
     environment.scoreboard = conductor
     if web_ui is not None:
         webtab.install(web_ui, conductor)
+    elif options is not None and options.headless:
+        gevent.spawn(_quit_when_judged, runner, conductor)
     if isinstance(runner, runners.LocalRunner):
         conductor.collect_locally = collect_reports
+
+
+def _suggest_users(environment: Environment) -> None:
+    """As many users as give every connected worker work, until a person says how many."""
+    options = environment.parsed_options
+    kinds = [getattr(user, "kind", "") for user in environment.user_classes] or ["flood", "swarm"]
+    options.num_users = users_for(1, kinds)
+    options.spawn_rate = options.spawn_rate or 10
+
+    def count_again(client_id: str, **_: Any) -> None:
+        clients = environment.runner.clients
+        known = {node.id for node in clients.ready + clients.spawning + clients.running}
+        options.num_users = users_for(len(known | {client_id}), kinds)
+
+    environment.events.worker_connect.add_listener(count_again)
+
+
+def _quit_when_judged(runner: Any, conductor: Conductor) -> None:
+    """Without a web form nobody else ends Locust when the run has."""
+    conductor.finished.wait()
+    # Where Locust began to stop (a time limit), stopping its users twice would raise.
+    while conductor.stopping and runner.state != runners.STATE_STOPPED:
+        gevent.sleep(0.1)
+    runner.quit()
 
 
 def _die_with_parent(parent: int) -> None:
@@ -349,3 +402,9 @@ def _on_finish(environment: Environment, msg: Any, **_: Any) -> None:
     del environment
     for user in list(_active.values()):
         user.finish(msg.data or {})
+
+
+def _on_fetch(environment: Environment, msg: Any, **_: Any) -> None:
+    del environment
+    if msg.data["ident"] in _active:
+        _active[msg.data["ident"]].hand_over(msg.data["offset"])

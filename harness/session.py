@@ -145,7 +145,9 @@ class Session:
 
     def _environment(self) -> Environment:
         parser = get_parser()
-        options = parser.parse_args(["--headless"])
+        options = parser.parse_args([])
+        # Would end Locust before the verdict is shown.
+        options.headless = False
         for name, value in asdict(self.settings).items():
             setattr(options, f"scoreboard_{name}", value)
         users: dict[str, Any] = {}

@@ -1,0 +1,140 @@
+"""Locust's own command line, alone and over several machines, against the null server.
+
+A machine of its own is a working folder of its own here: no process sees another's results.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from harness.bare import null_server
+from stack.ports import free_port
+from tests.support.eventually import eventually_sync
+
+ROOT = Path(__file__).parents[2]
+RUN = (
+    *("--headless", "--only-summary", "--rate", "400", "--listeners", "60", "--players", "100"),
+    *("--warmup", "1", "--duration", "2", "--late-limit", "2000", "--results", "results"),
+)
+
+
+@contextmanager
+def locust(folder: Path, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Locust on the project's scenario, with `folder` for its working folder; its log is there."""
+    folder.mkdir(exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SCOREBOARD_")}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "locust", "-f", str(ROOT / "loadtests"), *arguments],
+            cwd=folder,
+            env={**kept, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def machines(folder: Path, url: str, workers: int) -> Iterator["list[subprocess.Popen[bytes]]"]:
+    """A master and its workers, each on its own; the master comes first."""
+    port = str(free_port())
+    with ExitStack() as opened:
+        yield [
+            opened.enter_context(
+                locust(
+                    *(folder / "master", *RUN, "--host", url, "--master"),
+                    *("--master-bind-host", "127.0.0.1", "--master-bind-port", port),
+                    *("--expect-workers", str(workers)),
+                )
+            ),
+            *(
+                opened.enter_context(
+                    locust(
+                        *(folder / f"worker{number}", "--worker"),
+                        *("--master-host", "127.0.0.1", "--master-port", port),
+                    )
+                )
+                for number in range(workers)
+            ),
+        ]
+
+
+def result(folder: Path) -> dict[str, Any]:
+    [path] = (folder / "results").glob("*.json")
+    document: dict[str, Any] = json.loads(path.read_text())
+    return document
+
+
+def histories(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("results/*/*")}
+
+
+def test_a_single_process_ends_by_itself_with_a_verdict(tmp_path: Path) -> None:
+    with null_server(players=100) as (url, _), locust(tmp_path, *RUN, "--host", url) as process:
+        code = process.wait(60)
+
+    assert code == 0, (tmp_path / "log").read_text()
+    document = result(tmp_path)
+    assert document["verdict"]["good"]
+    assert document["totals"]["ok"] == 1200
+    assert sorted(member["kind"] for member in document["members"]) == ["flood", "swarm"]
+
+
+def test_a_time_limit_of_locusts_own_ends_the_run_early_and_it_is_judged(tmp_path: Path) -> None:
+    with (
+        null_server(players=100) as (url, _),
+        locust(tmp_path, *RUN, "--duration", "600", "--run-time", "4", "--host", url) as process,
+    ):
+        code = process.wait(60)
+
+    assert code == 0, (tmp_path / "log").read_text()
+    assert result(tmp_path)["verdict"]["good"]
+
+
+def test_workers_on_other_machines_all_get_work_and_hand_their_histories_over(
+    tmp_path: Path,
+) -> None:
+    with null_server(players=100) as (url, _), machines(tmp_path, url, workers=4) as processes:
+        code = processes[0].wait(90)
+
+    master = tmp_path / "master"
+    assert code == 0, (master / "log").read_text()
+    document = result(master)
+    assert document["verdict"]["good"]
+    assert document["totals"]["ok"] == 1200
+    kinds = [member["kind"] for member in document["members"]]
+    assert sorted(kinds) == ["flood", "flood", "swarm", "swarm"]
+    assert len({member["pid"] for member in document["members"]}) == 4
+    written = [histories(tmp_path / f"worker{number}") for number in range(4)]
+    assert all(len(names) == 1 for names in written)
+    assert histories(master) == set.union(*written, {"history-conductor.jsonl"})
+
+
+def test_a_history_that_does_not_arrive_voids_the_run(tmp_path: Path) -> None:
+    with null_server(players=100) as (url, _), machines(tmp_path, url, workers=2) as processes:
+
+        def history() -> Path | None:
+            return next(tmp_path.glob("worker*/results/*/history-swarm-0.jsonl"), None)
+
+        # The worker goes on writing; there is only no file to hand over.
+        found = eventually_sync(history, timeout_s=60)
+        assert found
+        found.unlink()
+        code = processes[0].wait(90)
+
+    document = result(tmp_path / "master")
+    assert code == 1
+    [reason] = document["verdict"]["invalid"]
+    assert reason.startswith("history-swarm-0.jsonl of ")
+    assert "did not arrive whole: 0 of " in reason
+    assert not any(name.endswith(".part") for name in histories(tmp_path / "master"))
