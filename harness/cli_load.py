@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from harness.settings import add_options, settings_from
+from harness.settings import add_options, read_signing_key, settings_from
 from harness.slo import load_slo
 
 
@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         settings = settings_from(vars(arguments))
         load_slo(settings.slo)
+        read_signing_key(settings.signing_key)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -30,7 +30,7 @@ from harness.machine import fingerprint
 from harness.resources import Sampler
 from harness.result import RunRecord, write_result
 from harness.series import Series
-from harness.settings import RunSettings, settings_from
+from harness.settings import RunSettings, read_signing_key, settings_from
 from harness.target import Page, Target, TargetError, find_target, get_scores
 from scoreboard.contract import TOP_DEFAULT
 
@@ -185,6 +185,7 @@ class Conductor:
         self.phase = "preparing"
         options = vars(self.environment.parsed_options) if self.environment.parsed_options else {}
         self.settings = settings = settings_from(options)
+        signing_key = read_signing_key(settings.signing_key)
         target = self.target or find_target(
             host=self.environment.host or None,
             mysql_url=settings.mysql_url,
@@ -235,7 +236,12 @@ class Conductor:
         self.begin_second = -(-ahead_ns // NS)
         begin_unix_ns = self.zero_unix_ns + self.begin_second * NS
         length_s = settings.warmup_s + settings.duration_s if settings.duration_s else 0.0
-        self._send_floods(floods, common, tokens, begin_unix_ns, length_s)
+        # Secrets travel in Locust's messages, as the tokens do: never in a command line.
+        secrets = {
+            "tokens": {str(user): token for user, token in tokens.items()},
+            "signing_key": signing_key,
+        }
+        self._send_floods(floods, {**common, **secrets}, begin_unix_ns, length_s)
         self._watch(begin_unix_ns, length_s, target)
         stopped_unix_ns = time.time_ns()
 
@@ -304,7 +310,6 @@ class Conductor:
         self,
         floods: list[Member],
         common: dict[str, Any],
-        tokens: dict[int, str],
         begin_unix_ns: int,
         length_s: float,
     ) -> None:
@@ -320,7 +325,6 @@ class Conductor:
                 "rate": settings.rate,
                 "arrivals": settings.arrivals,
                 "players": settings.players,
-                "tokens": {str(user): token for user, token in tokens.items()},
                 "connections": max(1, _share(settings.connections, index, len(floods))),
                 "timeout_s": settings.timeout_s,
             }

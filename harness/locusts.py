@@ -28,7 +28,7 @@ from harness.handover import read_piece
 from harness.journal import ListenerJournal, SubmissionJournal
 from harness.roles import users_for
 from harness.schedule import arrivals, mix, parse_profile
-from harness.settings import add_options
+from harness.settings import add_options, signing_key
 from harness.sockets import prefer_this_process, raise_descriptor_limit
 from harness.submitter import Submitter, SubmitterSettings
 from harness.swarm import Swarm as SwarmEngine
@@ -179,6 +179,7 @@ class Flood(EngineUser):
             host_header=assignment["host_header"],
             tokens={int(user): token for user, token in assignment["tokens"].items()},
             run_id=assignment["run_id"],
+            signing_key=signing_key(assignment["signing_key"]),
         )
         profile = parse_profile(assignment["rate"])
         if assignment["length_s"]:

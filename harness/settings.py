@@ -6,11 +6,13 @@ environment, as its own do: `--rate` from SCOREBOARD_LOAD_RATE.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from harness.schedule import parse_profile
+from scoreboard.signing import SigningKey, parse_key
 
 PREFIX = "SCOREBOARD_LOAD_"
 
@@ -31,6 +33,7 @@ class RunSettings:
     late_limit_ms: float = 50.0
     slo: str = ""
     mysql_url: str = ""
+    signing_key: str = ""
     label: str = ""
     results: str = "results"
 
@@ -41,14 +44,20 @@ class RunSettings:
         for name in ("players", "connections"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be at least 1")
+        if self.signing_key and not all(self.signing_key.partition(":")):
+            raise ValueError("--signing-key must be ID:FILE")
         for name in ("listeners", "duration_s", "warmup_s"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.removesuffix('_s')} must not be negative")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for the result file; the database's password stays out."""
+        """Plain values for the result file; the database's password stays out.
+
+        Of the signing key there is the id, not the file.
+        """
         values = asdict(self)
         values.pop("mysql_url")
+        values["signing_key"] = self.signing_key.partition(":")[0]
         return values
 
 
@@ -75,6 +84,13 @@ OPTIONS: tuple[tuple[str, str, type, str], ...] = (
     ("--late-limit", "late_limit_ms", float, "p99 of the generator's own delay that voids the run"),
     ("--slo", "slo", str, "limits, as in p99<250ms,lag_p99<500ms,errors<0.1%%; or a file of them"),
     ("--mysql-url", "mysql_url", str, "look into the ledger for the verdict; default: the stack's"),
+    (
+        "--signing-key",
+        "signing_key",
+        str,
+        "ID:FILE: sign every submission (RFC 9421) with this key; FILE holds a shared secret in "
+        "base64 (HMAC-SHA256) or an Ed25519 private key in PEM",
+    ),
     ("--label", "label", str, "a name for the result file"),
     ("--results", "results", str, "folder for result files"),
 )
@@ -113,3 +129,27 @@ def settings_from(values: Mapping[str, Any]) -> RunSettings:
     defaults = asdict(RunSettings())
     # Locust's web form hands every value over as text.
     return RunSettings(**{n: type(defaults[n])(v) for n, v in given.items() if n in known})
+
+
+def read_signing_key(option: str) -> tuple[str, bytes] | None:
+    """Id and file content of `--signing-key ID:FILE`, None for an empty one.
+
+    For a process that hands them on; `signing_key` makes the key. Raises ValueError, also
+    when the file cannot be read or holds no key.
+    """
+    key_id, _, path = option.partition(":")
+    if not path:
+        return None
+    try:
+        raw = Path(path).read_bytes()
+        parse_key(key_id, raw)
+    except OSError as error:
+        raise ValueError(f"--signing-key: {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"--signing-key: {path}: {error}") from None
+    return key_id, raw
+
+
+def signing_key(found: Sequence[Any] | None) -> SigningKey | None:
+    """The key of what `read_signing_key` found, in this process or in the one that sent it."""
+    return None if found is None else parse_key(*found)

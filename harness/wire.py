@@ -4,10 +4,12 @@ Not a general parser: one answer at a time, no trailers, no folded headers. An
 answer it cannot frame is reported as such and the connection is given up.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from scoreboard import contract
+from scoreboard.signing import Presigner, SigningKey
 
 
 class BadAnswer(ValueError):
@@ -110,10 +112,20 @@ def header_of(data: bytes, name: str) -> str | None:
 
 
 class SubmissionRequests:
-    """Builds POST requests from parts made once per user. About 1 µs each."""
+    """Builds POST requests from parts made once per user. About 1 µs each.
+
+    With a signing key every request is signed as it is built, so that its signature
+    is fresh when it is sent: about 15 µs more with HMAC-SHA256, 70 with Ed25519.
+    """
 
     def __init__(
-        self, *, host_header: str, tokens: Mapping[int, str] | Sequence[str], run_id: str
+        self,
+        *,
+        host_header: str,
+        tokens: Mapping[int, str] | Sequence[str],
+        run_id: str,
+        signing_key: SigningKey | None = None,
+        clock_s: Callable[[], float] = time.time,
     ) -> None:
         items = tokens.items() if isinstance(tokens, Mapping) else enumerate(tokens)
         self._prefixes = {
@@ -124,16 +136,31 @@ class SubmissionRequests:
             ).encode()
             for user, token in items
         }
+        self._run_id = run_id
+        self._clock_s = clock_s
+        self._signer = (
+            None
+            if signing_key is None
+            else Presigner(method="POST", path=contract.UPDATE_PATH, key=signing_key)
+        )
 
     def make(self, number: int, user: int, increment: int) -> bytes:
         """The request of submission `number`. Raises KeyError for a user without a token."""
         body = b'{"userId":%d,"increment":%d}' % (user, increment)
-        return b"%b%d\r\nContent-Length: %d\r\n\r\n%b" % (
+        return b"%b%d\r\n%bContent-Length: %d\r\n\r\n%b" % (
             self._prefixes[user],
             number,
+            b"" if self._signer is None else self._signature(self._signer, number, body),
             len(body),
             body,
         )
+
+    def _signature(self, signer: Presigner, number: int, body: bytes) -> bytes:
+        name = f"{self._run_id}-{number}"
+        headers = signer.headers(
+            body=body, idempotency_key=name, created_s=int(self._clock_s()), nonce=name
+        )
+        return "".join(f"{key}: {value}\r\n" for key, value in headers.items()).encode()
 
 
 def stream_request(host_header: str, last_event_id: int | None) -> bytes:

@@ -7,7 +7,6 @@ everything else to stderr. Exit status: 0 done, 1 refused, unreachable or broken
 
 import argparse
 import asyncio
-import base64
 import logging
 import os
 import secrets
@@ -18,11 +17,9 @@ from contextlib import aclosing
 from pathlib import Path
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from scoreboard import contract, tokens
-from scoreboard.signing import ED25519, HMAC_SHA256, SigningKey, sign
+from scoreboard.signing import SigningKey, parse_key, sign
 from scoreboard_client.client import DEFAULT_URL, ScoreboardClient
 from scoreboard_client.errors import ClientError, EffectUnknown
 from scoreboard_client.follow import StreamEvent, Update
@@ -183,18 +180,11 @@ def _signing_key(text: str | None) -> SigningKey | None:
     if not separator:
         raise UsageError("--signing-key must be ID:FILE")
     try:
-        raw = Path(path).read_bytes()
-        if raw.lstrip().startswith(b"-----BEGIN"):
-            private = load_pem_private_key(raw, password=None)
-            if not isinstance(private, Ed25519PrivateKey):
-                raise UsageError("--signing-key: the PEM file holds no Ed25519 key")
-            return SigningKey(id=key_id, algorithm=ED25519, material=private)
-        secret = base64.b64decode(raw.strip(), validate=True)
+        return parse_key(key_id, Path(path).read_bytes())
     except OSError as error:
         raise UsageError(f"--signing-key: {error.strerror}") from error
-    except ValueError:
-        raise UsageError("--signing-key: the file holds neither base64 nor a PEM key") from None
-    return SigningKey(id=key_id, algorithm=HMAC_SHA256, material=secret)
+    except ValueError as error:
+        raise UsageError(f"--signing-key: {error}") from None
 
 
 async def _follow(client: ScoreboardClient, options: argparse.Namespace) -> None:

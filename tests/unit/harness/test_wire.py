@@ -13,6 +13,7 @@ from harness.wire import (
     stream_request,
     submission_id_of,
 )
+from scoreboard.signing import HMAC_SHA256, SigningKey, sign
 
 ANSWERS = [
     b"HTTP/1.1 202 Accepted\r\nContent-Length: 5\r\n\r\nhello",
@@ -56,6 +57,35 @@ def test_a_submission_carries_token_key_and_exact_length() -> None:
     assert b"\r\nIdempotency-Key: run-12\r\n" in head
     assert head.endswith(b"Content-Length: %d" % len(body))
     assert json.loads(body) == {"userId": 7, "increment": 34}
+
+
+def test_a_signed_submission_carries_what_a_server_verifies_and_is_signed_when_built() -> None:
+    now_s = [1000.0]
+    key = SigningKey(id="game", algorithm=HMAC_SHA256, material=b"k" * 32)
+    requests = SubmissionRequests(
+        host_header="h:1",
+        tokens={7: "tok"},
+        run_id="run",
+        signing_key=key,
+        clock_s=lambda: now_s[0],
+    )
+
+    first = requests.make(12, 7, 34)
+    now_s[0] = 1400.0
+    again = requests.make(12, 7, 34)
+
+    for request, created in ((first, 1000), (again, 1400)):
+        expected = sign(
+            method="POST",
+            url="http://h:1/scores/update",
+            headers={"Idempotency-Key": "run-12"},
+            body=request.partition(b"\r\n\r\n")[2],
+            key=key,
+            created_s=created,
+            nonce="run-12",
+        )
+        for name, value in expected.items():
+            assert header_of(request, name) == value
 
 
 @pytest.mark.parametrize("space", [b"", b" "])

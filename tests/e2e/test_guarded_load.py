@@ -1,0 +1,117 @@
+"""A load run against a server that takes signed submissions only gets its good verdict."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from tests.support.api import SECRET, Api, api_settings, running_api
+from tests.support.services import Services
+
+ROOT = Path(__file__).parents[2]
+PLAYERS = 40
+SHARED = b"canary-of-a-key-shared-by-two..."
+ED_KEY = Ed25519PrivateKey.generate()
+PEM = ED_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def key_entry(key_id: str, algorithm: str, key: bytes) -> dict[str, Any]:
+    encoded = base64.b64encode(key).decode()
+    return {"id": key_id, "algorithm": algorithm, "key": encoded, "subjects": ["*"]}
+
+
+@pytest_asyncio.fixture
+async def api(
+    services: Services, mysql_url: str, redis_url: str, task_queue: str, tmp_path: Path
+) -> AsyncIterator[Api]:
+    keys = [
+        key_entry("game", "hmac-sha256", SHARED),
+        key_entry("phone", "ed25519", ED_KEY.public_key().public_bytes_raw()),
+    ]
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": keys}))
+    (tmp_path / "game.key").write_bytes(base64.b64encode(SHARED))
+    (tmp_path / "phone.pem").write_bytes(PEM)
+    settings = api_settings(
+        mysql_url=mysql_url,
+        redis_url=redis_url,
+        temporal_address=services.temporal_address,
+        task_queue=task_queue,
+        signature_keys=str(tmp_path / "keys.json"),
+        signatures_required=True,
+    )
+    async with running_api(settings, embedded_worker=True, users=PLAYERS) as running:
+        yield running
+
+
+async def load(
+    api: Api, mysql_url: str, results: Path, *arguments: str
+) -> tuple[int | None, str, list[str]]:
+    """Exit status and output of a short run, and the command lines of its processes."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "harness", "load", "--host", api.url, "--results", str(results)),
+        *("--mysql-url", mysql_url, "--no-ceiling", "--late-limit", "2000"),
+        *("--rate", "40", "--duration", "3", "--warmup", "1", "--listeners", "60"),
+        *("--players", str(PLAYERS), *arguments),
+        cwd=ROOT,
+        env={
+            **{k: v for k, v in os.environ.items() if not k.startswith("SCOREBOARD_")},
+            "SCOREBOARD_JWT_SECRET": SECRET.decode(),
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output = asyncio.create_task(process.communicate())
+    seen: set[str] = set()
+    while not output.done():
+        # Any of them may end between two looks.
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                seen.add(" ".join(child.cmdline()))
+        await asyncio.wait([output], timeout=0.2)
+    said, _ = await output
+    return process.returncode, said.decode(), sorted(seen)
+
+
+@pytest.mark.parametrize("key", ["game:game.key", "phone:phone.pem"])
+async def test_a_signed_flood_is_accepted_and_its_key_is_written_nowhere(
+    api: Api, mysql_url: str, tmp_path: Path, key: str
+) -> None:
+    key_id, _, name = key.partition(":")
+    results = tmp_path / "results"
+
+    code, said, commands = await load(
+        api, mysql_url, results, "--signing-key", f"{key_id}:{tmp_path / name}"
+    )
+
+    assert code == 0, said
+    [path] = results.glob("*.json")
+    document = json.loads(path.read_text())
+    assert document["verdict"]["good"]
+    assert document["totals"]["ok"] == 160
+    assert document["settings"]["signing_key"] == key_id
+    assert any("--worker" in command for command in commands)
+    kept = b"".join(file.read_bytes() for file in results.glob("**/*") if file.is_file())
+    for secret in (SECRET, SHARED, base64.b64encode(SHARED), *PEM.split(b"\n")[1:-2]):
+        assert secret not in kept
+        assert secret.decode() not in said + "".join(commands)
+
+
+async def test_without_its_key_every_submission_is_refused(
+    api: Api, mysql_url: str, tmp_path: Path
+) -> None:
+    code, said, _ = await load(api, mysql_url, tmp_path / "results")
+
+    assert code == 1, said
+    [path] = (tmp_path / "results").glob("*.json")
+    assert json.loads(path.read_text())["totals"]["status_401"] == 160
