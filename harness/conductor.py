@@ -222,7 +222,7 @@ class Conductor:
             "seed": settings.seed,
             "zero_unix_ns": self.zero_unix_ns,
         }
-        self._send_swarms(swarms, common)
+        self._send_swarms(swarms, common, tokens if settings.stream_auth else {})
         listeners = settings.listeners if swarms else 0
         self._until(lambda: self.connected >= listeners or self._stop.is_set(), connect_s)
         if self.connected < listeners:
@@ -293,7 +293,9 @@ class Conductor:
         self.record.judge()
         self.result_path = write_result(self.record)
 
-    def _send_swarms(self, swarms: list[Member], common: dict[str, Any]) -> None:
+    def _send_swarms(
+        self, swarms: list[Member], common: dict[str, Any], tokens: dict[int, str]
+    ) -> None:
         assignments, first = {}, 0
         for index, member in enumerate(swarms):
             share = _share(self.settings.listeners, index, len(swarms))
@@ -302,6 +304,7 @@ class Conductor:
                 "name": member.name,
                 "listeners": share,
                 "first_number": first,
+                "listener_tokens": _in_turn(list(tokens.values()), first, share),
             }
             first += share
         self.environment.runner.send_message("scoreboard_assign", assignments)
@@ -463,3 +466,8 @@ def _one_per_process(members: Iterable[Member], kind: str) -> list[Member]:
 
 def _share(total: int, index: int, count: int) -> int:
     return total // count + (1 if index < total % count else 0)
+
+
+def _in_turn(tokens: list[str], first: int, count: int) -> list[str]:
+    """What listeners `first` onward carry, so that all swarms together use all players evenly."""
+    return [tokens[(first + i) % len(tokens)] for i in range(min(count, len(tokens)))]

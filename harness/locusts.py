@@ -267,6 +267,7 @@ class Swarm(EngineUser):
                 first_number=assignment["first_number"],
                 start_unix_ns=assignment["zero_unix_ns"],
                 seed=assignment["seed"],
+                tokens=assignment["listener_tokens"],
             )
         )
         self._engine = engine

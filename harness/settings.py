@@ -34,6 +34,7 @@ class RunSettings:
     slo: str = ""
     mysql_url: str = ""
     signing_key: str = ""
+    stream_auth: bool = False
     label: str = ""
     results: str = "results"
 
@@ -91,6 +92,7 @@ OPTIONS: tuple[tuple[str, str, type, str], ...] = (
         "ID:FILE: sign every submission (RFC 9421) with this key; FILE holds a shared secret in "
         "base64 (HMAC-SHA256) or an Ed25519 private key in PEM",
     ),
+    ("--stream-auth", "stream_auth", bool, "every listener carries the token of a player"),
     ("--label", "label", str, "a name for the result file"),
     ("--results", "results", str, "folder for result files"),
 )
@@ -107,13 +109,16 @@ def add_options(parser: argparse.ArgumentParser, *, for_locust: bool = False) ->
         )
         # Locust has a --users of its own, so under Locust they are players only.
         alias = () if for_locust or flag != "--players" else ("--users",)
+        if kind is bool:
+            extra["action"] = "store_true"
+        else:
+            extra["type"] = kind
         parser.add_argument(
             flag,
             *alias,
             dest=f"scoreboard_{name}",
-            type=kind,
             default=default,
-            help=f"{text} ({default})" if default != "" else text,
+            help=text if default in ("", False) else f"{text} ({default})",
             **extra,
         )
 

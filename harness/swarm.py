@@ -19,6 +19,7 @@ import struct
 import time
 from array import array
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -60,7 +61,10 @@ REACH = ("reach_first", "reach_median", "reach_last")
 
 @dataclass(frozen=True, kw_only=True)
 class SwarmSettings:
-    """What a swarm needs. `start_unix_ns` is second 0 of the series."""
+    """What a swarm needs. `start_unix_ns` is second 0 of the series.
+
+    Listeners carry the `tokens` in turn, so that there is one per player, not per listener.
+    """
 
     address: tuple[str, int]
     host_header: str
@@ -71,6 +75,7 @@ class SwarmSettings:
     connect_per_s: float = 5000.0
     seed: int = 1
     kernel_stamps: bool = True
+    tokens: Sequence[str] = field(default=(), repr=False)
 
 
 @dataclass(kw_only=True)
@@ -656,10 +661,11 @@ class Swarm:
         if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._lost(index, "refused")
             return
-        cursor = self._cursor[index]
+        settings, cursor = self._settings, self._cursor[index]
+        token = settings.tokens[index % len(settings.tokens)] if settings.tokens else ""
         try:
             # A request this short always fits an empty send buffer.
-            sock.send(stream_request(self._settings.host_header, cursor if cursor >= 0 else None))
+            sock.send(stream_request(settings.host_header, cursor if cursor >= 0 else None, token))
         except OSError:
             self._lost(index, "reset")
             return

@@ -1,4 +1,4 @@
-"""A load run against a server that takes signed submissions only gets its good verdict."""
+"""A load run gets its good verdict from a server that lets in only what is signed and known."""
 
 import asyncio
 import base64
@@ -21,6 +21,7 @@ from tests.support.services import Services
 
 ROOT = Path(__file__).parents[2]
 PLAYERS = 40
+LISTENERS = 80
 SHARED = b"canary-of-a-key-shared-by-two..."
 ED_KEY = Ed25519PrivateKey.generate()
 PEM = ED_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -49,6 +50,8 @@ async def api(
         task_queue=task_queue,
         signature_keys=str(tmp_path / "keys.json"),
         signatures_required=True,
+        stream_auth_required=True,
+        streams_per_user=LISTENERS // PLAYERS,
     )
     async with running_api(settings, embedded_worker=True, users=PLAYERS) as running:
         yield running
@@ -61,7 +64,7 @@ async def load(
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "harness", "load", "--host", api.url, "--results", str(results)),
         *("--mysql-url", mysql_url, "--no-ceiling", "--late-limit", "2000"),
-        *("--rate", "40", "--duration", "3", "--warmup", "1", "--listeners", "60"),
+        *("--rate", "40", "--duration", "3", "--warmup", "1", "--listeners", str(LISTENERS)),
         *("--players", str(PLAYERS), *arguments),
         cwd=ROOT,
         env={
@@ -84,14 +87,14 @@ async def load(
 
 
 @pytest.mark.parametrize("key", ["game:game.key", "phone:phone.pem"])
-async def test_a_signed_flood_is_accepted_and_its_key_is_written_nowhere(
+async def test_signatures_and_tokens_are_accepted_and_their_keys_are_written_nowhere(
     api: Api, mysql_url: str, tmp_path: Path, key: str
 ) -> None:
     key_id, _, name = key.partition(":")
     results = tmp_path / "results"
 
     code, said, commands = await load(
-        api, mysql_url, results, "--signing-key", f"{key_id}:{tmp_path / name}"
+        api, mysql_url, results, "--signing-key", f"{key_id}:{tmp_path / name}", "--stream-auth"
     )
 
     assert code == 0, said
@@ -99,6 +102,7 @@ async def test_a_signed_flood_is_accepted_and_its_key_is_written_nowhere(
     document = json.loads(path.read_text())
     assert document["verdict"]["good"]
     assert document["totals"]["ok"] == 160
+    assert document["totals"]["deliveries"] == 160 * LISTENERS
     assert document["settings"]["signing_key"] == key_id
     assert any("--worker" in command for command in commands)
     kept = b"".join(file.read_bytes() for file in results.glob("**/*") if file.is_file())
@@ -107,10 +111,10 @@ async def test_a_signed_flood_is_accepted_and_its_key_is_written_nowhere(
         assert secret.decode() not in said + "".join(commands)
 
 
-async def test_without_its_key_every_submission_is_refused(
+async def test_without_a_key_every_submission_is_refused(
     api: Api, mysql_url: str, tmp_path: Path
 ) -> None:
-    code, said, _ = await load(api, mysql_url, tmp_path / "results")
+    code, said, _ = await load(api, mysql_url, tmp_path / "results", "--stream-auth")
 
     assert code == 1, said
     [path] = (tmp_path / "results").glob("*.json")

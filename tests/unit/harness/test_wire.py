@@ -126,3 +126,11 @@ def test_base_urls(url: str, parts: tuple[str, int, str]) -> None:
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match="not of the form"):
         parse_base_url(url)
+
+
+def test_a_listener_carries_its_token_and_where_it_was() -> None:
+    request = stream_request("h:1", 7, "tok")
+
+    assert header_of(request, "Authorization") == "Bearer tok"
+    assert header_of(request, "Last-Event-ID") == "7"
+    assert header_of(stream_request("h:1", None), "Authorization") is None
