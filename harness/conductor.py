@@ -147,6 +147,9 @@ class Conductor:
             member.final = True
 
     def _on_test_start(self, **_: Any) -> None:
+        # Locust's class picker can choose users that are no part of a run with a verdict.
+        if not any(getattr(user, "kind", "") for user in self.environment.user_classes):
+            return
         self._begin()
         self.finished.clear()
         self.problem = ""

@@ -324,7 +324,6 @@ def _options(parser: Any) -> None:
 
 @events.init.add_listener
 def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
-    environment.dispatcher_class = RoleDispatcher
     runner = environment.runner
     if isinstance(runner, runners.WorkerRunner | runners.LocalRunner):
         runner.register_message("scoreboard_assign", _on_assign)
@@ -338,9 +337,17 @@ def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
         runners.WORKER_REPORT_INTERVAL = REPORT_EVERY_S
         environment.events.report_to_master.add_listener(_report_to_master)
         return
+    engines = [user for user in environment.user_classes if issubclass(user, EngineUser)]
+    if not engines:
+        return
+    for other in set(environment.user_classes) - set(engines):
+        # What others submit would be changes that the verdict cannot explain.
+        log.info("%s does not run beside the flood: name its file instead", other.__name__)
+    environment.user_classes[:] = engines
     options = environment.parsed_options
     if options is not None and options.num_users is None:
         _suggest_users(environment)
+    environment.dispatcher_class = RoleDispatcher
     conductor = Conductor(environment)
     environment.scoreboard = conductor
     if web_ui is not None:
@@ -354,7 +361,7 @@ def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
 def _suggest_users(environment: Environment) -> None:
     """As many users as give every connected worker work, until a person says how many."""
     options = environment.parsed_options
-    kinds = [getattr(user, "kind", "") for user in environment.user_classes] or ["flood", "swarm"]
+    kinds = [user.kind for user in environment.user_classes if issubclass(user, EngineUser)]
     options.num_users = users_for(1, kinds)
     options.spawn_rate = options.spawn_rate or 10
 

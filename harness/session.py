@@ -28,7 +28,7 @@ from harness.ceiling import known_ceiling
 from harness.conductor import Conductor
 from harness.dispatch import RoleDispatcher
 from harness.live import LiveView
-from harness.locusts import PARENT_VARIABLE
+from harness.locusts import PARENT_VARIABLE, EngineUser
 from harness.ownstack import own_stack
 from harness.settings import RunSettings
 from harness.summary import print_summary
@@ -154,8 +154,8 @@ class Session:
         for path in _scenarios(self.locustfile):
             classes, _ = load_locustfile(str(path))
             users.update(classes)
-        if not users:
-            raise TargetError(f"{self.locustfile} holds no Locust users")
+        if not any(issubclass(user, EngineUser) for user in users.values()):
+            raise TargetError(f"{self.locustfile} holds no flood and no swarm")
         return Environment(
             user_classes=list(users.values()),
             events=locust.events,

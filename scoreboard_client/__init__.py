@@ -1,4 +1,4 @@
-"""A client of the scoreboard's HTTP contract: submit, top, follow. Not a load generator.
+"""A client of the scoreboard's HTTP contract: submit, outcome, top, follow. Not a load generator.
 
     async with ScoreboardClient("http://localhost:3000", token=token) as client:
         accepted = await client.submit(user_id=1, increment=10)
@@ -9,7 +9,7 @@ Every submission carries an Idempotency-Key, so repeating one is always safe.
 """
 
 from scoreboard.signing import SigningKey
-from scoreboard_client.client import Accepted, ScoreboardClient, Top
+from scoreboard_client.client import Accepted, Outcome, ScoreboardClient, Top
 from scoreboard_client.errors import (
     BadAnswer,
     ClientError,
@@ -26,6 +26,7 @@ __all__ = [
     "BadAnswer",
     "ClientError",
     "EffectUnknown",
+    "Outcome",
     "Problem",
     "Refused",
     "Reset",

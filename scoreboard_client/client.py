@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import msgspec
@@ -60,6 +60,14 @@ class _AcceptedBody(msgspec.Struct, frozen=True, rename="camel"):
     submission_id: str
 
 
+class _StatusBody(msgspec.Struct, frozen=True, rename="camel"):
+    submission_id: str
+    status: str
+    score: int | None = None
+    seq: int | None = None
+    reason: str | None = None
+
+
 class _ProblemBody(msgspec.Struct, frozen=True):
     code: str = "unknown"
     title: str = ""
@@ -67,6 +75,7 @@ class _ProblemBody(msgspec.Struct, frozen=True):
 
 
 _accepted = msgspec.json.Decoder(_AcceptedBody)
+_status = msgspec.json.Decoder(_StatusBody)
 _problem = msgspec.json.Decoder(_ProblemBody)
 _standings = msgspec.json.Decoder(list[Standing])
 
@@ -86,6 +95,20 @@ class Top:
 
     seq: int | None
     scores: tuple[Standing, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What became of a submission: `status` is pending, applied, held (for review) or rejected.
+
+    Applied has the user's `score` after it and its `seq`; rejected has a `reason`.
+    """
+
+    submission_id: str
+    status: str
+    score: int | None
+    seq: int | None
+    reason: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -205,8 +228,19 @@ class ScoreboardClient:
 
     async def top(self, *, limit: int = contract.TOP_DEFAULT, offset: int = 0) -> Top:
         """The board from place `offset` + 1 on. Raises Refused, Unreachable or BadAnswer."""
+        return _top(await self._get(f"{contract.SCORES_PATH}?limit={limit:d}&offset={offset:d}"))
+
+    async def outcome(self, submission_id: str) -> Outcome:
+        """What became of an accepted submission, as far as is known now.
+
+        Raises Refused (also for another user's), Unreachable or BadAnswer.
+        """
+        path = f"{contract.OUTCOMES_PATH}/{quote(submission_id, safe='')}"
+        return _outcome(await self._get(path))
+
+    async def _get(self, path: str) -> _Answer:
+        """A 200, however many attempts it takes. Raises Refused or Unreachable."""
         attempts = _Attempts(self._retry, self._rng)
-        path = f"{contract.SCORES_PATH}?limit={limit:d}&offset={offset:d}"
         while True:
             attempts.begin()
             try:
@@ -216,7 +250,7 @@ class ScoreboardClient:
                 retry_after_s = None
             else:
                 if answer.status == 200:
-                    return _top(answer)
+                    return answer
                 failure = _refusal(answer)
                 retry_after_s = answer.retry_after_s
                 if answer.status not in RETRIED_STATUSES:
@@ -417,6 +451,20 @@ def _top(answer: _Answer) -> Top:
     except msgspec.DecodeError as error:
         raise BadAnswer(f"the board is malformed: {error}") from error
     return Top(seq=sse.parse_last_event_id(answer.seq), scores=tuple(scores))
+
+
+def _outcome(answer: _Answer) -> Outcome:
+    try:
+        body = _status.decode(answer.body)
+    except msgspec.DecodeError as error:
+        raise BadAnswer(f"the outcome is malformed: {error}") from error
+    return Outcome(
+        submission_id=body.submission_id,
+        status=body.status,
+        score=body.score,
+        seq=body.seq,
+        reason=body.reason,
+    )
 
 
 def _reason(error: BaseException) -> str:

@@ -6,8 +6,9 @@ from contextlib import aclosing
 import pytest
 
 from scoreboard.domain import Standing
-from scoreboard_client import Refused, ScoreboardClient, Snapshot, StreamEvent, Update
+from scoreboard_client import Outcome, Refused, ScoreboardClient, Snapshot, StreamEvent, Update
 from tests.support.api import Api, token
+from tests.support.eventually import eventually
 
 
 def client(api: Api, user_id: int = 1) -> ScoreboardClient:
@@ -90,3 +91,20 @@ async def test_a_follower_sees_every_change_of_many_submitters_in_order(api: Api
     assert [event.seq for event in seen] == list(range(1, 81))
     last = {event.user: event.score for event in seen if isinstance(event, Update)}
     assert last == {"Alice": 1540, "Bob": 1440}
+
+
+async def test_what_became_of_a_submission_is_told_to_its_user(api: Api) -> None:
+    async with client(api) as one, client(api, 2) as other:
+        accepted = await one.submit(user_id=1, increment=10)
+
+        async def decided() -> Outcome:
+            outcome = await one.outcome(accepted.submission_id)
+            assert outcome.status != "pending"
+            return outcome
+
+        outcome = await eventually(decided)
+        assert outcome == Outcome(
+            submission_id=accepted.submission_id, status="applied", score=1510, seq=1, reason=None
+        )
+        with pytest.raises(Refused):
+            await other.outcome(accepted.submission_id)

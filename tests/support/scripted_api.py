@@ -70,6 +70,9 @@ class ScriptedApi:
             headers={contract.SEQ_HEADER: str(self.seq)},
         )
 
+    async def outcome(self, request: web.Request) -> web.StreamResponse:
+        return await self.answers.pop(0)(request)
+
     async def stream(self, request: web.Request) -> web.StreamResponse:
         self.last_event_ids.append(request.headers.get(contract.LAST_EVENT_ID_HEADER))
         self.stream_queries.append(request.query_string)
@@ -86,6 +89,7 @@ async def scripted_api() -> AsyncIterator[ScriptedApi]:
     app.router.add_post(contract.UPDATE_PATH, api.submit)
     app.router.add_get(contract.STREAM_PATH, api.stream)
     app.router.add_get(contract.SCORES_PATH, api.top)
+    app.router.add_get(contract.OUTCOMES_PATH + "/{id}", api.outcome)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

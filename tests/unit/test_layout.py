@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "harness": {"scoreboard"},
     "scoreboard_client": {"scoreboard"},
     "stack": {"scoreboard", "server", "worker", "harness"},
-    "loadtests": {"scoreboard", "harness"},
+    "loadtests": {"scoreboard", "harness", "scoreboard_client"},
     "benchmarks": OURS - {"tests"},
 }
 CORE_THIRD_PARTY = {"msgspec", "jwt", "http_message_signatures"}

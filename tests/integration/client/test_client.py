@@ -385,3 +385,17 @@ async def test_follow_refuses_what_is_no_stream(api: ScriptedApi, client: Scoreb
 
     with pytest.raises(BadAnswer, match="text/html"):
         await take(client, 1)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b'{"submissionId":"a","status":1}', b"nonsense"])
+async def test_an_outcome_that_cannot_be_read_is_a_broken_contract(
+    api: ScriptedApi, client: ScoreboardClient, body: bytes
+) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        assert request.match_info["id"] == "a b"
+        return web.Response(body=body)
+
+    api.answers = [refuse(503, "unavailable"), answer]
+
+    with pytest.raises(BadAnswer):
+        await client.outcome("a b")
