@@ -51,7 +51,7 @@ class Canon:
     def agrees(self, seq: int, data: bytes) -> bool:
         """Whether `data` is what all others were sent as `seq`. The first one defines it.
 
-        Raises msgspec.DecodeError when `data` is no update of the contract.
+        Raises ValueError when `data` is no update of the contract.
         """
         known = self.payloads.get(seq)
         if known is not None:
@@ -125,7 +125,7 @@ class Listener:
         self.received += 1
         try:
             agrees = self._canon.agrees(seq, data)
-        except msgspec.DecodeError as error:
+        except ValueError as error:
             self._violation(f"change {seq} is no update: {error}: {_shown(data)}", last=seq)
             agrees = True
         if not agrees:
@@ -175,7 +175,7 @@ class Listener:
         self._end_range()
         try:
             board = _decode_board(data)
-        except msgspec.DecodeError as error:
+        except ValueError as error:
             self._violation(f"{what} carries no board: {error}: {_shown(data)}", last=seq)
             self.cursor = seq if seq is not None else self.cursor
             return
@@ -185,6 +185,10 @@ class Listener:
         self._write(what, seq=board.seq, scores=scores)
         self.cursor = board.seq
         self._accepted_on_connection = True
+
+    def unreadable(self, detail: str) -> None:
+        """What came is no stream at all: broken framing, or no HTTP."""
+        self._violation(f"the stream cannot be read: {detail}")
 
     def closed(self, cause: str) -> None:
         """The connection ended; `cause` is for people."""

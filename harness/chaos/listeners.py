@@ -59,15 +59,18 @@ class Payloads:
             and len(numbers) == len(blocks)
             and numbers == list(range(first, first + len(numbers)))
         )
-        if (
-            plain
-            and first is not None
-            and all(
-                self._canon.agrees(number, data) for _, number, data in blocks if number is not None
-            )
-        ):
+        if plain and first is not None and self._all_agree(blocks):
             return blocks, (first, first + len(blocks) - 1)
         return blocks, None
+
+    def _all_agree(self, blocks: list["Block"]) -> bool:
+        try:
+            return all(
+                self._canon.agrees(number, data) for _, number, data in blocks if number is not None
+            )
+        except ValueError:
+            # Some data is no update: told to each listener by itself, which writes it down.
+            return False
 
 
 Block = tuple[bytes, int | None, bytes]
@@ -155,7 +158,7 @@ class Audience:
         while not self._stopping:
             leave_s = rng.uniform(1, 10) if restless else None
             # The account was closed with its cause; all that is left is to come back.
-            with contextlib.suppress(OSError, EOFError, ValueError, asyncio.LimitOverrunError):
+            with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError):
                 await self._listen(listener, leave_s)
             await asyncio.sleep(rng.uniform(0.05, 1) * away_s)
 
@@ -179,9 +182,13 @@ class Audience:
         except asyncio.CancelledError:
             cause = FINAL_CAUSE
             raise
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError) as error:
             cause = f"{type(error).__name__}: {error}"
             raise
+        except ValueError as error:
+            # No fault makes such bytes: the proxies only cut connections.
+            cause = f"the stream cannot be read: {error}"
+            listener.unreadable(str(error))
         finally:
             connection.close()
             if accepted:

@@ -1,14 +1,19 @@
 """Reading streams in a chaos run: equal bytes are read once, and accounted for with everyone."""
 
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from harness.chaos.listeners import Payloads
+from harness.chaos.listeners import Audience, Payloads
 from harness.history import HistoryWriter, Listen, read_history
 from harness.transcript import Canon, Listener
 from scoreboard.domain import Change, Standing
 from scoreboard.sse import HEARTBEAT, Snapshot, encode_hello, encode_snapshot, encode_updates
+from tests.support.eventually import eventually
 
 
 class Streams:
@@ -19,10 +24,13 @@ class Streams:
         self.canon = Canon(self.writer)
         self.payloads = Payloads(self.canon)
 
-    def violations(self) -> list[str]:
+    def told(self, what: str) -> list[str]:
         self.writer.flush()
         records = read_history(self.writer.path).records
-        return [r.detail or "" for r in records if isinstance(r, Listen) and r.what == "violation"]
+        return [r.detail or "" for r in records if isinstance(r, Listen) and r.what == what]
+
+    def violations(self) -> list[str]:
+        return self.told("violation")
 
 
 @pytest.fixture
@@ -86,4 +94,71 @@ def test_a_reset_moves_on_and_the_next_change_follows_it(streams: Streams) -> No
     streams.payloads.give(encode_snapshot("reset", board) + updates(51, 52), listener)
 
     assert listener.cursor == 52
+    assert streams.violations() == []
+
+
+@pytest.mark.parametrize("data", [b'{"user":"A","score":"oops"}', b'{"user":"\xff","score":1}'])
+def test_an_update_that_is_none_of_the_contract_is_noticed_on_every_stream(
+    streams: Streams, data: bytes
+) -> None:
+    payload = updates(11, 11) + b"id: 12\nevent: update\ndata: %b\n\n" % data
+    for name in ("l1", "l2"):
+        listener = Listener(name, streams.canon)
+        streams.payloads.give(encode_hello(10), listener)
+        streams.payloads.give(payload, listener)
+
+    assert [text[:24] for text in streams.violations()] == ["change 12 is no update: "] * 2
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@asynccontextmanager
+async def server_that_says(reply: bytes) -> AsyncIterator[int]:
+    """The port of a server that answers every request with the same bytes, and hangs up."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(reply)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def an_audience(streams: Streams, port: int) -> Audience:
+    # With this seed it connects at once.
+    return Audience(streams.canon, port, count=1, restless=0, rng=random.Random(90))
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (HEAD + b"3\r\n:\n\nid: 12", "chunk without end"),
+        (HEAD + b"event: update\r\n", "invalid literal"),
+        (b"id: 12\nevent: update\r\n\r\n", "not HTTP/1.1"),
+    ],
+    ids=["a chunk too short", "no chunk size", "no HTTP"],
+)
+async def test_bytes_that_are_no_stream_are_a_violation_of_the_sender(
+    streams: Streams, reply: bytes, why: str
+) -> None:
+    async with server_that_says(reply) as port:
+        audience = an_audience(streams, port)
+        audience.start()
+        await eventually(lambda: bool(streams.violations()))
+        await audience.stop()
+
+    assert why in streams.violations()[0]
+
+
+async def test_a_stream_cut_off_in_mid_reply_is_no_violation(streams: Streams) -> None:
+    async with server_that_says(HEAD + b"ff\r\nid: 12\nevent: upd") as port:
+        audience = an_audience(streams, port)
+        audience.start()
+        await eventually(lambda: bool(streams.told("close")))
+        await audience.stop()
+
     assert streams.violations() == []
