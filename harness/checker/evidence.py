@@ -80,7 +80,7 @@ class BoardRead:
 
 @dataclass(slots=True)
 class FaultSpan:
-    """One fault from injection to heal. ``fired`` is its proof."""
+    """One fault from injection to recovery. ``fired`` is its proof."""
 
     number: int
     kind: str
@@ -88,9 +88,16 @@ class FaultSpan:
     inject_ns: int
     heal_ns: int | None = None
     fired: str | None = None
+    recovered_ns: int | None = None
+    """When a fresh submission had come through again, or the run stopped waiting for that."""
     recovery_ms: float | None = None
     gave_up: bool = False
     """The run waited for recovery in vain."""
+
+    @property
+    def over_ns(self) -> int | None:
+        """From when on the system may be called healthy; None when it never may."""
+        return self.heal_ns if self.recovered_ns is None else self.recovered_ns
 
 
 @dataclass(slots=True, frozen=True)
@@ -178,14 +185,20 @@ class Evidence:
         """The name the board shows for a user id, where known."""
         return self.names.get(user)
 
-    def healthy_from(self, time_ns: int) -> int:
-        """The first moment at or after `time_ns` at which no fault is active."""
-        moment = time_ns
+    def healthy_ns(self, start_ns: int, end_ns: int) -> list[int]:
+        """The stretches between two moments in which no fault was in force or left to recover
+        from: their lengths, in order."""
+        stretches = []
+        moment = start_ns
         for fault in self.faults:
-            if fault.inject_ns <= moment:
-                end = fault.heal_ns if fault.heal_ns is not None else self.ended_ns
-                moment = max(moment, end)
-        return moment
+            if fault.inject_ns >= end_ns:
+                break
+            if fault.inject_ns > moment:
+                stretches.append(fault.inject_ns - moment)
+            moment = max(moment, self.ended_ns if fault.over_ns is None else fault.over_ns)
+        if moment < end_ns:
+            stretches.append(end_ns - moment)
+        return stretches
 
 
 def gather(files: Iterable[HistoryFile], witness: Witness | None = None) -> Evidence:
@@ -342,6 +355,7 @@ def _fault_step(evidence: Evidence, faults: dict[int, FaultSpan], record: Fault)
     if record.phase is FaultPhase.HEAL:
         span.heal_ns = record.time_ns
     if record.phase is FaultPhase.RECOVERED:
+        span.recovered_ns = record.time_ns
         span.recovery_ms = record.recovery_ms
         span.gave_up = record.recovery_ms is None
 

@@ -21,6 +21,8 @@ class Demands:
     fault_kinds_min: int = 0
     redis_samples_min: int = 0
     resets_min: int = 0
+    healthy_min_s: int = 0
+    """Seconds without a fault: with too few of them, nothing can be seen too late."""
 
 
 def check(evidence: Evidence, demands: Demands) -> Finding:
@@ -44,6 +46,8 @@ def check(evidence: Evidence, demands: Demands) -> Finding:
     _at_least(inquiry, "faults that fired", len(fired), demands.faults_min)
     _at_least(inquiry, "kinds of fault", len(kinds), demands.fault_kinds_min)
     _at_least(inquiry, "samples of Redis", len(evidence.redis), demands.redis_samples_min)
+    healthy_s = sum(evidence.healthy_ns(evidence.started_ns, evidence.ended_ns)) // 10**9
+    _at_least(inquiry, "seconds without a fault", healthy_s, demands.healthy_min_s)
     for fault in evidence.faults:
         if not fault.fired:
             inquiry.doubt(f"fault {fault.number} ({fault.kind} on {fault.target}) never took hold")

@@ -156,6 +156,7 @@ class Story:
         kind: str = "kill -9",
         fired: str | None = "pid 7 died",
         recovered: bool = True,
+        recovered_at_ms: float | None = None,
     ) -> None:
         def step(at_ms: float, phase: FaultPhase, **fields: Any) -> None:
             self.put(
@@ -164,7 +165,11 @@ class Story:
 
         step(inject_ms, FaultPhase.INJECT)
         step(heal_ms, FaultPhase.HEAL, fired=fired)
-        step(heal_ms, FaultPhase.RECOVERED, recovery_ms=1.0 if recovered else None)
+        step(
+            heal_ms if recovered_at_ms is None else recovered_at_ms,
+            FaultPhase.RECOVERED,
+            recovery_ms=1.0 if recovered else None,
+        )
 
     def end(self, *, drained: bool = True) -> None:
         self.put(End, drained=drained)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.chaos.schedule import plan
 from harness.checker import Promises, Verdict, check, gather, overall
 from harness.checker.evidence import Row
 from harness.checker.vacuity import Demands
@@ -625,6 +626,50 @@ def test_a_fault_long_healed_excuses_nothing() -> None:
     assert_convicts(story.finding("I10"), "slow")
 
 
+def test_time_after_the_heal_counts_only_once_something_fresh_has_come_through() -> None:
+    story = slow_story(seen_after_ms=30_000)
+    story.fault(1, 5_000, 6_000, recovered_at_ms=28_000)
+    story.now_ns = 31_000_000_000
+    finish(story)
+
+    assert story.finding("I10").verdict is Verdict.TRUE
+
+
+def often_broken_story(*, seen_after_s: int) -> Story:
+    """Each 10 s have a fault of 6 s, and 4 s without."""
+    story = slow_story(seen_after_ms=seen_after_s * 1000)
+    for number in range(seen_after_s // 10):
+        story.fault(number, number * 10_000 + 200, number * 10_000 + 6_200)
+    story.now_ns = (seen_after_s + 1) * 1_000_000_000
+    return finish(story)
+
+
+@pytest.mark.parametrize("witness", [True, False])
+def test_a_change_stranded_for_minutes_is_a_violation_though_faults_never_rest(
+    witness: bool,
+) -> None:
+    story = often_broken_story(seen_after_s=180)
+
+    assert_convicts(
+        story.finding("I10", witness=witness), "slow", "180.0 s later", "72.0 s", "4.0 s"
+    )
+
+
+def test_a_change_that_one_fault_after_the_other_held_up_is_in_time() -> None:
+    assert often_broken_story(seen_after_s=140).finding("I10").verdict is Verdict.TRUE
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_planned_chaos_run_has_room_for_a_change_to_be_too_late(seed: int) -> None:
+    story = slow_story(seen_after_ms=799_000)
+    for fault in plan(seed, short=False):
+        heal_ms = (fault.at_s + fault.hold_s) * 1000
+        story.fault(fault.number, fault.at_s * 1000, heal_ms, recovered_at_ms=heal_ms + 1_500)
+    finish(story)
+
+    assert_convicts(story.finding("I10"), "slow", "799.0 s later")
+
+
 def test_a_change_no_listener_ever_saw_is_a_violation() -> None:
     story = good_story()
     story.ok(story.submit("unseen", 1, 40))
@@ -702,12 +747,14 @@ def test_a_fault_that_met_nothing_in_flight_leaves_the_run_unknown() -> None:
 def test_a_run_that_saw_less_than_demanded_is_unknown_and_says_what_lacked() -> None:
     evidence = finish(good_story()).evidence()
 
-    findings = check(evidence, Promises(demands=Demands(accepted_min=100, faults_min=1)))
+    demands = Demands(accepted_min=100, faults_min=1, healthy_min_s=60)
+    findings = check(evidence, Promises(demands=demands))
 
     assert overall(findings) is Verdict.UNKNOWN
     assert findings[-1].explanations == (
         "3 accepted submissions, 100 demanded",
         "0 faults that fired, 1 demanded",
+        "0 seconds without a fault, 60 demanded",
     )
 
 
