@@ -124,7 +124,9 @@ class Fault(Record, frozen=True, kw_only=True, tag="fault"):
 
     ``fired`` is the proof that it took hold, known at the latest when it heals: what was
     observed (a dead pid, a stopped process, connections cut), or nothing.
-    ``recovery_ms`` comes with ``recovered``: milliseconds from heal to a fresh submission
+    ``heal`` bears the time at which it was lifted; what it stopped has yet to start then.
+    ``recovery_ms`` comes with ``recovered``: milliseconds from when what was broken might work
+    again (a fault of a moment, as a kill: from when it struck) to a fresh submission
     acknowledged *and* seen by a listener; without it the run waited for that in vain.
     """
 

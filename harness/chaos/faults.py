@@ -72,7 +72,9 @@ async def _restart(system: System, outcome: Injected) -> Heal:
     async def heal() -> None:
         await system.ask({"op": "start", "process": process}, timeout_s=BACK_TIMEOUT_S)
         await system.until_up(timeout_s=BACK_TIMEOUT_S)
-        outcome.proof = f"pid {before} stopped, {system.pid(process)} in its place"
+        after = system.pid(process)
+        if None not in (before, after) and before != after:
+            outcome.proof = f"pid {before} stopped, {after} in its place"
 
     return heal
 

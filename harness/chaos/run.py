@@ -295,12 +295,15 @@ class _Conductor:
 
     async def _strike(self, group: list[Planned]) -> None:
         """Inject faults that strike together, heal them, and time the recovery from the last."""
-        proofs = await asyncio.gather(
+        held = await asyncio.gather(
             *(self._hold(fault, delay_s=fault.at_s - group[0].at_s) for fault in group)
         )
-        recovery_ms = await self._probe.recovery_ms(timeout_s=RECOVERY_TIMEOUT_S)
+        recovery_ms = None
+        if await self._probe.comes_through(timeout_s=RECOVERY_TIMEOUT_S):
+            lifted_ns = max(lifted_ns for lifted_ns, _ in held)
+            recovery_ms = (time.monotonic_ns() - lifted_ns) / 1e6
         recovered = "NOT recovered" if recovery_ms is None else f"recovered in {recovery_ms:.0f} ms"
-        for fault, proof in zip(group, proofs, strict=True):
+        for fault, (_, proof) in zip(group, held, strict=True):
             self._note(fault, FaultPhase.RECOVERED, recovery_ms=recovery_ms)
             beside = "" if fault.beside is None else f" beside {fault.beside}"
             self._say(
@@ -308,14 +311,20 @@ class _Conductor:
                 f"{proof or 'did NOT fire'}; {recovered}; {self.counts['accepted']} accepted"
             )
 
-    async def _hold(self, fault: Planned, *, delay_s: float) -> str | None:
-        """One fault from injection to heal; its proof."""
+    async def _hold(self, fault: Planned, *, delay_s: float) -> tuple[int, str | None]:
+        """One fault from injection to heal; when what it broke might work again, and its proof.
+
+        That is before it does: what is stopped has yet to start, and that belongs to recovery.
+        A fault of a moment, as a kill, is over when it has struck.
+        """
         await asyncio.sleep(delay_s)
         self._note(fault, FaultPhase.INJECT)
         async with injected(self._system, fault) as outcome:
+            struck_ns = time.monotonic_ns()
             await asyncio.sleep(max(fault.hold_s, LEAST_HOLD_S))
-        self._note(fault, FaultPhase.HEAL, fired=outcome.proof)
-        return outcome.proof
+            heal_ns = time.monotonic_ns()
+        self._note(fault, FaultPhase.HEAL, time_ns=heal_ns, fired=outcome.proof)
+        return heal_ns if fault.hold_s else struck_ns, outcome.proof
 
     def _note(self, fault: Planned, phase: FaultPhase, **fields: Any) -> None:
         self._writer.put(

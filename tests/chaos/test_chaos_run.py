@@ -49,6 +49,11 @@ def test_a_run_with_a_few_faults_is_acquitted_and_can_be_judged_again(tmp_path: 
     assert report["verdict_black_box"] == "true", terminal(report)
     assert [fault["kind"] for fault in report["faults"]] == [fault.label for fault in FAULTS]
     assert all(fault["fired"] and fault["recovery_ms"] for fault in report["faults"])
+    for fault in run.evidence.faults:
+        assert fault.recovered_ns is not None
+        assert fault.heal_ns is not None
+        # From the heal, restarts and all; a fault of a moment from when it struck.
+        assert (fault.recovery_ms or 0) * 1e6 > fault.recovered_ns - fault.heal_ns - 50e6
     assert main(["check", str(tmp_path)]) == 0
     assert main(["check", str(tmp_path), "--black-box"]) == 0
 
