@@ -66,10 +66,12 @@ class Board(Record, frozen=True, kw_only=True, tag="board"):
 
 
 class Limits(Record, frozen=True, kw_only=True, tag="limits"):
-    """The rate limit the server claims to hold per updated user."""
+    """What the server claims to hold: the rate limit per updated user, and how many changes it
+    keeps for listeners that come back (None: not known)."""
 
     count: int
     window_ms: int
+    history_changes: int | None = None
 
 
 class Submit(Record, frozen=True, kw_only=True, tag="submit"):

@@ -291,6 +291,7 @@ class _Conductor:
             Limits,
             count=self._plan.limit_count,
             window_ms=self._plan.limit_window_s * 1000,
+            history_changes=self._plan.history_changes,
         )
 
     async def _strike(self, group: list[Planned]) -> None:

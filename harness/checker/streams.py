@@ -8,6 +8,10 @@ from harness.checker.verdict import Finding, Inquiry
 from harness.history import Listen
 
 TITLE = "no listener misses a change, across reconnects, and each change is the ledger's own"
+KEPT_SURELY = 0.5
+"""The part of the history it claims that a server surely has: it forgets whole pieces, and those
+early that are large."""
+
 FINAL_CAUSE = "end of run"
 """The close of a listener that was still listening after the drain."""
 
@@ -26,6 +30,7 @@ def check(evidence: Evidence) -> Finding:
     jumps: list[tuple[str, Listen]] = []
     for listener, records in evidence.listens.items():
         redelivered += _chain(inquiry, seqs, listener, records)
+        _resets(inquiry, evidence, listener, records)
         jumps += [(listener, r) for r in records if r.what in ("reset", "snapshot")]
         finished += _final(inquiry, evidence, listener, records)
     _boards(inquiry, evidence, jumps)
@@ -84,6 +89,45 @@ def _chain(inquiry: Inquiry, seqs: list[int], listener: str, records: list[Liste
             case "reset" | "snapshot":
                 cursor = record.seq
     return redelivered
+
+
+def _resets(inquiry: Inquiry, evidence: Evidence, listener: str, records: list[Listen]) -> None:
+    """Each reset had to be given: the listener lacked more than the server keeps.
+
+    What a fault may have made the server forget is not judged: only where none was in force, or
+    left to recover from, since the listener last left.
+    """
+    if evidence.limits is None or evidence.limits.history_changes is None:
+        return
+    kept = int(evidence.limits.history_changes * KEPT_SURELY)
+    cursor: int | None = None
+    since_ns: int | None = None
+    for record in records:
+        match record.what:
+            case "open":
+                cursor = record.last_event_id
+                since_ns = record.time_ns if since_ns is None else since_ns
+            case "range" if record.last is not None:
+                cursor = record.last
+            case "close":
+                since_ns = record.time_ns
+            case "snapshot":
+                cursor = record.seq
+            case "reset":
+                if (
+                    cursor is not None
+                    and since_ns is not None
+                    and record.seq is not None
+                    and cursor <= record.seq <= cursor + kept
+                    and sum(evidence.healthy_ns(since_ns, record.time_ns))
+                    == record.time_ns - since_ns
+                ):
+                    inquiry.violation(
+                        f"{listener} had {cursor} and was reset to {record.seq}, though the "
+                        f"server keeps {evidence.limits.history_changes} changes and no fault "
+                        "was on since it last left"
+                    )
+                cursor = record.seq
 
 
 def _first_missing(seqs: list[int], first: int, last: int) -> int | None:

@@ -58,6 +58,7 @@ HOT = range(3, 5)
 ORDINARY = range(6, USERS + 1)
 LIMIT = 20
 WINDOW_S = 2.0
+HISTORY = 20_000
 RATE = 200.0
 RUN_TIMEOUT_S = 45.0
 WARM_ACCEPTED = 60
@@ -233,6 +234,7 @@ async def _api(at: Place, edges: dict[str, Proxy]) -> AsyncIterator[int]:
         port=0,
         rate_limit_count=LIMIT,
         rate_limit_window_s=WINDOW_S,
+        history_changes=HISTORY,
         # Small batches, so that several are under way at a time.
         batch_max=8,
         batches_in_flight=4,
@@ -342,7 +344,7 @@ async def _introduce(at: Place, writer: HistoryWriter, seq: int, scores: list[Sc
     users = read_witness(at.mysql_url).users
     writer.put(Board, seq=seq, scores=scores)
     writer.put(Roster, users=[(user.id, user.name) for user in users])
-    writer.put(Limits, count=LIMIT, window_ms=int(WINDOW_S * 1000))
+    writer.put(Limits, count=LIMIT, window_ms=int(WINDOW_S * 1000), history_changes=HISTORY)
 
 
 async def _sample(at: Place, writer: HistoryWriter) -> None:

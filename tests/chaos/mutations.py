@@ -27,7 +27,7 @@ import server.workflows
 import worker.board
 import worker.ledger
 import worker.migrate
-from scoreboard import contract, ids, rules
+from scoreboard import contract, ids, rules, sse
 from scoreboard.domain import LedgerRow
 from scoreboard.errors import MALFORMED
 from scoreboard.tokens import Principal
@@ -260,6 +260,19 @@ def resume_goes_on_from_now(patch: Patch) -> None:
     async def opening(self: Any, last_event_id: int | None, *, snapshot: bool) -> Any:
         first, cursor = await original(self, last_event_id, snapshot=snapshot)
         return first, max(cursor, self.cursor)
+
+    patch.setattr(server.hub.Hub, "opening", opening)
+
+
+@planted("I5")
+def resume_is_always_a_reset(patch: Patch) -> None:
+    """Whoever comes back is told that history is gone, whatever there is of it."""
+    original = server.hub.Hub.opening
+
+    async def opening(self: Any, last_event_id: int | None, *, snapshot: bool) -> Any:
+        if last_event_id is None:
+            return await original(self, None, snapshot=snapshot)
+        return await self._opening_with(sse.RESET)
 
     patch.setattr(server.hub.Hub, "opening", opening)
 

@@ -30,6 +30,7 @@ from harness.history import (
 )
 
 NAMES = {1: "Alice", 2: "Bob"}
+HISTORY = 6
 START_US = 1_000_000
 
 
@@ -45,7 +46,7 @@ class Story:
         self.put(Header, version=1, process="p", unix_us=START_US)
         self.put(Roster, users=list(NAMES.items()))
         self.put(Board, seq=0, scores=[("Alice", 1500), ("Bob", 1400)])
-        self.put(Limits, count=3, window_ms=1000)
+        self.put(Limits, count=3, window_ms=1000, history_changes=HISTORY)
 
     def put(self, kind: type[AnyRecord], /, *, at_ms: float | None = None, **fields: Any) -> int:
         self.now_ns = self.now_ns + 1_000_000 if at_ms is None else int(at_ms * 1e6)
@@ -133,8 +134,10 @@ class Story:
         board = [(NAMES[user], score) for user, score in self.scores.items()]
         self.read(self.seq, sorted(board, key=lambda row: -row[1]))
 
-    def listen(self, listener: str, what: str, **fields: Any) -> None:
-        self.put(Listen, listener=listener, what=what, **fields)
+    def listen(
+        self, listener: str, what: str, *, at_ms: float | None = None, **fields: Any
+    ) -> None:
+        self.put(Listen, at_ms=at_ms, listener=listener, what=what, **fields)
 
     def listened(self, listener: str, *, first: int = 1, last: int | None = None) -> None:
         end = self.seq if last is None else last

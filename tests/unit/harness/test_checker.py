@@ -12,7 +12,7 @@ from harness.chaos.schedule import plan
 from harness.checker import Promises, Verdict, check, gather, overall
 from harness.checker.evidence import Row
 from harness.checker.vacuity import Demands
-from harness.history import Event, HistoryFile
+from harness.history import HistoryFile
 from tests.unit.harness.story import Story, assert_convicts, finish, good_story
 
 
@@ -328,85 +328,6 @@ def test_an_emptied_redis_is_no_board_and_no_violation() -> None:
     finish(story)
 
     assert story.finding("I4").verdict is Verdict.TRUE
-
-
-# I5
-
-
-def test_a_violation_the_reader_wrote_down_convicts() -> None:
-    story = good_story()
-    story.listen("l2", "violation", detail="changes 2 to 2 were never delivered; 3 came next")
-    finish(story)
-
-    assert_convicts(story.finding("I5"), "p/l2", "changes 2 to 2")
-
-
-def test_a_change_sent_with_another_score_than_the_ledgers_is_a_violation() -> None:
-    story = good_story()
-    story.commit("sid-z", 2, 1)
-    story.put(Event, seq=4, user="Bob", score=1395)
-    finish(story)
-
-    assert_convicts(story.finding("I5"), "change 4 was sent as Bob 1395", "Bob 1394")
-
-
-def test_a_change_the_ledger_does_not_have_is_a_violation() -> None:
-    story = good_story()
-    story.put(Event, seq=4, user="Bob", score=1395)
-    finish(story)
-
-    assert_convicts(story.finding("I5"), "change 4", "no such row")
-
-
-def test_two_processes_sent_different_changes_under_one_number_is_a_violation() -> None:
-    story = finish(good_story())
-    other = Story()
-    other.records = other.records[:1]
-    other.put(Event, seq=2, user="Alice", score=1)
-    other.end()
-
-    evidence = gather(
-        [
-            HistoryFile(name="one", records=story.records),
-            HistoryFile(name="two", records=other.records),
-        ],
-        story.witness(),
-    )
-
-    [finding] = [f for f in check(evidence) if f.invariant.startswith("I5")]
-    assert_convicts(finding, "change 2 reached one process as Bob 1393, another as Alice 1")
-
-
-def test_a_listener_that_stayed_but_stands_behind_is_a_violation() -> None:
-    story = good_story()
-    story.listened("l2", last=2)
-    finish(story)
-
-    assert_convicts(story.finding("I5"), "l2 stayed to the end and stands at 2")
-
-
-def test_a_range_of_changes_nobody_recorded_is_a_violation() -> None:
-    story = good_story()
-    story.listened("l2", first=-1)
-    finish(story)
-
-    assert_convicts(story.finding("I5"), "nobody recorded change -1")
-
-
-@pytest.mark.parametrize("witness", [True, False])
-def test_a_reset_with_a_wrong_board_is_a_violation(witness: bool) -> None:
-    story = good_story()
-    story.listen("l2", "reset", seq=2, scores=[("Alice", 1500), ("Bob", 1393)])
-    finish(story)
-
-    assert_convicts(story.finding("I5", witness=witness), "reset at 2 shows Alice with 1500")
-
-
-def test_a_run_without_listeners_proves_nothing_about_streams() -> None:
-    story = good_story()
-    story.end()
-
-    assert story.finding("I5").verdict is Verdict.UNKNOWN
 
 
 # I6
