@@ -119,7 +119,7 @@ class Plan:
             fault_kinds_min=15,
             redis_samples_min=200,
             resets_min=5,
-            healthy_min_s=90,
+            healthy_min_s=60,
         )
 
 
