@@ -112,6 +112,9 @@ async def decide(
         raise Problem(ALREADY_DECIDED, "This case has been decided already.") from None
     except (WorkflowUpdateRPCTimeoutOrCancelledError, RPCError, TimeoutError) as error:
         raise _translated(error) from None
+    if state["decision"] != decision:
+        # An earlier decision, whose answer was lost with its worker, is the one that stands.
+        raise Problem(ALREADY_DECIDED, "This case has been decided already.")
     log.info("case_decided", submission_id=name, decision=decision, by=principal.subject)
     return Decided(submission_id=name, decision=decision, outcome=str(state["outcome"]))
 

@@ -24,7 +24,7 @@ from worker.cases import Cases, Decision
 from worker.failpoints import Failpoints
 from worker.ledger import Ledger
 from worker.refresh import RefreshReport
-from worker.review import CaseResolved
+from worker.review import TIME_LIMIT_S, CaseResolved
 from worker.workflow import BatchRecorded
 
 OUTCOMES = tuple(Outcome)
@@ -36,12 +36,19 @@ class Activities:
     """The steps, with the clients they need."""
 
     def __init__(
-        self, ledger: Ledger, cases: Cases, board: RedisBoard, failpoints: Failpoints
+        self,
+        ledger: Ledger,
+        cases: Cases,
+        board: RedisBoard,
+        failpoints: Failpoints,
+        *,
+        review_limit_s: float = TIME_LIMIT_S,
     ) -> None:
         self._ledger = ledger
         self._cases = cases
         self._board = board
         self._failpoints = failpoints
+        self._review_limit_s = review_limit_s
         # Saves publish and notify a look at the ledger; any loss only costs that look.
         self._recent: dict[int, list[Change]] = {}
         # Users are never removed by this program; should one be, `record` finds out.
@@ -79,7 +86,9 @@ class Activities:
         recorded = await self._ledger.record(list(zip(submissions, outcomes, strict=True)))
         self._keep(recorded.changes)
         return BatchRecorded(
-            last_seq=recorded.last_seq, held=[ids.text(item) for item in recorded.held]
+            last_seq=recorded.last_seq,
+            held=[ids.text(item) for item in recorded.held],
+            review_limit_s=self._review_limit_s,
         )
 
     @activity.defn(name=steps.PUBLISH)
@@ -108,9 +117,15 @@ class Activities:
             raise ApplicationError(
                 "no such case", type=steps.UNKNOWN_CASE, non_retryable=True
             ) from error
+        await self._failpoints.hit("resolve.after_commit")
         if resolved.change is not None:
             self._keep([resolved.change])
-        return CaseResolved(outcome=resolved.outcome.value, seq=resolved.seq)
+        return CaseResolved(
+            outcome=resolved.outcome.value,
+            seq=resolved.seq,
+            decision=resolved.decision,
+            decided_by=resolved.decided_by,
+        )
 
     @activity.defn(name=steps.REFRESH)
     async def refresh(self) -> RefreshReport:

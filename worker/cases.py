@@ -9,6 +9,7 @@ import msgspec
 from scoreboard.domain import MAX_SCORE, Change, Outcome, Submission
 from scoreboard.fraud import FraudRules
 from scoreboard.rules import credited
+from worker.failpoints import Failpoints
 from worker.ledger import BOARD_ID, USER_COLUMNS, in_transaction, user_from, users_statement
 from worker.mysql import Pool, query_all
 
@@ -22,8 +23,11 @@ class Decision(StrEnum):
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a case: the submission's outcome, and its change when it was applied now."""
+    """The end of a case: who decided what, the submission's outcome, and its change when it was
+    applied now. Decision and name are those of the audit trail, so of the first who decided."""
 
+    decision: str
+    decided_by: str
     outcome: Outcome
     seq: int
     change: Change | None = None
@@ -32,8 +36,9 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
 class Cases:
     """The cases as the worker sees them."""
 
-    def __init__(self, pool: Pool, fraud: FraudRules | None) -> None:
+    def __init__(self, pool: Pool, failpoints: Failpoints, fraud: FraudRules | None) -> None:
         self._pool = pool
+        self._failpoints = failpoints
         self._fraud = fraud
 
     async def resolve(self, submission_id: bytes, decision: Decision, decided_by: str) -> Resolved:
@@ -51,18 +56,25 @@ class Cases:
         self, connection: Any, submission_id: bytes, decision: Decision, decided_by: str
     ) -> Resolved:
         key = f"x'{submission_id.hex()}'"
-        _, board_rows, ledger_rows = await query_all(
+        _, board_rows, ledger_rows, review_rows = await query_all(
             connection,
             f"START TRANSACTION; SELECT seq FROM boards WHERE id = {BOARD_ID} FOR UPDATE;"
             " SELECT principal, user_id, increment, received_at_us, outcome, seq"
-            f" FROM ledger WHERE submission_id = {key} FOR UPDATE",
+            f" FROM ledger WHERE submission_id = {key} FOR UPDATE;"
+            f" SELECT decision, decided_by FROM reviews WHERE submission_id = {key}",
         )
         if not ledger_rows:
             raise KeyError(submission_id.hex())
         principal, user_id, increment, received_us, outcome, seq = ledger_rows[0]
         if outcome != Outcome.HELD:
             await connection.rollback()
-            return Resolved(outcome=Outcome(outcome), seq=seq or 0)
+            first, first_by = review_rows[0] if review_rows else ("", b"")
+            return Resolved(
+                decision=first,
+                decided_by=first_by.decode(errors="replace"),
+                outcome=Outcome(outcome),
+                seq=seq or 0,
+            )
         submission = Submission(
             id=submission_id,
             principal=principal.decode(),
@@ -77,20 +89,26 @@ class Cases:
             f" WHERE submission_id = {key}"
         ]
         if decision is Decision.APPROVED:
-            resolved = await self._applied(
+            end, change = await self._applied(
                 connection, submission, board_rows[0][0] + 1, now_us, statements
             )
         else:
-            resolved = Resolved(outcome=Outcome.REJECTED_BY_REVIEW, seq=0)
-        change = resolved.change
+            end, change = Outcome.REJECTED_BY_REVIEW, None
         seq_and_score = f", seq = {change.seq}, score_after = {change.score}" if change else ""
         statements.append(
-            f"UPDATE ledger SET outcome = '{resolved.outcome.value}', committed_at_us = {now_us}"
+            f"UPDATE ledger SET outcome = '{end.value}', committed_at_us = {now_us}"
             f"{seq_and_score} WHERE submission_id = {key}"
         )
         await query_all(connection, ";".join(statements))
+        await self._failpoints.hit("resolve.before_commit")
         await connection.commit()
-        return resolved
+        return Resolved(
+            decision=decision.value,
+            decided_by=decided_by,
+            outcome=end,
+            seq=change.seq if change else 0,
+            change=change,
+        )
 
     async def _applied(
         self,
@@ -99,21 +117,21 @@ class Cases:
         seq: int,
         now_us: int,
         statements: list[str],
-    ) -> Resolved:
-        """The outcome of an approval; adds the statements that store it."""
+    ) -> tuple[Outcome, Change | None]:
+        """The outcome of an approval and its change, if any; adds the statements that store it."""
         [rows] = await query_all(
             connection,
             f"SELECT {USER_COLUMNS} FROM users WHERE id = {submission.user_id} FOR UPDATE",
         )
         if not rows:
-            return Resolved(outcome=Outcome.UNKNOWN_USER, seq=0)
+            return Outcome.UNKNOWN_USER, None
         user = user_from(rows[0])
         total = user.score + submission.increment
         if total > MAX_SCORE:
-            return Resolved(outcome=Outcome.SCORE_OUT_OF_RANGE, seq=0)
+            return Outcome.SCORE_OUT_OF_RANGE, None
         statements += [
             users_statement([credited(user, total, seq, submission, self._fraud)]),
             f"UPDATE boards SET seq = {seq} WHERE id = {BOARD_ID}",
         ]
         change = Change(seq=seq, user_id=user.id, name=user.name, score=total, committed_us=now_us)
-        return Resolved(outcome=Outcome.APPLIED, seq=seq, change=change)
+        return Outcome.APPLIED, change

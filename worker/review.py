@@ -11,8 +11,9 @@ from temporalio import workflow
 from scoreboard import contract
 from worker.steps import NOTIFY, PUBLISH, RESOLVE, run_step
 
-TIME_LIMIT = timedelta(days=7)
-"""A case that nobody decides in this time expires: the submission is not applied."""
+TIME_LIMIT_S = 7 * 86400.0
+"""A case that nobody decides in this time expires, unless the settings say another: the
+submission is not applied."""
 
 APPROVED = "approved"
 REJECTED = "rejected"
@@ -39,10 +40,16 @@ class CaseDecision:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseResolved:
-    """Result of the resolve step: the ledger's outcome and its seq, 0 if not applied."""
+    """Result of the resolve step: the ledger's outcome and its seq, 0 if not applied.
+
+    Decision and name are the audit trail's, which may be an earlier one's: when a worker
+    died after it had stored a decision, Temporal may hear of another one first.
+    """
 
     outcome: str
     seq: int
+    decision: str = ""
+    decided_by: str = ""
 
 
 @workflow.defn(name=contract.REVIEW_WORKFLOW)
@@ -50,14 +57,16 @@ class FraudReview:
     """One case; its id is that of the submission, so there is never a second one."""
 
     @workflow.init
-    def __init__(self, submission_id: str) -> None:
+    def __init__(self, submission_id: str, limit_s: float = TIME_LIMIT_S) -> None:  # noqa: ARG002
         self._state = CaseState(submission_id=submission_id)
 
     @workflow.run
-    async def run(self, submission_id: str) -> str:
+    async def run(self, submission_id: str, limit_s: float = TIME_LIMIT_S) -> str:
         """Returns the submission's final outcome."""
         try:
-            await workflow.wait_condition(lambda: bool(self._state.decision), timeout=TIME_LIMIT)
+            await workflow.wait_condition(
+                lambda: bool(self._state.decision), timeout=timedelta(seconds=limit_s)
+            )
         except TimeoutError:
             self._state = CaseState(
                 submission_id=submission_id, decision=EXPIRED, decided_by="time limit"
@@ -73,8 +82,8 @@ class FraudReview:
         await run_step(NOTIFY, resolved.seq, "")
         self._state = CaseState(
             submission_id=submission_id,
-            decision=self._state.decision,
-            decided_by=self._state.decided_by,
+            decision=resolved.decision or self._state.decision,
+            decided_by=resolved.decided_by or self._state.decided_by,
             outcome=resolved.outcome,
         )
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -87,7 +96,10 @@ class FraudReview:
 
     @workflow.update
     async def decide(self, decision: CaseDecision) -> CaseState:
-        """Decide the case; returns when the outcome is in the ledger and published."""
+        """Decide the case; returns when the outcome is in the ledger and published.
+
+        The state that it returns names the decision that stands.
+        """
         self._state = CaseState(
             submission_id=self._state.submission_id,
             decision=decision.decision,

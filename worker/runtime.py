@@ -62,7 +62,7 @@ async def running_worker(
     redis_client = connect(settings.redis)
     failpoints = Failpoints(settings.failpoints)
     ledger = Ledger(pool, failpoints, settings.fraud, log_decisions=settings.log_requests)
-    cases = Cases(pool, settings.fraud)
+    cases = Cases(pool, failpoints, settings.fraud)
     board = RedisBoard(redis_client, ledger, stream_entries=settings.stream_entries)
     try:
         await _migrated(pool)
@@ -70,7 +70,13 @@ async def running_worker(
             client,
             task_queue=settings.task_queue,
             workflows=[SubmissionBatch, FraudReview, BoardRefresh],
-            activities=Activities(ledger, cases, board, failpoints).all(),
+            activities=Activities(
+                ledger,
+                cases,
+                board,
+                failpoints,
+                review_limit_s=settings.fraud_review_limit_s,
+            ).all(),
             interceptors=[StepTimer(), *_relay(settings, redis_client)],
             # The sandbox costs more CPU than the whole batch; tests run inside it.
             workflow_runner=runner or UnsandboxedWorkflowRunner(),

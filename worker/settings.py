@@ -12,6 +12,7 @@ from scoreboard.settings import (
     positive_int,
     setting,
 )
+from worker.review import TIME_LIMIT_S
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,12 @@ class WorkerSettings(ServiceSettings):
         non_negative_int,
         "Smaller gains are never compared with the user's history",
         FraudRules.unlike_history_floor,
+    )
+    fraud_review_limit_s: float = setting(
+        "SCOREBOARD_FRAUD_REVIEW_LIMIT_S",
+        positive_float,
+        "Seconds after which a held submission that nobody decided is not applied any more",
+        TIME_LIMIT_S,
     )
     metrics_host: str = setting(
         "SCOREBOARD_METRICS_HOST", str, "Address of a separate worker's metrics", "127.0.0.1"

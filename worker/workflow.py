@@ -11,16 +11,18 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.workflow import ParentClosePolicy
 
 from scoreboard import contract
-from worker.review import FraudReview
+from worker.review import TIME_LIMIT_S, FraudReview
 from worker.steps import NOTIFY, PUBLISH, RECORD, VALIDATE, run_step
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRecorded:
-    """Result of the record step: the batch's last seq (0: no change), ids held for review."""
+    """Result of the record step: the batch's last seq (0: no change), ids held for review, and
+    how long their cases may stay open. In the result, since a replay must find the same."""
 
     last_seq: int
     held: list[str] = field(default_factory=list)
+    review_limit_s: float = TIME_LIMIT_S
 
 
 @workflow.defn(name=contract.BATCH_WORKFLOW)
@@ -42,14 +44,14 @@ class SubmissionBatch:
         for submission_id in recorded.held:
             # The case outlives the batch. The id is the submission's, so a second
             # batch with the same submission finds the case already open.
-            await _open_case(submission_id)
+            await _open_case(submission_id, recorded.review_limit_s)
 
 
-async def _open_case(submission_id: str) -> None:
+async def _open_case(submission_id: str, limit_s: float) -> None:
     try:
         await workflow.start_child_workflow(
             FraudReview.run,
-            submission_id,
+            args=[submission_id, limit_s],
             id=contract.review_workflow_id(submission_id),
             parent_close_policy=ParentClosePolicy.ABANDON,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,

@@ -3,9 +3,7 @@
 import asyncio
 import os
 import secrets
-import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from scoreboard import contract
 from scoreboard.domain import Submission
 from scoreboard.settings import mysql_address
 from tests.support.eventually import eventually
-from tests.support.pipeline import Pipeline, running_pipeline, submission
+from tests.support.pipeline import Pipeline, running_pipeline, submission, worker_process
 from tests.workflow.record import LARGE, PATHS, record
 from tests.workflow.test_replay import WORKFLOWS
 from worker.runtime import running_worker
@@ -35,7 +33,6 @@ FAILPOINTS = [
     "notify.before",
     "batch.before_completion",
 ]
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -166,22 +163,6 @@ async def test_a_worker_killed_at_every_point_leaves_one_effect(
 
         assert deaths == len(FAILPOINTS)
         await assert_alice_and_bob(looking, 1510, 1405, 2)
-
-
-@asynccontextmanager
-async def worker_process(
-    environment: dict[str, str], log: Path
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    with log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "worker", cwd=ROOT, env=environment, stdout=output, stderr=output
-        )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await asyncio.wait_for(process.wait(), 15)
 
 
 async def test_a_worker_told_to_stop_ends_with_status_0(

@@ -1,16 +1,20 @@
 """A running worker on services of a test's own, and what a test asks of it."""
 
+import asyncio
 import secrets
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
 from temporalio.worker import WorkflowRunner
 
 from scoreboard import contract
-from scoreboard.domain import Change, Submission
+from scoreboard.domain import Change, Outcome, Submission
+from scoreboard.fraud import FraudRules
 from scoreboard.settings import mysql_address
 from worker.board import RedisBoard, connect
 from worker.failpoints import Failpoints
@@ -19,6 +23,8 @@ from worker.mysql import Pool, query_all
 from worker.runtime import running_worker
 from worker.seed import seed
 from worker.settings import WorkerSettings
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def submission(
@@ -48,6 +54,13 @@ class Pipeline:
             id=contract.batch_workflow_id(secrets.token_hex(8)),
             task_queue=self.settings.task_queue,
         )
+
+    async def hold(self, item: Submission) -> None:
+        """Record a submission as held, without the workflow of its case."""
+        rules = FraudRules(large_increment=item.increment - 1)
+        ledger = Ledger(self.pool, Failpoints(""), rules)
+        recorded = await ledger.record([(item, Outcome.APPLIED)])
+        assert recorded.held == [item.id]
 
     async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows that MySQL answers."""
@@ -100,3 +113,20 @@ async def running_pipeline(
     finally:
         await redis.aclose()
         await pool.close()
+
+
+@asynccontextmanager
+async def worker_process(
+    environment: dict[str, str], log: Path
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A worker in a process of its own, told to stop at the end unless it has died."""
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "worker", cwd=ROOT, env=environment, stdout=output, stderr=output
+        )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await asyncio.wait_for(process.wait(), 15)

@@ -89,6 +89,19 @@ def _review(decision: str) -> Callable[[Pipeline], Awaitable[WorkflowHandle]]:
     return path
 
 
+async def review_expired(pipeline: Pipeline) -> WorkflowHandle:
+    held = submission(1, LARGE)
+    await pipeline.hold(held)
+    handle = await pipeline.client.start_workflow(
+        FraudReview.run,
+        args=[ids.text(held.id), 0.1],
+        id=contract.review_workflow_id(ids.text(held.id)),
+        task_queue=pipeline.settings.task_queue,
+    )
+    await handle.result()
+    return handle
+
+
 async def board_refresh(pipeline: Pipeline) -> WorkflowHandle:
     handle = await pipeline.client.start_workflow(
         REFRESH_WORKFLOW,
@@ -109,6 +122,7 @@ PATHS: dict[str, Callable[[Pipeline], Awaitable[WorkflowHandle]]] = {
     "batch_notify_patient": _patient("notify.before"),
     "review_approved": _review("approved"),
     "review_rejected": _review("rejected"),
+    "review_expired": review_expired,
     "board_refresh": board_refresh,
 }
 

@@ -69,6 +69,14 @@ def test_a_patient_path_went_on_as_an_ordinary_activity(step: str) -> None:
     assert types[-1] == "WORKFLOW_EXECUTION_COMPLETED"
 
 
+def test_the_expired_case_ended_by_its_timer_alone() -> None:
+    types = event_types(FOLDER / "review_expired.json")
+
+    assert types.count("TIMER_FIRED") == 1
+    assert "WORKFLOW_EXECUTION_UPDATE_ACCEPTED" not in types
+    assert types[-1] == "WORKFLOW_EXECUTION_COMPLETED"
+
+
 def test_only_the_malformed_batch_failed() -> None:
     failed = {
         file.stem for file in HISTORIES if event_types(file)[-1] == "WORKFLOW_EXECUTION_FAILED"
