@@ -125,6 +125,13 @@ def flag(value: str) -> bool:
     return known[value.lower()]
 
 
+def api_key(value: str) -> str:
+    """A key that can be sent as a header. Raises ValueError when it cannot."""
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError("must be printable ASCII")
+    return value
+
+
 def setting(
     name: str,
     parse: Callable[[str], Any],
@@ -134,7 +141,15 @@ def setting(
     secret: bool = False,
 ) -> Any:
     """A dataclass field read from the variable `name`; `about` is its line in the manual."""
-    metadata = {"variable": name, "parse": parse, "about": about}
+    return _field({"variable": name, "parse": parse, "about": about}, default, secret=secret)
+
+
+def file_setting(name: str, about: str, *, secret: bool = False) -> Any:
+    """A field that holds the content of the file named by the variable; empty without it."""
+    return _field({"variable": name, "file": True, "about": about}, b"", secret=secret)
+
+
+def _field(metadata: dict[str, Any], default: Any, *, secret: bool) -> Any:
     if default is MISSING:
         return field(metadata=metadata, repr=not secret)
     return field(metadata=metadata, repr=not secret, default=default)
@@ -156,6 +171,26 @@ class ServiceSettings:
     )
     temporal_namespace: str = setting(
         "SCOREBOARD_TEMPORAL_NAMESPACE", str, "Temporal namespace", "default"
+    )
+    temporal_tls: bool = setting(
+        "SCOREBOARD_TEMPORAL_TLS",
+        flag,
+        "Connect to Temporal by TLS; each of the four below implies it",
+        False,
+    )
+    temporal_tls_ca: bytes = file_setting(
+        "SCOREBOARD_TEMPORAL_TLS_CA",
+        "File of the authorities that Temporal's certificate is checked with (PEM);"
+        " without it the system's",
+    )
+    temporal_tls_cert: bytes = file_setting(
+        "SCOREBOARD_TEMPORAL_TLS_CERT", "File of the certificate shown to Temporal (PEM): mTLS"
+    )
+    temporal_tls_key: bytes = file_setting(
+        "SCOREBOARD_TEMPORAL_TLS_KEY", "File of that certificate's private key (PEM)", secret=True
+    )
+    temporal_api_key: str = setting(
+        "SCOREBOARD_TEMPORAL_API_KEY", api_key, "API key for Temporal", "", secret=True
     )
     task_queue: str = setting("SCOREBOARD_TASK_QUEUE", str, "Temporal task queue", "scoreboard")
     otlp_endpoint: str = setting(
@@ -180,10 +215,36 @@ class ServiceSettings:
                 "SCOREBOARD_OTLP_ENDPOINT needs packages that are not installed:"
                 " pip install 'scoreboard[otel]'"
             )
+        if self.temporal_tls_cert and not self.temporal_tls_key:
+            raise SettingsError(
+                "SCOREBOARD_TEMPORAL_TLS_CERT needs SCOREBOARD_TEMPORAL_TLS_KEY beside it"
+            )
+        if self.temporal_tls_key and not self.temporal_tls_cert:
+            raise SettingsError(
+                "SCOREBOARD_TEMPORAL_TLS_KEY needs SCOREBOARD_TEMPORAL_TLS_CERT beside it"
+            )
+
+    @property
+    def temporal_uses_tls(self) -> bool:
+        """Whether the connection to Temporal is encrypted: a secret is never sent in the clear."""
+        return self.temporal_tls or any(
+            (
+                self.temporal_tls_ca,
+                self.temporal_tls_cert,
+                self.temporal_tls_key,
+                self.temporal_api_key,
+            )
+        )
 
 
-def from_mapping(kind: type[T], values: Mapping[str, str]) -> T:
-    """Build settings of `kind` from `values`. Raises SettingsError naming every fault."""
+def from_mapping(
+    kind: type[T], values: Mapping[str, str], read: Callable[[str], bytes] | None = None
+) -> T:
+    """Build settings of `kind` from `values`. Raises SettingsError naming every fault.
+
+    `read` gives the content of a file by its path, or raises OSError; without it no
+    setting may name a file.
+    """
     faults: list[str] = []
     found: dict[str, Any] = {}
     for item in fields(kind):  # type: ignore[arg-type]
@@ -191,7 +252,10 @@ def from_mapping(kind: type[T], values: Mapping[str, str]) -> T:
         text = values.get(name, "").strip()
         if text:
             try:
-                found[item.name] = item.metadata["parse"](text)
+                if "file" in item.metadata:
+                    found[item.name] = _content(text, read)
+                else:
+                    found[item.name] = item.metadata["parse"](text)
             except ValueError as error:
                 # Python's own messages repeat the value; for secrets that would leak.
                 reason = str(error) if str(error).startswith("must") else "is malformed"
@@ -201,6 +265,16 @@ def from_mapping(kind: type[T], values: Mapping[str, str]) -> T:
     if faults:
         raise SettingsError("; ".join(faults))
     return kind(**found)
+
+
+def _content(path: str, read: Callable[[str], bytes] | None) -> bytes:
+    try:
+        content = read(path) if read is not None else b""
+    except OSError as error:
+        raise ValueError(f"must name a file that can be read: {error.strerror}") from None
+    if not content:
+        raise ValueError("must name a file that is not empty")
+    return content
 
 
 def describe(kind: type[Any]) -> list[tuple[str, str, str]]:

@@ -9,14 +9,14 @@ import sys
 from scoreboard.settings import SettingsError, from_mapping
 from server.logs import configure_logging
 from server.run import serve
-from server.settings import ServerSettings
+from server.settings import ServerSettings, read_file
 
 
 def main() -> int:
     """Run as told by the environment."""
     configure_logging()
     try:
-        settings = from_mapping(ServerSettings, os.environ)
+        settings = from_mapping(ServerSettings, os.environ, read_file)
     except SettingsError as error:
         print(f"server: {error}", file=sys.stderr)
         return 2

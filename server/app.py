@@ -386,8 +386,7 @@ class Api:
 
     async def _use_temporal(self) -> None:
         client = await workflows.connect(
-            self._settings.temporal_address,
-            self._settings.temporal_namespace,
+            self._settings,
             self.tracing.interceptors() if self.tracing else (),
         )
         self._workflows = Workflows(client, self._settings.task_queue)

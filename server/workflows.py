@@ -8,9 +8,11 @@ import structlog
 from temporalio.client import Client, Interceptor, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
+from temporalio.service import GrpcCompression, RPCError, RPCStatusCode, TLSConfig
 
 from scoreboard import contract
+from scoreboard.settings import ServiceSettings
+from scoreboard.temporal import connect_arguments, security
 
 log = structlog.get_logger()
 
@@ -25,7 +27,7 @@ TEMPORAL_ERRORS = (RPCError, TimeoutError)
 """What a start raises when Temporal is away, slow or refuses."""
 
 
-async def connect(address: str, namespace: str, interceptors: Sequence[Interceptor] = ()) -> Client:
+async def connect(settings: ServiceSettings, interceptors: Sequence[Interceptor] = ()) -> Client:
     """A connected client; tries until it is. Says once that it waits, and once that it is over."""
     delay_s = CONNECT_RETRY_S
     waiting = False
@@ -33,15 +35,18 @@ async def connect(address: str, namespace: str, interceptors: Sequence[Intercept
         try:
             # Compression costs both sides more CPU than the bytes are worth.
             client = await Client.connect(
-                address,
-                namespace=namespace,
+                **connect_arguments(settings, TLSConfig),
                 grpc_compression=GrpcCompression.NONE,
                 interceptors=interceptors,
             )
         except RuntimeError as error:
             # The core's only way to say that it could not connect.
             if not waiting:
-                log.warning("waiting_for_temporal", error=str(error).splitlines()[0])
+                log.warning(
+                    "waiting_for_temporal",
+                    error=str(error).splitlines()[0],
+                    tls=security(settings),
+                )
             waiting = True
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 1.5, CONNECT_RETRY_MAX_S)

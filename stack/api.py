@@ -16,7 +16,7 @@ from temporalio.client import Client
 from scoreboard.settings import SettingsError, from_mapping
 from server.logs import configure_logging
 from server.run import serve
-from server.settings import ServerSettings
+from server.settings import ServerSettings, read_file
 from worker.runtime import running_worker
 from worker.settings import WorkerSettings
 
@@ -25,8 +25,8 @@ def main() -> int:
     """Run as told by the environment."""
     configure_logging()
     try:
-        settings = from_mapping(ServerSettings, os.environ)
-        worker_settings = from_mapping(WorkerSettings, os.environ)
+        settings = from_mapping(ServerSettings, os.environ, read_file)
+        worker_settings = from_mapping(WorkerSettings, os.environ, read_file)
     except SettingsError as error:
         print(f"stack.api: {error}", file=sys.stderr)
         return 2

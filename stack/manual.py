@@ -22,7 +22,7 @@ _STACK = """
 | variable | default | meaning |
 |---|---|---|
 | `SCOREBOARD_DATA_DIR` | `.scoreboard` | Folder of the private instances, their data and logs |
-| `SCOREBOARD_MYSQL_URL`, `SCOREBOARD_REDIS_URL`, `SCOREBOARD_TEMPORAL_ADDRESS` | none | Use this service instead of starting a private one |
+| `SCOREBOARD_MYSQL_URL`, `SCOREBOARD_REDIS_URL`, `SCOREBOARD_TEMPORAL_ADDRESS` | none | Use this service instead of starting a private one; only a Temporal that is given is reached by TLS or with a key |
 | `SCOREBOARD_<ROLE>_MYSQL_URL`, `…_REDIS_URL`, `…_TEMPORAL_ADDRESS` | none | Address for one role only (`SERVER` or `WORKER`): fault proxies sit there |
 
 ## Clients, load tests and tests

@@ -9,8 +9,13 @@ import http.client
 import sys
 from collections.abc import Mapping
 
+from temporalio.service import TLSConfig
+
+from scoreboard.settings import SettingsError, from_mapping
+from scoreboard.temporal import connect_arguments
 from stack.services import describe_pollers
-from stack.settings import ADDRESS_VARIABLES, StackSettings
+from stack.settings import ADDRESS_VARIABLES, TEMPORAL_SECURITY, StackSettings
+from worker.settings import WorkerSettings, read_file
 
 _PROBE_TIMEOUT_S = 2.0
 
@@ -23,8 +28,13 @@ def role_environment(
         variable: settings.address(role, service) or urls[service]
         for service, variable in ADDRESS_VARIABLES.items()
     }
+    environment = dict(settings.environment)
+    if "temporal" not in settings.given:
+        # How to reach another Temporal says nothing about the private one.
+        for name in TEMPORAL_SECURITY:
+            environment.pop(name, None)
     return {
-        **settings.environment,
+        **environment,
         **addresses,
         "SCOREBOARD_JWT_SECRET": secret,
         "SCOREBOARD_HOST": settings.host,
@@ -52,9 +62,15 @@ class Worker:
     async def answers(self, port: int, pid: int) -> bool:
         """Whether Temporal has seen this very process ask for work."""
         del port
-        namespace = self._environment.get("SCOREBOARD_TEMPORAL_NAMESPACE") or "default"
-        queue = self._environment.get("SCOREBOARD_TASK_QUEUE") or "scoreboard"
-        identities = await describe_pollers(self._temporal_address, namespace, queue)
+        try:
+            settings = from_mapping(WorkerSettings, self._environment, read_file)
+        except SettingsError:
+            # The process says so itself, and ends.
+            return False
+        connection = connect_arguments(settings, TLSConfig)
+        # Not through a proxy that is there for the worker's faults.
+        connection["target_host"] = self._temporal_address
+        identities = await describe_pollers(connection, settings.task_queue)
         return any(identity.startswith(f"{pid}@") for identity in identities)
 
 

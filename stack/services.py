@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from stack import programs
@@ -323,8 +323,11 @@ async def temporal_answers(address: str, namespace: str) -> bool:
     return True
 
 
-async def describe_pollers(address: str, namespace: str, task_queue: str) -> list[str]:
-    """The identities that ask `task_queue` for workflow tasks; empty on any failure."""
+async def describe_pollers(connection: Mapping[str, Any], task_queue: str) -> list[str]:
+    """The identities that ask `task_queue` for workflow tasks; empty on any failure.
+
+    `connection` are the keyword arguments of the client, `target_host` and `namespace` among them.
+    """
     from temporalio.api.enums.v1 import TaskQueueType
     from temporalio.api.taskqueue.v1 import TaskQueue
     from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
@@ -332,10 +335,10 @@ async def describe_pollers(address: str, namespace: str, task_queue: str) -> lis
 
     try:
         async with asyncio.timeout(_PROBE_TIMEOUT_S):
-            client = await Client.connect(address, namespace=namespace)
+            client = await Client.connect(**connection)
             answer = await client.workflow_service.describe_task_queue(
                 DescribeTaskQueueRequest(
-                    namespace=namespace,
+                    namespace=connection["namespace"],
                     task_queue=TaskQueue(name=task_queue),
                     task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
                 )

@@ -15,6 +15,15 @@ ADDRESS_VARIABLES = {
     "temporal": "SCOREBOARD_TEMPORAL_ADDRESS",
 }
 
+TEMPORAL_SECURITY = (
+    "SCOREBOARD_TEMPORAL_TLS",
+    "SCOREBOARD_TEMPORAL_TLS_CA",
+    "SCOREBOARD_TEMPORAL_TLS_CERT",
+    "SCOREBOARD_TEMPORAL_TLS_KEY",
+    "SCOREBOARD_TEMPORAL_API_KEY",
+)
+"""How a Temporal that is given is connected to; a private one listens on loopback, in the clear."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StackSettings:

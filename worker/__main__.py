@@ -15,8 +15,10 @@ from collections.abc import Sequence
 import structlog
 import uvloop
 from temporalio.client import Client, Interceptor
+from temporalio.service import TLSConfig
 
 from scoreboard.settings import SettingsError, from_mapping
+from scoreboard.temporal import connect_arguments, security
 from worker.board import RedisBoard, connect
 from worker.failpoints import Failpoints
 from worker.ledger import Ledger
@@ -25,7 +27,7 @@ from worker.migrate import MigrationError, migrate
 from worker.mysql import Pool
 from worker.runtime import BACKEND_ERRORS, START_RETRY_S, end, running_worker
 from worker.seed import seed
-from worker.settings import WorkerSettings
+from worker.settings import WorkerSettings, read_file
 
 log = structlog.get_logger()
 
@@ -94,14 +96,12 @@ async def _connected(settings: WorkerSettings) -> Client:
     while True:
         try:
             return await Client.connect(
-                settings.temporal_address,
-                namespace=settings.temporal_namespace,
-                interceptors=interceptors,
+                **connect_arguments(settings, TLSConfig), interceptors=interceptors
             )
         except RuntimeError as error:
             # The SDK reports a server that is away as a bare RuntimeError.
             if not waiting:
-                log.warning("waiting_for_temporal", error=str(error)[:200])
+                log.warning("waiting_for_temporal", error=str(error)[:400], tls=security(settings))
             waiting = True
             await asyncio.sleep(START_RETRY_S)
 
@@ -142,7 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     configure_logging()
     try:
-        settings = from_mapping(WorkerSettings, os.environ)
+        settings = from_mapping(WorkerSettings, os.environ, read_file)
     except SettingsError as error:
         print(f"worker: {error}", file=sys.stderr)
         return 2

@@ -1,6 +1,7 @@
 """Settings of the worker process; read from the environment in `__main__` only."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from scoreboard.fraud import FraudRules
 from scoreboard.settings import (
@@ -13,6 +14,11 @@ from scoreboard.settings import (
     setting,
 )
 from worker.review import TIME_LIMIT_S
+
+
+def read_file(path: str) -> bytes:
+    """The content of a file that a setting names. Raises OSError."""
+    return Path(path).read_bytes()
 
 
 @dataclass(frozen=True, kw_only=True)

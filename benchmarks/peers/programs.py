@@ -192,8 +192,10 @@ async def _polled(environment: Mapping[str, str], pid: int) -> None:
     async with asyncio.timeout(START_TIMEOUT_S):
         while True:
             identities = await describe_pollers(
-                environment["SCOREBOARD_TEMPORAL_ADDRESS"],
-                "default",
+                {
+                    "target_host": environment["SCOREBOARD_TEMPORAL_ADDRESS"],
+                    "namespace": "default",
+                },
                 environment["SCOREBOARD_TASK_QUEUE"],
             )
             if any(identity.startswith(f"{pid}@") for identity in identities):

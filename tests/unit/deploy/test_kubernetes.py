@@ -283,6 +283,7 @@ def test_secrets_are_named_and_never_written_down() -> None:
     assert secrets_wanted() == {
         ("scoreboard-services", "mysql-url"),
         ("scoreboard-services", "redis-url"),
+        ("scoreboard-temporal", "api-key"),
         ("scoreboard-tokens", "jwt-secret"),
     }
     readme = (FOLDER / "README.md").read_text()

@@ -17,6 +17,7 @@ from scoreboard.settings import (
     from_mapping,
     setting,
 )
+from scoreboard.temporal import connect_arguments
 
 GOOD = {
     "SCOREBOARD_MYSQL_URL": "mysql://user:hunter2@db.example:3307/scores",
@@ -189,6 +190,88 @@ def test_values_at_the_border_parse(
 def test_values_beyond_the_border_are_refused(parse: Callable[[str], Any], value: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse(value)
+
+
+# How Temporal is reached
+
+FILES = {"/ca": b"authority", "/cert": b"certificate", "/key": b"hunter2 of it", "/empty": b""}
+
+
+def read(path: str) -> bytes:
+    if path not in FILES:
+        raise FileNotFoundError(2, "No such file or directory")
+    return FILES[path]
+
+
+def connection(**given: str) -> dict[str, Any]:
+    variables = {f"SCOREBOARD_TEMPORAL_{name}": value for name, value in given.items()}
+    return connect_arguments(from_mapping(ServiceSettings, GOOD | variables, read), dict)
+
+
+def test_temporal_is_reached_in_the_clear_unless_something_asks_for_tls() -> None:
+    assert connection() == {
+        "target_host": "temporal.example:7233",
+        "namespace": "default",
+        "api_key": None,
+        "tls": False,
+    }
+    assert connection(TLS="false")["tls"] is False
+
+
+@pytest.mark.parametrize(
+    "given", [{"TLS": "true"}, {"API_KEY": "k"}, {"TLS_CA": "/ca"}, {"TLS_CERT": "/cert"}]
+)
+def test_each_part_of_the_security_means_tls(given: dict[str, str]) -> None:
+    if "TLS_CERT" in given:
+        given = given | {"TLS_KEY": "/key"}
+
+    made = connection(**given)
+
+    assert made["tls"] == {
+        "server_root_ca_cert": b"authority" if "TLS_CA" in given else None,
+        "client_cert": b"certificate" if "TLS_CERT" in given else None,
+        "client_private_key": b"hunter2 of it" if "TLS_CERT" in given else None,
+    }
+    assert made["api_key"] == given.get("API_KEY")
+
+
+def test_faults_of_the_connection_to_temporal_are_named_with_the_others() -> None:
+    faulty = {
+        "SCOREBOARD_TEMPORAL_ADDRESS": "nowhere",
+        "SCOREBOARD_TEMPORAL_TLS": "perhaps",
+        "SCOREBOARD_TEMPORAL_TLS_CA": "/missing",
+        "SCOREBOARD_TEMPORAL_TLS_CERT": "/empty",
+        "SCOREBOARD_TEMPORAL_API_KEY": "hunter2\nhunter2",
+    }
+
+    with pytest.raises(SettingsError) as caught:
+        from_mapping(ServiceSettings, GOOD | faulty, read)
+
+    assert str(caught.value).split("; ") == [
+        "SCOREBOARD_TEMPORAL_ADDRESS must look like host:port",
+        "SCOREBOARD_TEMPORAL_TLS must be true or false",
+        "SCOREBOARD_TEMPORAL_TLS_CA must name a file that can be read: No such file or directory",
+        "SCOREBOARD_TEMPORAL_TLS_CERT must name a file that is not empty",
+        "SCOREBOARD_TEMPORAL_API_KEY must be printable ASCII",
+    ]
+
+
+@pytest.mark.parametrize("alone", ["CERT", "KEY"])
+def test_a_certificate_and_its_key_go_together(alone: str) -> None:
+    variable = f"SCOREBOARD_TEMPORAL_TLS_{alone}"
+
+    with pytest.raises(SettingsError, match=f"{variable} needs"):
+        from_mapping(ServiceSettings, GOOD | {variable: f"/{alone.lower()}"}, read)
+
+
+def test_neither_api_key_nor_private_key_shows_in_repr() -> None:
+    secrets = {
+        "SCOREBOARD_TEMPORAL_API_KEY": "hunter2",
+        "SCOREBOARD_TEMPORAL_TLS_CERT": "/cert",
+        "SCOREBOARD_TEMPORAL_TLS_KEY": "/key",
+    }
+
+    assert "hunter2" not in repr(from_mapping(ServiceSettings, GOOD | secrets, read))
 
 
 def test_the_manual_lists_each_variable_with_its_default() -> None:
