@@ -6,21 +6,28 @@ import json
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jwt
+import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
+from scoreboard import ids
 from scoreboard.signing import SigningKey, sign
 from scoreboard.tokens import SCOPE_REVIEW, mint
 from scoreboard_client import ScoreboardClient
+from server.settings import ServerSettings
 from tests.support.api import SECRET, Api, api_settings, running_api, token
 from tests.support.eventually import eventually
 from tests.support.services import Services
+from worker.cases import Cases, Decision
+from worker.failpoints import Failpoints
+from worker.mysql import Pool
 
 SUSPICIOUS = 500_000
 """Above the default threshold of the fraud rules."""
@@ -30,10 +37,11 @@ SIGNING_KEY = SigningKey(id="game", algorithm="hmac-sha256", material=SIGNING_SE
 ED_KEY = Ed25519PrivateKey.generate()
 
 
-@pytest_asyncio.fixture
-async def api(
+@pytest.fixture
+def settings(
     services: Services, mysql_url: str, redis_url: str, task_queue: str, tmp_path: Path
-) -> AsyncIterator[Api]:
+) -> ServerSettings:
+    """An API that knows one signing key and one public key for tokens."""
     keys = tmp_path / "keys.json"
     entry = {
         "id": "game",
@@ -45,7 +53,7 @@ async def api(
     jwks = tmp_path / "jwks.json"
     public = json.loads(OKPAlgorithm.to_jwk(ED_KEY.public_key())) | {"kid": "a"}
     jwks.write_text(json.dumps({"keys": [public]}))
-    settings = api_settings(
+    return api_settings(
         mysql_url=mysql_url,
         redis_url=redis_url,
         temporal_address=services.temporal_address,
@@ -53,6 +61,10 @@ async def api(
         signature_keys=str(keys),
         jwks=str(jwks),
     )
+
+
+@pytest_asyncio.fixture
+async def api(settings: ServerSettings) -> AsyncIterator[Api]:
     async with running_api(settings, embedded_worker=True) as running:
         yield running
 
@@ -215,6 +227,30 @@ async def test_a_held_submission_waits_for_a_reviewer(api: Api) -> None:
     assert (await ask(api, "GET", "/admin/reviews", reviewer()))[1] == []
 
 
+async def test_a_decision_after_a_stored_one_is_told_that_it_came_late(
+    api: Api, settings: ServerSettings
+) -> None:
+    """The first one's worker died before Temporal heard that it was done."""
+    _, body = await api.submit(1, SUSPICIOUS)
+    assert (await final_status(api, body["submissionId"]))["status"] == "held"
+    pool = Pool(settings.mysql, size=1)
+    try:
+        cases = Cases(pool, Failpoints(""), None)
+        await cases.resolve(ids.parse(body["submissionId"]), Decision.APPROVED, "first")
+    finally:
+        await pool.close()
+    path = f"/admin/reviews/{body['submissionId']}"
+
+    async def answered() -> int | None:
+        status, _ = await ask(api, "POST", path, reviewer(), json={"decision": "reject"})
+        return status if status != 404 else None
+
+    assert await eventually(answered) == 409
+    assert (await final_status(api, body["submissionId"]))["score"] == 1500 + SUSPICIOUS
+    [closed] = (await ask(api, "GET", "/admin/reviews?all=1", reviewer()))[1]
+    assert (closed["decision"], closed["decidedBy"]) == ("approved", "first")
+
+
 async def test_reviews_need_their_own_scope(api: Api) -> None:
     path = f"/admin/reviews/{uuid.uuid4()}"
 
@@ -230,17 +266,29 @@ async def post_signed(api: Api, headers: dict[str, str], body: bytes) -> tuple[i
     return await ask(api, "POST", "/scores/update", token(1), data=body, headers=headers)
 
 
-async def test_signed_bytes_sent_twice_are_one_submission(api: Api) -> None:
-    body = b'{"userId":1,"increment":10}'
-    headers = sign(
+def signed(
+    api: Api,
+    body: bytes,
+    *,
+    path: str = "/scores/update",
+    key: SigningKey = SIGNING_KEY,
+    age_s: int = 0,
+) -> dict[str, str]:
+    """The headers of a submission signed `age_s` ago, as a request to `path`."""
+    return sign(
         method="POST",
-        url=api.url + "/scores/update",
+        url=api.url + path,
         headers={"Content-Type": "application/json"},
         body=body,
-        key=SIGNING_KEY,
-        created_s=int(time.time()),
+        key=key,
+        created_s=int(time.time()) - age_s,
         nonce="once",
     )
+
+
+async def test_signed_bytes_sent_twice_are_one_submission(api: Api) -> None:
+    body = b'{"userId":1,"increment":10}'
+    headers = signed(api, body)
 
     first = await post_signed(api, headers, body)
     replay = await post_signed(api, headers, body)
@@ -250,6 +298,58 @@ async def test_signed_bytes_sent_twice_are_one_submission(api: Api) -> None:
     assert first[1] == replay[1]
     assert tampered[0] == 401
     assert (await final_status(api, first[1]["submissionId"]))["score"] == 1510
+
+
+SIGNED_BODY = b'{"userId":1,"increment":10}'
+UNKNOWN_KEY = SigningKey(id="nobody", algorithm="hmac-sha256", material=SIGNING_SECRET)
+FORGED_KEY = SigningKey(id="game", algorithm="hmac-sha256", material=b"f" * 32)
+REFUSED: dict[str, Callable[[Api], tuple[dict[str, str], bytes]]] = {
+    "stale": lambda api: (signed(api, SIGNED_BODY, age_s=310), SIGNED_BODY),
+    "tampered body": lambda api: (signed(api, SIGNED_BODY), SIGNED_BODY.replace(b"10", b"99")),
+    "signed for another path": lambda api: (
+        signed(api, SIGNED_BODY, path="/scores/updates"),
+        SIGNED_BODY,
+    ),
+    "signed for another query": lambda api: (
+        signed(api, SIGNED_BODY, path="/scores/update?dry=1"),
+        SIGNED_BODY,
+    ),
+    "unknown key id": lambda api: (signed(api, SIGNED_BODY, key=UNKNOWN_KEY), SIGNED_BODY),
+    "another secret": lambda api: (signed(api, SIGNED_BODY, key=FORGED_KEY), SIGNED_BODY),
+}
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+async def test_a_signature_that_does_not_hold_is_refused_without_effect(
+    api: Api, fault: str
+) -> None:
+    headers, body = REFUSED[fault](api)
+
+    status, problem = await post_signed(api, headers, body)
+
+    assert (status, problem["code"]) == (401, "unauthorized")
+    # What is sent next is the first change: the refused one took no number.
+    status, accepted = await post_signed(api, signed(api, SIGNED_BODY), SIGNED_BODY)
+    assert status == 202
+    outcome = await final_status(api, accepted["submissionId"])
+    assert (outcome["seq"], outcome["score"]) == (1, 1510)
+
+
+async def test_only_signed_submissions_are_taken_where_signatures_are_compulsory(
+    settings: ServerSettings,
+) -> None:
+    strict = replace(settings, signatures_required=True)
+    async with running_api(strict, embedded_worker=True) as api:
+        unsigned, problem = await api.submit(1, 10)
+        batch, _ = await ask(
+            api, "POST", "/scores/updates", token(1), json=[{"userId": 1, "increment": 10}]
+        )
+        accepted, body = await post_signed(api, signed(api, SIGNED_BODY), SIGNED_BODY)
+
+        assert (unsigned, problem["code"]) == (401, "unauthorized")
+        assert batch == 401
+        assert accepted == 202
+        assert (await final_status(api, body["submissionId"]))["seq"] == 1
 
 
 async def test_a_token_of_a_public_key_may_submit(api: Api) -> None:
