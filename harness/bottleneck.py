@@ -1,7 +1,9 @@
 """Which resource a run was short of, from its samples. Pure; names what is full, not why."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from statistics import mean
 from typing import Any
 
@@ -9,20 +11,36 @@ CORE_FULL = 0.9
 MACHINE_FULL = 0.92
 DISK_WAIT = 0.2
 HARNESS_FULL = 0.85
+MEMORY_LEFT = 0.05
+"""Share of the machine's memory below which the kernel begins to take back what is in use."""
+LOCK_WAITERS = 0.5
+SYNCS_WAITING = 0.5
+STATEMENTS_AT_ONCE = 8.0
+"""More than the worker and the API have in flight while MySQL keeps up."""
+START_SLOW_MS = 150.0
+"""A start takes ten or twenty milliseconds while Temporal keeps up."""
+UNFINISHED_FULL = 0.9
 SINGLE_THREADED = ("server", "worker", "redis")
 """Programs whose main work is on one thread: one core is all they can use."""
 OWN_PREFIX = "harness "
+COUNTED = ("mysql", "redis", "temporal")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Means over a window: cores by process, shares of the machine, peak memory in MiB."""
+    """Means over a window: cores by process, shares of the machine, peak memory in MiB.
+
+    `counters` are the stores' own, as `mysql.Threads_running`; what was not seen is left out.
+    """
 
     cores: Mapping[str, float]
     rss_mib: Mapping[str, float]
     busy: float
     iowait: float
     cpus: int
+    memory_mib: float = 0.0
+    available_mib: float = math.inf
+    counters: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def elsewhere(self) -> float:
@@ -36,12 +54,19 @@ class Usage:
         return own / self.cpus
 
 
-def usage_of(samples: Iterable[Mapping[str, Any]], cpus: int) -> Usage | None:
-    """Means of the samples, None when there is none."""
+def usage_of(
+    samples: Iterable[Mapping[str, Any]], cpus: int, memory_mib: float = 0.0
+) -> Usage | None:
+    """Means of the samples, None when there is none. Memory of 0 stands for unknown."""
     kept: Sequence[Mapping[str, Any]] = [s for s in samples if s.get("processes") is not None]
     if not kept:
         return None
     names = sorted({name for sample in kept for name in sample["processes"]})
+    counters: dict[str, list[float]] = {}
+    for sample in kept:
+        for group in COUNTED:
+            for name, value in sample.get(group, {}).items():
+                counters.setdefault(f"{group}.{name}", []).append(value)
 
     def values(name: str, key: str) -> list[float]:
         return [s["processes"][name][key] for s in kept if name in s["processes"]]
@@ -52,24 +77,66 @@ def usage_of(samples: Iterable[Mapping[str, Any]], cpus: int) -> Usage | None:
         busy=mean(s["machine"]["busy"] for s in kept),
         iowait=mean(s["machine"]["iowait"] for s in kept),
         cpus=cpus,
+        memory_mib=memory_mib,
+        available_mib=min(s["machine"].get("available_mib", math.inf) for s in kept),
+        counters={name: mean(found) for name, found in counters.items()},
     )
 
 
 def name_bottleneck(usage: Usage | None) -> str:
-    """One sentence: the fullest resource, or that none was full."""
+    """One sentence: the part that is full and why, or that none was."""
     if usage is None:
         return "unknown: nothing was sampled"
+    name, cores = max(usage.cores.items(), key=lambda p: p[1], default=("nothing seen", 0.0))
+    none = f"no resource is full (machine {usage.busy:.0%} busy, most by {name} {cores:.2f} cores)"
+    return next(chain(_processors(usage), _stores(usage)), none)
+
+
+def _processors(usage: Usage) -> Iterator[str]:
+    """What is full of the machine itself: it slows all else, so it comes first."""
     largest = sorted(usage.cores.items(), key=lambda pair: -pair[1])
     for name, cores in largest:
         if name.startswith(OWN_PREFIX) and cores >= HARNESS_FULL:
-            return f"the harness itself: {name.removeprefix(OWN_PREFIX)} uses {cores:.0%} of a core"
+            yield f"the harness itself: {name.removeprefix(OWN_PREFIX)} uses {cores:.0%} of a core"
+    if usage.available_mib < MEMORY_LEFT * usage.memory_mib:
+        name, mib = max(usage.rss_mib.items(), key=lambda p: p[1], default=("none seen", 0.0))
+        yield (
+            f"the machine's memory: {usage.available_mib:,.0f} of {usage.memory_mib:,.0f} MiB "
+            f"left (most with {name}: {mib:,.0f} MiB)"
+        )
     if usage.busy >= MACHINE_FULL:
         told = ", ".join(f"{name} {cores:.2f}" for name, cores in largest[:3])
-        return f"the machine's {usage.cpus} CPUs, {usage.busy:.0%} busy (cores: {told})"
+        yield f"the machine's {usage.cpus} CPUs, {usage.busy:.0%} busy (cores: {told})"
     for name, cores in largest:
         if name in SINGLE_THREADED and cores >= CORE_FULL:
-            return f"the {name} process: its one core is {cores:.0%} busy"
+            yield f"the {name} process: its one core is {cores:.0%} busy"
+
+
+def _stores(usage: Usage) -> Iterator[str]:
+    """What is full of a part while the machine still has room, by that part's own counters."""
+    seen = usage.counters
+    thread = sum(seen.get(f"redis.used_cpu_{kind}_main_thread", 0.0) for kind in ("sys", "user"))
+    if thread >= CORE_FULL:
+        yield f"Redis: its one thread is {thread:.0%} busy"
+    if evicted := seen.get("redis.evicted_keys", 0.0):
+        yield f"Redis: its memory is full, {evicted:,.1f} keys are evicted per second"
+    waiters = seen.get("mysql.Innodb_row_lock_time", 0.0) / 1000
+    if waiters >= LOCK_WAITERS:
+        yield f"MySQL: {waiters:.1f} transactions wait for row locks at any time"
+    syncs = sum(seen.get(f"mysql.Innodb_{kind}_pending_fsyncs", 0.0) for kind in ("data", "os_log"))
+    if syncs >= SYNCS_WAITING:
+        yield f"the disk: {syncs:.1f} syncs of MySQL wait for it at any time"
     if usage.iowait >= DISK_WAIT:
-        return f"the disk: CPUs wait {usage.iowait:.0%} of the time for it"
-    told = f"{largest[0][0]} {largest[0][1]:.2f} cores" if largest else "nothing seen"
-    return f"no resource is full (machine {usage.busy:.0%} busy, most by {told})"
+        yield f"the disk: CPUs wait {usage.iowait:.0%} of the time for it"
+    running = seen.get("mysql.Threads_running", 0.0)
+    if running >= STATEMENTS_AT_ONCE:
+        yield f"MySQL: {running:.1f} statements are under way at any time"
+    start_ms = seen.get("temporal.start_ms", 0.0)
+    if start_ms >= START_SLOW_MS:
+        yield f"Temporal: starting a workflow takes {start_ms:.0f} ms"
+    unfinished, most = (seen.get(f"temporal.{n}", 0.0) for n in ("unfinished", "unfinished_max"))
+    if most and unfinished >= UNFINISHED_FULL * most:
+        yield (
+            f"Temporal and the worker: {unfinished:.0f} workflows are unfinished, "
+            f"of {most:.0f} allowed"
+        )

@@ -1,10 +1,14 @@
 """What the processes of a run use, sampled once a second. An extra: any part may be missing.
 
 CPU is given in cores (1.0 is one core busy for the whole second), memory in
-MiB of resident set. Redis and MySQL tell their own counters as rates.
+MiB of resident set. Redis and MySQL tell their own counters as rates. Of Temporal
+tells what the server under test measures of it: the development server's own
+figures are a megabyte for each look, which would disturb the run.
 """
 
 import contextlib
+import http.client
+import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -16,10 +20,20 @@ import redis
 from harness.reconcile import connect
 from harness.target import Target
 
-MYSQL_RATES = ("Questions", "Com_commit", "Innodb_os_log_fsyncs", "Innodb_row_lock_waits")
-MYSQL_LEVELS = ("Threads_running",)
-REDIS_RATES = ("total_commands_processed", "total_net_output_bytes")
+MYSQL_RATES = (
+    *("Questions", "Com_commit", "Innodb_os_log_fsyncs", "Innodb_row_lock_waits"),
+    "Innodb_row_lock_time",
+)
+"""The last in milliseconds waited, so as a rate it is a thousand times the waiters."""
+MYSQL_LEVELS = ("Threads_running", "Innodb_data_pending_fsyncs", "Innodb_os_log_pending_fsyncs")
+REDIS_RATES = (
+    *("total_commands_processed", "total_net_output_bytes", "evicted_keys"),
+    *("used_cpu_sys_main_thread", "used_cpu_user_main_thread"),
+)
+"""The last two in seconds, so as rates they are shares of a core."""
 REDIS_LEVELS = ("used_memory", "connected_clients")
+METRICS_PATH = "/metrics"
+METRIC = re.compile(rb"^scoreboard_(\w+) (\S+)$", re.MULTILINE)
 STACK = ("mysql", "redis", "temporal", "worker", "server")
 
 
@@ -72,6 +86,8 @@ class Sampler:
         }
         self._mysql_url = target.mysql_url
         self._mysql: pymysql.Connection[Any] | None = None
+        self._address = target.address
+        self._tells_temporal = True
         self._redis: redis.Redis | None = None
         url = target.state.get("urls", {}).get("redis")
         if url:
@@ -106,6 +122,9 @@ class Sampler:
             result["redis"] = self._sample_redis(seconds)
         with contextlib.suppress(OSError, pymysql.MySQLError):
             result["mysql"] = self._sample_mysql(seconds)
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError, KeyError):
+            if self._tells_temporal:
+                result["temporal"] = self._sample_temporal(seconds)
         return result
 
     def close(self) -> None:
@@ -118,13 +137,15 @@ class Sampler:
     def _rate(self, name: str, value: float, seconds: float) -> float:
         before = self._counters.get(name, value)
         self._counters[name] = value
-        return round(max(0.0, value - before) / seconds, 1)
+        return round(max(0.0, value - before) / seconds, 3)
 
     def _sample_redis(self, seconds: float) -> dict[str, float]:
         if self._redis is None:
             raise OSError("no Redis to look into")
         info: dict[str, Any] = self._redis.info()
-        rates = {n: self._rate(f"redis.{n}", float(info[n]), seconds) for n in REDIS_RATES}
+        rates = {
+            n: self._rate(f"redis.{n}", float(info[n]), seconds) for n in REDIS_RATES if n in info
+        }
         return {**rates, **{name: float(info[name]) for name in REDIS_LEVELS}}
 
     def _sample_mysql(self, seconds: float) -> dict[str, float]:
@@ -143,3 +164,26 @@ class Sampler:
             raise
         rates = {n: self._rate(f"mysql.{n}", found[n], seconds) for n in MYSQL_RATES if n in found}
         return {**rates, **{name: found[name] for name in MYSQL_LEVELS if name in found}}
+
+    def _sample_temporal(self, seconds: float) -> dict[str, float]:
+        """Workflows started per second, mean time of a start, and how many are unfinished."""
+        connection = http.client.HTTPConnection(*self._address, timeout=1)
+        try:
+            connection.request("GET", METRICS_PATH)
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        if answer.status != 200:
+            # A server of another make, or one that shows its figures to no stranger.
+            self._tells_temporal = False
+            raise OSError(f"GET {METRICS_PATH} answered {answer.status}")
+        told = {name.decode(): float(value) for name, value in METRIC.findall(body)}
+        starts = self._rate("temporal.starts", told["start_seconds_count"], seconds)
+        spent = self._rate("temporal.spent", told["start_seconds_sum"], seconds)
+        return {
+            "starts": starts,
+            **({"start_ms": round(1000 * spent / starts, 1)} if starts else {}),
+            "unfinished": told["batches_unfinished"],
+            "unfinished_max": told["batches_unfinished_max"],
+        }

@@ -262,11 +262,16 @@ class RunRecord:
     def _resources(self) -> dict[str, Any]:
         start, end = (second - self.begin_second for second in self.window)
         cpus = int(self.machine.get("cpus") or 1)
-        usage = usage_of((s for s in self.samples if start <= s["t"] < end), cpus)
+        usage = usage_of(
+            (s for s in self.samples if start <= s["t"] < end),
+            cpus,
+            float(self.machine.get("memory_mib") or 0),
+        )
         return {
             "samples": self.samples,
             "cores": dict(usage.cores) if usage else {},
             "rss_mib": dict(usage.rss_mib) if usage else {},
+            "counters": dict(usage.counters) if usage else {},
             "busy": usage.busy if usage else None,
             "elsewhere": usage.elsewhere if usage else None,
             "harness_share": usage.harness_share if usage else None,
