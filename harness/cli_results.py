@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import resultsfile
+from harness.chaos import report as chaos
 
 Section = Callable[[Mapping[str, Any], str], str]
 Plots = Callable[[Mapping[str, Any]], dict[str, str]]
@@ -25,6 +26,7 @@ KINDS: dict[str, tuple[str, Section, Plots]] = {
     ),
     "scoreboard-selfproof": ("selfproof", resultsfile.selfproof_section, lambda _: {}),
     "scoreboard-bench-proof": ("bench-gate", resultsfile.bench_gate_section, lambda _: {}),
+    chaos.KIND: ("chaos", chaos.markdown, lambda _: {}),
 }
 TITLE = "# Results\n\nEvery figure names the file and the command it comes from.\n"
 
@@ -80,20 +82,26 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def newest_good(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
-    """The newest document of each kind whose verdict is good; unreadable files are no results."""
+    """The newest document of each kind that is good and whole; unreadable files are no results."""
     best: dict[str, dict[str, Any]] = {}
     for path in paths:
         try:
             document = _read(path)
         except (OSError, ValueError):
             continue
-        verdict = document.get("verdict", document)
-        if not verdict.get("good", True):
+        if not _is_good(document):
             continue
         known = best.get(document["kind"])
         if known is None or known["started_unix_s"] < document["started_unix_s"]:
             best[document["kind"]] = document
     return best
+
+
+def _is_good(document: Mapping[str, Any]) -> bool:
+    """Whether its verdict is good; short forms of a run prove too little."""
+    verdict = document.get("verdict")
+    holder = verdict if isinstance(verdict, dict) else document
+    return bool(holder.get("good", True)) and not document.get("short", False)
 
 
 def _read(path: Path) -> dict[str, Any]:

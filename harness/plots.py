@@ -21,7 +21,7 @@ STYLE = """
 .plot .title{font-weight:600;font-size:13px;fill:#14171d}
 .plot .grid{stroke:#e7e9ee;stroke-width:1}.plot .axis{stroke:#b9bec9;stroke-width:1}
 .plot .shade{fill:#8b93a3;opacity:.12}.plot .fault{fill:#d9480f;opacity:.14}
-.plot .limit{stroke:#d9480f;stroke-width:1;stroke-dasharray:4 3}
+.plot .mark{font-size:8px}.plot .limit{stroke:#d9480f;stroke-width:1;stroke-dasharray:4 3}
 .plot .line{fill:none;stroke-width:1.8;stroke-linejoin:round}
 .plot .c1{stroke:#3056d3}.plot .c2{stroke:#0b8a6a}.plot .c3{stroke:#c2410c}
 .plot .c4{stroke:#8b3fc7}.plot .c5{stroke:#b08900}.plot .c6{stroke:#0e7490}
@@ -46,12 +46,16 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Shade:
-    """A stretch of x that is marked; `kind` is `shade` (left out) or `fault`."""
+    """A stretch of x that is marked; `kind` is `shade` (left out) or `fault`.
+
+    `label` shows under the pointer, `mark` is written above the stretch.
+    """
 
     start: float
     end: float
     kind: str = "shade"
     label: str = ""
+    mark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +155,11 @@ def _shades(frame: _Frame, shades: Sequence[Shade]) -> str:
                 f'<rect class="{shade.kind}" x="{left:.1f}" y="{TOP}" width="{right - left:.1f}" '
                 f'height="{HEIGHT - TOP - BOTTOM}"><title>{escape(shade.label)}</title></rect>'
             )
+            if shade.mark:
+                parts.append(
+                    f'<text class="mark" x="{(left + right) / 2:.1f}" y="{TOP - 2}" '
+                    f'text-anchor="middle">{escape(shade.mark)}</text>'
+                )
     return "".join(parts)
 
 

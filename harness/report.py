@@ -38,7 +38,7 @@ def shades_of(document: Mapping[str, Any]) -> list[Shade]:
         Shade(start=window["end"], end=1e9, label="drain, not measured"),
     ]
     shades += [
-        Shade(start=f["start"], end=f["end"], kind="fault", label=f["label"])
+        Shade(start=f["start"], end=f["end"], kind="fault", label=f["name"], mark=f["name"])
         for f in document.get("faults", ())
     ]
     return shades
@@ -69,7 +69,7 @@ def plots_of(document: Mapping[str, Any]) -> dict[str, str]:
         )
         plots["response"] = line_plot(
             "Response time from the intended send",
-            _quantile_lines(active, "response"),
+            quantile_lines(active, "response"),
             axis=Axis(text=duration, log=True, limits=_limits(document, "p", "max")),
             shades=shades,
         )
@@ -89,7 +89,7 @@ def plots_of(document: Mapping[str, Any]) -> dict[str, str]:
     if heard:
         plots["lag"] = line_plot(
             "Delivery lag: commit to listener",
-            _quantile_lines(heard, "lag"),
+            quantile_lines(heard, "lag"),
             axis=Axis(text=duration, log=True, limits=_limits(document, "lag_")),
             shades=shades,
         )
@@ -208,7 +208,8 @@ def _limits(document: Mapping[str, Any], *prefixes: str) -> list[tuple[str, floa
     return found
 
 
-def _quantile_lines(seconds: Sequence[Mapping[str, Any]], key: str) -> list[Line]:
+def quantile_lines(seconds: Sequence[Mapping[str, Any]], key: str) -> list[Line]:
+    """The percentiles of one histogram over the seconds, the greatest first."""
     return [
         Line(
             name=label.replace("p999", "p99.9"),
@@ -285,20 +286,31 @@ def html_report(document: Mapping[str, Any]) -> str:
     title = f"Load run {document['run_id']}"
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(document["started_unix_s"]))
     window = document["window"]
-    plots = "".join(f"<figure>{svg}</figure>" for svg in plots_of(document).values())
+    return page(
+        document["label"] or title,
+        f"{document['target']} · {when} · "
+        f"{window['end'] - window['start']} s measured after {window['start']} s of warm-up",
+        f"{_verdicts(document)}{_tiles(document)}"
+        f"<h2>Durations</h2>{_durations(document)}"
+        f"{figures_over_time(plots_of(document).values())}"
+        f"{_limits_table(document)}{_findings(document)}{_machine(document)}",
+    )
+
+
+def page(title: str, about: str, body: str) -> str:
+    """The frame of every report; `body` is HTML, the rest is text."""
     return (
         "<!doctype html><html lang=en><head><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width,initial-scale=1">'
         f"<title>{escape(title)}</title><style>{PAGE_STYLE}</style></head><body><main>"
-        f"<h1>{escape(document['label'] or title)}</h1>"
-        f"<p class=sub>{escape(document['target'])} · {when} · "
-        f"{window['end'] - window['start']} s measured after {window['start']} s of warm-up</p>"
-        f"{_verdicts(document)}{_tiles(document)}"
-        f"<h2>Durations</h2>{_durations(document)}"
-        f"<h2>Over time</h2><div class=plots>{plots}</div>"
-        f"{_limits_table(document)}{_findings(document)}{_machine(document)}"
-        "</main></body></html>"
+        f"<h1>{escape(title)}</h1><p class=sub>{escape(about)}</p>{body}</main></body></html>"
     )
+
+
+def figures_over_time(plots: Iterable[str]) -> str:
+    """The plots side by side."""
+    figures = "".join(f"<figure>{svg}</figure>" for svg in plots)
+    return f"<h2>Over time</h2><div class=plots>{figures}</div>"
 
 
 def _verdicts(document: Mapping[str, Any]) -> str:
@@ -316,6 +328,11 @@ def _verdicts(document: Mapping[str, Any]) -> str:
         broken = [f"{kept['limit']} is broken" for kept in verdict["limits"] if not kept["kept"]]
         held = ", ".join(kept["limit"] for kept in verdict["limits"])
         cards.append(("within SLO", verdict["within_slo"], broken, held))
+    return verdict_cards(cards)
+
+
+def verdict_cards(cards: Iterable[tuple[str, bool, Sequence[str], str]]) -> str:
+    """A card for each (word, good, problems, praise)."""
     parts = []
     for word, good, problems, praise in cards:
         inner = (

@@ -8,9 +8,11 @@ figures are a megabyte for each look, which would disturb the run.
 
 import contextlib
 import http.client
+import json
 import re
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -76,14 +78,13 @@ class Sampler:
         own: Mapping[str, Sequence[int]],
         separate: Collection[int] = (),
     ) -> None:
-        processes = target.state.get("processes", {})
-        self._stack = [name for name in STACK if processes.get(name, {}).get("pid")]
-        self._state = target.state
-        pids = {name: [int(processes[name]["pid"])] for name in self._stack}
-        self._gauges = {
-            name: [ProcessGauge(pid, separate) for pid in group]
-            for name, group in {**pids, **own}.items()
-        }
+        self._state: Mapping[str, Any] = target.state
+        self._separate = separate
+        self._pids: dict[str, int] = {}
+        self._gauges: dict[str, list[ProcessGauge]] = {}
+        self._follow_stack()
+        for name, group in own.items():
+            self._gauges[name] = [ProcessGauge(pid, separate) for pid in group]
         self._mysql_url = target.mysql_url
         self._mysql: pymysql.Connection[Any] | None = None
         self._address = target.address
@@ -112,12 +113,15 @@ class Sampler:
             },
             "processes": {},
         }
+        self._follow_stack()
         for name, gauges in self._gauges.items():
             readings = [gauge.read() for gauge in gauges]
             result["processes"][name] = {
                 "cpu": round(sum(used for used, _ in readings) / seconds, 4),
                 "rss_mib": round(sum(resident for _, resident in readings), 1),
             }
+            if name in self._pids:
+                result["processes"][name]["pid"] = self._pids[name]
         with contextlib.suppress(OSError, redis.RedisError):
             result["redis"] = self._sample_redis(seconds)
         with contextlib.suppress(OSError, pymysql.MySQLError):
@@ -126,6 +130,18 @@ class Sampler:
             if self._tells_temporal:
                 result["temporal"] = self._sample_temporal(seconds)
         return result
+
+    def _follow_stack(self) -> None:
+        """Gauge the stack's processes as they are now: one that was restarted has another pid."""
+        if folder := self._state.get("data_dir"):
+            with contextlib.suppress(OSError, ValueError):
+                self._state = json.loads((Path(folder) / "state.json").read_text())
+        processes = self._state.get("processes", {})
+        for name in STACK:
+            pid = processes.get(name, {}).get("pid")
+            if pid and self._pids.get(name) != pid:
+                self._pids[name] = pid
+                self._gauges[name] = [ProcessGauge(pid, self._separate)]
 
     def close(self) -> None:
         """Release connections."""
@@ -187,3 +203,23 @@ class Sampler:
             "unfinished": told["batches_unfinished"],
             "unfinished_max": told["batches_unfinished_max"],
         }
+
+
+def restarts_of(samples: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Faults {name, start, end}: a process of the stack has another pid than a sample before.
+
+    In seconds of the run, from the last sample in which the old one lived to the
+    first of the new one.
+    """
+    faults = []
+    alive: dict[str, tuple[int, int]] = {}
+    for sample in samples:
+        for name, values in sample.get("processes", {}).items():
+            # A process that has died keeps its pid in the books until another is started.
+            if "pid" not in values or not values["rss_mib"]:
+                continue
+            pid, seen = alive.get(name, (values["pid"], sample["t"]))
+            if pid != values["pid"]:
+                faults.append({"name": f"{name} restarted", "start": seen, "end": sample["t"]})
+            alive[name] = (values["pid"], sample["t"])
+    return faults

@@ -22,6 +22,7 @@ from harness.history import Done, Submit, history_paths, read_history
 from harness.invariants import judge_history
 from harness.journey import Reach, journeys
 from harness.report import heat_bucket, html_report
+from harness.resources import restarts_of
 from harness.schedule import arrivals, parse_profile
 from harness.series import Series
 from harness.settings import RunSettings
@@ -250,6 +251,7 @@ class RunRecord:
             ],
             "backlog": [list(pair) for pair in self.backlog],
             "resources": self._resources(),
+            "faults": restarts_of(self.samples),
             "seconds": list(self._seconds()),
             "histograms": {
                 name: self.histogram(name).to_hdr()

@@ -75,6 +75,8 @@ def lines(document: Mapping[str, Any], ink: Ink, path: str) -> Iterator[str]:
                 + ink.warn(f"{resources['elsewhere']:.2f} cores were busy with other programs")
             )
         yield f"  {'bottleneck':13}{resources['bottleneck']}"
+    for fault in document.get("faults", ()):
+        yield ink.warn(f"  {'fault':13}{fault['name']} at {fault['start']} to {fault['end']} s")
     if ceiling := document.get("ceiling"):
         yield (
             f"  {'ceiling':13}{number(ceiling['per_core'])}/s per core is what this generator "

@@ -1,29 +1,34 @@
 """Tells what a chaos run came to: JSON for machines, a table for a terminal, Markdown for RESULTS.
 
-The JSON holds everything the other two show, so they can be made from it at any later time.
+The JSON holds everything that these and the page (`harness.chaos.page`) show, so they can be made
+from it at any later time, and without what it takes to run chaos.
 """
 
 import os
 import platform
 import statistics
 import subprocess
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.chaos.run import Run
 from harness.checker import Finding, Verdict, overall
+from harness.histogram import Histogram
 from harness.history import Outcome
+
+if TYPE_CHECKING:
+    from harness.chaos.run import Run
+    from harness.checker.evidence import Evidence
 
 VERSION = 1
 KIND = "scoreboard-chaos"
-SECTION = "chaos"
-"""The name of the section in RESULTS.md and of the file kept for it."""
+QUANTILES = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (1.0, "max"))
 
 
-def report_of(run: Run) -> dict[str, Any]:
+def report_of(run: "Run") -> dict[str, Any]:
     """The whole report as JSON-ready data."""
     evidence = run.evidence
+    verdict = overall(run.findings)
     outcomes = [s.outcome for s in evidence.submissions]
     opens = sum(r.what == "open" for records in evidence.listens.values() for r in records)
     return {
@@ -38,7 +43,8 @@ def report_of(run: Run) -> dict[str, Any]:
             "system": f"{platform.system()} {platform.release()}",
             "python": platform.python_version(),
         },
-        "verdict": overall(run.findings).value,
+        "good": verdict is Verdict.TRUE,
+        "verdict": verdict.value,
         "verdict_black_box": overall(run.black_box).value,
         "seconds": round(run.seconds, 1),
         "flood_s": round(run.flood_s, 1),
@@ -71,7 +77,45 @@ def report_of(run: Run) -> dict[str, Any]:
             }
             for fault in evidence.faults
         ],
+        "seconds_seen": seconds_seen(evidence),
     }
+
+
+def seconds_seen(evidence: "Evidence") -> list[dict[str, Any]]:
+    """What clients saw in each second of the run, from the first on, with none left out.
+
+    `ok` and `unknown` count attempts by when they ended; `times` holds the µs until an
+    acknowledgement, by when the attempt was sent, where there are enough of them.
+    """
+    ok: Counter[int] = Counter()
+    unknown: Counter[int] = Counter()
+    answers: defaultdict[int, Histogram] = defaultdict(Histogram)
+    for submission in evidence.submissions:
+        for attempt in submission.attempts:
+            if attempt.done_ns is None:
+                continue
+            ended = (attempt.done_ns - evidence.started_ns) // 10**9
+            if attempt.outcome is Outcome.OK:
+                ok[ended] += 1
+                sent = (attempt.invoked_ns - evidence.started_ns) // 10**9
+                answers[sent].record((attempt.done_ns - attempt.invoked_ns) // 1000)
+            elif attempt.outcome is Outcome.UNKNOWN:
+                unknown[ended] += 1
+    return [
+        {
+            "t": second,
+            "ok": ok[second],
+            "unknown": unknown[second],
+            "times": {
+                "answer": {
+                    label: answers[second].at(quantile)
+                    for quantile, label in QUANTILES
+                    if second in answers and answers[second].at(quantile) is not None
+                }
+            },
+        }
+        for second in range(max(ok, default=-1) + 1)
+    ]
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -205,8 +249,3 @@ def _by_kind(faults: Sequence[Mapping[str, Any]]) -> list[str]:
         shown = "never" if value is None else f"{value:.0f}"
         kinds[fault["kind"]].append(f"{fault['target']} {shown}")
     return [f"| {kind} | {', '.join(sorted(targets))} |" for kind, targets in sorted(kinds.items())]
-
-
-def is_good(report: Mapping[str, Any]) -> bool:
-    """Whether the run proves what it set out to prove."""
-    return bool(report["verdict"] == Verdict.TRUE.value)

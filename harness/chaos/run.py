@@ -1,7 +1,6 @@
 """Conducts one chaos run: stack, clients, faults in turn, drain, final reads, verdict.
 
-Leaves in its folder ``history.jsonl``, ``witness.json``, ``report.json`` and the stack's own
-data with all logs.
+Leaves in its folder ``history.jsonl``, ``witness.json`` and the stack's own data with all logs.
 """
 
 import asyncio

@@ -7,7 +7,8 @@ import uvloop
 
 from harness.__main__ import main
 from harness.chaos import schedule
-from harness.chaos.report import is_good, report_of, terminal
+from harness.chaos.page import html_page
+from harness.chaos.report import report_of, terminal
 from harness.chaos.run import Plan, run_chaos
 from harness.chaos.schedule import Planned
 from harness.proxy import Mode
@@ -45,7 +46,8 @@ def test_a_run_with_a_few_faults_is_acquitted_and_can_be_judged_again(tmp_path: 
     run = uvloop.run(run_chaos(tmp_path, chosen, said.append))
 
     report = json.loads(json.dumps(report_of(run)))
-    assert is_good(report), terminal(report)
+    assert report["good"], terminal(report)
+    assert html_page(report).startswith("<!doctype html>")
     assert report["verdict_black_box"] == "true", terminal(report)
     assert [fault["kind"] for fault in report["faults"]] == [fault.label for fault in FAULTS]
     assert all(fault["fired"] and fault["recovery_ms"] for fault in report["faults"])

@@ -1,12 +1,25 @@
-"""The chaos report: what its section says, and where it goes."""
+"""The chaos report: what its section and its page say, and where they go."""
 
 import json
+import subprocess
+import sys
+import tempfile
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from harness import cli_chaos
 from harness.__main__ import main
-from harness.chaos.report import markdown
+from harness.chaos.page import html_page
+from harness.chaos.report import markdown, seconds_seen
+from harness.chaos.run import Plan, Run
+from harness.checker import Evidence, Finding, Verdict
+from harness.checker.evidence import Attempt, Submission
+from harness.history import Outcome
 
-REPORT = {
+REPORT: dict[str, Any] = {
     "seed": 7,
     "short": False,
     "commit": "abc",
@@ -26,13 +39,50 @@ REPORT = {
     "resets": 3,
     "reads": 40,
     "findings": [
-        {"invariant": "I1 exactly once", "title": "once", "verdict": "true", "looked_at": "rows"}
+        {
+            "invariant": "I1 exactly once",
+            "title": "once",
+            "verdict": "true",
+            "looked_at": "rows",
+            "explanations": [],
+        }
     ],
+    "findings_black_box": [],
     "faults": [
-        {"kind": "kill -9", "target": "redis", "fired": "pid 1", "recovery_ms": 120.0},
-        {"kind": "kill -9", "target": "mysql", "fired": None, "recovery_ms": None},
+        {
+            "number": number,
+            "kind": "kill -9",
+            "target": target,
+            "at_s": 2.0 * number,
+            "held_s": 1.0,
+            "fired": fired,
+            "recovery_ms": recovery_ms,
+        }
+        for number, target, fired, recovery_ms in (
+            (1, "redis", "pid 1", 120.0),
+            (2, "mysql", None, None),
+        )
     ],
+    "seconds_seen": [
+        {"t": t, "ok": 300, "unknown": t % 2, "times": {"answer": {"p50": 9000, "max": 40_000}}}
+        for t in range(10)
+    ],
+    "started_unix_s": 1_764_000_000,
 }
+
+
+def submission(attempt: Attempt) -> Submission:
+    return Submission(
+        name="s",
+        principal="1",
+        user=1,
+        increment=1,
+        digest="",
+        key=None,
+        sid=None,
+        attack=None,
+        attempts=[attempt],
+    )
 
 
 def test_the_section_says_seed_commit_counts_and_each_fault() -> None:
@@ -47,17 +97,79 @@ def test_the_section_says_seed_commit_counts_and_each_fault() -> None:
     assert "| I1 exactly once: once | true | rows |" in section
 
 
-def test_the_command_replaces_the_section_and_keeps_the_report_beside_the_document(
-    tmp_path: Path,
+def test_the_page_shades_and_numbers_each_fault_and_tells_its_recovery() -> None:
+    html = html_page(REPORT)
+
+    assert html.startswith("<!doctype html>")
+    assert "http://" not in html.replace("http://www.w3.org/2000/svg", "")
+    assert html.count('class="fault"') == 4, "two faults on two plots"
+    assert html.count("<title>1: kill -9 on redis</title>") == 2
+    assert "<td>120 ms</td>" in html
+    assert "did not fire" in html
+    assert "I1 exactly once" in html
+
+
+def test_each_second_has_what_was_acknowledged_and_how_long_it_took() -> None:
+    evidence = Evidence(started_ns=5_000_000_000)
+    for number in range(100):
+        outcome = Outcome.UNKNOWN if number < 3 else Outcome.OK
+        sent_ns = 6_000_000_000 + number * 1_000_000
+        attempt = Attempt(
+            invoked_ns=sent_ns,
+            client="c",
+            number=1,
+            done_ns=sent_ns + 1_000_000_000,
+            outcome=outcome,
+        )
+        evidence.submissions.append(submission(attempt))
+
+    seconds = seconds_seen(evidence)
+
+    assert [(s["t"], s["ok"], s["unknown"]) for s in seconds] == [(0, 0, 0), (1, 0, 0), (2, 97, 3)]
+    assert seconds[2]["times"]["answer"] == {}
+    assert seconds[1]["times"]["answer"]["p50"] == pytest.approx(1_000_000, rel=0.02)
+    assert "p99" not in seconds[1]["times"]["answer"], "97 answers have no 99th percentile"
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_the_command_keeps_both_reports_and_the_rest_only_of_a_bad_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: bool
 ) -> None:
-    (tmp_path / "report.json").write_text(json.dumps(REPORT))
-    document = tmp_path / "RESULTS.md"
-    document.write_text("# Results\n\nbefore\n")
+    verdict = Verdict.TRUE if good else Verdict.FALSE
+    finding = Finding(invariant="I1", title="once", verdict=verdict, looked_at="rows")
+    folders: list[Path] = []
 
-    for _ in range(2):
-        code = main(["chaos-report", str(tmp_path / "report.json"), "--write", str(document)])
-        assert code == 0
+    async def conducted(folder: Path, chosen: Plan, _say: object) -> Run:
+        folders.append(folder)
+        return Run(
+            plan=chosen,
+            evidence=Evidence(started_unix_us=1_764_000_000_000_000),
+            findings=[finding],
+            black_box=[finding],
+            counts=Counter(),
+            seconds=1.0,
+            flood_s=1.0,
+            about={},
+        )
 
-    assert document.read_text().count("<!-- begin:chaos -->") == 1
-    assert "before" in document.read_text()
-    assert json.loads((tmp_path / "docs/results/chaos.json").read_text()) == REPORT
+    monkeypatch.setattr(cli_chaos, "run_chaos", conducted)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = main(["chaos", "--short", "--seed", "7", "--results", str(tmp_path / "results")])
+
+    assert code == (0 if good else 1)
+    assert folders[0].exists() is not good
+    names = sorted(path.name for path in (tmp_path / "results").iterdir())
+    assert names == ["chaos-20251124-160000.html", "chaos-20251124-160000.json"]
+    assert json.loads((tmp_path / "results" / names[1]).read_text())["seed"] == 7
+
+
+def test_making_sections_loads_nothing_that_running_chaos_needs() -> None:
+    program = (
+        "import sys, harness.cli_results; "
+        "print({'harness.chaos.run', 'uvloop', 'redis', 'pymysql', 'locust'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == "set()"

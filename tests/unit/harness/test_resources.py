@@ -1,0 +1,83 @@
+"""A restart of a process of the stack is seen in the samples, told and shaded."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness.plots import Axis, Line, line_plot
+from harness.report import shades_of
+from harness.resources import Sampler, restarts_of
+from harness.target import Target
+
+
+def sample(second: int, **pids: int) -> dict[str, Any]:
+    """A pid below zero is one that has died and is still in the books."""
+    return {
+        "t": second,
+        "processes": {
+            "harness flood": {"cpu": 0.5, "rss_mib": 90.0},
+            **{
+                name: {"cpu": 0.1, "rss_mib": 50.0 if pid > 0 else 0.0, "pid": abs(pid)}
+                for name, pid in pids.items()
+            },
+        },
+    }
+
+
+def test_a_restart_lasts_from_the_last_sight_of_the_old_process_to_the_first_of_the_new() -> None:
+    samples = [
+        sample(0, server=10, redis=20),
+        sample(1, server=10, redis=20),
+        sample(2, server=-10, redis=20),
+        sample(3, redis=20),
+        sample(4, server=11, redis=20),
+        sample(5, server=11, redis=21),
+    ]
+
+    assert restarts_of(samples) == [
+        {"name": "server restarted", "start": 1, "end": 4},
+        {"name": "redis restarted", "start": 4, "end": 5},
+    ]
+
+
+def test_processes_that_stay_are_no_faults() -> None:
+    assert restarts_of([sample(n, server=10, redis=20) for n in range(5)]) == []
+
+
+def test_the_sampler_follows_the_state_file_to_the_new_process(tmp_path: Path) -> None:
+    def state(pid: int) -> dict[str, Any]:
+        found = {"data_dir": str(tmp_path), "processes": {"redis": {"pid": pid}}}
+        (tmp_path / "state.json").write_text(json.dumps(found))
+        return found
+
+    target = Target(base_url="http://127.0.0.1:9", state=state(os.getpid()))
+    sampler = Sampler(target, {})
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        before = {"t": 0, **sampler.sample()}
+        state(other.pid)
+        after = {"t": 1, **sampler.sample()}
+        other.communicate(b"\n")
+    sampler.close()
+
+    assert before["processes"]["redis"]["pid"] == os.getpid()
+    assert restarts_of([before, after]) == [{"name": "redis restarted", "start": 0, "end": 1}]
+
+
+def test_a_fault_is_shaded_and_named_in_the_plots() -> None:
+    document = {
+        "window": {"start": 0, "end": 9},
+        "faults": [{"name": "server restarted", "start": 3, "end": 5}],
+    }
+
+    svg = line_plot(
+        "t",
+        [Line(name="n", points=[(0, 1.0), (9, 1.0)])],
+        axis=Axis(),
+        shades=[shade for shade in shades_of(document) if shade.kind == "fault"],
+    )
+
+    assert 'class="fault"' in svg
+    assert svg.count("server restarted") == 2
