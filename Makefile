@@ -53,7 +53,7 @@ bench: setup ## regression benchmarks
 	@exec $(RUN) -m pytest benchmarks --benchmark-only $(ARGS)
 
 bench-compare: setup ## this tree against another revision, interleaved (BASE=rev)
-	@exec $(RUN) -m harness bench-compare $(if $(BASE),--base $(BASE)) $(ARGS)
+	@exec $(RUN) -m harness bench-compare --counts $(if $(BASE),--base $(BASE)) $(ARGS)
 
 results: setup ## write RESULTS.md from the newest result files
 	@exec $(RUN) -m harness results $(ARGS)

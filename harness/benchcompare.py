@@ -12,7 +12,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -49,10 +49,15 @@ class Judged:
     why: str = ""
 
 
-def run_tree(folder: Path, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """One round of a tree in a fresh process. Raises OSError with its last words."""
+def run_tree(
+    folder: Path, names: Sequence[str], plant: Sequence[str] = ()
+) -> dict[str, dict[str, float]]:
+    """One round of a tree in a fresh process. Raises OSError with its last words.
+
+    `plant` are options of `benchrun`.
+    """
     done = subprocess.run(
-        [sys.executable, str(RUNNER), str(folder), *names],
+        [sys.executable, str(RUNNER), str(folder), *names, *plant],
         cwd=folder,
         # Sets would otherwise be walked in another order each time, and counts differ.
         env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(folder)},
@@ -82,12 +87,13 @@ def measure_sides(
 def compare_sides(
     measure: Measure,
     *,
+    names: Sequence[str] = (),
     rounds: int = ROUNDS,
     effect: float = EFFECT,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Judged]:
-    """Measure both sides, again where it is ambiguous, and judge every common case."""
-    sides = measure_sides(measure, (), rounds=rounds)
+    """Measure both sides, again where it is ambiguous, and judge every common case, or `names`."""
+    sides = measure_sides(measure, names, rounds=rounds)
     judged = judge_all(sides, effect=effect)
     doubtful = [j.name for j in judged if is_ambiguous(j, len(judged), effect)]
     if doubtful:
@@ -152,6 +158,30 @@ def is_ambiguous(judged: Judged, cases: int, effect: float) -> bool:
     large = abs(judged.change) >= effect / 2
     clear = certain and abs(judged.change) >= 1.5 * effect
     return likely and large and not clear
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Comparisons of one kind whose right answer is known; a decision is one case of one."""
+
+    comparisons: int
+    decisions: int
+    wrong: int
+
+    @property
+    def rate(self) -> float:
+        """Share of the decisions that were wrong."""
+        return self.wrong / max(1, self.decisions)
+
+
+def tally(comparisons: Sequence[Sequence[Judged]], *, right: Collection[str]) -> Tally:
+    """How many judgements of these comparisons are not among the right ones."""
+    found = [judged.judgement for comparison in comparisons for judged in comparison]
+    return Tally(
+        comparisons=len(comparisons),
+        decisions=len(found),
+        wrong=sum(judgement not in right for judgement in found),
+    )
 
 
 def error_rates(

@@ -4,9 +4,11 @@
 `benchmarks`, so base and head are each measured by the same clock and their own
 code. Per case: the least time of several blocks in ns per call (the least is
 what the code costs, the rest is what the machine added), and two counts that do
-not depend on the machine: function calls, and peak bytes allocated.
+not depend on the machine: function calls, and peak bytes allocated. `--slower`
+and `--one-more-call` plant a regression, which the gate must find.
 """
 
+import argparse
 import gc
 import importlib
 import json
@@ -69,8 +71,33 @@ def peak_bytes(work: Callable[[], Any]) -> int:
     return peak - before
 
 
-def main(folder: str, names: list[str]) -> None:
-    """Measure the named cases, or all."""
+def slowed(work: Callable[[], Any], share: float) -> Callable[[], Any]:
+    """The work, and a share of its time more, burnt within the call."""
+    clock = time.perf_counter_ns
+
+    def slower() -> Any:
+        start = clock()
+        result = work()
+        end = clock()
+        end += int((end - start) * share)
+        while clock() < end:
+            pass
+        return result
+
+    return slower
+
+
+def one_call_more(work: Callable[[], Any]) -> Callable[[], Any]:
+    """The work within a function of its own."""
+
+    def caller() -> Any:
+        return work()
+
+    return caller
+
+
+def main(folder: str, names: list[str], *, slower: float, one_more_call: bool) -> None:
+    """Measure the named cases, or all, with what is planted into the time or the count."""
     sys.path.insert(0, folder)
     found: dict[str, dict[str, float]] = {}
     gc.disable()
@@ -85,13 +112,20 @@ def main(folder: str, names: list[str]) -> None:
                 continue
             work, check = case.prepare(case.size)
             check(work())
+            called = one_call_more(work) if one_more_call else work
             found[case.name] = {
-                "ns": least_ns(work),
-                "calls": count_calls(work),
+                "ns": least_ns(slowed(work, slower) if slower else work),
+                "calls": count_calls(called),
                 "peak_bytes": peak_bytes(work),
             }
     json.dump(found, sys.stdout)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--slower", type=float, default=0.0)
+    parser.add_argument("--one-more-call", action="store_true")
+    asked = parser.parse_args()
+    main(asked.folder, asked.names, slower=asked.slower, one_more_call=asked.one_more_call)

@@ -1,9 +1,18 @@
 """Equal code passes, slower code fails, more calls fail, and the error rates say how surely."""
 
+import json
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from harness.benchcompare import Sample, compare_sides, error_rates, measure_sides
+import pytest
+
+from harness import cli_bench_compare
+from harness.__main__ import main
+from harness.benchcompare import Sample, compare_sides, error_rates, measure_sides, tally
+from harness.benchrun import count_calls, one_call_more, slowed
+from harness.resultsfile import bench_gate_section
 
 CASES = [f"case{n}" for n in range(20)]
 
@@ -96,3 +105,65 @@ def test_error_rates_are_low_on_ordinary_noise() -> None:
 
     assert rates["false_alarm_rate"] < 0.001
     assert rates["miss_rate"] < 0.05
+
+
+def test_what_is_planted_is_in_the_time_or_in_the_count_that_is_measured() -> None:
+    def work() -> int:
+        end = time.perf_counter_ns() + 100_000
+        while time.perf_counter_ns() < end:
+            pass
+        return 7
+
+    def time_of(call: Callable[[], int]) -> int:
+        start = time.perf_counter_ns()
+        assert call() == 7
+        return time.perf_counter_ns() - start
+
+    slower = slowed(work, 0.5)
+
+    # The least of many: a busy machine only ever adds.
+    assert min(time_of(slower) for _ in range(500)) == pytest.approx(150_000, rel=0.1)
+    assert count_calls(one_call_more(dict)) - count_calls(dict) == 1
+
+
+def test_the_proof_compares_what_it_planted_and_publishes_both_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = random.Random(7)
+
+    def run_tree(_: Path, names: Sequence[str], plant: Sequence[str] = ()) -> Sample:
+        factor = 1 + float(plant[1]) if "--slower" in plant else 1.0
+        calls = 11 if "--one-more-call" in plant else 10
+        return {
+            name: {"ns": draw.gauss(1000, 5) * factor, "calls": calls, "peak_bytes": 5000}
+            for name in names or CASES
+        }
+
+    monkeypatch.setattr(cli_bench_compare, "run_tree", run_tree)
+    monkeypatch.setattr(cli_bench_compare, "PROVE_TRIALS", 5)
+
+    assert main(["bench-compare", "--prove", "--results", str(tmp_path)]) == 0
+
+    [path] = tmp_path.glob("bench-*.json")
+    document = json.loads(path.read_text())
+    assert document["real"] == {
+        "equal": {"comparisons": 3, "decisions": 28, "wrong": 0, "rate": 0.0},
+        "slower": {"comparisons": 3, "decisions": 12, "wrong": 0, "rate": 0.0},
+        "one_more_call": {"comparisons": 1, "decisions": 4, "wrong": 0, "rate": 0.0},
+    }
+    assert document["trials"] == 5
+    section = bench_gate_section(document, "docs/results/bench-gate.json")
+    assert "| equal code called worse | 0 of 28 decisions in 3 comparisons (0.0%) |" in section
+    assert "| a 15% slowdown not called worse | 0 of 12 decisions in 3 comparisons" in section
+
+
+def test_a_tally_counts_the_decisions_that_are_not_the_right_one() -> None:
+    draw = random.Random(7)
+
+    def measure(side: str, _: Sequence[str]) -> Sample:
+        return noisy(draw, case3=1.5 if side == "head" else 1.0)
+
+    found = tally([compare_sides(measure) for _ in range(2)], right=("same", "better"))
+
+    assert (found.comparisons, found.decisions, found.wrong) == (2, 40, 2)
+    assert found.rate == pytest.approx(0.05)

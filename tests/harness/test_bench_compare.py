@@ -1,0 +1,102 @@
+"""The whole command on a checkout of its own: equal trees pass, a costlier one fails.
+
+So few rounds can never call a time worse, so what this machine does beside decides nothing.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ONE_MORE_CALL = """
+
+def _wrapped(case: Case) -> Case:
+    def prepare(size):
+        work, check = case.prepare(size)
+        return lambda: work(), check
+
+    return Case(name=case.name, size=case.size, prepare=prepare)
+
+
+CASES = [_wrapped(case) for case in CASES]
+"""
+TINY = ("--rounds", "2", "--only", "batch_encode_500", "--only", "batch_decode_500")
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ("-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    folder = tmp_path / "tree"
+    for package in ("benchmarks", "harness", "scoreboard"):
+        shutil.copytree(
+            ROOT / package,
+            folder / package,
+            ignore=shutil.ignore_patterns("__pycache__", "peers"),
+        )
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "base")
+    return folder
+
+
+def bench_compare(folder: Path, *arguments: str) -> tuple[int, str, dict[str, Any]]:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "harness", "bench-compare", "--results", "results"),
+            *TINY,
+            *arguments,
+        ],
+        cwd=folder,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    [path] = (folder / "results").glob("bench-*.json")
+    return done.returncode, done.stdout, json.loads(path.read_text())
+
+
+def test_a_tree_passes_against_itself(checkout: Path) -> None:
+    code, out, document = bench_compare(checkout)
+
+    assert code == 0, out
+    assert "nothing got worse" in out
+    assert [case["name"] for case in document["cases"]] == ["batch_encode_500", "batch_decode_500"]
+    assert document["good"]
+
+
+def test_one_more_function_call_fails_the_command(checkout: Path) -> None:
+    with (checkout / "benchmarks" / "core.py").open("a") as core:
+        core.write(ONE_MORE_CALL)
+
+    code, out, document = bench_compare(checkout)
+
+    assert code == 1, out
+    assert "2 got worse" in out
+    assert [case["judgement"] for case in document["cases"]] == ["more", "more"]
+    assert [case["calls"][1] - case["calls"][0] for case in document["cases"]] == [1, 1]
+
+
+def test_an_unknown_revision_is_wrong_use(checkout: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "bench-compare", "--base", "nowhere", *TINY],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert "error: git has no tree nowhere" in done.stderr
