@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import gevent
+import psutil
 from gevent.event import Event
 from locust import User, events, runners, task
 from locust.env import Environment
@@ -31,8 +32,8 @@ from harness.schedule import arrivals, mix, parse_profile
 from harness.settings import add_options, signing_key
 from harness.sockets import prefer_this_process, raise_descriptor_limit
 from harness.submitter import Submitter, SubmitterSettings
+from harness.swarm import Account, SwarmSettings
 from harness.swarm import Swarm as SwarmEngine
-from harness.swarm import SwarmSettings
 from harness.wire import SubmissionRequests
 
 NS = 1_000_000_000
@@ -243,6 +244,7 @@ class Swarm(EngineUser):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self._engine: SwarmEngine | None = None
+        self._grown_kib: int | None = None
 
     def report(self) -> dict[str, Any]:
         engine = self._engine
@@ -254,11 +256,21 @@ class Swarm(EngineUser):
             "ident": self.ident,
             "kind": self.kind,
             "series": series,
-            "status": {**engine.account().to_json(), "cpu_s": time.process_time()},
+            "status": self._status(engine.account()),
+        }
+
+    def _status(self, account: Account) -> dict[str, Any]:
+        """`grown_kib`: what this process took to connect all its listeners; None before."""
+        return {
+            **account.to_json(),
+            "cpu_s": time.process_time(),
+            "grown_kib": self._grown_kib,
         }
 
     def run_engine(self, assignment: dict[str, Any]) -> None:
         raise_descriptor_limit()
+        process = psutil.Process()
+        rss_before = process.memory_info().rss
         engine = SwarmEngine(
             SwarmSettings(
                 address=tuple(assignment["address"]),
@@ -283,6 +295,8 @@ class Swarm(EngineUser):
         try:
             while not self._finishing.is_set():
                 engine.pump()
+                if self._grown_kib is None and engine.streaming == assignment["listeners"]:
+                    self._grown_kib = (process.memory_info().rss - rss_before) // 1024
                 now = time.monotonic_ns()
                 if now > next_flush:
                     journal.write(*engine.take_records())
@@ -297,7 +311,7 @@ class Swarm(EngineUser):
             journal.write(*engine.take_records())
             self._history_bytes = journal.close(drained=self._finishing.is_set())
         report = self.report()
-        report["status"] = {**account.to_json(), "cpu_s": time.process_time()}
+        report["status"] = self._status(account)
         report["latest"] = latest
         report["reach"] = reach.to_wire()
         engine.close()

@@ -14,6 +14,7 @@ from hdrh.histogram import HdrHistogram
 from harness.plots import Axis, Line, Shade, heat_map, line_plot, percentile_plot
 from harness.slo import parse_slo
 from harness.style import duration, number
+from harness.swarmcost import cost_words
 
 HEAT_PER_OCTAVE = 4
 CURVE = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999)
@@ -361,6 +362,7 @@ def _tiles(document: Mapping[str, Any]) -> str:
             ("listeners", number(sum(s.get("listeners", 0) for s in swarms))),
             ("delivered per second", number(counts.get("deliveries", 0) / length)),
             ("lag p99", duration(figures["lag_p99"])),
+            *((f"harness' {name}", figure) for name, figure, _ in cost_words(document)),
         ]
     if resources["harness_share"] is not None:
         tiles.append(("harness' share of the machine", f"{resources['harness_share']:.0%}"))

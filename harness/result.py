@@ -27,6 +27,7 @@ from harness.schedule import arrivals, parse_profile
 from harness.series import Series
 from harness.settings import RunSettings
 from harness.slo import Kept, histogram_and_quantile, judge, load_slo
+from harness.swarmcost import swarm_cost
 
 VERSION = 1
 QUANTILES = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p999"), (1.0, "max"))
@@ -209,6 +210,9 @@ class RunRecord:
     def to_json(self) -> dict[str, Any]:
         """The result document, version 1."""
         start, end = self.window
+        members = [
+            {"kind": m.kind, "host": m.host, "pid": m.pid, "status": m.status} for m in self.members
+        ]
         return {
             "version": VERSION,
             "kind": "scoreboard-run",
@@ -245,10 +249,10 @@ class RunRecord:
             "invariants": [asdict(invariant) for invariant in self.invariants],
             "final_seq": self.final_seq,
             "converged": self.converged,
-            "members": [
-                {"kind": m.kind, "host": m.host, "pid": m.pid, "status": m.status}
-                for m in self.members
-            ],
+            "members": members,
+            "swarm": swarm_cost(
+                members, cpu_us=self.counter("cpu_us"), reads=self.counter("reads")
+            ),
             "backlog": [list(pair) for pair in self.backlog],
             "resources": self._resources(),
             "faults": restarts_of(self.samples),

@@ -12,6 +12,7 @@ from typing import Any
 from harness.plots import Axis, Line, line_plot
 from harness.report import MEANINGS, plots_of
 from harness.style import duration, number
+from harness.swarmcost import KIB_PER_LISTENER_TARGET, US_PER_READ_TARGET, cost_words
 
 KEPT = "docs/results"
 LOAD_PLOTS = ("rate", "response", "lag", "lag_heat", "cpu", "percentiles")
@@ -85,6 +86,13 @@ def load_section(document: Mapping[str, Any], file: str) -> str:
         )
         + f" Bottleneck: {resources['bottleneck']}.",
     ]
+    if costs := cost_words(document):
+        lines.append(
+            "Listening cost the harness itself: "
+            + ", ".join(f"{name} {figure}" for name, figure, _ in costs)
+            + f" (targets: at most {US_PER_READ_TARGET:g} µs, "
+            f"under {KIB_PER_LISTENER_TARGET:g} KiB beyond the interpreter)."
+        )
     if ceiling := document.get("ceiling"):
         lines.append(
             f"The generator's own ceiling on the null server: {number(ceiling['per_core'])} "

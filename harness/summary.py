@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
 from harness.style import Ink, duration, number
+from harness.swarmcost import cost_words
 
 ELSEWHERE_TOLD = 0.1
 """Cores; below it lies the noise of sampling."""
@@ -51,6 +52,10 @@ def lines(document: Mapping[str, Any], ink: Ink, path: str) -> Iterator[str]:
             f"{number(deliveries / max(1, length))} events/s delivered, "
             f"{counts.get('bytes', 0) / max(1, length) / 1e6:.1f} MB/s"
         )
+        if told := cost_words(document):
+            yield f"  {'swarm':13}" + ", ".join(
+                f"{name} {figure if within else ink.warn(figure)}" for name, figure, within in told
+            )
     yield ""
     yield ink.dim(f"  {'':15}{'p50':>9}{'p90':>9}{'p99':>9}{'p99.9':>9}{'max':>9}")
     for key, title, meaning in ROWS:

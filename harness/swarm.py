@@ -245,9 +245,10 @@ class Swarm:
     """The engine. `series` gets the figures, `account()` the sworn statement.
 
     Counters: connected (a gauge, once a second), reads, bytes, deliveries,
-    connects, disconnects. Histograms in µs: connect (first SYN to first block),
-    lag (commit to the kernel of each listener, one entry per event and
-    listener), reach_first, reach_median, reach_last (one entry per event), and
+    connects, disconnects, cpu_us (of the whole process). Histograms in µs:
+    connect (first SYN to first block), lag (commit to the kernel of each
+    listener, one entry per event and listener), reach_first, reach_median,
+    reach_last (one entry per event), and
     notice (kernel to this process: the harness's own delay).
     """
 
@@ -271,6 +272,7 @@ class Swarm:
         self._retry_ms = 2000
         self._random = random.Random(settings.seed)
         self._started_ns = time.monotonic_ns()
+        self._cpu_us = time.process_time_ns() // 1000
         self._reads: dict[object, Read] = {}
         self._spans: dict[object, Span] = {}
         self._next_second_ns = 0
@@ -379,6 +381,8 @@ class Swarm:
     def _publish(self) -> None:
         second = self._second_now()
         second.counters["connected"] += self.streaming
+        before_us, self._cpu_us = self._cpu_us, time.process_time_ns() // 1000
+        second.counters["cpu_us"] += self._cpu_us - before_us
         for name, value in (
             ("reads", self._read_count),
             ("bytes", self._byte_count),

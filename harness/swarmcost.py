@@ -1,0 +1,45 @@
+"""What listening costs the harness itself: CPU per read and memory per listener. Pure.
+
+The promise is 10,000 listeners in one process, under 1 KiB of its memory each and
+at most 10 µs of its CPU for each read that delivered something.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+US_PER_READ_TARGET = 10.0
+KIB_PER_LISTENER_TARGET = 1.0
+LISTENERS_MIN = 500
+"""Fewer take less memory than what an interpreter takes and gives back meanwhile."""
+
+
+def swarm_cost(
+    members: Sequence[Mapping[str, Any]], *, cpu_us: int, reads: int
+) -> dict[str, float | None]:
+    """µs of CPU per read and KiB of memory per listener over all swarms of a run.
+
+    `members` as in a result document; `cpu_us` and `reads` are those of the measured
+    window. None for what cannot be told: CPU of a process that sends submissions too,
+    memory of few listeners.
+    """
+    swarms = [m for m in members if m["kind"] == "swarm"]
+    senders = {(m["host"], m["pid"]) for m in members if m["kind"] != "swarm"}
+    shared = any((m["host"], m["pid"]) in senders for m in swarms)
+    grown_kib = [m["status"].get("grown_kib") for m in swarms]
+    listeners = sum(int(m["status"].get("listeners", 0)) for m in swarms)
+    told = None not in grown_kib and listeners >= LISTENERS_MIN
+    return {
+        "us_per_read": cpu_us / reads if reads and not shared else None,
+        "kib_per_listener": sum(grown_kib) / listeners if told else None,
+    }
+
+
+def cost_words(document: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """Triples (name, figure, within its target) of what could be told."""
+    cost = document.get("swarm", {})
+    words = []
+    if (us := cost.get("us_per_read")) is not None:
+        words.append(("CPU per delivered read", f"{us:.1f} µs", us <= US_PER_READ_TARGET))
+    if (kib := cost.get("kib_per_listener")) is not None:
+        words.append(("memory per listener", f"{kib:.2f} KiB", kib < KIB_PER_LISTENER_TARGET))
+    return words
