@@ -6,7 +6,6 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,57 +17,9 @@ from harness.chaos.run import Plan, Run
 from harness.checker import Evidence, Finding, Verdict
 from harness.checker.evidence import Attempt, Submission
 from harness.history import Outcome
+from tests.unit.harness.documents import chaos_document
 
-REPORT: dict[str, Any] = {
-    "seed": 7,
-    "short": False,
-    "commit": "abc",
-    "machine": {"cpus": 2, "python": "3.11"},
-    "verdict": "true",
-    "verdict_black_box": "true",
-    "flood_s": 612.3,
-    "accepted": 123456,
-    "refused": 5,
-    "unknown": 6,
-    "attempts": 130000,
-    "attempts_unknown": 900,
-    "attacks": 10,
-    "listeners": 200,
-    "reconnects": 900,
-    "changes": 123450,
-    "resets": 3,
-    "reads": 40,
-    "findings": [
-        {
-            "invariant": "I1 exactly once",
-            "title": "once",
-            "verdict": "true",
-            "looked_at": "rows",
-            "explanations": [],
-        }
-    ],
-    "findings_black_box": [],
-    "faults": [
-        {
-            "number": number,
-            "kind": "kill -9",
-            "target": target,
-            "at_s": 2.0 * number,
-            "held_s": 1.0,
-            "fired": fired,
-            "recovery_ms": recovery_ms,
-        }
-        for number, target, fired, recovery_ms in (
-            (1, "redis", "pid 1", 120.0),
-            (2, "mysql", None, None),
-        )
-    ],
-    "seconds_seen": [
-        {"t": t, "ok": 300, "unknown": t % 2, "times": {"answer": {"p50": 9000, "max": 40_000}}}
-        for t in range(10)
-    ],
-    "started_unix_s": 1_764_000_000,
-}
+REPORT = chaos_document()
 
 
 def submission(attempt: Attempt) -> Submission:
@@ -89,7 +40,7 @@ def test_the_section_says_seed_commit_counts_and_each_fault() -> None:
     section = markdown(REPORT, "docs/results/chaos.json")
 
     assert "make chaos SEED=7`" in section
-    assert "commit `abc`" in section
+    assert "commit `abc123`" in section
     assert "[`docs/results/chaos.json`]" in section
     assert "123,456 acknowledged" in section
     assert "2 faults of 1 kinds on 2 processes and edges, 1 proven" in section

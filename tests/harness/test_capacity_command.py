@@ -1,0 +1,59 @@
+"""The search as a command, on a server that holds everything asked for, and on one that lies."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness.bare import null_server
+from harness.nullserver import Faults
+
+ROOT = Path(__file__).parents[2]
+
+
+def capacity(url: str, results: Path, *arguments: str) -> tuple[int, str, dict[str, Any]]:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "harness", "capacity", "--host", url),
+            *("--results", str(results), "--slo", "errors<1%", "--listeners", "10"),
+            *("--duration", "1", "--warmup", "1", *arguments),
+        ],
+        cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if not k.startswith("SCOREBOARD_")},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    [path] = results.glob("capacity-*.json")
+    return done.returncode, done.stdout + done.stderr, json.loads(path.read_text())
+
+
+def test_a_load_that_holds_is_found_with_its_trials_kept(tmp_path: Path) -> None:
+    with null_server() as (url, _):
+        code, out, document = capacity(
+            url, tmp_path, *("--start", "60", "--most", "60", "--repeats", "1")
+        )
+
+    assert code == 0, out
+    [found] = document["searches"]
+    assert (found["load"], found["bounded"]) == (60, False)
+    [trial] = document["trials"]
+    assert trial["held"]
+    assert trial["goodput"] == 60
+    assert "refused" in document["scalability"]
+    assert "at least 60 submissions/s with 10 listeners" in out
+
+
+def test_where_nothing_holds_the_command_fails_and_says_why(tmp_path: Path) -> None:
+    with null_server(Faults(lose_submissions=frozenset({1}))) as (url, _):
+        code, out, document = capacity(
+            url, tmp_path, *("--start", "1", "--most", "1", "--repeats", "1")
+        )
+
+    assert code == 1, out
+    [trial] = document["trials"]
+    assert "not correct" in trial["why"]
+    assert "no load held" in out

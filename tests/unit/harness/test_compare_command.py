@@ -1,0 +1,47 @@
+"""`harness compare A B` says by its exit code whether B is worse."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.__main__ import main
+from tests.unit.harness.documents import run_document
+
+
+def verdict(**words: Any) -> dict[str, Any]:
+    return {**run_document()["verdict"], **words}
+
+
+@pytest.mark.parametrize(
+    ("after", "code", "told"),
+    [
+        (run_document(), 0, "same"),
+        (run_document(response_us=3000), 0, "better"),
+        (run_document(response_us=9000), 1, "worse"),
+        (run_document(verdict=verdict(valid=False)), 1, "at least one of the runs is not valid"),
+        (run_document(verdict=verdict(correct=False)), 1, "the second run is not correct"),
+        (run_document(settings={"rate": "500"}), 0, "not the same: rate: 1000 and 500"),
+    ],
+)
+def test_the_exit_code_says_whether_the_second_is_worse_or_wrong(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    after: dict[str, Any],
+    code: int,
+    told: str,
+) -> None:
+    paths = [tmp_path / "a.json", tmp_path / "b.json"]
+    for path, document in zip(paths, (run_document(), after), strict=True):
+        path.write_text(json.dumps(document))
+
+    assert main(["compare", *map(str, paths)]) == code
+    assert told in capsys.readouterr().out
+
+
+def test_a_file_that_is_no_result_is_wrong_use(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+
+    assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "a.json")]) == 2
+    assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "none.json")]) == 2
