@@ -9,6 +9,8 @@ from typing import Any
 
 US_PER_READ_TARGET = 10.0
 KIB_PER_LISTENER_TARGET = 1.0
+READS_MIN = 50_000
+"""With fewer, what the process does each second anyhow would be most of it."""
 LISTENERS_MIN = 500
 """Fewer take less memory than what an interpreter takes and gives back meanwhile."""
 
@@ -19,8 +21,8 @@ def swarm_cost(
     """µs of CPU per read and KiB of memory per listener over all swarms of a run.
 
     `members` as in a result document; `cpu_us` and `reads` are those of the measured
-    window. None for what cannot be told: CPU of a process that sends submissions too,
-    memory of few listeners.
+    window. None for what cannot be told: CPU of a process that sends submissions too
+    or of few reads, memory of few listeners.
     """
     swarms = [m for m in members if m["kind"] == "swarm"]
     senders = {(m["host"], m["pid"]) for m in members if m["kind"] != "swarm"}
@@ -29,7 +31,7 @@ def swarm_cost(
     listeners = sum(int(m["status"].get("listeners", 0)) for m in swarms)
     told = None not in grown_kib and listeners >= LISTENERS_MIN
     return {
-        "us_per_read": cpu_us / reads if reads and not shared else None,
+        "us_per_read": cpu_us / reads if reads >= READS_MIN and not shared else None,
         "kib_per_listener": sum(grown_kib) / listeners if told else None,
     }
 
