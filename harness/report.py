@@ -263,7 +263,7 @@ padding:12px 16px;flex:1 1 300px;background:var(--card)}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:6px 10px;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}th{color:var(--soft);font-weight:500}
-td.text{text-align:left;white-space:normal;color:var(--soft)}.true{color:var(--good)}
+td.text,th.text{text-align:left;white-space:normal;color:var(--soft)}.true{color:var(--good)}
 .false{color:var(--bad)}.unknown{color:var(--warn)}
 """
 

@@ -106,7 +106,16 @@ def _faults(report: Mapping[str, Any]) -> str:
         for fault in report["faults"]
     )
     head = "".join(
-        f"<th>{name}</th>" for name in ("", "fault", "on", "at", "held", "recovered", "proof")
+        f"<th class='{kind}'>{name}</th>"
+        for name, kind in (
+            ("", ""),
+            ("fault", "text"),
+            ("on", "text"),
+            ("at", ""),
+            ("held", ""),
+            ("recovered", ""),
+            ("proof", "text"),
+        )
     )
     return f"<h2>Faults</h2><div class=wide><table><tr>{head}</tr>{rows}</table></div>"
 
