@@ -167,3 +167,25 @@ def test_a_tally_counts_the_decisions_that_are_not_the_right_one() -> None:
 
     assert (found.comparisons, found.decisions, found.wrong) == (2, 40, 2)
     assert found.rate == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("head_counts", "grown"),
+    [
+        ([9, 8], {}),
+        ([9, 9], {"sql statements": (8, 9)}),
+        ([8], {}),
+    ],
+)
+def test_a_count_that_grew_is_taken_again_and_the_least_stands(
+    head_counts: list[int], grown: dict[str, tuple[int, int]]
+) -> None:
+    told = {"base": [8] * len(head_counts), "head": list(head_counts)}
+
+    def count(tree: Path) -> dict[str, int]:
+        return {"sql statements": told[tree.name].pop(0)}
+
+    counts = cli_bench_compare.count_sides({side: Path(side) for side in told}, count)
+
+    assert cli_bench_compare.more_counts(counts["base"], counts["head"]) == grown
+    assert told == {"base": [], "head": []}
