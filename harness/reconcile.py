@@ -332,6 +332,8 @@ def of_listeners(
     findings.counts = dict(totals)
     for name, sentence in (
         ("behind", "{} listeners do not end at the last change"),
+        # A reset is lawful, but what lies before it was never delivered and is in no percentile.
+        ("resets", "{} times a listener was sent past changes it never got"),
         ("missing", "{} events never reached a listener that should have had them"),
         ("duplicates", "{} events came twice"),
         ("reorders", "{} events came out of order"),

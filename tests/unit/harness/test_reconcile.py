@@ -120,7 +120,7 @@ def account(**wrong: int) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    "kind", ["behind", "missing", "duplicates", "reorders", "broken", "conflicts"]
+    "kind", ["behind", "resets", "missing", "duplicates", "reorders", "broken", "conflicts"]
 )
 def test_each_wrong_of_a_listener_is_named(kind: str) -> None:
     findings = of_listeners([account(), account(**{kind: 2})], [], look(12, 110), 12)
