@@ -12,7 +12,6 @@ import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from harness.handover import Handover
 from harness.histogram import Histogram
 from harness.journal import BoardJournal, history_path
 from harness.machine import fingerprint
+from harness.member import Member
 from harness.resources import Sampler
 from harness.result import RunRecord, write_result
 from harness.series import Series
@@ -42,23 +42,6 @@ START_AHEAD_S = 1.0
 SETTLE_TIMEOUT_S = 60.0
 FINAL_TIMEOUT_S = 30.0
 TICK_S = 0.2
-
-
-@dataclass(kw_only=True)
-class Member:
-    """One Locust user that joined, and the last it said."""
-
-    ident: str
-    kind: str
-    pid: int
-    host: str
-    client_id: str | None
-    name: str = ""
-    history_bytes: int = 0
-    status: dict[str, Any] = field(default_factory=dict)
-    latest: dict[str, list[int]] = field(default_factory=dict)
-    reach: dict[str, Any] = field(default_factory=dict)
-    final: bool = False
 
 
 class Conductor:
@@ -138,13 +121,7 @@ class Conductor:
         for _, _, histograms in report["series"]:
             for name, flat in histograms.items():
                 self.so_far[name].merge(Histogram.from_wire(flat))
-        if report["status"]:
-            member.status = report["status"]
-        if report.get("final"):
-            member.latest = report.get("latest", {})
-            member.reach = report.get("reach", {})
-            member.history_bytes = report["history_bytes"]
-            member.final = True
+        member.hear(report)
 
     def _on_test_start(self, **_: Any) -> None:
         # Locust's class picker can choose users that are no part of a run with a verdict.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pymysql
 
 from harness.checker import Promises, check, gather
-from harness.checker.verdict import Finding
+from harness.checker.verdict import Finding, Verdict
 from harness.history import history_paths, read_history
 from harness.witness import read_witness
 
@@ -21,7 +21,7 @@ BYTES_MAX = 1_500_000_000
 
 
 def judge_history(folder: Path, mysql_url: str) -> list[Finding]:
-    """The checker's findings; none when the history is too large to hold. Raises OSError.
+    """The checker's findings; one `unknown` when the history is too large. Raises OSError.
 
     About 25 µs and 1 KiB per submission. Without MySQL it judges from the outside.
     """
@@ -29,8 +29,20 @@ def judge_history(folder: Path, mysql_url: str) -> list[Finding]:
     # that a submission cannot be followed to its event.
     skip = NOT_ASKED if mysql_url else NOT_ASKED | {"I1", "I10"}
     paths = list(history_paths(folder))
-    if sum(path.stat().st_size for path in paths) > BYTES_MAX:
-        return []
+    size = sum(path.stat().st_size for path in paths)
+    if size > BYTES_MAX:
+        return [
+            Finding(
+                invariant="I1-I10",
+                title="all",
+                verdict=Verdict.UNKNOWN,
+                looked_at=f"nothing of {size / 1e6:,.0f} MB",
+                explanations=(
+                    "the history is too large to be judged here: `python -m harness check "
+                    f"{folder.name}` can, where there is the memory",
+                ),
+            )
+        ]
     # Millions of small records and no garbage: collecting would take longer than judging.
     gc.disable()
     try:

@@ -21,6 +21,7 @@ from harness.histogram import Histogram, lowest_of
 from harness.history import Done, Submit, history_paths, read_history
 from harness.invariants import judge_history
 from harness.journey import Reach, journeys
+from harness.member import Member
 from harness.report import heat_bucket, html_report
 from harness.resources import restarts_of
 from harness.schedule import arrivals, parse_profile
@@ -80,7 +81,7 @@ class RunRecord:
     series: Series
     begin_second: int
     measured_s: int
-    members: list[Any]
+    members: list[Member]
     final_seq: int
     converged: bool
     before: reconcile.Look
@@ -181,6 +182,8 @@ class RunRecord:
             )
         for finding in self.findings:
             verdict.incorrect += finding.problems
+        if swarms and not self.converged:
+            verdict.incorrect.append("the listeners did not all come to stand at the last change")
         self.invariants = judge_history(self.folder, self.mysql_url)
         for invariant in self.invariants:
             if invariant.verdict is not Belief.TRUE:

@@ -1,0 +1,82 @@
+"""The verdict on a run holds against it whatever it could not show."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import invariants
+from harness.checker.verdict import Verdict
+from harness.invariants import judge_history
+from harness.journal import SubmissionJournal
+from harness.member import Member
+from harness.reconcile import Look
+from harness.result import RunRecord
+from harness.series import Series
+from harness.settings import RunSettings
+
+BEGIN = 2
+"""The schedule's second 0 in the series."""
+
+
+def swarm(**status: int) -> Member:
+    return Member(ident="s", kind="swarm", pid=1, host="h", status=status)
+
+
+def record(folder: Path, **changed: Any) -> RunRecord:
+    board = Look(seq=10, scores={"A": 5})
+    fields: dict[str, Any] = {
+        "run_id": "r",
+        "settings": RunSettings(warmup_s=0),
+        "base_url": "http://127.0.0.1:1",
+        "machine": {"cpus": 2},
+        "started_unix_s": 1_000_000.0,
+        "series": Series(),
+        "begin_second": BEGIN,
+        "measured_s": 10,
+        "members": [],
+        "final_seq": 10,
+        "converged": True,
+        "before": board,
+        "after": board,
+        "backlog": [],
+        "samples": [],
+        "notes": [],
+        "folder": folder,
+    }
+    return RunRecord(**{**fields, **changed})
+
+
+def test_a_users_last_word_outlives_the_reports_that_follow() -> None:
+    member = swarm()
+
+    member.hear({"status": {"behind": 0}})
+    member.hear({"status": {"behind": 3}, "final": True, "latest": {"A": [1, 2]}})
+    member.hear({"status": {"behind": 0}})
+
+    assert member.status == {"behind": 3}
+    assert member.latest == {"A": [1, 2]}
+
+
+@pytest.mark.parametrize("converged", [True, False])
+def test_listeners_that_never_came_to_the_end_make_a_run_incorrect(
+    tmp_path: Path, converged: bool
+) -> None:
+    run = record(tmp_path, members=[swarm(listeners=3)], converged=converged)
+
+    run.judge()
+
+    told = "the listeners did not all come to stand at the last change" in run.verdict.incorrect
+    assert told is not converged
+
+
+def test_a_history_too_large_to_judge_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SubmissionJournal(tmp_path, name="flood-0", run_id="r").close(drained=True)
+    monkeypatch.setattr(invariants, "BYTES_MAX", 10)
+
+    [finding] = judge_history(tmp_path, "")
+
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "too large" in finding.explanations[0]
