@@ -126,8 +126,8 @@ def capacity_section(document: Mapping[str, Any], file: str) -> str:
         "",
         f"`python -m harness capacity --slo '{plan['slo']}'` at commit {machine['commit']}, "
         f"{machine['cpus']} CPUs ({machine['cpu']}): trials of {plan['seconds']:g} s, doubled, "
-        f"bisected, and confirmed by {plan['repeats']} in a row. A trial counts only when it was "
-        f"valid, correct, within the limits and without a growing backlog. Result file: "
+        f"bisected, and each load named held {plan['repeats']} times. A trial counts only when "
+        f"it was valid, correct, within the limits and without a growing backlog. Result file: "
         f"[`{file}`]({file}).",
         "",
         "| with | sustained | beyond it |",

@@ -73,7 +73,9 @@ def search(
                 high = middle
     load = low
     while load > 0:
-        if all(trial(load, "confirm") for _ in range(repeats - 1)):
+        # A load stepped down to may never have been tried, or have held once already.
+        needed = repeats - sum(step.held for step in found.steps if step.load == load)
+        if all(trial(load, "confirm") for _ in range(needed)):
             found.load = load
             return found
         found.bounded = True

@@ -47,6 +47,16 @@ def test_the_answer_held_as_often_as_asked() -> None:
     assert found.load < 4000
 
 
+def test_a_load_stepped_down_to_holds_as_often_as_any() -> None:
+    def holds(load: int, phase: str) -> bool:
+        return load <= 1000 if phase != "confirm" else load < 900
+
+    found = search(holds, start=1000, most=10_000, precision=0.1, repeats=3)
+
+    assert found.load < 900
+    assert [step.held for step in found.steps if step.load == found.load] == [True] * 3
+
+
 def test_nothing_holds_and_the_answer_is_none() -> None:
     found = search(lambda *_: False, start=64, most=1000)
 
