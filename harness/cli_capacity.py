@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import json
 import os
+import shlex
 import sys
 import time
 from dataclasses import asdict
@@ -22,6 +23,10 @@ from harness.slo import load_slo
 from harness.style import Ink, duration, number
 from harness.target import Target, TargetError, find_target
 
+REPEATED = (
+    *("slo", "over", "rate", "listeners", "start", "most"),
+    *("duration", "warmup", "precision", "repeats"),
+)
 SLO = "p99<500ms,lag_p99<1s,errors<0.1%"
 
 
@@ -112,6 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
         "kind": "scoreboard-capacity",
         "started_unix_s": time.mktime(started),
         "machine": fingerprint(),
+        "command": command_of(arguments),
         "plan": {"slo": plan.slo, "seconds": plan.seconds, "repeats": plan.repeats},
         "searches": searches,
         "trials": trials,
@@ -121,6 +127,14 @@ def run(arguments: argparse.Namespace) -> int:
     path.write_text(json.dumps(document, indent=1))
     _print(document, Ink(sys.stdout), path)
     return 0 if searches and all(s["load"] for s in searches) else 1
+
+
+def command_of(arguments: argparse.Namespace) -> str:
+    """The command that repeats a search, defaults spelled out: they may change."""
+    words = ["python", "-m", "harness", "capacity"]
+    for name in REPEATED:
+        words += [f"--{name}", str(getattr(arguments, name))]
+    return shlex.join(words)
 
 
 def _line(trial: Trial, ink: Ink) -> str:

@@ -1,8 +1,11 @@
 """`python -m harness results`: write RESULTS.md's sections from result files.
 
-Takes the newest good result of each kind from the results folder (or the files
+Takes the newest good result for each section from the results folder (or the files
 named), keeps it in docs/results/ with its plots, and writes the sections
-between their markers. Kinds without a new result are written from the kept one.
+between their markers. Sections without a new result are written from the kept one.
+
+Load runs have two sections: `load`, the headline, and `crowd`, from 5,000 listeners
+on. Only a minute of measurement or more, or a file named, becomes the headline.
 """
 
 import argparse
@@ -17,8 +20,12 @@ from harness.chaos import report as chaos
 
 Section = Callable[[Mapping[str, Any], str], str]
 Plots = Callable[[Mapping[str, Any]], dict[str, str]]
+CROWD = "scoreboard-run crowd"
+HEADLINE_S = 60
 KINDS: dict[str, tuple[str, Section, Plots]] = {
     "scoreboard-run": ("load", resultsfile.load_section, resultsfile.load_plots),
+    # A kind of its own here: the same document, told by its size.
+    CROWD: ("crowd", resultsfile.load_section, resultsfile.load_plots),
     "scoreboard-capacity": (
         "capacity",
         resultsfile.capacity_section,
@@ -53,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    fresh = {document["kind"]: document for document in given}
+    fresh = {kind_of(document): document for document in given}
     if not arguments.files:
         fresh = newest_good(arguments.results.glob("*.json"))
     text = arguments.output.read_text() if arguments.output.exists() else TITLE
@@ -81,8 +88,18 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def kind_of(document: Mapping[str, Any]) -> str:
+    """The key of KINDS for a document."""
+    kind = str(document["kind"])
+    crowded = kind == "scoreboard-run" and resultsfile.section_of(document) == "crowd"
+    return CROWD if crowded else kind
+
+
 def newest_good(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
-    """The newest document of each kind that is good and whole; unreadable files are no results."""
+    """The newest document of each kind that is good and whole; unreadable files are no results.
+
+    A load run of less than HEADLINE_S is no headline, however new.
+    """
     best: dict[str, dict[str, Any]] = {}
     for path in paths:
         try:
@@ -91,9 +108,12 @@ def newest_good(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
             continue
         if not _is_good(document):
             continue
-        known = best.get(document["kind"])
+        kind = kind_of(document)
+        if kind == "scoreboard-run" and resultsfile.measured_s(document) < HEADLINE_S:
+            continue
+        known = best.get(kind)
         if known is None or known["started_unix_s"] < document["started_unix_s"]:
-            best[document["kind"]] = document
+            best[kind] = document
     return best
 
 

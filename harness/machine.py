@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ def fingerprint(folder: Path | None = None) -> dict[str, Any]:
         "commit": _git(folder, "rev-parse", "--short=12", "HEAD"),
         "changed": bool(_git(folder, "status", "--porcelain", "--untracked-files=no")),
     }
+
+
+def commit_of(machine: Mapping[str, Any]) -> str:
+    """The commit of a fingerprint, marked when the tree had changes that it does not hold."""
+    return f"{machine['commit']}, changed" if machine["changed"] else str(machine["commit"])
 
 
 def _cpu_model() -> str:

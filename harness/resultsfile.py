@@ -6,15 +6,27 @@ is kept in docs/results/ beside its plots.
 """
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from harness.machine import commit_of
 from harness.plots import Axis, Line, line_plot
 from harness.report import MEANINGS, plots_of
+from harness.settings import OPTIONS, RunSettings
 from harness.style import duration, number
 from harness.swarmcost import KIB_PER_LISTENER_TARGET, US_PER_READ_TARGET, cost_words
 
 KEPT = "docs/results"
+CROWD_LISTENERS = 5000
+"""From so many on a run is about listeners, and no headline for submissions."""
+TITLES = {
+    "load": "Load: open-loop flood and listeners",
+    "crowd": "Load: a crowd of listeners",
+}
+ALWAYS_TOLD = ("rate", "listeners", "duration_s")
+NEVER_TOLD = ("mysql_url", "label", "results")
+"""Where a run looks and what it is called, not what it does."""
 LOAD_PLOTS = ("rate", "response", "lag", "lag_heat", "cpu", "percentiles")
 
 
@@ -38,24 +50,46 @@ def slim(document: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def listeners_of(document: Mapping[str, Any]) -> int:
+    """Listeners of a load run, over all its processes."""
+    swarms = (m["status"] for m in document["members"] if m["kind"] == "swarm")
+    return sum(status.get("listeners", 0) for status in swarms)
+
+
+def measured_s(document: Mapping[str, Any]) -> int:
+    """Seconds of a load run after its warm-up, at least 1."""
+    return max(1, int(document["window"]["end"] - document["window"]["start"]))
+
+
+def section_of(document: Mapping[str, Any]) -> str:
+    """Which of the two sections for load runs a run belongs to: `load` or `crowd`."""
+    return "crowd" if listeners_of(document) >= CROWD_LISTENERS else "load"
+
+
+def load_command(document: Mapping[str, Any]) -> str:
+    """The command that repeats a load run, with every option that is not at its default."""
+    defaults, settings = RunSettings().to_json(), document["settings"]
+    told = {**settings, "listeners": listeners_of(document), "duration_s": measured_s(document)}
+    words = ["python", "-m", "harness", "load"]
+    for flag, name, _, _ in OPTIONS:
+        value = told.get(name, defaults.get(name))
+        if name in ALWAYS_TOLD or (name not in NEVER_TOLD and value != defaults.get(name)):
+            words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+    workers = sum(1 for member in document["members"] if member["kind"] == "flood")
+    if workers > 1:
+        words += ["--workers", str(workers)]
+    return shlex.join(words)
+
+
 def load_section(document: Mapping[str, Any], file: str) -> str:
-    """The headline run."""
+    """A load run: the headline, or the one with a crowd of listeners."""
     figures, counts, settings = document["figures"], document["counts"], document["settings"]
-    verdict, resources = document["verdict"], document["resources"]
-    length = max(1, document["window"]["end"] - document["window"]["start"])
-    swarms = [m["status"] for m in document["members"] if m["kind"] == "swarm"]
-    listeners = sum(s.get("listeners", 0) for s in swarms)
-    machine = document["machine"]
-    words = [
-        w for w, good in (("valid", verdict["valid"]), ("correct", verdict["correct"])) if good
-    ]
-    if verdict["limits"] and verdict["within_slo"]:
-        words.append("within " + ", ".join(k["limit"] for k in verdict["limits"]))
+    resources, machine = document["resources"], document["machine"]
+    length, listeners = measured_s(document), listeners_of(document)
     lines = [
-        "## Load: open-loop flood and listeners",
+        f"## {TITLES[section_of(document)]}",
         "",
-        f"`make load RATE={settings['rate']} LISTENERS={listeners} "
-        f"DURATION={length}` at commit {machine['commit']}, {machine['cpus']} CPUs "
+        f"`{load_command(document)}` at commit {commit_of(machine)}, {machine['cpus']} CPUs "
         f"({machine['cpu']}), {machine['memory_mib'] // 1024} GiB, everything on one machine, "
         f"{length} s after {settings['warmup_s']:g} s of warm-up. Result file: "
         f"[`{file}`]({file}).",
@@ -63,7 +97,7 @@ def load_section(document: Mapping[str, Any], file: str) -> str:
         f"**{number(figures['goodput'])} accepted submissions/s of {number(figures['rate'])} "
         f"intended, {number(listeners)} listeners, "
         f"{number(counts.get('deliveries', 0) / length)} events delivered per second. "
-        f"Verdict: {', '.join(words) or 'bad'}.**",
+        f"Verdict: {_verdict(document['verdict'])}.**",
         "",
         "| | p50 | p90 | p99 | p99.9 | max | |",
         "|---|--:|--:|--:|--:|--:|---|",
@@ -108,23 +142,36 @@ def load_section(document: Mapping[str, Any], file: str) -> str:
         )
     for found in document.get("invariants", ()):
         lines.append(f"| {found['invariant']} | {found['verdict']} | {found['looked_at']} |")
-    lines += ["", *(f"![{name}]({KEPT}/load-{name}.svg)" for name in LOAD_PLOTS)]
+    section = section_of(document)
+    lines += ["", *(f"![{name}]({KEPT}/{section}-{name}.svg)" for name in LOAD_PLOTS)]
     return "\n".join(lines)
+
+
+def _verdict(verdict: Mapping[str, Any]) -> str:
+    words = [w if verdict[w] else f"not {w}" for w in ("valid", "correct")]
+    for kept in (True, False):
+        limits = ", ".join(k["limit"] for k in verdict["limits"] if k["kept"] is kept)
+        if limits:
+            words.append(f"{'within' if kept else 'not within'} {limits}")
+    return ", ".join(words)
 
 
 def load_plots(document: Mapping[str, Any]) -> dict[str, str]:
     """The plots the section shows, by file name."""
     plots = plots_of(document)
-    return {f"load-{name}.svg": plots[name] for name in LOAD_PLOTS if name in plots}
+    section = section_of(document)
+    return {f"{section}-{name}.svg": plots[name] for name in LOAD_PLOTS if name in plots}
 
 
 def capacity_section(document: Mapping[str, Any], file: str) -> str:
     """How much is sustained, and what is full beyond it."""
     plan, machine = document["plan"], document["machine"]
+    # Searches of an earlier version told no more than their limits.
+    command = document.get("command", f"python -m harness capacity --slo '{plan['slo']}'")
     lines = [
         "## Capacity within limits",
         "",
-        f"`python -m harness capacity --slo '{plan['slo']}'` at commit {machine['commit']}, "
+        f"`{command}` at commit {commit_of(machine)}, "
         f"{machine['cpus']} CPUs ({machine['cpu']}): trials of {plan['seconds']:g} s, doubled, "
         f"bisected, and each load named held {plan['repeats']} times. A trial counts only when "
         f"it was valid, correct, within the limits and without a growing backlog. Result file: "
@@ -227,7 +274,7 @@ def bench_gate_section(document: Mapping[str, Any], file: str) -> str:
     lines = [
         "## Regression gate: how often it is wrong",
         "",
-        f"`python -m harness bench-compare --prove` at commit {machine['commit']}, "
+        f"`python -m harness bench-compare --prove` at commit {commit_of(machine)}, "
         f"{machine['cpus']} CPUs ({machine['cpu']}), {document['rounds']} rounds a side: one tree "
         "against itself as it is, with a slowdown planted into the work, and with a planted call. "
         f"Then the rounds of the first comparison, of {document['cases']} cases, resampled "

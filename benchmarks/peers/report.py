@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.peers.targets import Result, Samples
+from harness.machine import commit_of
 
 VERSION = 1
 SECTION = "peers"
@@ -77,12 +78,11 @@ def markdown(
     file: str,
 ) -> str:
     """The section of RESULTS.md; `file` is where the figures are kept."""
-    commit = machine["commit"] + (", changed" if machine["changed"] else "")
     lines = [
         "## Beside other ways to do it",
         "",
         f"`make bench-peers` on {machine['cpus']} × {machine['cpu']}, {machine['memory_mib']} MiB,"
-        f" Linux {machine['kernel']}, Python {machine['python']}, commit {commit};"
+        f" Linux {machine['kernel']}, Python {machine['python']}, commit {commit_of(machine)};"
         f" {settings['rounds']} interleaved rounds; load before the run"
         f" {settings['load_before']:.2f}; all parts and the load generator on the same"
         f" machine. `benchmarks/README.md` describes the peers. Result file: [`{file}`]({file}).",

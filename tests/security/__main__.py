@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.cli_results import TITLE
-from harness.machine import fingerprint
+from harness.machine import commit_of, fingerprint
 from harness.resultsfile import KEPT, replace_section
 from tests.security.attack import Tally, attack
 from tests.security.fuzz import ROOT, fuzz, quiet
@@ -94,7 +94,7 @@ def section(document: Mapping[str, Any], source: str) -> str:
             "## Security",
             "",
             f"Inputs that strangers could send, and what came of them (`{COMMAND}`, {source},"
-            f" Python {machine['python']}, commit {machine['commit']}). A find is an answer that"
+            f" Python {machine['python']}, commit {commit_of(machine)}). A find is an answer that"
             " the contract does not name, an exception that is no refusal, or a broken invariant.",
             "",
             "| what | inputs | server errors | finds |",
