@@ -1,8 +1,8 @@
 """What was asked of a server and what it answered: the evidence every verdict rests on.
 
 One JSON object per line, described field by field in ``docs/history.md``. A client operation
-is two records: one written *before* its first byte is sent, one after it ended. So an operation
-cut short by a dying harness is still known to have been in flight. Fault events, listeners'
+is two records: one made *before* its first byte is sent, one after it ended. So an operation
+that never ended is still known to have been in flight. Fault events, listeners'
 transcripts and the closing record stand in the same file, on the same clock.
 
 This module only writes and reads. It judges nothing (``harness.checker`` does) and it sends
@@ -10,6 +10,7 @@ nothing. A writer belongs to one thread or one event loop.
 """
 
 import enum
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -72,6 +73,11 @@ class Limits(Record, frozen=True, kw_only=True, tag="limits"):
     count: int
     window_ms: int
     history_changes: int | None = None
+
+
+def digest_of(body: bytes) -> str:
+    """The hash of a request's body that a `Submit` carries."""
+    return hashlib.blake2b(body, digest_size=8).hexdigest()
 
 
 class Submit(Record, frozen=True, kw_only=True, tag="submit"):

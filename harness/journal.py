@@ -19,9 +19,11 @@ from harness.history import (
     Outcome,
     Roster,
     Submit,
+    digest_of,
 )
 from harness.swarm import Stretch
 from harness.target import Page
+from harness.wire import SUBMISSION_BODY
 
 _OUTCOMES = {"ok": Outcome.OK, "fail": Outcome.FAIL, "unknown": Outcome.UNKNOWN}
 
@@ -53,7 +55,7 @@ class SubmissionJournal:
                 principal=str(user),
                 user=user,
                 increment=increment,
-                digest=f"{user}:{increment}",
+                digest=digest_of(SUBMISSION_BODY % (user, increment)),
                 key=f"{self._run_id}-{number}",
             )
         for number, outcome, status, sid, done_ns in done:

@@ -268,8 +268,8 @@ td.text,th.text{text-align:left;white-space:normal;color:var(--soft)}.true{color
 """
 
 MEANINGS = (
-    ("response", "response", "intended send to answer; given up ones count too"),
-    ("service", "service", "actual send to answer"),
+    ("response", "response", "intended send to 2xx; unanswered, dropped too; 4xx, 5xx are errors"),
+    ("service", "service", "actual send to 2xx"),
     ("delay", "send delay", "intended send to actual send"),
     ("late", "generator late", "the part of it that is the generator's own"),
     ("lag", "lag", "commit to the kernel of each listener"),

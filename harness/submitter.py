@@ -80,8 +80,10 @@ class Submitter:
 
     Counters per intended second: intended, sent, ok, fail, unknown, dropped, waited
     (arrivals that found every connection busy) and `status_<code>` or
-    `cause_<name>`. Histograms in µs: response (intended to answer; given up
-    ones count with the time they had), service (sent to answer), delay
+    `cause_<name>`. Histograms in µs: response (intended to answer of 2xx; those
+    without an answer and dropped ones count with the time they had, and an
+    answered 4xx or 5xx not at all: a quick refusal would flatter it, and it
+    counts as an error), service (sent to answer of 2xx), delay
     (intended to sent), and late (intended to noticed: the generator's own fault).
     """
 
@@ -209,12 +211,15 @@ class Submitter:
         user, increment = self._choose(number)
         data = self._request(number, user, increment)
         sent = self._clock()
+        # Before its first byte is sent: whatever happens in between, the history knows it.
+        self._sent_records.append((number, user, increment, sent))
         try:
             written = connection.sock.send(data)
         except BlockingIOError:
             written = 0
         except OSError:
             # Nothing left this machine, so the arrival can take another connection.
+            self._sent_records.pop()
             self._lose(connection)
             self._waiting.appendleft((number, due))
             return
@@ -227,7 +232,6 @@ class Submitter:
             connection.unsent = data[written:]
             self._ready.modify(connection.sock.fileno(), EPOLLIN | EPOLLOUT)
         self._in_flight.append((sent, number, connection))
-        self._sent_records.append((number, user, increment, sent))
         second = self.series.seconds[(due - self._settings.zero_ns) // NS]
         second.counters["sent"] += 1
         second.histograms["delay"].record((sent - due) // 1000)

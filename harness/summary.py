@@ -9,8 +9,8 @@ from harness.swarmcost import cost_words
 ELSEWHERE_TOLD = 0.1
 """Cores; below it lies the noise of sampling."""
 ROWS = (
-    ("response", "response", "intended send to answer"),
-    ("service", "service", "actual send to answer"),
+    ("response", "response", "intended send to 2xx"),
+    ("service", "service", "actual send to 2xx"),
     ("lag", "lag", "commit to each listener"),
     ("reach_last", "last listener", "commit to the last of them"),
     ("submit_deliver_median", "submit → seen", "intended send to the median listener"),

@@ -111,6 +111,10 @@ def header_of(data: bytes, name: str) -> str | None:
     return None
 
 
+SUBMISSION_BODY = b'{"userId":%d,"increment":%d}'
+"""The JSON of a submission, of user and increment."""
+
+
 class SubmissionRequests:
     """Builds POST requests from parts made once per user. About 1 µs each.
 
@@ -146,7 +150,7 @@ class SubmissionRequests:
 
     def make(self, number: int, user: int, increment: int) -> bytes:
         """The request of submission `number`. Raises KeyError for a user without a token."""
-        body = b'{"userId":%d,"increment":%d}' % (user, increment)
+        body = SUBMISSION_BODY % (user, increment)
         return b"%b%d\r\n%bContent-Length: %d\r\n\r\n%b" % (
             self._prefixes[user],
             number,

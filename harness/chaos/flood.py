@@ -16,7 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harness.chaos.wire import BrokenReply, Connection, Reply, get, post
-from harness.history import HistoryWriter, Outcome, Score, outcome_of_error, outcome_of_status
+from harness.history import (
+    HistoryWriter,
+    Outcome,
+    Score,
+    digest_of,
+    outcome_of_error,
+    outcome_of_status,
+)
 from scoreboard import contract, ids, tokens
 
 REPLY_TIMEOUT_S = 6.0
@@ -228,7 +235,7 @@ class Client:
             principal=principal,
             user=player.user,
             increment=increment,
-            digest=_digest(body),
+            digest=digest_of(body),
             key=key,
             sid=ids.text(ids.keyed_submission_id(principal, key)),
             attempt=attempt,
@@ -247,7 +254,7 @@ class Client:
                 principal=principal,
                 user=player.user,
                 increment=increment,
-                digest=_digest(body),
+                digest=digest_of(body),
                 key=key,
                 sid=ids.text(ids.keyed_submission_id(principal, key)),
                 attempt=attempt,
@@ -279,7 +286,7 @@ class Client:
             principal=principal,
             user=user,
             increment=increment,
-            digest=_digest(body),
+            digest=digest_of(body),
             key=key,
             sid=ids.text(ids.keyed_submission_id(principal, key)),
             attack=kind,
@@ -430,10 +437,6 @@ def _request(body: bytes, key: str, token: str) -> bytes:
     return post(
         contract.UPDATE_PATH, body, Authorization=f"Bearer {token}", Idempotency_Key=f'"{key}"'
     )
-
-
-def _digest(body: bytes) -> str:
-    return hashlib.blake2b(body, digest_size=8).hexdigest()
 
 
 def _said(reply: Reply) -> tuple[str | None, str | None]:
