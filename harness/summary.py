@@ -89,10 +89,9 @@ def lines(document: Mapping[str, Any], ink: Ink, path: str) -> Iterator[str]:
         )
     yield ""
     verdict = document["verdict"]
-    late = duration(figures.get("late_p99"))
-    yield _line(
-        ink, verdict["valid"], "valid", verdict["invalid"], f"generator late by {late} (p99)"
-    )
+    of = "p99" if figures.get("late_p99") is not None else "max"
+    late = f"generator late by {duration(figures.get(f'late_{of}'))} ({of})"
+    yield _line(ink, verdict["valid"], "valid", verdict["invalid"], late)
     good = "; ".join(_good_words(finding) for finding in document["findings"])
     yield _line(ink, verdict["correct"], "correct", verdict["incorrect"], good)
     if verdict["limits"]:

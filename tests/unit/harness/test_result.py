@@ -80,3 +80,20 @@ def test_a_history_too_large_to_judge_is_unknown(
 
     assert finding.verdict is Verdict.UNKNOWN
     assert "too large" in finding.explanations[0]
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "late", "told"),
+    [(999, 1, "max 80.0 ms"), (2000, 1, ""), (2000, 40, "p99 80."), (0, 0, "")],
+)
+def test_a_late_generator_voids_a_run_however_short(
+    tmp_path: Path, arrivals: int, late: int, told: str
+) -> None:
+    run = record(tmp_path)
+    histogram = run.series.seconds[BEGIN].histograms["late"]
+    histogram.record(100, arrivals - late)
+    histogram.record(80_000, late)
+
+    run.judge()
+
+    assert [told for words in run.verdict.invalid if told in words] == ([told] if told else [])
