@@ -1,7 +1,8 @@
-"""Follows each submission from its intended send to the listeners, after the run. Pure.
+"""Follows each submission and each event to the listeners, after the run. Pure.
 
 Neither end knows the other: the sender knows submissions, the listeners know
-seqs. The ledger joins them, so this needs MySQL as a witness.
+seqs. The ledger joins them, so a submission's journey needs MySQL as a witness;
+an event's does not, since its commit time is on the stream.
 """
 
 import zlib
@@ -11,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.reconcile import Attempt, LedgerRow
 
-COLUMNS = ("first_us", "median_us", "last_us", "reached")
+COLUMNS = ("committed_us", "first_us", "median_us", "last_us", "reached")
+NEVER_US = 1 << 62
 EVENTS_SENT_MAX = 2_000_000
 
 
@@ -22,17 +25,18 @@ EVENTS_SENT_MAX = 2_000_000
 class Reach:
     """When seqs from `base` on had reached the first, median and last listener of one swarm.
 
-    Unix µs; 0 where nobody had it.
+    Unix µs; 0 where nobody had it. `left_out` events were too many to be sent.
     """
 
     base: int
     columns: Mapping[str, Sequence[int]]
+    left_out: int = 0
 
     def to_wire(self) -> dict[str, Any]:
-        """Compressed, for the last report of a worker; empty when it would be too large."""
+        """Compressed, for the last report of a worker; only a count when it would be too large."""
         count = len(self.columns["reached"])
         if self.base < 0 or count > EVENTS_SENT_MAX:
-            return {}
+            return {"left_out": count}
         return {
             "base": self.base,
             **{
@@ -43,9 +47,10 @@ class Reach:
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> "Reach":
-        """What `to_wire` wrote; without events when that was empty."""
-        if not wire:
-            return cls(base=-1, columns={name: array("q") for name in COLUMNS})
+        """What `to_wire` wrote; without events when that had none."""
+        if "base" not in wire:
+            nothing = {name: array("q") for name in COLUMNS}
+            return cls(base=-1, columns=nothing, left_out=wire.get("left_out", 0))
         return cls(
             base=int(wire["base"]),
             columns={name: array("q", zlib.decompress(wire[name])) for name in COLUMNS},
@@ -63,6 +68,28 @@ class Reach:
             self.columns["median_us"][position],
             self.columns["last_us"][position],
         )
+
+
+def reached(reaches: Sequence[Reach]) -> npt.NDArray[np.int64]:
+    """Rows of commit, first, median and last time, Unix µs: one for each event that was heard.
+
+    Over several swarms the median is the latest of theirs: never better than the truth.
+    """
+    known = [reach for reach in reaches if reach.base >= 0]
+    base = min((reach.base for reach in known), default=0)
+    end = max((reach.base + len(reach.columns["reached"]) for reach in known), default=0)
+    committed, first, median, last = times = np.zeros((4, end - base), dtype=np.int64)
+    first += NEVER_US
+    for reach in known:
+        column = {name: np.asarray(reach.columns[name], dtype=np.int64) for name in COLUMNS}
+        start = reach.base - base
+        span = slice(start, start + len(column["reached"]))
+        had = column["reached"] > 0
+        np.maximum(committed[span], column["committed_us"], out=committed[span], where=had)
+        np.minimum(first[span], column["first_us"], out=first[span], where=had)
+        np.maximum(median[span], column["median_us"], out=median[span], where=had)
+        np.maximum(last[span], column["last_us"], out=last[span], where=had)
+    return times[:, (committed > 0) & (last > 0)].T
 
 
 def journeys(

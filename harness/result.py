@@ -13,6 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness import reconcile
 from harness.bottleneck import name_bottleneck, usage_of
 from harness.checker.verdict import Finding
@@ -20,7 +22,7 @@ from harness.checker.verdict import Verdict as Belief
 from harness.histogram import Histogram, lowest_of
 from harness.history import Done, Submit, history_paths, read_history
 from harness.invariants import judge_history
-from harness.journey import Reach, journeys
+from harness.journey import Reach, journeys, reached
 from harness.member import Member
 from harness.report import heat_bucket, html_report
 from harness.resources import restarts_of
@@ -33,7 +35,8 @@ from harness.swarmcost import swarm_cost
 VERSION = 1
 QUANTILES = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p999"), (1.0, "max"))
 SUBMISSION_HISTOGRAMS = ("response", "service", "delay", "late")
-LISTENER_HISTOGRAMS = ("lag", "reach_first", "reach_median", "reach_last", "notice")
+REACH_HISTOGRAMS = ("reach_first", "reach_median", "reach_last")
+LISTENER_HISTOGRAMS = ("lag", *REACH_HISTOGRAMS, "notice")
 JOURNEY_HISTOGRAMS = ("submit_deliver_first", "submit_deliver_median", "submit_deliver_last")
 HISTOGRAMS = (*SUBMISSION_HISTOGRAMS, *LISTENER_HISTOGRAMS, *JOURNEY_HISTOGRAMS, "connect")
 HEAT_HISTOGRAMS = ("response", "lag")
@@ -146,6 +149,8 @@ class RunRecord:
     def judge(self) -> None:
         """Fill in findings and verdict. Reads the histories and, where it may, the ledger."""
         attempts = list(read_attempts(self.folder))
+        reaches = [Reach.from_wire(m.reach) for m in self.members if m.kind == "swarm"]
+        self._reach(reaches)
         if self.before.from_mysql and self.after.from_mysql:
             acknowledged = {
                 a.submission_id for a in attempts if a.outcome == "ok" and a.submission_id
@@ -155,7 +160,7 @@ class RunRecord:
             if absent:
                 rows += reconcile.ledger_since(self.mysql_url, self.after.seq, absent)
             self.findings = [reconcile.against_ledger(attempts, rows, self.before, self.after)]
-            self._follow(attempts, rows)
+            self._follow(attempts, rows, reaches)
         else:
             self.findings = [reconcile.against_board(attempts, self.before, self.after)]
         swarms = [m for m in self.members if m.kind == "swarm"]
@@ -193,9 +198,33 @@ class RunRecord:
         verdict.limits = judge(load_slo(self.settings.slo), self.figures())
         self.verdict = verdict
 
-    def _follow(self, attempts: list[reconcile.Attempt], rows: list[reconcile.LedgerRow]) -> None:
+    def _reach(self, reaches: list[Reach]) -> None:
+        """Replace what swarms could tell meanwhile of first to last listeners by what was so.
+
+        Each counted by itself, and without the listeners that were seconds late. Where
+        a swarm had too many events to send them there is no figure then.
+        """
+        for second in self.series.seconds.values():
+            for name in REACH_HISTOGRAMS:
+                second.histograms.pop(name, None)
+        if any(reach.left_out for reach in reaches):
+            return
+        times = reached(reaches)
+        zero_us = round(self.started_unix_s * 1e6) - self.begin_second * 1_000_000
+        seconds = (times[:, 0] - zero_us) // 1_000_000
+        for number in np.unique(seconds).tolist():
+            inside = times[seconds == number]
+            histograms = self.series.seconds[number].histograms
+            for column, name in enumerate(REACH_HISTOGRAMS, start=1):
+                histograms[name].record_many(inside[:, column] - inside[:, 0])
+
+    def _follow(
+        self,
+        attempts: list[reconcile.Attempt],
+        rows: list[reconcile.LedgerRow],
+        reaches: list[Reach],
+    ) -> None:
         """Add submit-to-deliver times to the series, by intended second."""
-        reaches = [Reach.from_wire(m.reach) for m in self.members if m.kind == "swarm"]
         if not reaches:
             return
         begin_us = round(self.started_unix_s * 1e6)

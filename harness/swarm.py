@@ -171,20 +171,23 @@ class EventTable:
     def reach(self, low: int, high: int, times_us: tuple[int, int, int], count: int) -> bool:
         """`count` listeners had seqs low..high, at these (first, median, last) times.
 
-        False when others had them before: then only first and last are corrected.
+        False when others had them before: then first and last are corrected, and the
+        median where the late ones are as many or more.
         """
         span = slice(low - self.base, high + 1 - self.base)
         first, median, last = times_us
         reached = np.frombuffer(self.reached, dtype=np.int64)[span]
-        fresh = not reached.any()
+        before = reached.copy()
+        fresh = not before.any()
         reached += count
         firsts = np.frombuffer(self.first_us, dtype=np.int64)[span]
         lasts = np.frombuffer(self.last_us, dtype=np.int64)[span]
+        medians = np.frombuffer(self.median_us, dtype=np.int64)[span]
         if fresh:
             firsts[:] = first
-            np.frombuffer(self.median_us, dtype=np.int64)[span] = median
         else:
             np.minimum(firsts, first, out=firsts)
+        np.maximum(medians, median, out=medians, where=before <= count)
         np.maximum(lasts, last, out=lasts)
         return fresh
 
@@ -193,6 +196,7 @@ class EventTable:
         return Reach(
             base=self.base,
             columns={
+                "committed_us": self.committed_us,
                 "first_us": self.first_us,
                 "median_us": self.median_us,
                 "last_us": self.last_us,
@@ -245,11 +249,11 @@ class Swarm:
     """The engine. `series` gets the figures, `account()` the sworn statement.
 
     Counters: connected (a gauge, once a second), reads, bytes, deliveries,
-    connects, disconnects, cpu_us (of the whole process). Histograms in µs:
-    connect (first SYN to first block), lag (commit to the kernel of each
-    listener, one entry per event and listener), reach_first, reach_median,
-    reach_last (one entry per event), and
-    notice (kernel to this process: the harness's own delay).
+    connects, disconnects, cpu_us (of the whole process). Histograms in µs: connect
+    (first SYN to first block), lag (commit to the kernel of each listener, one entry per event and
+    listener), reach_first, reach_median, reach_last (one entry per event, of the
+    listeners that had it within SETTLE_AFTER_NS; the table knows the later ones),
+    and notice (kernel to this process: the harness's own delay).
     """
 
     def __init__(self, settings: SwarmSettings, *, series: Series | None = None) -> None:
