@@ -109,7 +109,9 @@ def _drawn_requests(task: Task, host: str, now_s: int) -> list[bytes]:
         f'{{"userId":{draw.randint(_FIRST_USER, task.drawn_from)},"increment":1}}'
         for _ in range(_DRAWN_REQUESTS)
     ]
-    return [f"{head}{len(body)}\r\n\r\n{body}".encode() for body in bodies]
+    # One principal for all rounds, so the round's seed keeps its keys apart.
+    key = f"Idempotency-Key: {task.keyed}-{task.seed}-#########\r\n" if task.keyed else ""
+    return [f"{head}{len(body)}\r\n{key}\r\n{body}".encode() for body in bodies]
 
 
 def run(task: Task, requests: Sequence[bytes]) -> Answers:

@@ -233,16 +233,20 @@ async def run_growth(backends: Backends, scale: Scale, rounds: int, recorder: Re
             )
             recorder.keep(f"listeners/{listeners}", fanout.us_per_read, fanout)
     async with growth.running_sizes(scale.sizes, backends) as running:
-        by_name = {str(size): size for size in scale.sizes}
+        by_name = {str(size): (size, False) for size in scale.sizes}
+        # Keys spread over the whole index, so their cost is asked for where it is largest, too.
+        for size in (scale.sizes[0], scale.sizes[-1]):
+            by_name[f"{size}, with keys"] = (size, True)
         for number in range(rounds):
             for name in turns(tuple(by_name), number):
-                size = by_name[name]
+                size, keyed = by_name[name]
                 found = await growth.measure(
                     running[size],
                     backends,
                     size,
                     duration_s=scale.submit_s,
                     seed=SEED + number,
+                    keyed=keyed,
                 )
                 recorder.keep(f"growth/{name}", found.total_us, found)
 

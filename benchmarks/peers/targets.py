@@ -166,7 +166,7 @@ TARGETS = (
     *(
         Target(
             group="growth",
-            what=f"CPU per submission at {size}, beside 1,000 users",
+            what=f"CPU per submission (without a key) at {size}, beside 1,000 users",
             figure=f"growth/{size}",
             against=_SMALLEST,
             bound=1.3,

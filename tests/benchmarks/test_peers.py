@@ -44,6 +44,8 @@ FIGURES = {
         "listeners/30",
         "growth/1,000 users",
         "growth/3,000 users, 2,000 rows",
+        "growth/1,000 users, with keys",
+        "growth/3,000 users, 2,000 rows, with keys",
     },
 }
 
