@@ -54,8 +54,11 @@ class Session:
 
     def run(self) -> int:
         """Run it; the exit code. Ctrl-C ends the run early but still judges it."""
-        # SIGTERM ends a run as Ctrl-C does: what was started here is stopped again.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # SIGTERM ends a run as Ctrl-C does: what was started here is stopped again. Python's
+        # own handler would raise in whichever greenlet runs just then, and end only that.
+        here = gevent.getcurrent()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            gevent.signal_handler(number, gevent.kill, here, KeyboardInterrupt)
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
         try:
             with contextlib.ExitStack() as stack:
