@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from harness import journey
+from harness.eventtable import EventTable
 from harness.journey import Reach, reached
 from harness.ssescan import Item, Kind
-from harness.swarm import EventTable
 from tests.unit.harness.test_result import BEGIN, record, swarm
 
 S = 1_000_000
