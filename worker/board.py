@@ -36,6 +36,10 @@ RECENT_BATCHES = 64
 RECENT_CHANGES = 5000
 """Changes that a rebuilt stream begins with, for listeners that come back."""
 
+BUILD_TIMEOUT_S = 300.0
+"""Longest that reading all users and building their ranking may take; a million takes well
+under a minute."""
+
 BUILD_TTL_S = 900
 """An abandoned rebuild leaves nothing behind for longer than this."""
 
@@ -281,7 +285,10 @@ class RedisBoard:
         built = tuple(prefix + name for name in ("ranking", "members", "names"))
         count = seq = 0
         incarnation = ""
-        async with aclosing(self._ledger.snapshot()) as chunks:
+        async with (
+            asyncio.timeout(BUILD_TIMEOUT_S),
+            aclosing(self._ledger.snapshot()) as chunks,
+        ):
             async for board, users in chunks:
                 await build(built, users)
                 count += len(users)

@@ -41,8 +41,6 @@ _USER_TEXT = (
 _UPDATED_COLUMNS = ("score", "seq", "window_start_s", "window_points", "recent_increments")
 
 USERS_PER_READ = 2000
-SNAPSHOT_TIMEOUT_S = 300.0
-"""Longest a full read of the users may take; a million takes well under a minute."""
 
 
 class Board(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,10 +186,11 @@ class Ledger:
     async def snapshot(self) -> AsyncGenerator[tuple[Board, list[User]], None]:
         """All users at one moment, in chunks; each chunk comes with that moment's board.
 
-        An async generator. Close it (`aclosing`) to give its connection back.
+        An async generator. Close it (`aclosing`) to give its connection back, and limit
+        its time around the loop: a limit in here would cancel whatever the loop awaits.
         A board without users yields one empty chunk.
         """
-        async with self._pool.connection(timeout_s=SNAPSHOT_TIMEOUT_S) as connection:
+        async with self._pool.connection(timeout_s=None) as connection:
             _, _, board_rows = await query_all(
                 connection,
                 "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;"

@@ -33,8 +33,10 @@ class Pool:
         self._opening = asyncio.Lock()
 
     @asynccontextmanager
-    async def connection(self, *, timeout_s: float = STATEMENT_TIMEOUT_S) -> AsyncIterator[Any]:
-        """A connection in no transaction, for at most `timeout_s`.
+    async def connection(
+        self, *, timeout_s: float | None = STATEMENT_TIMEOUT_S
+    ) -> AsyncIterator[Any]:
+        """A connection in no transaction, for at most `timeout_s`; None leaves that to the caller.
 
         Whatever goes wrong inside, the connection is closed and not reused, so
         no later user can commit what was left open. Raises the driver's errors,

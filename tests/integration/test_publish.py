@@ -342,6 +342,23 @@ async def test_a_rebuild_cut_off_expires_and_the_old_board_stands(
     assert all([0 < await board.redis.ttl(key) <= 900 for key in left])
 
 
+async def test_a_rebuild_that_takes_too_long_is_a_timeout_and_no_cancellation(
+    board: BoardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keeper goes on after a TimeoutError; a cancellation would end it in silence."""
+    before = await board.look()
+    monkeypatch.setattr("worker.board.BUILD_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(board.board, "_build", _never_done)
+
+    with pytest.raises(TimeoutError):
+        await board.board.rebuild()
+
+    monkeypatch.undo()
+    assert await board.look() == before
+    await board.board.rebuild()
+    await board.agrees()
+
+
 @pytest.mark.parametrize("published", [True, False], ids=["published", "only recorded"])
 async def test_a_rebuild_takes_in_what_was_committed_since_its_snapshot(
     board: BoardBench, monkeypatch: pytest.MonkeyPatch, published: bool
@@ -482,3 +499,7 @@ def scores_of(look: Seen) -> list[int]:
 
 async def _cut_off(*_: object, **__: object) -> None:
     raise ConnectionAbortedError
+
+
+async def _never_done(*_: object, **__: object) -> None:
+    await asyncio.Event().wait()
