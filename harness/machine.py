@@ -23,7 +23,7 @@ def fingerprint(folder: Path | None = None) -> dict[str, Any]:
 
 def commit_of(machine: Mapping[str, Any]) -> str:
     """The commit of a fingerprint, marked when the tree had changes that it does not hold."""
-    return f"{machine['commit']}, changed" if machine["changed"] else str(machine["commit"])
+    return f"{machine['commit']}, changed" if machine.get("changed") else str(machine["commit"])
 
 
 def _cpu_model() -> str:

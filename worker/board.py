@@ -3,7 +3,8 @@
 Two copies with a cursor each: the ranking (`publish`) and the stream that SSE
 hubs read (`notify`). Both are brought up to date from the ledger, so a late
 retry cannot take a score back, a gap heals itself, and an emptied Redis is
-rebuilt whole. Not the source of anything: all of it can be thrown away.
+rebuilt whole. Nothing is shown that a crash of MySQL could take back. Not the
+source of anything: all of it can be thrown away.
 """
 
 import asyncio
@@ -93,8 +94,8 @@ class RedisBoard:
     async def publish(self, changes: Sequence[Change], last_seq: int) -> None:
         """Bring the ranking to at least `last_seq`; `changes` save a look at the ledger.
 
-        Safe to repeat: the cursor in Redis decides. Raises redis' and the MySQL
-        driver's errors.
+        `last_seq` is of a commit that has returned, here or elsewhere. Safe to repeat:
+        the cursor in Redis decides. Raises redis' and the MySQL driver's errors.
         """
         await self._bring_forward(self._advance, changes, last_seq)
 
@@ -121,10 +122,13 @@ class RedisBoard:
                     await self._rebuild()
         seq, tail = await self._redis.hmget(contract.META_KEY, ["seq", "tail"])
         board = await self._ledger.board()
+        if any(cursor is not None and int(cursor) < board.seq for cursor in (seq, tail)):
+            # What others are committing at this moment can be seen before it lasts.
+            board = await self._ledger.board(durable=True)
         if seq is not None and int(seq) < board.seq:
-            await self.publish(await self._changes_after(int(seq)), board.seq)
+            await self.publish(await self._changes_after(int(seq), board.seq), board.seq)
         if tail is not None and int(tail) < board.seq:
-            await self.notify(await self._changes_after(int(tail)), board.seq)
+            await self.notify(await self._changes_after(int(tail), board.seq), board.seq)
 
     async def _is_lost(self) -> bool:
         """Whether Redis holds no copy of this history that can be moved forward."""
@@ -228,7 +232,7 @@ class RedisBoard:
         if self._incarnation is None:
             self._use_history((await self._ledger.board()).incarnation)
         if not changes:
-            changes = await self._ledger.changes_after(last_seq - 1, CHANGES_PER_CALL)
+            changes = await self._ledger.changes_after(last_seq - 1, 1)
         while True:
             status, *rest = await step(changes[:CHANGES_PER_CALL], self._incarnation or "")
             if status == -1:
@@ -240,7 +244,7 @@ class RedisBoard:
             if cursor >= last_seq:
                 return
             metrics.BOARD_CATCH_UPS.inc()
-            changes = await self._changes_after(cursor)
+            changes = await self._changes_after(cursor, last_seq)
             # The cursor never passes the ledger: last_seq is committed, so there is more.
             assert changes, "the ledger ends before a committed change"
             assert changes[0].seq == cursor + 1, "the ledger has a gap"
@@ -251,10 +255,16 @@ class RedisBoard:
             self._recent.clear()
         self._incarnation = incarnation
 
-    async def _changes_after(self, cursor: int) -> Sequence[Change]:
-        """The next changes, at most CHANGES_PER_CALL of them."""
+    async def _changes_after(self, cursor: int, last_seq: int) -> Sequence[Change]:
+        """The next changes that are known to last, at most CHANGES_PER_CALL of them.
+
+        The log is synced in order: with `last_seq` everything before it lasts, and what
+        comes after it may not.
+        """
         recent = self._recent.get(cursor + 1)
-        return recent or await self._ledger.changes_after(cursor, CHANGES_PER_CALL)
+        return recent or await self._ledger.changes_after(
+            cursor, min(CHANGES_PER_CALL, last_seq - cursor)
+        )
 
     async def _advance(self, changes: Sequence[Change], incarnation: str) -> list[int]:
         answer: list[int] = await self._advance_script(
@@ -299,7 +309,7 @@ class RedisBoard:
             keeps_stream = await self._keeps_stream(incarnation)
             # What was committed since the snapshot goes into the same call that swaps:
             # with a call between them, traffic would get ahead again each time.
-            changes = await self._ledger.changes_after(seq, CHANGES_PER_CALL)
+            changes = await self._ledger.changes_after(seq, CHANGES_PER_CALL, durable=True)
             seq = changes[-1].seq if changes else seq
             tail = _latest_per_user(changes)
             entries = [] if keeps_stream else await self._entries_for_new_stream(seq)

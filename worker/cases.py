@@ -10,7 +10,14 @@ from scoreboard.domain import MAX_SCORE, Change, Outcome, Submission
 from scoreboard.fraud import FraudRules
 from scoreboard.rules import credited
 from worker.failpoints import Failpoints
-from worker.ledger import BOARD_ID, USER_COLUMNS, in_transaction, user_from, users_statement
+from worker.ledger import (
+    BOARD_ID,
+    COMMIT_SYNCED,
+    USER_COLUMNS,
+    in_transaction,
+    user_from,
+    users_statement,
+)
 from worker.mysql import Pool, query_all
 
 
@@ -67,7 +74,7 @@ class Cases:
             raise KeyError(submission_id.hex())
         principal, user_id, increment, received_us, outcome, seq = ledger_rows[0]
         if outcome != Outcome.HELD:
-            await connection.rollback()
+            await query_all(connection, COMMIT_SYNCED)
             first, first_by = review_rows[0] if review_rows else ("", b"")
             return Resolved(
                 decision=first,

@@ -40,6 +40,14 @@ _USER_TEXT = (
 )
 _UPDATED_COLUMNS = ("score", "seq", "window_start_s", "window_points", "recent_increments")
 
+COMMIT_SYNCED = "UPDATE log_syncs SET number = number + 1 WHERE id = 1; COMMIT"
+"""Ends a transaction that has only read; then all it has read would survive a crash of MySQL.
+
+InnoDB shows a commit to others before the log is synced (MySQL bug 74303). This commit comes
+later in the log, and its sync covers everything before it. On the reader's own connection, since
+another one might reach a server that has crashed and started again in between.
+"""
+
 USERS_PER_READ = 2000
 
 
@@ -128,7 +136,11 @@ class Ledger:
         if settlement.rows:
             await query_all(connection, _writes(settlement, committed_us))
         await self._failpoints.hit("record.before_commit")
-        await connection.commit()
+        if settlement.rows:
+            await connection.commit()
+        else:
+            # An earlier attempt did it, and may not have heard yet that its commit lasts.
+            await query_all(connection, COMMIT_SYNCED)
         metrics.count_recorded(settlement.rows)
         if self._log_decisions:
             for row in settlement.rows:
@@ -149,10 +161,14 @@ class Ledger:
             + [row.submission.id for row in settlement.rows if row.outcome is Outcome.HELD],
         )
 
-    async def board(self) -> Board:
-        """The board's last committed sequence number and its incarnation."""
+    async def board(self, *, durable: bool = False) -> Board:
+        """The board's last committed sequence number and its incarnation.
+
+        With `durable` a crash of MySQL cannot take back what is returned; costs a sync
+        of its log.
+        """
         async with self._pool.connection() as connection:
-            [rows] = await query_all(connection, _board_query())
+            rows, *_ = await query_all(connection, _synced(_board_query(), durable))
             await connection.rollback()
         return Board(seq=rows[0][0], incarnation=rows[0][1])
 
@@ -167,16 +183,19 @@ class Ledger:
             await connection.commit()
         return await self.board()
 
-    async def changes_after(self, seq: int, limit: int) -> list[Change]:
-        """The next changes in order, at most `limit`; they start at `seq` + 1."""
+    async def changes_after(self, seq: int, limit: int, *, durable: bool = False) -> list[Change]:
+        """The next changes in order, at most `limit`; they start at `seq` + 1.
+
+        `durable` as for `board`.
+        """
+        query = (
+            # Outer: a user removed by hand must not leave a gap that stops the board.
+            "SELECT l.seq, l.user_id, COALESCE(u.name, ''), l.score_after, l.committed_at_us"
+            " FROM ledger l LEFT JOIN users u ON u.id = l.user_id"
+            f" WHERE l.seq > {seq} ORDER BY l.seq LIMIT {limit}"
+        )
         async with self._pool.connection() as connection:
-            [rows] = await query_all(
-                connection,
-                # Outer: a user removed by hand must not leave a gap that stops the board.
-                "SELECT l.seq, l.user_id, COALESCE(u.name, ''), l.score_after, l.committed_at_us"
-                " FROM ledger l LEFT JOIN users u ON u.id = l.user_id"
-                f" WHERE l.seq > {seq} ORDER BY l.seq LIMIT {limit}",
-            )
+            rows, *_ = await query_all(connection, _synced(query, durable))
             await connection.rollback()
         return [
             Change(seq=row[0], user_id=row[1], name=row[2], score=row[3], committed_us=row[4])
@@ -186,6 +205,7 @@ class Ledger:
     async def snapshot(self) -> AsyncGenerator[tuple[Board, list[User]], None]:
         """All users at one moment, in chunks; each chunk comes with that moment's board.
 
+        Once it has ended by itself, a crash of MySQL cannot take back what it gave.
         An async generator. Close it (`aclosing`) to give its connection back, and limit
         its time around the loop: a limit in here would cancel whatever the loop awaits.
         A board without users yields one empty chunk.
@@ -208,11 +228,15 @@ class Ledger:
                 if len(rows) < USERS_PER_READ:
                     break
                 after = rows[-1][0]
-            await connection.rollback()
+            await query_all(connection, f"COMMIT; {COMMIT_SYNCED}")
 
 
 def _board_query() -> str:
     return f"SELECT seq, incarnation FROM boards WHERE id = {BOARD_ID}"
+
+
+def _synced(query: str, durable: bool) -> str:
+    return f"{query}; {COMMIT_SYNCED}" if durable else query
 
 
 def _numbers(values: Iterable[int]) -> str:

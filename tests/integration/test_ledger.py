@@ -18,6 +18,8 @@ from tests.support.services import mysql_connection
 from worker.failpoints import FailpointTripped
 from worker.mysql import query_all
 
+REPEATS = 10
+
 
 @pytest_asyncio.fixture
 async def bench(mysql_url: str) -> AsyncIterator[LedgerBench]:
@@ -323,6 +325,49 @@ async def test_cancelled_recordings_never_leave_half_a_batch(mysql_url: str) -> 
 
 
 # Reading back
+
+
+async def test_a_repeat_with_nothing_to_store_waits_until_the_first_attempt_lasts(
+    bench: LedgerBench,
+) -> None:
+    """A commit can be seen before its sync, and the attempt that made it may not have heard."""
+    batch = [submission(1)]
+    await bench.record(*batch)
+    before = await bench.log_syncs()
+
+    for _ in range(REPEATS):
+        assert (await bench.record(*batch)).last_seq == 1
+
+    assert await bench.log_syncs() - before >= REPEATS
+
+
+@pytest.mark.parametrize("read", ["board", "changes_after", "snapshot"])
+async def test_a_durable_read_waits_until_what_it_has_read_lasts(
+    bench: LedgerBench, read: str
+) -> None:
+    await bench.record(submission(1))
+    before = await bench.log_syncs()
+
+    for _ in range(REPEATS):
+        match read:
+            case "board":
+                assert (await bench.ledger.board(durable=True)).seq == 1
+            case "changes_after":
+                assert len(await bench.ledger.changes_after(0, 10, durable=True)) == 1
+            case _:
+                assert [board.seq async for board, _ in bench.ledger.snapshot()] == [1]
+
+    assert await bench.log_syncs() - before >= REPEATS
+
+
+async def test_durable_reads_do_not_wait_for_a_batch_under_way(bench: LedgerBench) -> None:
+    async with bench.pool.connection() as writer:
+        await query_all(writer, "START TRANSACTION; SELECT seq FROM boards FOR UPDATE")
+
+        board = await asyncio.wait_for(bench.ledger.board(durable=True), 2)
+        await writer.rollback()
+
+    assert board.seq == 0
 
 
 async def test_changes_are_read_in_order_from_any_point(bench: LedgerBench) -> None:

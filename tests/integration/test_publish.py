@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
+import pymysql
 import pytest
 import pytest_asyncio
 import redis.exceptions
@@ -113,6 +114,51 @@ async def test_publishing_without_the_changes_reads_them_from_the_ledger(board: 
 
     await board.board.publish((), recorded.last_seq)
     await board.board.notify((), recorded.last_seq)
+
+    await board.agrees()
+
+
+@pytest.mark.parametrize("behind", [1, 2], ids=["next", "after a gap"])
+async def test_a_publisher_shows_nothing_past_the_commit_it_knows_of(
+    board: BoardBench, behind: int
+) -> None:
+    """What follows may be a commit that can be seen already and is not synced yet."""
+    for _ in range(behind + 1):
+        await record(board, (1, 1))
+
+    await board.board.publish((), behind)
+    await board.board.notify((), behind)
+
+    assert await board.cursors() == (behind, behind)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["behind", "emptied"])
+async def test_the_keeper_shows_nothing_before_the_log_is_synced(
+    board: BoardBench, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    """It reads commits of others, which can be seen before they last."""
+    await show(board, await record(board, (1, 1)))
+    await record(board, (1, 1))
+    if lost:
+        await board.redis.flushdb()
+    monkeypatch.setattr("worker.ledger.COMMIT_SYNCED", "SELECT no_sync")
+
+    with pytest.raises(pymysql.err.OperationalError):
+        await board.board.heal()
+
+    assert await board.cursors() == ((-1, -1) if lost else (1, 1))
+    monkeypatch.undo()
+    await board.board.heal()
+    await board.agrees()
+
+
+async def test_a_keeper_with_nothing_to_show_asks_for_no_sync(
+    board: BoardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await show(board, await record(board, (1, 1)))
+    monkeypatch.setattr("worker.ledger.COMMIT_SYNCED", "SELECT no_sync")
+
+    await board.board.heal()
 
     await board.agrees()
 

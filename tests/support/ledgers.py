@@ -49,6 +49,15 @@ class LedgerBench:
             await connection.commit()
         return rows
 
+    async def log_syncs(self) -> int:
+        """How often MySQL has synced its log so far."""
+        # MySQL counts syncs of the log apart, MariaDB with all others.
+        counts = await self.rows(
+            "SHOW GLOBAL STATUS WHERE Variable_name IN"
+            " ('Innodb_os_log_fsyncs', 'Innodb_data_fsyncs')"
+        )
+        return max(int(count) for _, count in counts)
+
     async def outcomes(self, batch: Sequence[Submission]) -> list[str]:
         """What the ledger says of each submission, in the order given."""
         stored = dict(await self.rows("SELECT submission_id, outcome FROM ledger"))
