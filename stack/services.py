@@ -385,9 +385,9 @@ async def start(
             chosen = free_port()
         log_start = _size(log)
         process = spawn(program.name, program.command(chosen), log=log, env=program.environment())
-        if on_spawn is not None:
-            on_spawn(process, chosen)
         try:
+            if on_spawn is not None:
+                on_spawn(process, chosen)
             await _until_answers(program, process, chosen, timeout_s)
         except StartFailed:
             if _reports_taken(log, log_start):

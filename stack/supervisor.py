@@ -99,6 +99,7 @@ class Supervisor:
         self.temporal_ui: str | None = None
         self.secret = ""
         self._secret_file = self.folder.secret
+        self._state_is_written = True
 
     async def run(self, on_ready: Callable[["Supervisor"], None]) -> None:
         """Starts everything, calls `on_ready`, and returns after a stop was asked and done.
@@ -245,7 +246,10 @@ class Supervisor:
         return role_environment(role, self.settings, self.urls, self.secret)
 
     async def _launch(self, unit: Unit, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Starts a unit and watches it from then on. Raises StackError."""
+        """Starts a unit and watches it from then on.
+
+        Raises StackError, and OSError when the machine refuses a process or a file.
+        """
         unit.condition = "starting"
 
         def spawned(process: Process, port: int) -> None:
@@ -303,9 +307,9 @@ class Supervisor:
                 unit.restarts += 1
                 try:
                     await self._launch(unit, RESTART_TIMEOUT_S)
-                except StackError as error:
+                except (StackError, OSError) as error:
                     if unit.wanted:
-                        first_line = str(error).splitlines()[0]
+                        first_line = str(error).partition("\n")[0]
                         self._console.notice(f"{unit.name} did not come back: {first_line}")
                     continue
             self._console.notice(f"{unit.name} is back after {time.monotonic() - began:.1f} s")
@@ -437,9 +441,20 @@ class Supervisor:
         }
 
     def _write_state(self) -> None:
-        write_state(self.folder, self._state())
+        """Writes down what runs; a full disk is said once and keeps nothing from running."""
         pids = [unit.pid for unit in self.units.values() if unit.pid is not None]
-        record_children(self.folder, pids)
+        try:
+            record_children(self.folder, pids)
+            write_state(self.folder, self._state())
+        except OSError as error:
+            if self._state_is_written:
+                self._console.notice(
+                    f"{self.folder.state} could not be written ({error.strerror}); "
+                    "it is behind until the next change"
+                )
+            self._state_is_written = False
+        else:
+            self._state_is_written = True
 
     @contextlib.contextmanager
     def _signals(self) -> Any:
