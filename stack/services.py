@@ -181,14 +181,16 @@ class Mysql(_Private):
         import aiomysql
 
         try:
-            connection = await aiomysql.connect(
-                host=HOST,
-                port=port,
-                user=self.user,
-                password=self.password,
-                db=self.database,
-                connect_timeout=_PROBE_TIMEOUT_S,
-            )
+            # Not the driver's own limit: it ends with the TCP handshake, before the greeting of
+            # a frozen server, and is a `wait_for`, which may forget a cancellation.
+            async with asyncio.timeout(_PROBE_TIMEOUT_S):
+                connection = await aiomysql.connect(
+                    host=HOST,
+                    port=port,
+                    user=self.user,
+                    password=self.password,
+                    db=self.database,
+                )
         except Exception:
             return False
         connection.close()
