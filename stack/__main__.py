@@ -62,11 +62,20 @@ def _port(text: str) -> int:
     return port
 
 
+def _port_given(text: str) -> int:
+    try:
+        return _port(text)
+    except (ValueError, argparse.ArgumentTypeError):
+        raise StackError(
+            f"SCOREBOARD_PORT must be a number from 0 to 65535, not {text!r}."
+        ) from None
+
+
 def _up(asked: argparse.Namespace, folder: RunFolder) -> int:
     console = Console()
     port = asked.port
     if port is None:
-        port = _port(os.environ.get("SCOREBOARD_PORT") or str(PORT_DEFAULT))
+        port = _port_given(os.environ.get("SCOREBOARD_PORT") or str(PORT_DEFAULT))
     chosen = {name: getattr(asked, f"{name}_port") for name in ("mysql", "redis", "temporal")}
     settings = StackSettings(
         data_dir=folder.root,

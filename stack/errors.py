@@ -3,6 +3,7 @@
 StackError
 ├── MissingProgram      a program is not installed
 ├── PortTaken           a port that was asked for is in use
+├── PortRefused         this machine lets nobody, or not us, listen there
 ├── AlreadyRunning      another supervisor owns the data folder
 └── StartFailed         a process ended, or did not answer in time
 """
@@ -13,14 +14,11 @@ class StackError(Exception):
 
 
 class MissingProgram(StackError):
-    """`program` is not installed; `packages` are the Debian packages that bring it."""
+    """`program` is not installed; `command` brings it."""
 
-    def __init__(self, program: str, packages: tuple[str, ...]) -> None:
-        super().__init__(
-            f"{program} is not installed. Install it with: apt-get install {' '.join(packages)}"
-        )
+    def __init__(self, program: str, command: str) -> None:
+        super().__init__(f"{program} is not installed. Install it with: {command}")
         self.program = program
-        self.packages = packages
 
 
 class PortTaken(StackError):
@@ -29,6 +27,13 @@ class PortTaken(StackError):
     def __init__(self, name: str, port: int, hint: str) -> None:
         super().__init__(f"Port {port} for {name} is in use by another program. {hint}")
         self.port = port
+
+
+class PortRefused(StackError):
+    """No listener may bind there, for another reason than that somebody else has it."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"Nothing can listen on port {port} of {host}: {reason}.")
 
 
 class AlreadyRunning(StackError):

@@ -5,9 +5,12 @@ callers start the service and, when it reports the address as taken, ask again.
 """
 
 import contextlib
+import errno
 import json
 import socket
 from pathlib import Path
+
+from stack.errors import PortRefused
 
 HOST = "127.0.0.1"
 
@@ -20,13 +23,20 @@ def free_port() -> int:
 
 
 def is_free(port: int, host: str = HOST) -> bool:
-    """Whether a listener could bind `port` now; a port in TIME_WAIT counts as free."""
-    with socket.socket() as probe:
+    """Whether a listener could bind `port` now; a port in TIME_WAIT counts as free.
+
+    Raises PortRefused when it could not even if nobody else had it.
+    """
+    # As the server binds.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise PortRefused(host, port, error.strerror or type(error).__name__) from None
         return True
 
 

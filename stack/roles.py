@@ -81,7 +81,7 @@ class Server:
 
     def __init__(self, environment: Mapping[str, str], host: str) -> None:
         self._environment = environment
-        self._host = "127.0.0.1" if host == "0.0.0.0" else host
+        self._host = host
 
     def command(self, port: int) -> list[str]:
         del port

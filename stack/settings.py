@@ -38,9 +38,15 @@ class StackSettings:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
+    def near_host(self) -> str:
+        """The address by which this machine reaches the server."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+
+    @property
     def base_url(self) -> str:
         """Where a client on this machine finds the server."""
-        return f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"
+        host = f"[{self.near_host}]" if ":" in self.near_host else self.near_host
+        return f"http://{host}:{self.port}"
 
     def address(self, role: str, service: str) -> str | None:
         """The address that overrides `service` for `role` (fault proxies), if one is given."""

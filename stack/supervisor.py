@@ -191,7 +191,7 @@ class Supervisor:
             worker = Worker(self._environment("worker"), self.urls["temporal"])
             self.units["worker"] = Unit(worker, 0)
             await self._first_start(self.units["worker"], "works on the queue")
-            server = Server(self._environment("server"), settings.host)
+            server = Server(self._environment("server"), settings.near_host)
             self.units["server"] = Unit(server, port)
             await self._first_start(self.units["server"], settings.base_url)
 

