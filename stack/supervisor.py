@@ -209,8 +209,9 @@ class Supervisor:
     async def _start_service(self, service: Service) -> None:
         unit = self.units[service.name]
         unit.condition = "starting"
-        await asyncio.to_thread(service.prepare)
-        await self._launch(unit)
+        async with unit.starting:
+            await service.prepare()
+            await self._launch(unit)
         assert unit.port is not None
         self.urls[service.name] = service.url(unit.port)
         shown = f"{HOST}:{unit.port}"
@@ -396,7 +397,7 @@ class Supervisor:
             if isinstance(program, (Mysql, Redis, Temporal)):
                 if wipe:
                     await asyncio.to_thread(program.wipe)
-                await asyncio.to_thread(program.prepare)
+                await program.prepare()
             unit.wanted = True
             unit.ends_in_a_row = 0
             await self._launch(unit)

@@ -45,7 +45,7 @@ async def open_backends(folder: Path) -> AsyncIterator[Backends]:
             opened.callback(process.kill)
 
         async def start_one(service: Service) -> tuple[str, int]:
-            await asyncio.to_thread(service.prepare)
+            await service.prepare()
             started = await start(
                 service,
                 log=folder / f"{service.name}.log",

@@ -80,7 +80,7 @@ def _open_local(names: set[str], folder: Path) -> Iterator[dict[str, str]]:
 
         async def start_one(name: str) -> tuple[str, str]:
             service = kinds[name](folder / name)
-            await asyncio.to_thread(service.prepare)
+            await service.prepare()
             started = await start(
                 service,
                 log=folder / f"{name}.log",
