@@ -1,7 +1,8 @@
 """The supervisor's control socket: one JSON object per line in, one per line out.
 
-Operations: status, stop, start (with `wipe`), kill, shutdown. Only the owner of the data folder
-can reach the socket. It is for tests and tools on the same machine, not for a network.
+Operations: status, stop, start (with `wipe`, which MySQL refuses), kill, shutdown. Only the owner
+of the data folder can reach the socket. It is for tests and tools on the same machine, not for a
+network.
 """
 
 import asyncio

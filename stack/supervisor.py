@@ -394,6 +394,9 @@ class Supervisor:
             program = unit.program
             if wipe and not isinstance(program, (Mysql, Redis, Temporal)):
                 raise ValueError(f"{unit.name} has no data to wipe")
+            if wipe and isinstance(program, Mysql):
+                # With its password, which all others were started with.
+                raise ValueError("mysql is not wiped while others hold its address")
             if isinstance(program, (Mysql, Redis, Temporal)):
                 if wipe:
                     await asyncio.to_thread(program.wipe)
