@@ -368,6 +368,28 @@ def test_ledger_and_board_follow_the_model_through_any_crashes(
     run_machine(mysql_url, redis_url)
 
 
+@pytest.mark.parametrize("emptied", [False, True], ids=["behind", "emptied"])
+def test_the_keeper_waits_for_a_commit_that_nobody_saw_return(
+    mysql_url: str, redis_url: str, emptied: bool
+) -> None:
+    """The walk that chance seldom takes: the witness must have seen the change last."""
+    kind = type("Walk", (LedgerAndBoard,), {"mysql_url": mysql_url, "redis_url": redis_url})
+    machine = kind()
+    try:
+        machine.do(machine.board.heal())
+        machine.accept([(1, 1, 10)])
+        machine.step(0, "record.after_commit")
+        if emptied:
+            machine.redis_loses_everything()
+
+        machine.do(machine.board.heal())
+
+        machine.redis_is_a_prefix()
+        assert machine.ledger.lasting == 1
+    finally:
+        machine.teardown()
+
+
 @pytest.mark.parametrize(
     ("script", "condition"),
     [
