@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from stack.errors import AlreadyRunning
 from stack.services import write_private
 
 VERSION = 1
+LOOK_S = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,8 @@ def is_locked(folder: RunFolder) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared, so that of two who look at once neither takes the other for a supervisor.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
     finally:
@@ -93,7 +96,7 @@ def take_lock(folder: RunFolder) -> int:
     folder.root.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor)
     except OSError:
         os.close(descriptor)
         state = read_state(folder) or {}
@@ -104,6 +107,15 @@ def take_lock(folder: RunFolder) -> int:
             "Stop it with Ctrl-C in its terminal or with make down."
         ) from None
     return descriptor
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        # Perhaps somebody only looks (`is_locked`), which is over by then.
+        time.sleep(LOOK_S)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def record_children(folder: RunFolder, pids: list[int]) -> None:
