@@ -113,9 +113,11 @@ async def run_seed(settings: WorkerSettings, users: int) -> None:
     try:
         await migrate(pool)
         added = await seed(pool, users)
-        if added:
-            ledger = Ledger(pool, Failpoints(""))
-            await RedisBoard(client, ledger, stream_entries=settings.stream_entries).rebuild()
+        ledger = Ledger(pool, Failpoints(""))
+        board = RedisBoard(client, ledger, stream_entries=settings.stream_entries)
+        # An earlier run may have ended between its commit and its rebuild.
+        if added or not await board.shows_every_user():
+            await board.rebuild()
         log.info("seeded", users=max(2, users), added=added)
     finally:
         await client.aclose()

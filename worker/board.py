@@ -130,6 +130,11 @@ class RedisBoard:
         if tail is not None and int(tail) < board.seq:
             await self.notify(await self._changes_after(int(tail), board.seq), board.seq)
 
+    async def shows_every_user(self) -> bool:
+        """Whether the ranking has as many users as MySQL."""
+        shown = int(await self._redis.hlen(contract.MEMBERS_KEY))
+        return shown == await self._ledger.users_count()
+
     async def _is_lost(self) -> bool:
         """Whether Redis holds no copy of this history that can be moved forward."""
         pipeline = self._redis.pipeline(transaction=True)

@@ -172,6 +172,13 @@ class Ledger:
             await connection.rollback()
         return Board(seq=rows[0][0], incarnation=rows[0][1])
 
+    async def users_count(self) -> int:
+        """How many users there are; reads an index of all of them."""
+        async with self._pool.connection() as connection:
+            [rows] = await query_all(connection, "SELECT COUNT(*) FROM users")
+            await connection.rollback()
+        return int(rows[0][0])
+
     async def begin_incarnation(self, seen: Board) -> Board:
         """Give the board's history a new name, unless someone has since `seen`; the board now."""
         async with self._pool.connection() as connection:

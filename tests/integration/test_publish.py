@@ -13,12 +13,15 @@ import redis.exceptions
 
 from scoreboard import contract
 from scoreboard.domain import Change
+from scoreboard.settings import from_mapping
 from tests.support.boards import BoardBench, Seen, opened_board
 from tests.support.eventually import eventually
 from tests.support.ledgers import opened_ledger, submission
+from worker.__main__ import run_seed
 from worker.board import CHANGES_PER_CALL
 from worker.ledger import Recorded
 from worker.seed import demo_user, seed
+from worker.settings import WorkerSettings
 
 
 @pytest_asyncio.fixture
@@ -357,6 +360,27 @@ async def test_new_users_show_after_a_rebuild(board: BoardBench) -> None:
 
     assert len((await board.look()).ranking) == 2500
     await board.agrees()
+
+
+async def test_seeding_again_shows_what_a_seeding_that_was_cut_off_only_stored(
+    board: BoardBench, redis_url: str
+) -> None:
+    await seed(board.bench.pool, 15)
+    settings = from_mapping(
+        WorkerSettings,
+        {
+            "SCOREBOARD_MYSQL_URL": board.bench.mysql_url,
+            "SCOREBOARD_REDIS_URL": redis_url,
+            "SCOREBOARD_TEMPORAL_ADDRESS": "127.0.0.1:1",
+        },
+    )
+
+    await run_seed(settings, 15)
+
+    await board.agrees()
+    epoch = (await board.look()).epoch
+    await run_seed(settings, 15)
+    assert (await board.look()).epoch == epoch
 
 
 async def test_a_rebuild_leaves_nothing_behind_and_lasts(board: BoardBench) -> None:
