@@ -44,6 +44,8 @@ aiomysql hand it on as it is.
 
 START_RETRY_S = 0.5
 SCHEDULE_RETRY_S = 10.0
+SCHEDULE_LOOK_S = 300.0
+"""How long a Temporal that has lost its data may be without the schedule."""
 CANCEL_AGAIN_S = 0.2
 SHUTDOWN_GRACE = timedelta(seconds=3)
 """A step that runs at shutdown may finish in this time; after it, it is repeated elsewhere."""
@@ -136,16 +138,22 @@ async def _migrated(pool: Pool) -> None:
 
 
 async def _keep_scheduled(client: Client, settings: WorkerSettings) -> None:
-    """See to it that the refresh is scheduled; waits for Temporal when it is away."""
+    """See to it that the refresh is scheduled, for as long as the worker runs."""
+    away = False
     while True:
         try:
             await ensure_schedule(
                 client, task_queue=settings.task_queue, every_s=settings.refresh_interval_s
             )
-            return
+            away = False
         except RPCError as error:
-            log.warning("schedule_not_set", status=error.status.name)
-            await asyncio.sleep(SCHEDULE_RETRY_S)
+            if not away:
+                log.warning("schedule_not_set", status=error.status.name)
+            away = True
+        except Exception:
+            log.exception("schedule_not_set")
+            away = True
+        await asyncio.sleep(SCHEDULE_RETRY_S if away else SCHEDULE_LOOK_S)
 
 
 async def _keep_healed(board: RedisBoard, interval_s: float) -> None:

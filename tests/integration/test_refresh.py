@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -62,14 +63,32 @@ async def test_a_refresh_under_traffic_loses_no_change(pipeline: Pipeline) -> No
     assert [change.seq for change in await pipeline.streamed()] == list(range(1, 63))
 
 
-async def test_the_refresh_is_scheduled(pipeline: Pipeline) -> None:
+async def seconds_between_refreshes(pipeline: Pipeline) -> float | None:
     handle = pipeline.client.get_schedule_handle(f"refresh-{pipeline.settings.task_queue}")
+    try:
+        description = await handle.describe()
+    except RPCError:
+        return None
+    return description.schedule.spec.intervals[0].every.total_seconds()
 
-    async def seconds_between_refreshes() -> float | None:
-        try:
-            description = await handle.describe()
-        except RPCError:
-            return None
-        return description.schedule.spec.intervals[0].every.total_seconds()
 
-    assert await eventually(seconds_between_refreshes) == 300
+async def test_the_refresh_is_scheduled(pipeline: Pipeline) -> None:
+    assert await eventually(lambda: seconds_between_refreshes(pipeline)) == 300
+
+
+async def test_a_schedule_that_temporal_lost_is_set_again(
+    monkeypatch: pytest.MonkeyPatch,
+    mysql_url: str,
+    redis_url: str,
+    temporal_client: Client,
+    task_queue: str,
+) -> None:
+    monkeypatch.setattr("worker.runtime.SCHEDULE_LOOK_S", 0.2)
+    async with running_pipeline(
+        temporal_client, mysql_url=mysql_url, redis_url=redis_url, task_queue=task_queue
+    ) as pipeline:
+        await eventually(lambda: seconds_between_refreshes(pipeline))
+
+        await temporal_client.get_schedule_handle(f"refresh-{task_queue}").delete()
+
+        assert await eventually(lambda: seconds_between_refreshes(pipeline)) == 300

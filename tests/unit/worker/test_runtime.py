@@ -1,13 +1,20 @@
-"""The keeper of the board goes on whatever a look at it raises, and says each trouble once."""
+"""The keepers of the board and of the schedule go on whatever a look raises, and say each
+trouble once.
+"""
 
 import asyncio
 from typing import Any
 
+import pytest
 import redis.exceptions
 from structlog.testing import capture_logs
+from temporalio.service import RPCError, RPCStatusCode
 
+from scoreboard.settings import from_mapping
 from tests.support.eventually import eventually
-from worker.runtime import _keep_healed
+from worker import runtime
+from worker.runtime import _keep_healed, _keep_scheduled
+from worker.settings import WorkerSettings
 
 
 class BoardOf:
@@ -45,3 +52,33 @@ async def test_a_defect_is_logged_and_does_not_end_the_keeper() -> None:
 
 async def test_a_quiet_keeper_says_nothing() -> None:
     assert await kept(BoardOf(), looks=5) == []
+
+
+async def test_the_schedule_is_looked_at_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    away = RPCError("away", RPCStatusCode.UNAVAILABLE, b"")
+    answers: list[Exception | None] = [None, away, away, ValueError("defect"), None, None]
+
+    async def ensure(*_: object, **__: object) -> None:
+        if answers and (error := answers.pop(0)) is not None:
+            raise error
+
+    monkeypatch.setattr(runtime, "ensure_schedule", ensure)
+    monkeypatch.setattr(runtime, "SCHEDULE_LOOK_S", 0.001)
+    monkeypatch.setattr(runtime, "SCHEDULE_RETRY_S", 0.001)
+    client: Any = None
+    settings = from_mapping(
+        WorkerSettings,
+        {
+            "SCOREBOARD_MYSQL_URL": "mysql://u:p@127.0.0.1:1/board",
+            "SCOREBOARD_REDIS_URL": "redis://127.0.0.1:1",
+            "SCOREBOARD_TEMPORAL_ADDRESS": "127.0.0.1:1",
+        },
+    )
+
+    with capture_logs() as logs:
+        keeper = asyncio.create_task(_keep_scheduled(client, settings))
+        await eventually(lambda: not answers, interval_s=0.001)
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+
+    assert [entry["log_level"] for entry in logs] == ["warning", "error"]
