@@ -216,7 +216,11 @@ class Feed:
         filled = 0
         while upto is None or self._cursor < upto:
             try:
-                changes = await self._ledger.changes_after(self._cursor, CHANGES_PER_QUERY)
+                # Not beyond `upto`: what follows is being committed and may not last.
+                limit = CHANGES_PER_QUERY if upto is None else upto - self._cursor
+                changes = await self._ledger.changes_after(
+                    self._cursor, min(limit, CHANGES_PER_QUERY)
+                )
                 if filled + len(changes) > FILL_MAX:
                     board = await self._ledger.board()
                     self._restart(board.seq, board.incarnation)

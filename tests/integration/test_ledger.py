@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -307,10 +308,14 @@ async def test_cancelled_recordings_never_leave_half_a_batch(mysql_url: str) -> 
     chance = random.Random(11)
     batches = [batch_of(10, chance) for _ in range(30)]
     async with opened_ledger(mysql_url, pool_size=3) as bench:
+        # Cancelled anywhere between its start and its end, on a machine of whatever speed.
+        began = time.monotonic()
+        await bench.record(*batches[0])
+        took_s = time.monotonic() - began
         cancelled = 0
-        for batch in batches:
+        for batch in batches[1:]:
             recording = asyncio.create_task(bench.record(*batch))
-            await asyncio.wait({recording}, timeout=chance.uniform(0, 0.006))
+            await asyncio.wait({recording}, timeout=chance.uniform(0, 2 * took_s))
             recording.cancel()
             cancelled += not await asyncio.wait_for(_finished(recording), 5)
             stored = {row[0] for row in await bench.rows("SELECT submission_id FROM ledger")}
@@ -321,7 +326,7 @@ async def test_cancelled_recordings_never_leave_half_a_batch(mysql_url: str) -> 
         for batch in batches:
             await bench.record(*batch)
         assert await bench.reconcile(*batches) == 300
-    assert 0 < cancelled < len(batches)
+    assert 0 < cancelled < len(batches) - 1
 
 
 # Reading back

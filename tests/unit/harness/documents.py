@@ -8,7 +8,7 @@ MACHINE = {"cpus": 2, "cpu": "a CPU", "memory_mib": 8192, "commit": "abc123", "p
 
 
 def run_document(*, run_id: str = "r1", response_us: int = 5000, **changes: Any) -> dict[str, Any]:
-    """A load run of twenty seconds whose every answer took about as long."""
+    """A load run of sixty seconds whose every answer took about as long."""
     histogram = Histogram()
     histogram.record(response_us, 1000)
     quantiles = ("p50", "p90", "p99", "p999", "max")
@@ -22,7 +22,7 @@ def run_document(*, run_id: str = "r1", response_us: int = 5000, **changes: Any)
         "machine": MACHINE,
         "target": "http://127.0.0.1:1",
         "settings": {"rate": "1000", "warmup_s": 1.0, "results": "results", "slo": ""},
-        "window": {"start": 1, "end": 21},
+        "window": {"start": 1, "end": 61},
         "verdict": {
             "valid": True,
             "correct": True,
@@ -32,7 +32,7 @@ def run_document(*, run_id: str = "r1", response_us: int = 5000, **changes: Any)
             "incorrect": [],
             "limits": [],
         },
-        "counts": {"intended": 20_000, "ok": 20_000, "deliveries": 400_000},
+        "counts": {"intended": 60_000, "ok": 60_000, "deliveries": 1_200_000},
         "figures": {
             "goodput": 1000.0,
             "rate": 1000.0,
@@ -61,7 +61,7 @@ def run_document(*, run_id: str = "r1", response_us: int = 5000, **changes: Any)
                 },
                 "heat": {},
             }
-            for t in range(21)
+            for t in range(61)
         ],
         "histograms": {name: histogram.to_hdr() for name in names},
         **changes,

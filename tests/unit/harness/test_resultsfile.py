@@ -10,6 +10,7 @@ import pytest
 
 from harness import cli_capacity, cli_load, cli_results, resultsfile
 from harness.settings import RunSettings, settings_from
+from tests.unit.harness.documents import bench_proof_document
 
 MACHINE = {"cpus": 2, "cpu": "cpu", "memory_mib": 2048, "commit": "abc", "changed": False}
 
@@ -117,8 +118,7 @@ def test_a_tree_that_differs_from_its_commit_is_marked(changed: bool, told: str)
         "searches": [],
         "scalability": {"refused": "too few"},
     }
-    proof = {"false_alarm_rate": 0, "miss_rate": 0, "planted": 0.2}
-    gate = {"machine": machine, "trials": 1, "cases": 1, "rounds": 1, **proof}
+    gate = {**bench_proof_document(), "machine": machine}
 
     assert told in resultsfile.load_section(load_run(changed=changed), "f.json")
     assert told in resultsfile.capacity_section(capacity, "f.json")
