@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
+from server.tasks import together
+
 log = structlog.get_logger()
 
 PING_TIMEOUT_S = 2.0
@@ -37,9 +39,7 @@ class Health:
 
     async def run(self) -> None:
         """Ping until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            for name in self._pings:
-                tasks.create_task(self._watch(name))
+        await together(*(self._watch(name) for name in self._pings))
 
     async def _watch(self, name: str) -> None:
         while True:

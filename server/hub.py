@@ -24,6 +24,7 @@ from scoreboard.errors import OVERLOADED, UNAVAILABLE, Problem
 from server.counts import HubCounts
 from server.listener import Listener
 from server.ring import Ring, frame
+from server.tasks import together
 from server.tick import tick_s
 
 log = structlog.get_logger()
@@ -276,10 +277,7 @@ class Hub:
 
     async def run(self) -> None:
         """Broadcast, send heartbeats and resets, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._broadcast())
-            tasks.create_task(self._sweep())
-            tasks.create_task(self._reset())
+        await together(self._broadcast(), self._sweep(), self._reset())
 
     async def drain(self, timeout_s: float) -> None:
         """Refuse new streams, deliver what is pending and end all streams cleanly.

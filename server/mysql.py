@@ -15,7 +15,6 @@ from scoreboard.settings import MySqlAddress
 BOARD_ID = 1
 CONNECTIONS = 4
 QUERY_TIMEOUT_S = 3.0
-CONNECT_TIMEOUT_S = 2
 CLOSE_TIMEOUT_S = 2
 IDLE_CONNECTION_S = 60
 
@@ -236,7 +235,9 @@ class LedgerReader:
                     minsize=1,
                     maxsize=CONNECTIONS,
                     pool_recycle=IDLE_CONNECTION_S,
-                    connect_timeout=CONNECT_TIMEOUT_S,
+                    # No limit of the driver's: it would forget a cancellation (see `tasks.end`);
+                    # QUERY_TIMEOUT_S bounds this too.
+                    connect_timeout=None,
                     charset="utf8mb4",
                     autocommit=True,
                     init_command=(
