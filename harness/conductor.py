@@ -42,6 +42,8 @@ START_AHEAD_S = 1.0
 SETTLE_TIMEOUT_S = 60.0
 FINAL_TIMEOUT_S = 30.0
 TICK_S = 0.2
+IDLE = "idle"
+"""The phase before a run has begun."""
 
 
 class Conductor:
@@ -52,7 +54,7 @@ class Conductor:
         self.collect_locally: Callable[[], list[dict[str, Any]]] | None = None
         self.target: Target | None = None
         self.settings = RunSettings()
-        self.phase = "idle"
+        self.phase = IDLE
         self.problem = ""
         self.record: RunRecord | None = None
         self.result_path: Path | None = None

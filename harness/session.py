@@ -25,7 +25,7 @@ from locust.env import Environment
 from locust.util.load_locustfile import load_locustfile
 
 from harness.ceiling import known_ceiling
-from harness.conductor import Conductor
+from harness.conductor import IDLE, Conductor
 from harness.dispatch import RoleDispatcher
 from harness.live import LiveView
 from harness.locusts import PARENT_VARIABLE, EngineUser
@@ -131,6 +131,9 @@ class Session:
                     interrupted = True
                     conductor.notes.append("a load process died")
         except KeyboardInterrupt:
+            if conductor.phase == IDLE:
+                # The load processes are still starting: there is no run that could end.
+                raise
             self._say("ending the run early; what was sent is still judged")
             runner.stop()
             conductor.finished.wait()

@@ -9,10 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from harness.bare import null_server
 from harness.nullserver import Faults
+from tests.support.eventually import eventually_sync
 
 ROOT = Path(__file__).parents[2]
 SHORT = ("--rate", "400", "--listeners", "60", "--players", "100", "--warmup", "1")
@@ -107,6 +109,21 @@ def test_a_run_ended_early_is_still_judged_and_leaves_no_process(
     assert document["totals"]["ok"] > 0
     for member in document["members"]:
         assert not Path(f"/proc/{member['pid']}").exists()
+
+
+def test_an_end_before_the_run_began_ends_it_at_once(tmp_path: Path) -> None:
+    with null_server(players=100) as (url, _):
+        process = load(url, tmp_path, "--duration", "600")
+        children = psutil.Process(process.pid).children
+        # Its load processes exist, and take seconds to be ready.
+        eventually_sync(lambda: len(children()) == 2, timeout_s=40)
+        started = children()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert err.splitlines()[-1] == "stopped"
+    assert not any(child.is_running() for child in started)
 
 
 def test_no_server_is_one_clear_sentence(tmp_path: Path) -> None:
