@@ -15,6 +15,7 @@ import pytest
 import redis.asyncio
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
+from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     invariant,
@@ -411,5 +412,6 @@ def test_the_model_notices_a_script_that_does_not_look_at_its_cursor(
 
     monkeypatch.setattr(board_module, "_script", without_condition)
 
-    with pytest.raises((AssertionError, ResponseError)):
+    # Noticed once is enough: services of their own time may not do it again when asked to.
+    with pytest.raises((AssertionError, ResponseError, FlakyFailure)):
         run_machine(mysql_url, redis_url, max_examples=500, phases=[Phase.generate], database=None)
