@@ -11,7 +11,7 @@ import http.client
 import json
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ STACK = ("mysql", "redis", "temporal", "worker", "server")
 class ProcessGauge:
     """CPU and memory of one program and its children, by differences of CPU time.
 
-    Children in `others` have a gauge of their own.
+    Children in `others` have a gauge of their own, and all that is below them.
     """
 
     def __init__(self, pid: int, others: Collection[int] = ()) -> None:
@@ -55,10 +55,7 @@ class ProcessGauge:
         used, resident = 0.0, 0.0
         seen: dict[int, float] = {}
         with contextlib.suppress(psutil.Error):
-            root = psutil.Process(self._pid)
-            for process in [root, *root.children(recursive=True)]:
-                if process.pid in self._others:
-                    continue
+            for process in self._family():
                 with contextlib.suppress(psutil.Error):
                     times = process.cpu_times()
                     total = times.user + times.system
@@ -67,6 +64,17 @@ class ProcessGauge:
                     resident += process.memory_info().rss / 2**20
         self._cpu_s = seen
         return used, resident
+
+    def _family(self) -> Iterator[psutil.Process]:
+        root = psutil.Process(self._pid)
+        yield root
+        skipped = set(self._others)
+        # Parents come before their children.
+        for process in root.children(recursive=True):
+            if process.pid in skipped or process.ppid() in skipped:
+                skipped.add(process.pid)
+            else:
+                yield process
 
 
 class Sampler:
@@ -79,7 +87,9 @@ class Sampler:
         separate: Collection[int] = (),
     ) -> None:
         self._state: Mapping[str, Any] = target.state
-        self._separate = separate
+        # A load run may have started the stack itself.
+        supervisor = target.state.get("supervisor_pid")
+        self._separate = {*separate, *([supervisor] if supervisor else [])}
         self._pids: dict[str, int] = {}
         self._gauges: dict[str, list[ProcessGauge]] = {}
         self._follow_stack()

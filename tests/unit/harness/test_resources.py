@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from harness.plots import Axis, Line, line_plot
 from harness.report import shades_of
-from harness.resources import Sampler, restarts_of
+from harness.resources import ProcessGauge, Sampler, restarts_of
 from harness.target import Target
+from tests.support.eventually import eventually_sync
 
 
 def sample(second: int, **pids: int) -> dict[str, Any]:
@@ -64,6 +67,22 @@ def test_the_sampler_follows_the_state_file_to_the_new_process(tmp_path: Path) -
 
     assert before["processes"]["redis"]["pid"] == os.getpid()
     assert restarts_of([before, after]) == [{"name": "redis restarted", "start": 0, "end": 1}]
+
+
+def test_what_has_a_gauge_of_its_own_counts_nowhere_else_nor_what_it_started() -> None:
+    sleeps = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
+    with subprocess.Popen([sys.executable, "-c", sleeps], stdin=subprocess.PIPE) as child:
+        family = psutil.Process(child.pid)
+        eventually_sync(lambda: len(family.children()) == 1)
+        below = family.children()[0].pid
+
+        everything = {process.pid for process in ProcessGauge(os.getpid())._family()}
+        without = {process.pid for process in ProcessGauge(os.getpid(), {child.pid})._family()}
+        child.communicate(b"\n")
+
+    assert {child.pid, below} <= everything
+    assert os.getpid() in without
+    assert not {child.pid, below} & without
 
 
 def test_a_fault_is_shaded_and_named_in_the_plots() -> None:
