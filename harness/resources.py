@@ -94,7 +94,7 @@ class Sampler:
         self._gauges: dict[str, list[ProcessGauge]] = {}
         self._follow_stack()
         for name, group in own.items():
-            self._gauges[name] = [ProcessGauge(pid, separate) for pid in group]
+            self._gauges[name] = [ProcessGauge(pid, self._separate) for pid in group]
         self._mysql_url = target.mysql_url
         self._mysql: pymysql.Connection[Any] | None = None
         self._address = target.address
