@@ -255,7 +255,8 @@ class NullServer:
             if out[position].seq in faults.swap_events:
                 out[position], out[position + 1] = out[position + 1], out[position]
                 break
-        return framed(encode_updates(out))
+        # An empty chunk would end the stream.
+        return framed(encode_updates(out)) if out else b""
 
 
 def _write_late(stream: Stream, data: bytes) -> None:
