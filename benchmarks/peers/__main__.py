@@ -7,18 +7,19 @@ or a peer gave a wrong answer, 2 for bad arguments.
 import argparse
 import asyncio
 import datetime
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.peers import report
 from benchmarks.peers.backends import open_backends
 from benchmarks.peers.measures.submissions import WrongAnswer
 from benchmarks.peers.processes import GeneratorFailed
 from benchmarks.peers.run import FULL, GROUPS, TINY, Recorder
-from benchmarks.peers.targets import TARGETS, judge
 from harness.machine import fingerprint
 from harness.resultsfile import KEPT, replace_section
 from harness.sockets import raise_descriptor_limit
@@ -42,41 +43,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="FILE",
         help="put the table into this file (RESULTS.md), keep the JSON beside it",
     )
+    parser.add_argument(
+        "--merge",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing: judge what these result files hold; of a figure that two of them "
+        "have, the first one's counts",
+    )
     asked = parser.parse_args(arguments)
+    if asked.merge:
+        document = report.merged([json.loads(path.read_text()) for path in asked.merge])
+        return _conclude(document, asked.write)
     load_before = os.getloadavg()[0]
     scale = TINY if asked.tiny else FULL
     rounds = asked.rounds or scale.rounds
     recorder = Recorder(lambda text: print(text, file=sys.stderr, flush=True))
     groups = [name for name in GROUPS if not asked.only or name in asked.only]
     raise_descriptor_limit()
-    failure = ""
     try:
         asyncio.run(_measure(groups, rounds, recorder, tiny=asked.tiny))
     except (WrongAnswer, GeneratorFailed, StackError) as error:
-        failure = f"{type(error).__name__}: {error}"
-    results = [judge(target, recorder.samples) for target in TARGETS if target.group in groups]
-    machine = fingerprint()
+        recorder.failures.append(f"{type(error).__name__}: {error}")
     settings = {"rounds": rounds, "groups": groups, "tiny": asked.tiny, "load_before": load_before}
+    document = report.document(
+        recorder.samples, recorder.details, recorder.failures, fingerprint(), settings
+    )
     asked.results.mkdir(parents=True, exist_ok=True)
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    file = asked.results / f"peers-{stamp}.json"
-    document = report.to_json(results, recorder.samples, recorder.details, machine, settings) + "\n"
-    file.write_text(document)
-    if not asked.tiny:
-        for result in results:
-            print(report.line(result))
-    if asked.write is not None and not failure:
-        name = f"{KEPT}/{report.SECTION}.json"
-        kept = asked.write.parent / name
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(document)
-        section = report.markdown(results, recorder.samples, machine, settings, name)
-        text = asked.write.read_text() if asked.write.exists() else "# Results\n"
-        asked.write.write_text(replace_section(text, report.SECTION, section))
-    if failure:
+    (asked.results / f"peers-{stamp}.json").write_text(report.to_json(document))
+    if asked.tiny:
+        return 1 if recorder.failures else 0
+    return _conclude(document, asked.write)
+
+
+def _conclude(document: dict[str, Any], write: Path | None) -> int:
+    """Tell every target and write the section; the exit status."""
+    results = report.results_of(document)
+    for result in results:
+        print(report.line(result))
+    for failure in document["failures"]:
         print(failure, file=sys.stderr)
-        return 1
-    return 0 if asked.tiny or all(result.met for result in results) else 1
+    if write is not None:
+        name = f"{KEPT}/{report.SECTION}.json"
+        kept = write.parent / name
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(report.to_json(document))
+        text = write.read_text() if write.exists() else "# Results\n"
+        section = report.markdown(document, name)
+        write.write_text(replace_section(text, report.SECTION, section))
+    return 0 if all(result.met for result in results) and not document["failures"] else 1
 
 
 async def _measure(groups: Sequence[str], rounds: int, recorder: Recorder, *, tiny: bool) -> None:

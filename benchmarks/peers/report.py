@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.peers.targets import Result, Samples
+from benchmarks.peers.targets import TARGETS, Result, Samples, judge
 from harness.machine import commit_of
 
 VERSION = 1
@@ -28,76 +28,111 @@ def line(result: Result) -> str:
     bound = f"{'≤' if target.at_most else '≥'} {number(target.bound)} {target.unit}"
     verdict = "met   " if result.met else "MISSED"
     spread = f"{number(result.low)} to {number(result.high)} in {result.rounds} rounds"
+    if result.missing:
+        spread += f", {result.missing} more without a figure"
     if result.median is None:
         spread = "not measured"
     return f"{verdict} {target.what}: {number(result.median)} {target.unit} ({bound}; {spread})"
 
 
-def to_json(
-    results: Sequence[Result],
+def document(
     samples: Samples,
     details: Mapping[str, Any],
+    failures: Sequence[str],
     machine: Mapping[str, Any],
     settings: Mapping[str, Any],
-) -> str:
-    """Everything the run found, one document."""
-    return json.dumps(
+) -> dict[str, Any]:
+    """Everything a run found."""
+    return {
+        "version": VERSION,
+        "machine": machine,
+        "settings": settings,
+        "samples": samples,
+        "details": details,
+        "failures": list(failures),
+    }
+
+
+def merged(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Runs of some groups each as one; of a figure that two have, the first one's counts.
+
+    Ratios stay those of rounds of one run as long as a group was measured in one.
+    """
+    whole: dict[str, Any] = {**documents[0], "samples": {}, "details": {}, "failures": []}
+    parts = []
+    for each in documents:
+        fresh = [name for name in each["samples"] if name not in whole["samples"]]
+        for key in ("samples", "details"):
+            whole[key].update({n: each[key][n] for n in fresh if n in each[key]})
+        whole["failures"] += each.get("failures", [])
+        figures = sorted({name.partition("/")[0] for name in fresh})
+        parts.append(
+            f"{', '.join(figures)}: {each['settings']['rounds']} rounds, "
+            f"commit {commit_of(each['machine'])}"
+        )
+    groups = {group for each in documents for group in each["settings"]["groups"]}
+    whole["settings"] = {**whole["settings"], "groups": sorted(groups), "parts": parts}
+    return whole
+
+
+def results_of(document: Mapping[str, Any]) -> list[Result]:
+    """The judged targets of the groups that were measured."""
+    groups = document["settings"]["groups"]
+    return [judge(target, document["samples"]) for target in TARGETS if target.group in groups]
+
+
+def to_json(document: Mapping[str, Any]) -> str:
+    """The document with its judged targets."""
+    targets = [
         {
-            "version": VERSION,
-            "machine": machine,
-            "settings": settings,
-            "samples": samples,
-            "details": details,
-            "targets": [
-                {
-                    "what": result.target.what,
-                    "figure": result.target.figure,
-                    "against": result.target.against,
-                    "bound": result.target.bound,
-                    "at_most": result.target.at_most,
-                    "unit": result.target.unit,
-                    "median": result.median,
-                    "low": result.low,
-                    "high": result.high,
-                    "rounds": result.rounds,
-                    "met": result.met,
-                }
-                for result in results
-            ],
-        },
-        indent=1,
-        ensure_ascii=False,
-    )
+            "what": result.target.what,
+            "figure": result.target.figure,
+            "against": result.target.against,
+            "bound": result.target.bound,
+            "at_most": result.target.at_most,
+            "unit": result.target.unit,
+            "median": result.median,
+            "low": result.low,
+            "high": result.high,
+            "rounds": result.rounds,
+            "missing": result.missing,
+            "met": result.met,
+        }
+        for result in results_of(document)
+    ]
+    return json.dumps({**document, "targets": targets}, indent=1, ensure_ascii=False) + "\n"
 
 
-def markdown(
-    results: Sequence[Result],
-    samples: Samples,
-    machine: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    file: str,
-) -> str:
+def markdown(document: Mapping[str, Any], file: str) -> str:
     """The section of RESULTS.md; `file` is where the figures are kept."""
+    machine, settings, samples = document["machine"], document["settings"], document["samples"]
+    if parts := settings.get("parts"):
+        told = f"in parts ({'; '.join(parts)})"
+    else:
+        told = f"{settings['rounds']} interleaved rounds, commit {commit_of(machine)}"
     lines = [
         "## Beside other ways to do it",
         "",
         f"`make bench-peers` on {machine['cpus']} × {machine['cpu']}, {machine['memory_mib']} MiB,"
-        f" Linux {machine['kernel']}, Python {machine['python']}, commit {commit_of(machine)};"
-        f" {settings['rounds']} interleaved rounds; load before the run"
+        f" Linux {machine['kernel']}, Python {machine['python']}; {told}; load before the run"
         f" {settings['load_before']:.2f}; all parts and the load generator on the same"
         f" machine. `benchmarks/README.md` describes the peers. Result file: [`{file}`]({file}).",
         "",
         "| what | target | median | spread | |",
         "|---|---|---|---|---|",
     ]
-    for result in results:
+    for result in results_of(document):
         target = result.target
         bound = f"{'≤' if target.at_most else '≥'} {number(target.bound)} {target.unit}"
+        missing = f" in {result.rounds} of {result.rounds + result.missing} rounds"
         lines.append(
             f"| {target.what} | {bound} | **{number(result.median)}** |"
-            f" {number(result.low)} – {number(result.high)} |"
+            f" {number(result.low)} – {number(result.high)}{missing if result.missing else ''} |"
             f" {'met' if result.met else 'missed'} |"
         )
+    if document["failures"]:
+        lines += ["", "Rounds without a figure, whose answers were not all good:", ""]
+        lines += [f"- {failure}" for failure in document["failures"]]
     lines += [
         "",
         "What the ratios are made of:",

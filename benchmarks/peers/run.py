@@ -8,13 +8,16 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from benchmarks.peers.backends import Backends
 from benchmarks.peers.measures import growth, idle, loaded, reads, streams, submissions
+from benchmarks.peers.measures.submissions import WrongAnswer
 from benchmarks.peers.programs import USERS
+
+T = TypeVar("T")
 
 LOAD_SHARE = 0.7
 SEED = 20_251_124
@@ -85,7 +88,17 @@ class Recorder:
     def __init__(self, say: Callable[[str], None]) -> None:
         self.samples: defaultdict[str, list[float | None]] = defaultdict(list)
         self.details: defaultdict[str, list[Any]] = defaultdict(list)
+        self.failures: list[str] = []
         self._say = say
+
+    async def attempt(self, measuring: Awaitable[T]) -> T | None:
+        """What a measure found; None, and a failure noted, when the answers were wrong."""
+        try:
+            return await measuring
+        except WrongAnswer as error:
+            self.failures.append(str(error))
+            self._say(f"  WRONG: {error}")
+            return None
 
     def keep(self, name: str, value: float | None, whole: Any = None) -> None:
         """One round's figure."""
@@ -115,59 +128,69 @@ async def run_submissions(
     names = ("ours", "direct", "ceiling", "naive", "direct-cached", "ceiling-uncached")
     for number in range(rounds):
         for name in turns(names, number):
-            found = await submissions.measure(
-                name,
+            found = await recorder.attempt(
+                submissions.measure(
+                    name,
+                    backends,
+                    duration_s=scale.naive_s if name == "naive" else scale.submit_s,
+                    warm_up_s=scale.warm_up_s,
+                    users=scale.users,
+                )
+            )
+            recorder.keep(f"submissions/{name}", found and found.rate, found)
+        keyed = await recorder.attempt(
+            submissions.measure(
+                "ours",
                 backends,
-                duration_s=scale.naive_s if name == "naive" else scale.submit_s,
+                duration_s=scale.submit_s,
                 warm_up_s=scale.warm_up_s,
                 users=scale.users,
+                keyed=True,
             )
-            recorder.keep(f"submissions/{name}", found.rate, found)
-        keyed = await submissions.measure(
-            "ours",
-            backends,
-            duration_s=scale.submit_s,
-            warm_up_s=scale.warm_up_s,
-            users=scale.users,
-            keyed=True,
         )
-        recorder.keep("submissions/ours with keys", keyed.rate, keyed)
+        recorder.keep("submissions/ours with keys", keyed and keyed.rate, keyed)
 
 
 async def run_loaded(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
     """Latencies at LOAD_SHARE of the rate that this run has measured, or measures now."""
     if recorder.middle("submissions/ours") is None:
         for _ in range(min(3, rounds)):
-            found = await submissions.measure(
-                "ours",
-                backends,
-                duration_s=scale.submit_s,
-                warm_up_s=scale.warm_up_s,
-                users=scale.users,
+            found = await recorder.attempt(
+                submissions.measure(
+                    "ours",
+                    backends,
+                    duration_s=scale.submit_s,
+                    warm_up_s=scale.warm_up_s,
+                    users=scale.users,
+                )
             )
-            recorder.keep("submissions/ours", found.rate, found)
+            recorder.keep("submissions/ours", found and found.rate, found)
     rate = LOAD_SHARE * (recorder.middle("submissions/ours") or 0)
     for number in range(rounds):
-        alone = await loaded.measure(
-            backends,
-            rate=rate,
-            duration_s=scale.loaded_s,
-            listeners=1,
-            seed=SEED + number,
-            users=scale.users,
+        alone = await recorder.attempt(
+            loaded.measure(
+                backends,
+                rate=rate,
+                duration_s=scale.loaded_s,
+                listeners=1,
+                seed=SEED + number,
+                users=scale.users,
+            )
         )
-        recorder.keep("loaded/answer p99", alone.answer_p99_ms, alone)
-        recorder.keep("loaded/answer p50", alone.answer_p50_ms)
-        heard = await loaded.measure(
-            backends,
-            rate=rate,
-            duration_s=scale.loaded_s,
-            listeners=scale.listeners,
-            seed=SEED + number,
-            users=scale.users,
+        recorder.keep("loaded/answer p99", alone and alone.answer_p99_ms, alone)
+        recorder.keep("loaded/answer p50", alone and alone.answer_p50_ms)
+        heard = await recorder.attempt(
+            loaded.measure(
+                backends,
+                rate=rate,
+                duration_s=scale.loaded_s,
+                listeners=scale.listeners,
+                seed=SEED + number,
+                users=scale.users,
+            )
         )
-        recorder.keep("loaded/to last p99", heard.to_last_p99_ms, heard)
-        recorder.keep("loaded/answer p99 with listeners", heard.answer_p99_ms)
+        recorder.keep("loaded/to last p99", heard and heard.to_last_p99_ms, heard)
+        recorder.keep("loaded/answer p99 with listeners", heard and heard.answer_p99_ms)
 
 
 async def run_idle(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
@@ -184,32 +207,36 @@ async def run_streams(backends: Backends, scale: Scale, rounds: int, recorder: R
     for number in range(rounds):
         for rate in scale.stream_rates:
             for name in turns(names, number):
-                found = await streams.measure(
-                    name,
-                    backends,
-                    listeners=scale.listeners,
-                    rate=rate,
-                    duration_s=scale.stream_s,
+                found = await recorder.attempt(
+                    streams.measure(
+                        name,
+                        backends,
+                        listeners=scale.listeners,
+                        rate=rate,
+                        duration_s=scale.stream_s,
+                    )
                 )
-                recorder.keep(f"streams {rate}/{name}", found.deliveries_per_cpu_s, found)
+                recorder.keep(f"streams {rate}/{name}", found and found.deliveries_per_cpu_s, found)
 
 
 async def run_crowd(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
     """Many listeners while submissions run; then, for information, with every one a change."""
     for number in range(rounds):
         for changing, name in ((10, "crowd"), (1, "crowd, all change")):
-            found = await loaded.measure(
-                backends,
-                rate=1000,
-                duration_s=scale.loaded_s,
-                listeners=scale.crowd,
-                seed=SEED + number,
-                changing=changing,
-                users=scale.users,
+            found = await recorder.attempt(
+                loaded.measure(
+                    backends,
+                    rate=1000,
+                    duration_s=scale.loaded_s,
+                    listeners=scale.crowd,
+                    seed=SEED + number,
+                    changing=changing,
+                    users=scale.users,
+                )
             )
-            recorder.keep(f"{name}/lag p99", found.lag_p99_ms, found)
-            recorder.keep(f"{name}/cores", found.server_cores)
-            recorder.keep(f"{name}/KiB per listener", found.kib_per_listener)
+            recorder.keep(f"{name}/lag p99", found and found.lag_p99_ms, found)
+            recorder.keep(f"{name}/cores", found and found.server_cores)
+            recorder.keep(f"{name}/KiB per listener", found and found.kib_per_listener)
 
 
 async def run_reads(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
@@ -224,14 +251,16 @@ async def run_growth(backends: Backends, scale: Scale, rounds: int, recorder: Re
     """Cost at larger sizes."""
     for _ in range(rounds):
         for listeners in scale.listener_sizes:
-            fanout = await streams.measure(
-                "ours-stream",
-                backends,
-                listeners=listeners,
-                rate=100,
-                duration_s=scale.stream_s,
+            fanout = await recorder.attempt(
+                streams.measure(
+                    "ours-stream",
+                    backends,
+                    listeners=listeners,
+                    rate=100,
+                    duration_s=scale.stream_s,
+                )
             )
-            recorder.keep(f"listeners/{listeners}", fanout.us_per_read, fanout)
+            recorder.keep(f"listeners/{listeners}", fanout and fanout.us_per_read, fanout)
     async with growth.running_sizes(scale.sizes, backends) as running:
         by_name = {str(size): (size, False) for size in scale.sizes}
         # Keys spread over the whole index, so their cost is asked for where it is largest, too.
@@ -240,15 +269,17 @@ async def run_growth(backends: Backends, scale: Scale, rounds: int, recorder: Re
         for number in range(rounds):
             for name in turns(tuple(by_name), number):
                 size, keyed = by_name[name]
-                found = await growth.measure(
-                    running[size],
-                    backends,
-                    size,
-                    duration_s=scale.submit_s,
-                    seed=SEED + number,
-                    keyed=keyed,
+                found = await recorder.attempt(
+                    growth.measure(
+                        running[size],
+                        backends,
+                        size,
+                        duration_s=scale.submit_s,
+                        seed=SEED + number,
+                        keyed=keyed,
+                    )
                 )
-                recorder.keep(f"growth/{name}", found.total_us, found)
+                recorder.keep(f"growth/{name}", found and found.total_us, found)
 
 
 GROUPS: dict[str, Callable[[Backends, Scale, int, Recorder], Awaitable[None]]] = {

@@ -31,18 +31,22 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A judged target: median and extremes over the rounds. `median` None: nothing was measured."""
+    """A judged target: median and extremes over the rounds. `median` None: nothing was measured.
+
+    `missing` rounds gave no figure, since their answers were wrong.
+    """
 
     target: Target
     median: float | None
     low: float | None
     high: float | None
     rounds: int
+    missing: int = 0
 
     @property
     def met(self) -> bool:
-        """Whether the median is within the bound."""
-        if self.median is None:
+        """Whether every round gave a figure and the median is within the bound."""
+        if self.median is None or self.missing:
             return False
         bound = self.target.bound
         return self.median <= bound if self.target.at_most else self.median >= bound
@@ -189,10 +193,12 @@ TARGETS = (
 
 
 def judge(target: Target, samples: Samples) -> Result:
-    """The target's result; rounds that lack a figure are left out."""
+    """The target's result over the rounds that gave a figure; the others are counted."""
     ours = samples.get(target.figure, ())
+    rounds = len(ours)
     if target.against:
         theirs = samples.get(target.against, ())
+        rounds = min(rounds, len(theirs))
         values = [a / b for a, b in zip(ours, theirs, strict=False) if a is not None and b]
     else:
         values = [value for value in ours if value is not None]
@@ -202,4 +208,5 @@ def judge(target: Target, samples: Samples) -> Result:
         low=min(values, default=None),
         high=max(values, default=None),
         rounds=len(values),
+        missing=rounds - len(values),
     )

@@ -1,5 +1,7 @@
 """What `make bench-peers` says of its samples."""
 
+from typing import Any
+
 import pytest
 
 from benchmarks.peers import report
@@ -61,12 +63,37 @@ def test_each_peer_has_each_place_in_a_round_at_some_time() -> None:
     assert {order[-1] for order in orders} == set(names)
 
 
+def test_a_round_without_a_figure_misses_the_target_and_is_told() -> None:
+    found = judge(QUICK, {"ms": [80.0, None, 90.0]})
+
+    assert (found.median, found.rounds, found.missing) == (85, 2, 1)
+    assert not found.met
+    assert "1 more without a figure" in report.line(found)
+
+
+IDLE = {"idle/ours": [8.0, 9.5, 9.0], "idle/naive": [20.0, 20.0, 20.0]}
+
+
+def run_of(group: str, samples: dict[str, list[float]], **changes: Any) -> dict[str, Any]:
+    settings = {"rounds": 3, "groups": [group], "load_before": 0.5}
+    return {**report.document(samples, {}, [], MACHINE, settings), **changes}
+
+
 def test_the_table_tells_target_median_and_spread() -> None:
-    results = [judge(QUICK, {"ms": [80.0, 95.0, 90.0]})]
-    settings = {"rounds": 3, "load_before": 0.5}
+    text = report.markdown(run_of("idle", IDLE), "results/x.json")
 
-    text = report.markdown(results, {"ms": [80.0, 95.0, 90.0]}, MACHINE, settings, "results/x.json")
-
-    assert "| latency | ≤ 100 ms | **90** | 80 – 95 | met |" in text
-    assert "commit abc;" in text
+    assert "| idle: POST to event on the stream | ≤ 30 ms | **9** | 8 – 9.5 | met |" in text
+    assert "3 interleaved rounds, commit abc;" in text
     assert "[`results/x.json`](results/x.json)" in text
+
+
+def test_parts_of_a_measurement_are_one_table_and_the_first_of_two_counts() -> None:
+    reads = {"reads/ours": [5.0], "reads/constant": [5.0], "idle/ours": [99.0]}
+
+    whole = report.merged([run_of("idle", IDLE), run_of("reads", reads, failures=["wrong"])])
+    text = report.markdown(whole, "x.json")
+
+    assert whole["samples"]["idle/ours"] == IDLE["idle/ours"]
+    assert [result.met for result in report.results_of(whole)] == [True] * 3
+    assert "idle: 3 rounds, commit abc; reads: 3 rounds, commit abc" in text
+    assert "- wrong" in text
