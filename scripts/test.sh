@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 (($#)) && exec .venv/bin/python -m pytest "$@"
 
 # A hang must end, and say where; both suites take minutes.
-limited() { timeout --foreground --kill-after=30 2400 "$@"; }
+limited() { timeout --foreground --kill-after=30 3300 "$@"; }
 
 is_root() { [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; }
 if ! { command -v chromium && command -v chromedriver; } >/dev/null && is_root; then
