@@ -295,11 +295,13 @@ class RedisBoard:
     async def _build_and_swap(
         self, build: Callable[[tuple[str, ...], Sequence[User]], Awaitable[None]]
     ) -> int | None:
-        """One attempt; None when Redis lost the built keys and all must begin again."""
+        """One attempt; None when all must begin again: Redis lost the built keys, or somebody
+        else's copy went into place meanwhile, whose snapshot may be the later one."""
         prefix = f"{{scores}}:build:{secrets.token_hex(8)}:"
         built = tuple(prefix + name for name in ("ranking", "members", "names"))
         count = seq = 0
         incarnation = ""
+        epoch = await self._redis.hget(contract.META_KEY, "epoch") or b""
         async with (
             asyncio.timeout(BUILD_TIMEOUT_S),
             aclosing(self._ledger.snapshot()) as chunks,
@@ -320,12 +322,21 @@ class RedisBoard:
             entries = [] if keeps_stream else await self._entries_for_new_stream(seq)
             status, *rest = await self._swap_script(
                 keys=(*_RANKING_KEYS, contract.STREAM_KEY, *built),
-                args=[incarnation, seq, count, contract.STREAM_FIELD, len(tail), *tail, *entries],
+                args=[
+                    incarnation,
+                    epoch,
+                    seq,
+                    count,
+                    contract.STREAM_FIELD,
+                    len(tail),
+                    *tail,
+                    *entries,
+                ],
             )
             if status == 1:
                 return seq
             if status == -1:
-                return None
+                break
             count = rest[1]
             # After a full page there is more to catch up with, which is no lost race.
             attempts += len(changes) < CHANGES_PER_CALL

@@ -362,6 +362,28 @@ async def test_new_users_show_after_a_rebuild(board: BoardBench) -> None:
     await board.agrees()
 
 
+async def test_a_rebuild_that_read_before_users_were_added_does_not_hide_them(
+    board: BoardBench, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Users who are added change no seq, so that alone cannot tell which copy is the later one."""
+    build = board.board._build
+    async with opened_board(board.bench, redis_url) as other:
+
+        async def build_while_another_seeds(*built: Any) -> None:
+            monkeypatch.setattr(board.board, "_build", build)
+            await build(*built)
+            await seed(board.bench.pool, 2500)
+            await other.board.rebuild()
+
+        monkeypatch.setattr(board.board, "_build", build_while_another_seeds)
+
+        await board.board.rebuild()
+
+    assert len((await board.look()).ranking) == 2500
+    await board.agrees()
+    assert await board.redis.keys("*build*") == []
+
+
 async def test_seeding_again_shows_what_a_seeding_that_was_cut_off_only_stored(
     board: BoardBench, redis_url: str
 ) -> None:
