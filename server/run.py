@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -15,7 +16,9 @@ import uvloop
 from sanic import Sanic
 from sanic.application.state import ApplicationServerInfo
 from sanic.http.constants import HTTP
+from sanic.server.async_server import AsyncioServer
 
+from server.accept import Acceptor
 from server.app import Companion, create_app
 from server.http import StrictProtocol, reap
 from server.settings import ServerSettings
@@ -74,16 +77,17 @@ async def running(
     """
     listening = _bind(settings.host, settings.port, shared=settings.reuse_port)
     app = create_app(settings, companion)
+    app.config.ACCESS_LOG = False
+    loop = asyncio.get_running_loop()
+    connections: set[StrictProtocol] = set()
+    acceptor = Acceptor(
+        listening,
+        partial(StrictProtocol, loop=loop, app=app, connections=connections),
+        backlog=BACKLOG,
+    )
+    # Only for what it tells the application of its life; Sanic's class for this has no types.
+    server: Any = AsyncioServer(app, loop, None, connections)
     try:
-        # Sanic's class for this has no types.
-        server: Any = await app.create_server(
-            sock=listening,
-            protocol=StrictProtocol,
-            backlog=BACKLOG,
-            access_log=False,
-            # Connections wait in the backlog until there is something to serve them.
-            asyncio_server_kwargs={"start_serving": False},
-        )
         # Tells Sanic's start that there is no HTTP/3, or each answer has an empty Alt-Svc.
         app.state.server_info.append(ApplicationServerInfo(settings={"version": HTTP.VERSION_1}))
         await server.startup()
@@ -91,13 +95,13 @@ async def running(
         if settings.reuse_port:
             # From here on the kernel sends it connections that another process could serve.
             await app.ctx.api.wait_until_ready(READY_TIMEOUT_S)
-        await server.start_serving()
+        acceptor.start()
         await server.after_start()
         port = listening.getsockname()[1]
         log.info("serving", host=settings.host, port=port)
         reaper = asyncio.create_task(
             reap(
-                server.connections,
+                connections,
                 request_s=settings.request_timeout_s,
                 keep_alive_s=settings.keep_alive_s,
             )
@@ -110,11 +114,11 @@ async def running(
             try:
                 if settings.reuse_port:
                     # The others take what comes; this one serves what it has.
-                    server.close()
+                    acceptor.close()
                 await server.before_stop()
             finally:
-                server.close()
-                await _close_connections(server.connections)
+                acceptor.close()
+                await _close_connections(connections)
                 await end([reaper])
                 await server.after_stop()
     finally:
