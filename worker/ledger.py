@@ -133,11 +133,11 @@ class Ledger:
             fraud=self._fraud,
         )
         committed_us = time.time_ns() // 1000
-        if settlement.rows:
-            await query_all(connection, _writes(settlement, committed_us))
         await self._failpoints.hit("record.before_commit")
         if settlement.rows:
-            await connection.commit()
+            # In one round trip: all other batches wait for the board's lock, and each answer
+            # waits for a turn of an event loop that is busy with requests.
+            await query_all(connection, f"{_writes(settlement, committed_us)};COMMIT")
         else:
             # An earlier attempt did it, and may not have heard yet that its commit lasts.
             await query_all(connection, COMMIT_SYNCED)
