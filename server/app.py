@@ -157,7 +157,7 @@ class Api:
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = self._refusing = False
         self.express = Express(
-            principal=self._authenticator.remembered,
+            principal=self._authenticator.proven,
             ready=lambda: not (self._refusing or self._health.away),
             submit=lambda submission, keyed: self._committer.submit(submission, keyed=keyed),
             accept=_accepted_response,
@@ -196,8 +196,8 @@ class Api:
         name = ids.text(asked.submission.id)
         if self._settings.log_requests:
             log.info("submission_accepted", submission_id=name)
-        elif self.tracing is None and (token := self._intake.plain_token(request)) is not None:
-            self.express.learn_submission(request, token)
+        elif self.tracing is None and self._intake.is_plain(request):
+            self.express.learn_submission(request)
         return _accepted_response(name)
 
     async def post_updates(self, request: Request) -> HTTPResponse:

@@ -4,6 +4,7 @@ Not what makes a token valid: see `scoreboard.tokens`.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -13,6 +14,8 @@ from scoreboard.keys import Keyring
 from scoreboard.tokens import LEEWAY_S, InvalidToken, Principal, UnknownKey, verify
 
 log = structlog.get_logger()
+
+_COMPACT = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){2}")
 
 CACHE_MAX = 10_000
 """About 4 MiB. Beyond it the oldest entry makes room."""
@@ -57,19 +60,20 @@ class Authenticator:
             return principal
         return self._verified(token, digest, now_s)
 
-    def remembered(self, digest: bytes) -> Principal | None:
-        """Who a token's digest stands for, while that needs no new proof."""
+    def proven(self, token: str) -> Principal | None:
+        """Who a token speaks for; None when it proves nothing, which `principal` can explain."""
+        now_s = self._clock()
+        digest = _digest(token)
         principal = self._known.get(digest)
-        if principal is None or self._clock() >= principal.expires_s + LEEWAY_S:
+        if principal is not None and now_s < principal.expires_s + LEEWAY_S:
+            return principal
+        # Whatever else a field can hold is not for here.
+        if _COMPACT.fullmatch(token) is None:
             return None
-        return principal
-
-    @staticmethod
-    def digest(authorization: Sequence[str]) -> bytes | None:
-        """The digest by which the token of a request that was proven is remembered."""
-        if len(authorization) != 1:
+        try:
+            return self._verified(token, digest, now_s)
+        except Problem:
             return None
-        return _digest(authorization[0].partition(" ")[2])
 
     def _verified(self, token: str, digest: bytes, now_s: float) -> Principal:
         self._known.pop(digest, None)

@@ -2,14 +2,14 @@
 
 Clients that keep a connection send the same head again and again. Once a head
 has gone through Sanic and the request was taken, the next one with exactly the
-same bytes (the value of Idempotency-Key apart) means the same, so it is answered
+same bytes (token and Idempotency-Key apart) means the same, so it is answered
 without parsing it again, without a task and without Sanic's objects: a look-up
-instead of some 60 µs. What is decided anew each time: whether the token still
-holds, the key, the body, whether this process takes work.
+instead of some 60 µs. What is decided anew each time: who the token speaks for,
+the key, the body, whether this process takes work.
 
 Whatever is not the plain, good case is left to Sanic, which sees the bytes as if
 nobody had looked: an unknown head, a body that came in pieces or is refused, a
-token that expired, a server that drains.
+token that proves nothing, a server that drains.
 """
 
 import asyncio
@@ -17,7 +17,6 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -31,11 +30,12 @@ from scoreboard.errors import Problem
 from scoreboard.tokens import Principal
 from server.body import parse_update
 
-HEADS_MAX = 20_000
-"""About 6 MiB. Beyond it the oldest makes room."""
+HEADS_MAX = 2000
+"""Each kind of client has a few. At most 8 MiB; beyond it the oldest makes room."""
 
-HEAD_MAX_BYTES = 8192
+HEAD_MAX_BYTES = 4096
 _KEY_FIELD = b"\r\nIdempotency-Key: "
+_TOKEN_FIELD = b"\r\nAuthorization: Bearer "
 _NEVER = (
     b"\r\nexpect:",
     b"\r\nconnection:",
@@ -50,25 +50,25 @@ _RANDOM_AT_ONCE = 4096
 
 
 class _Head(msgspec.Struct, frozen=True, gc=False):
-    """What a head means: a submission by a token's holder or, without one, a read of the board."""
+    """What a head means: a submission by a token's holder, or a read of the board."""
 
-    token: bytes
+    submits: bool
     body_bytes: int
 
 
 class Express:
     """Known heads, and the answers to requests that have one.
 
-    `principal` finds who a token's digest speaks for, None when it must be
-    verified again; `ready` whether submissions are taken now; `submit` and
-    `refuse` are the committer's and the problems'; `page` is the whole answer to
-    a read of the board, None when it must be read first.
+    `principal` finds who a token speaks for, None when it proves nothing; `ready`
+    whether submissions are taken now; `submit` and `refuse` are the committer's and
+    the problems'; `page` is the whole answer to a read of the board, None when it
+    must be read first.
     """
 
     def __init__(
         self,
         *,
-        principal: Callable[[bytes], Principal | None],
+        principal: Callable[[str], Principal | None],
         ready: Callable[[], bool],
         submit: Callable[[Submission, bool], "asyncio.Future[None]"],
         accept: Callable[[str], HTTPResponse],
@@ -88,16 +88,19 @@ class Express:
         before, between, after = raw(accept(marker)).split(marker.encode())
         self._accepted = (before, between, after)
 
-    def learn_submission(self, request: Request, token: bytes) -> None:
-        """The head of a submission that Sanic's way has taken; `token` is its token's digest."""
-        self._learn(request, token, len(request.body))
+    def learn_submission(self, request: Request) -> None:
+        """The head of a submission that Sanic's way has taken.
+
+        Only its token, body and Idempotency-Key may have decided about it: another
+        request with this head may have any others.
+        """
+        self._learn(request, submits=True)
 
     def learn_read(self, request: Request) -> None:
         """The head of a plain read of the board that Sanic's way has answered."""
-        # It may have a body, and one that is not counted would be read as the next request.
-        self._learn(request, b"", len(request.body))
+        self._learn(request, submits=False)
 
-    def _learn(self, request: Request, token: bytes, body_bytes: int) -> None:
+    def _learn(self, request: Request, *, submits: bool) -> None:
         head = bytes(request.head)
         lower = head.lower()
         if (
@@ -106,30 +109,40 @@ class Express:
             or any(name in lower for name in _NEVER)
         ):
             return
-        bare, key = _without_key(head)
-        if b"\r\nidempotency-key" in bare.lower() or (key is not None and not token):
+        bare, key = _without(_KEY_FIELD, head)
+        bare, token = _without(_TOKEN_FIELD, bare)
+        rest = bare.lower()
+        if b"\r\nidempotency-key" in rest or b"\r\nauthorization" in rest:
+            # In another spelling: it would be taken for a part of what stays the same.
+            return
+        if (token is not None) != submits or (key is not None and not submits):
             return
         if len(self._heads) >= HEADS_MAX:
             del self._heads[next(iter(self._heads))]
-        self._heads[_digest(bare)] = _Head(token, body_bytes)
+        # A read may have a body, and one that is not counted would be read as the next request.
+        self._heads[bare] = _Head(submits, len(request.body))
 
     def take(self, data: bytes, answer: Callable[[bytes], None]) -> bool:
         """Answer a whole request through `answer`, now or later; False leaves it to Sanic."""
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > HEAD_MAX_BYTES:
             return False
-        bare, key = _without_key(data[:end])
-        head = self._heads.get(_digest(bare))
+        bare, key = _without(_KEY_FIELD, data[:end])
+        bare, token = _without(_TOKEN_FIELD, bare)
+        head = self._heads.get(bare)
         if head is None or len(data) != end + 4 + head.body_bytes:
             return False
-        if not head.token:
-            page = self._page()
+        if not head.submits:
+            # Nobody has looked into these two, which may hold anything.
+            page = self._page() if key is None and token is None else None
             if page is None:
                 return False
             answer(page)
             return True
-        principal = self._principal(head.token)
-        if principal is None or not self._ready():
+        if token is None or not token.isascii() or not self._ready():
+            return False
+        principal = self._principal(token.decode("ascii"))
+        if principal is None:
             return False
         try:
             submission = self._submission(principal, key, data[end + 4 :])
@@ -192,16 +205,11 @@ def raw(response: HTTPResponse) -> bytes:
     return bytes(head) + body
 
 
-def _without_key(head: bytes) -> tuple[bytes, bytes | None]:
-    """A head without its Idempotency-Key field, and that field's value."""
-    start = head.find(_KEY_FIELD)
+def _without(field: bytes, head: bytes) -> tuple[bytes, bytes | None]:
+    """A head without the first field of this spelling, and that field's value."""
+    start = head.find(field)
     if start < 0:
         return head, None
     stop = head.find(b"\r\n", start + 2)
     stop = len(head) if stop < 0 else stop
-    return head[:start] + head[stop:], head[start + len(_KEY_FIELD) : stop]
-
-
-def _digest(head: bytes) -> bytes:
-    # Not the head itself: it holds a token, which must not stay in memory.
-    return blake2b(head, digest_size=16).digest()
+    return head[:start] + head[stop:], head[start + len(field) : stop]

@@ -55,11 +55,9 @@ class Intake:
         """Who a request speaks for. Raises Problem."""
         return self._authenticator.principal(request.headers.getall("authorization", ()))
 
-    def plain_token(self, request: Request) -> bytes | None:
-        """The digest of the token when nothing else decides about the request, else None."""
-        if self._signatures.concern(request.headers):
-            return None
-        return self._authenticator.digest(request.headers.getall("authorization", ()))
+    def is_plain(self, request: Request) -> bool:
+        """Whether nothing decides about the request but its token, body and Idempotency-Key."""
+        return not self._signatures.concern(request.headers)
 
     def one(self, request: Request) -> Asked:
         """The submission of POST /scores/update. Raises Problem."""

@@ -138,6 +138,16 @@ async def test_an_idle_connection_is_closed(api: Api) -> None:
     assert KEEP_ALIVE_S - 0.3 < time.monotonic() - began < KEEP_ALIVE_S + 5
 
 
+@pytest.mark.parametrize("sent", [b"", b"G"], ids=["nothing", "a byte"])
+async def test_a_connection_without_a_request_is_closed(api: Api, sent: bytes) -> None:
+    began = time.monotonic()
+
+    answer = await exchange(api, sent)
+
+    assert statuses(answer) in ([], [408])
+    assert time.monotonic() - began < max(KEEP_ALIVE_S, REQUEST_TIMEOUT_S) + 5
+
+
 async def test_pipelined_requests_are_answered_in_order(api: Api) -> None:
     answer = await exchange(
         api, GET + b"\r\n", b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n" + GET + b"\r\n"

@@ -84,6 +84,27 @@ def test_a_refused_token_is_verified_again() -> None:
     assert known.principal(fields).subject == "1"
 
 
+def test_a_token_alone_proves_who_it_speaks_for_until_it_ends() -> None:
+    clock = Clock()
+    known = authenticator(clock)
+    text = token("7")
+
+    first, again = known.proven(text), known.proven(text)
+    clock.now_s = NOW_S + 60 + LEEWAY_S
+
+    assert first is not None
+    assert first.subject == "7"
+    assert first is again
+    assert known.proven(text) is None
+
+
+@pytest.mark.parametrize(
+    "around", ["{} ", " {}", "{}\n", "{}\rX: 1", "{}=", "Bearer {}", "ä{}", ""]
+)
+def test_a_token_with_anything_around_it_proves_nothing(around: str) -> None:
+    assert authenticator().proven(around.format(token())) is None
+
+
 def test_new_keys_forget_what_old_ones_proved() -> None:
     known = authenticator()
     fields = [f"Bearer {token()}"]
@@ -91,6 +112,7 @@ def test_new_keys_forget_what_old_ones_proved() -> None:
 
     known.replace_keys(Keyring(secret=shared_secret(b"n" * 32)))
 
+    assert known.proven(token()) is None
     with pytest.raises(Problem):
         known.principal(fields)
 

@@ -20,7 +20,7 @@ HEAD = (
 BODY = b'{"userId":1,"increment":10}'
 END = b"\r\n\r\n"
 KEYED = HEAD + b"\r\nIdempotency-Key: first"
-TOKEN = b"digest"
+TOKEN = "t"
 PAGE = b"HTTP/1.1 200 OK\r\n\r\n[]"
 
 
@@ -37,8 +37,9 @@ class Way:
         self.waiters: list[asyncio.Future[None]] = []
         self.answers: list[bytes] = []
         self.refusal: Problem | None = None
+        self.others: dict[str, Principal] = {}
         self.express = Express(
-            principal=lambda digest: self.principal if digest == TOKEN else None,
+            principal=lambda token: self.principal if token == TOKEN else self.others.get(token),
             ready=lambda: self.ready,
             submit=self._submit,
             accept=lambda name: HTTPResponse(f"<{name}>", status=202, headers={"location": name}),
@@ -55,7 +56,7 @@ class Way:
 
     def learn(self, head: bytes = HEAD, body: bytes = BODY, version: str = "1.1") -> None:
         request: Any = SimpleNamespace(head=head, body=body, version=version)
-        self.express.learn_submission(request, TOKEN)
+        self.express.learn_submission(request)
 
     def learn_read(self, head: bytes, body: bytes = b"") -> None:
         request: Any = SimpleNamespace(head=head, body=body, version="1.1")
@@ -107,9 +108,44 @@ async def test_a_key_names_the_submission_as_on_the_long_way(way: Way) -> None:
     assert names == [ids.keyed_submission_id("1", key) for key in ("first", "first", "second")]
 
 
+async def test_a_known_head_serves_every_token_that_proves_something(way: Way) -> None:
+    way.others["u"] = Principal(subject="2", scopes=frozenset(), expires_s=2**40)
+
+    assert way.take(HEAD.replace(b"Bearer t", b"Bearer u") + END + BODY.replace(b"1,", b"2,"))
+
+    [(submission, _)] = way.submitted
+    assert (submission.principal, submission.user_id) == ("2", 2)
+
+
+async def test_a_token_speaks_for_its_own_user_only(way: Way) -> None:
+    way.others["u"] = Principal(subject="2", scopes=frozenset(), expires_s=2**40)
+
+    assert not way.take(HEAD.replace(b"Bearer t", b"Bearer u") + END + BODY)
+    assert way.submitted == []
+
+
+async def test_a_submission_needs_a_token_and_a_read_has_none(way: Way) -> None:
+    """Nobody would look into a read's, which may hold anything."""
+    read = b"GET /scores HTTP/1.1\r\nHost: a"
+    way.learn_read(read + b"\r\nAuthorization: Bearer t")
+    assert not way.take(read + END)
+    way.learn_read(read)
+
+    assert not way.take(read + b"\r\nAuthorization: Bearer t" + END)
+    assert not way.take(read + b"\r\nAuthorization: Bearer x\rTransfer-Encoding: chunked" + END)
+    assert not way.take(read + b"\r\nIdempotency-Key: k" + END)
+    assert not way.take(HEAD.replace(b"\r\nAuthorization: Bearer t", b"") + END + BODY)
+    assert way.take(read + END)
+
+
 @pytest.mark.parametrize(
     "data",
     [
+        HEAD.replace(b"\r\nHost", b"\r\nAuthorization: Bearer t\r\nHost") + END + BODY,
+        HEAD.replace(b"\r\nHost", b"\r\nauthorization: Bearer t\r\nHost") + END + BODY,
+        HEAD.replace(b"Bearer t", b"bearer t") + END + BODY,
+        HEAD.replace(b"Bearer t", b"Bearer  t") + END + BODY,
+        HEAD.replace(b"Bearer t", b"Bearer \xff") + END + BODY,
         HEAD.replace(b"Bearer t", b"Bearer u") + END + BODY,
         HEAD.replace(b"Host: a", b"Host: b") + END + BODY,
         HEAD + b"\r\nX-New: 1" + END + BODY,
@@ -147,6 +183,8 @@ async def test_anything_but_the_plain_good_case_is_left_to_the_long_way(
         b"Expect: 100-continue",
         b"Upgrade: h2c",
         b"idempotency-key: lower",
+        b"authorization: Bearer lower",
+        b"Authorization: Bearer second",
     ],
 )
 async def test_a_head_that_is_more_than_plain_is_never_learnt(field: bytes) -> None:
