@@ -6,7 +6,6 @@ Locust user). A timerfd inside wakes to the microsecond, where libev and
 epoll_wait round up to the next millisecond.
 """
 
-import contextlib
 import ctypes
 import os
 import sys
@@ -55,16 +54,11 @@ class Timer:
         self._reference = ctypes.byref(self._spec)
 
     def set(self, due_monotonic_ns: int) -> None:
-        """Become readable at that moment; a moment already past is now."""
+        """Be readable from that moment on, and not before; a moment already past is now."""
         value = self._spec.value
         # Both zero would disarm it.
         value.seconds, value.nanoseconds = divmod(max(due_monotonic_ns, 1), _NS)
         _libc.timerfd_settime(self.fd, _TFD_TIMER_ABSTIME, self._reference, None)
-
-    def clear(self) -> None:
-        """Stop being readable."""
-        with contextlib.suppress(BlockingIOError):
-            os.read(self.fd, 8)
 
     def close(self) -> None:
         """Release the descriptor."""
@@ -76,18 +70,29 @@ class Readiness:
 
     def __init__(self) -> None:
         self._epoll = _real_epoll()()
+        # Around the other one, so that the sockets can be left out for a while.
+        self._outer = _real_epoll()()
         self.timer = Timer()
-        self._epoll.register(self.timer.fd, EPOLLIN)
+        self._outer.register(self.timer.fd, EPOLLIN)
+        self._outer.register(self._epoll.fileno(), EPOLLIN)
+        self._muted = False
         self.register = self._epoll.register
         self.modify = self._epoll.modify
         self.unregister = self._epoll.unregister
         self.poll = self._epoll.poll
 
     def fileno(self) -> int:
-        """The epoll descriptor."""
-        return int(self._epoll.fileno())
+        """The descriptor to wait for."""
+        return int(self._outer.fileno())
+
+    def mute(self, muted: bool) -> None:
+        """Whether only the timer makes `fileno()` readable, not a socket."""
+        if muted != self._muted:
+            self._muted = muted
+            self._outer.modify(self._epoll.fileno(), 0 if muted else EPOLLIN)
 
     def close(self) -> None:
         """Close the set and its timer, not the sockets in it."""
+        self._outer.close()
         self._epoll.close()
         self.timer.close()

@@ -35,6 +35,7 @@ from harness.wire import header_of, status_of, stream_request
 
 NS = 1_000_000_000
 IDLE, CONNECTING, HEAD, STREAMING, WAITING = range(5)
+READ_APART_NS = 1_000_000
 RECEIVE_BYTES = 64 * 1024
 SO_TIMESTAMPNS = 35
 _ANCILLARY_BYTES = 64
@@ -205,11 +206,12 @@ class Swarm:
         stamps = self._settings.kernel_stamps
         unpack = _TIMESPEC.unpack
         clock = time.time_ns
-        for fd, events in self._ready.poll(0, 1024):
+        ready = self._ready.poll(0, 1024)
+        # What arrives in the next moment is read together; the kernel says when each did.
+        self._ready.mute(bool(ready) and stamps)
+        for fd, events in ready:
             index = by_fd.get(fd, -1)
             if index < 0:
-                if fd == self._ready.timer.fd:
-                    self._ready.timer.clear()
                 continue
             if state[index] == CONNECTING:
                 self._connected(index, fd)
@@ -256,9 +258,9 @@ class Swarm:
                 self._deliveries += known.last - known.first + 1
             else:
                 self._received(index, data, arrived, now)
-        self._turn()
+        self._turn(READ_APART_NS if ready and stamps else NS)
 
-    def _turn(self) -> None:
+    def _turn(self, within_ns: int) -> None:
         now = time.monotonic_ns()
         if now >= self._next_second_ns:
             self._next_second_ns = now + NS
@@ -266,7 +268,7 @@ class Swarm:
         self._open_due(now)
         if len(self._spans) > 64:
             self.settle()
-        due = self._next_second_ns
+        due = min(self._next_second_ns, now + within_ns)
         if self._wait:
             due = min(due, self._wait[0][0])
         if self._next_listener < self._settings.listeners and not self._stopping:
