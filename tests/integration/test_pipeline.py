@@ -1,21 +1,6 @@
 """A batch from workflow start to the stream, on real services."""
 
-from collections.abc import AsyncIterator
-
-import pytest_asyncio
-from temporalio.client import Client
-
-from tests.support.pipeline import Pipeline, running_pipeline, submission
-
-
-@pytest_asyncio.fixture
-async def pipeline(
-    mysql_url: str, redis_url: str, temporal_client: Client, task_queue: str
-) -> AsyncIterator[Pipeline]:
-    async with running_pipeline(
-        temporal_client, mysql_url=mysql_url, redis_url=redis_url, task_queue=task_queue
-    ) as running:
-        yield running
+from tests.support.pipeline import Pipeline, submission
 
 
 async def test_a_batch_reaches_ledger_ranking_and_stream(pipeline: Pipeline) -> None:

@@ -35,25 +35,6 @@ NEVER_S = 600.0
 Case = WorkflowHandle[FraudReview, str]
 
 
-@pytest.fixture
-def failpoints(tmp_path: Path) -> Path:
-    return tmp_path / "failpoints"
-
-
-@pytest_asyncio.fixture
-async def pipeline(
-    mysql_url: str, redis_url: str, temporal_client: Client, task_queue: str, failpoints: Path
-) -> AsyncIterator[Pipeline]:
-    async with running_pipeline(
-        temporal_client,
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        task_queue=task_queue,
-        failpoints=str(failpoints),
-    ) as running:
-        yield running
-
-
 @pytest_asyncio.fixture
 async def looking(
     mysql_url: str, redis_url: str, temporal_client: Client, task_queue: str

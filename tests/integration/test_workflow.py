@@ -3,14 +3,13 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-import pytest_asyncio
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
@@ -33,25 +32,6 @@ FAILPOINTS = [
     "notify.before",
     "batch.before_completion",
 ]
-
-
-@pytest.fixture
-def failpoints(tmp_path: Path) -> Path:
-    return tmp_path / "failpoints"
-
-
-@pytest_asyncio.fixture
-async def pipeline(
-    mysql_url: str, redis_url: str, temporal_client: Client, task_queue: str, failpoints: Path
-) -> AsyncIterator[Pipeline]:
-    async with running_pipeline(
-        temporal_client,
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        task_queue=task_queue,
-        failpoints=str(failpoints),
-    ) as running:
-        yield running
 
 
 async def start(pipeline: Pipeline, payload: Any) -> "WorkflowHandle[Any, Any]":

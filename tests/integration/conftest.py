@@ -1,0 +1,31 @@
+"""A worker on real services whose steps can be made to fail."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+
+from tests.support.pipeline import Pipeline, running_pipeline
+
+
+@pytest.fixture
+def failpoints(tmp_path: Path) -> Path:
+    """The file that arms failpoints of `pipeline`; none is armed before it is written."""
+    return tmp_path / "failpoints"
+
+
+@pytest_asyncio.fixture
+async def pipeline(
+    mysql_url: str, redis_url: str, temporal_client: Client, task_queue: str, failpoints: Path
+) -> AsyncIterator[Pipeline]:
+    """A worker with Alice and Bob in a database of the test's own."""
+    async with running_pipeline(
+        temporal_client,
+        mysql_url=mysql_url,
+        redis_url=redis_url,
+        task_queue=task_queue,
+        failpoints=str(failpoints),
+    ) as running:
+        yield running
