@@ -9,6 +9,7 @@ epoll_wait round up to the next millisecond.
 import ctypes
 import os
 import sys
+import time
 
 EPOLLIN = 0x001
 EPOLLOUT = 0x004
@@ -19,6 +20,9 @@ EPOLLRDHUP = 0x2000
 _TFD_TIMER_ABSTIME = 1
 _CLOCK_MONOTONIC = 1
 _NS = 1_000_000_000
+
+GATHER_NS = 1_000_000
+"""A wake-up for each of many that follow one another costs more than what each brings."""
 
 
 def _real_epoll() -> type:
@@ -72,10 +76,10 @@ class Readiness:
         self._epoll = _real_epoll()()
         # Around the other one, so that the sockets can be left out for a while.
         self._outer = _real_epoll()()
-        self.timer = Timer()
-        self._outer.register(self.timer.fd, EPOLLIN)
+        self._timer = Timer()
+        self._outer.register(self._timer.fd, EPOLLIN)
         self._outer.register(self._epoll.fileno(), EPOLLIN)
-        self._muted = False
+        self._gathers = False
         self.register = self._epoll.register
         self.modify = self._epoll.modify
         self.unregister = self._epoll.unregister
@@ -85,14 +89,20 @@ class Readiness:
         """The descriptor to wait for."""
         return int(self._outer.fileno())
 
-    def mute(self, muted: bool) -> None:
-        """Whether only the timer makes `fileno()` readable, not a socket."""
-        if muted != self._muted:
-            self._muted = muted
-            self._outer.modify(self._epoll.fileno(), 0 if muted else EPOLLIN)
+    def rest(self, due_ns: int, *, gather: bool) -> None:
+        """Be readable when a socket is, and from `due_ns` (monotonic) on.
+
+        `gather`: what becomes ready in the next GATHER_NS is taken together at their end.
+        """
+        if gather:
+            due_ns = min(due_ns, time.monotonic_ns() + GATHER_NS)
+        self._timer.set(due_ns)
+        if gather != self._gathers:
+            self._gathers = gather
+            self._outer.modify(self._epoll.fileno(), 0 if gather else EPOLLIN)
 
     def close(self) -> None:
         """Close the set and its timer, not the sockets in it."""
         self._outer.close()
         self._epoll.close()
-        self.timer.close()
+        self._timer.close()

@@ -30,9 +30,9 @@ RECONNECT_AFTER_NS = 200_000_000
 SWEEP_EVERY_NS = 50_000_000
 RECEIVE_BYTES = 65536
 WAKE_APART_NS = 1_000_000
-"""Arrivals within this time are sent together, and answers that come within it after another one
-are taken together, so the first of them up to so much late (which counts): a wake-up for each
-would cost generator and server more than the request itself."""
+"""Arrivals within this time are sent together, so the first of them up to so much late (which
+counts), and answers are taken together likewise: a wake-up for each would cost generator and
+server more than the request itself."""
 
 
 OK, FAIL, UNKNOWN, DROPPED = "ok", "fail", "unknown", "dropped"
@@ -164,8 +164,6 @@ class Submitter:
     def pump(self) -> None:
         """Do all that can be done now without waiting."""
         ready = self._ready.poll(0, 1024)
-        # What comes in one after the other is taken together: answers to a batch do.
-        self._ready.mute(bool(ready))
         for fd, events in ready:
             connection = self._by_fd.get(fd)
             if connection is None:
@@ -181,8 +179,9 @@ class Submitter:
             self._dispatch(now)
         if now >= self._next_sweep_ns:
             self._sweep(now)
-        soonest = now if ready else min(self._next_due_ns, self._next_sweep_ns)
-        self._ready.timer.set(max(soonest, now + WAKE_APART_NS))
+        soonest = min(self._next_due_ns, self._next_sweep_ns)
+        # Answers come one after the other, those to a batch.
+        self._ready.rest(max(soonest, now + WAKE_APART_NS), gather=bool(ready))
 
     def _advance(self) -> None:
         step = None if self._stopped else next(self._arrivals, None)

@@ -35,7 +35,6 @@ from harness.wire import header_of, status_of, stream_request
 
 NS = 1_000_000_000
 IDLE, CONNECTING, HEAD, STREAMING, WAITING = range(5)
-READ_APART_NS = 1_000_000
 RECEIVE_BYTES = 64 * 1024
 SO_TIMESTAMPNS = 35
 _ANCILLARY_BYTES = 64
@@ -207,8 +206,6 @@ class Swarm:
         unpack = _TIMESPEC.unpack
         clock = time.time_ns
         ready = self._ready.poll(0, 1024)
-        # What arrives in the next moment is read together; the kernel says when each did.
-        self._ready.mute(bool(ready) and stamps)
         for fd, events in ready:
             index = by_fd.get(fd, -1)
             if index < 0:
@@ -258,9 +255,10 @@ class Swarm:
                 self._deliveries += known.last - known.first + 1
             else:
                 self._received(index, data, arrived, now)
-        self._turn(READ_APART_NS if ready and stamps else NS)
+        # What arrives in the next moment may be read together where the kernel says when it did.
+        self._turn(gather=bool(ready) and stamps)
 
-    def _turn(self, within_ns: int) -> None:
+    def _turn(self, *, gather: bool) -> None:
         now = time.monotonic_ns()
         if now >= self._next_second_ns:
             self._next_second_ns = now + NS
@@ -268,12 +266,12 @@ class Swarm:
         self._open_due(now)
         if len(self._spans) > 64:
             self.settle()
-        due = min(self._next_second_ns, now + within_ns)
+        due = self._next_second_ns
         if self._wait:
             due = min(due, self._wait[0][0])
         if self._next_listener < self._settings.listeners and not self._stopping:
             due = min(due, now + 5_000_000)
-        self._ready.timer.set(due)
+        self._ready.rest(due, gather=gather)
 
     def _publish(self) -> None:
         second = self._second_now()

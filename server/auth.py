@@ -55,17 +55,14 @@ class Authenticator:
             raise Problem(UNAUTHORIZED, "Send one Authorization header with a bearer token.")
         now_s = self._clock()
         digest = _digest(token)
-        principal = self._known.get(digest)
-        if principal is not None and now_s < principal.expires_s + LEEWAY_S:
-            return principal
-        return self._verified(token, digest, now_s)
+        return self._remembered(digest, now_s) or self._verified(token, digest, now_s)
 
     def proven(self, token: str) -> Principal | None:
         """Who a token speaks for; None when it proves nothing, which `principal` can explain."""
         now_s = self._clock()
         digest = _digest(token)
-        principal = self._known.get(digest)
-        if principal is not None and now_s < principal.expires_s + LEEWAY_S:
+        principal = self._remembered(digest, now_s)
+        if principal is not None:
             return principal
         # Whatever else a field can hold is not for here.
         if _COMPACT.fullmatch(token) is None:
@@ -74,6 +71,12 @@ class Authenticator:
             return self._verified(token, digest, now_s)
         except Problem:
             return None
+
+    def _remembered(self, digest: bytes, now_s: float) -> Principal | None:
+        principal = self._known.get(digest)
+        if principal is None or now_s >= principal.expires_s + LEEWAY_S:
+            return None
+        return principal
 
     def _verified(self, token: str, digest: bytes, now_s: float) -> Principal:
         self._known.pop(digest, None)

@@ -77,7 +77,6 @@ async def running(
     """
     listening = _bind(settings.host, settings.port, shared=settings.reuse_port)
     app = create_app(settings, companion)
-    app.config.ACCESS_LOG = False
     loop = asyncio.get_running_loop()
     connections: set[StrictProtocol] = set()
     acceptor = Acceptor(

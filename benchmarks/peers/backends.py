@@ -8,7 +8,7 @@ and a task queue of its own, and an empty Redis.
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,12 @@ async def query(connection: Any, sql: str) -> list[tuple[Any, ...]]:
         return list(await cursor.fetchall())
 
 
+async def empty_redis(url: str) -> None:
+    """Forget all that this Redis database holds."""
+    async with aclosing(redis.asyncio.Redis.from_url(url)) as client:
+        await client.flushdb()
+
+
 @asynccontextmanager
 async def fresh_surroundings(
     backends: Backends, redis_database: int = 0
@@ -95,9 +101,7 @@ async def fresh_surroundings(
     name = f"peer_{secrets.token_hex(6)}"
     async with mysql_connection(backends.urls["mysql"]) as connection:
         await query(connection, f"CREATE DATABASE {name} COLLATE utf8mb4_bin")
-        client = redis.asyncio.Redis.from_url(redis_url)
-        await client.flushdb()
-        await client.aclose()
+        await empty_redis(redis_url)
         parts = urlsplit(backends.urls["mysql"])
         try:
             yield {

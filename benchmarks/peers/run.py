@@ -121,6 +121,24 @@ def turns(names: Sequence[str], number: int) -> list[str]:
     return order[::-1] if number % 2 else order
 
 
+async def _submit(
+    name: str, backends: Backends, scale: Scale, recorder: Recorder, *, keyed: bool = False
+) -> None:
+    """One round of a peer's throughput, kept."""
+    found = await recorder.attempt(
+        submissions.measure(
+            name,
+            backends,
+            duration_s=scale.naive_s if name == "naive" else scale.submit_s,
+            warm_up_s=scale.warm_up_s,
+            users=scale.users,
+            keyed=keyed,
+        )
+    )
+    figure = f"submissions/{name} with keys" if keyed else f"submissions/{name}"
+    recorder.keep(figure, found and found.rate, found)
+
+
 async def run_submissions(
     backends: Backends, scale: Scale, rounds: int, recorder: Recorder
 ) -> None:
@@ -128,67 +146,34 @@ async def run_submissions(
     names = ("ours", "direct", "ceiling", "naive", "direct-cached", "ceiling-uncached")
     for number in range(rounds):
         for name in turns(names, number):
-            found = await recorder.attempt(
-                submissions.measure(
-                    name,
-                    backends,
-                    duration_s=scale.naive_s if name == "naive" else scale.submit_s,
-                    warm_up_s=scale.warm_up_s,
-                    users=scale.users,
-                )
-            )
-            recorder.keep(f"submissions/{name}", found and found.rate, found)
-        keyed = await recorder.attempt(
-            submissions.measure(
-                "ours",
-                backends,
-                duration_s=scale.submit_s,
-                warm_up_s=scale.warm_up_s,
-                users=scale.users,
-                keyed=True,
-            )
-        )
-        recorder.keep("submissions/ours with keys", keyed and keyed.rate, keyed)
+            await _submit(name, backends, scale, recorder)
+        await _submit("ours", backends, scale, recorder, keyed=True)
 
 
 async def run_loaded(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
     """Latencies at LOAD_SHARE of the rate that this run has measured, or measures now."""
     if recorder.middle("submissions/ours") is None:
         for _ in range(min(3, rounds)):
-            found = await recorder.attempt(
-                submissions.measure(
-                    "ours",
-                    backends,
-                    duration_s=scale.submit_s,
-                    warm_up_s=scale.warm_up_s,
-                    users=scale.users,
-                )
-            )
-            recorder.keep("submissions/ours", found and found.rate, found)
+            await _submit("ours", backends, scale, recorder)
     rate = LOAD_SHARE * (recorder.middle("submissions/ours") or 0)
-    for number in range(rounds):
-        alone = await recorder.attempt(
+
+    async def under_load(listeners: int, number: int) -> loaded.Loaded | None:
+        return await recorder.attempt(
             loaded.measure(
                 backends,
                 rate=rate,
                 duration_s=scale.loaded_s,
-                listeners=1,
+                listeners=listeners,
                 seed=SEED + number,
                 users=scale.users,
             )
         )
+
+    for number in range(rounds):
+        alone = await under_load(1, number)
         recorder.keep("loaded/answer p99", alone and alone.answer_p99_ms, alone)
         recorder.keep("loaded/answer p50", alone and alone.answer_p50_ms)
-        heard = await recorder.attempt(
-            loaded.measure(
-                backends,
-                rate=rate,
-                duration_s=scale.loaded_s,
-                listeners=scale.listeners,
-                seed=SEED + number,
-                users=scale.users,
-            )
-        )
+        heard = await under_load(scale.listeners, number)
         recorder.keep("loaded/to last p99", heard and heard.to_last_p99_ms, heard)
         recorder.keep("loaded/answer p99 with listeners", heard and heard.answer_p99_ms)
 

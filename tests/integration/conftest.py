@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -16,9 +17,20 @@ def failpoints(tmp_path: Path) -> Path:
     return tmp_path / "failpoints"
 
 
+@pytest.fixture
+def worker_settings() -> dict[str, Any]:
+    """What goes over the settings of `pipeline`; a module may have its own."""
+    return {}
+
+
 @pytest_asyncio.fixture
 async def pipeline(
-    mysql_url: str, redis_url: str, temporal_client: Client, task_queue: str, failpoints: Path
+    mysql_url: str,
+    redis_url: str,
+    temporal_client: Client,
+    task_queue: str,
+    failpoints: Path,
+    worker_settings: dict[str, Any],
 ) -> AsyncIterator[Pipeline]:
     """A worker with Alice and Bob in a database of the test's own."""
     async with running_pipeline(
@@ -27,5 +39,6 @@ async def pipeline(
         redis_url=redis_url,
         task_queue=task_queue,
         failpoints=str(failpoints),
+        **worker_settings,
     ) as running:
         yield running

@@ -1,7 +1,6 @@
 """The refresh finds drift, mends it, and does not disturb traffic."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -15,14 +14,9 @@ from worker.refresh import BoardRefresh, RefreshReport
 
 
 @pytest_asyncio.fixture
-async def pipeline(
-    mysql_url: str, redis_url: str, temporal_client: Client, task_queue: str
-) -> AsyncIterator[Pipeline]:
-    async with running_pipeline(
-        temporal_client, mysql_url=mysql_url, redis_url=redis_url, task_queue=task_queue
-    ) as running:
-        await running.run(submission(1, 10), submission(2, 10))
-        yield running
+async def pipeline(pipeline: Pipeline) -> Pipeline:
+    await pipeline.run(submission(1, 10), submission(2, 10))
+    return pipeline
 
 
 async def refresh(pipeline: Pipeline) -> RefreshReport:

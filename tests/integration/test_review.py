@@ -1,33 +1,23 @@
 """Suspicious submissions are held, and a case ends exactly once."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-import pytest_asyncio
-from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.client import WorkflowUpdateFailedError
 
 from scoreboard import contract, ids
 from scoreboard.domain import Submission
 from tests.support.eventually import eventually
-from tests.support.pipeline import Pipeline, running_pipeline, submission
+from tests.support.pipeline import Pipeline, submission
 from worker.review import CaseDecision, CaseState, FraudReview
 
 SUSPICIOUS = 5_000
 
 
-@pytest_asyncio.fixture
-async def pipeline(
-    mysql_url: str, redis_url: str, temporal_client: Client, task_queue: str
-) -> AsyncIterator[Pipeline]:
-    async with running_pipeline(
-        temporal_client,
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        task_queue=task_queue,
-        fraud_large_increment=1_000,
-    ) as running:
-        yield running
+@pytest.fixture
+def worker_settings() -> dict[str, Any]:
+    return {"fraud_large_increment": 1_000}
 
 
 def case_of(pipeline: Pipeline, item: Submission):

@@ -5,14 +5,19 @@ each for a user drawn at random from all there are.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from redis.asyncio import Redis
 
-from benchmarks.peers.backends import Backends, fresh_surroundings, mysql_connection, query
+from benchmarks.peers.backends import (
+    Backends,
+    empty_redis,
+    fresh_surroundings,
+    mysql_connection,
+    query,
+)
 from benchmarks.peers.measures import submissions
 from benchmarks.peers.programs import NO_LIMIT, Running, peer, seed_ours
 
@@ -62,8 +67,7 @@ async def filled(
             if size.ledger_rows:
                 await query(connection, f"UPDATE boards SET seq = {size.ledger_rows} WHERE id = 1")
         # Or the API would catch up with years of changes, instead of building its board.
-        async with aclosing(Redis.from_url(environment["SCOREBOARD_REDIS_URL"])) as client:
-            await client.flushdb()
+        await empty_redis(environment["SCOREBOARD_REDIS_URL"])
         yield environment
 
 
