@@ -3,7 +3,7 @@
 With tracing off nothing here is imported. A batch carries many submissions: its
 span continues the first one's trace and links to the others. Temporal hands the
 trace on to the steps; the last of them leaves it in Redis beside the change
-(`worker.tracing`), where the hub's process finds it when it has written.
+(`worker.tracing`), where the hub's process finds it after it has written.
 
 Whether a trace is kept follows from its id, in every process alike: nobody can
 make the server keep more than its share by asking for it.
@@ -11,9 +11,10 @@ make the server keep more than its share by asking for it.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from opentelemetry import trace
@@ -37,8 +38,25 @@ log = structlog.get_logger()
 Handler = Callable[[Request], Coroutine[Any, Any, HTTPResponse]]
 
 LINKS_MAX = 32
+LOOK_AFTER_S = 1.0
+"""A change can reach its listeners before its `notify` has left the trace: by the worker's
+healing or out of the ledger."""
+
+WRITES_MAX = 1000
+"""Writes whose traces have not been looked up; of more the oldest go without their span."""
+
 _EXPORT_TIMEOUT_S = 5
 _context = TraceContextTextMapPropagator()
+
+
+class _Write(NamedTuple):
+    """Changes that have been written to all listeners, and when (Unix time)."""
+
+    first: int
+    last: int
+    began_ns: int
+    ended_ns: int
+    listeners: int
 
 
 class Tracing:
@@ -61,7 +79,9 @@ class Tracing:
         self._redis = redis
         # Of submissions whose request is open, by id; only those that are kept.
         self._open: dict[bytes, Span] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._writes: deque[_Write] = deque(maxlen=WRITES_MAX)
+        self._look: asyncio.TimerHandle | None = None
+        self._looking: set[asyncio.Task[None]] = set()
 
     def interceptors(self) -> list[Interceptor]:
         """What makes a Temporal client, and a worker on it, hand traces on."""
@@ -112,33 +132,51 @@ class Tracing:
 
     def written(self, first: int, last: int, began_s: float, listeners: int) -> None:
         """The changes `first` to `last` have been written to all listeners."""
-        task = asyncio.create_task(
-            self._write_spans(first, last, int(began_s * 1e9), time.time_ns(), listeners)
-        )
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._writes.append(_Write(first, last, int(began_s * 1e9), time.time_ns(), listeners))
+        if self._look is None:
+            self._look = asyncio.get_running_loop().call_later(LOOK_AFTER_S, self._begin_to_look)
 
-    async def _write_spans(
-        self, first: int, last: int, began_ns: int, ended_ns: int, listeners: int
-    ) -> None:
+    def _begin_to_look(self) -> None:
+        self._look = None
+        task = asyncio.create_task(self._write_spans())
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
+
+    async def _write_spans(self) -> None:
+        """A span for each trace that was left beside a change that has been written."""
+        writes, self._writes = self._writes, deque(maxlen=WRITES_MAX)
+        if not writes:
+            return
         try:
             found: Any = await self._redis.zrange(
-                contract.TRACES_KEY, first, last, byscore=True, withscores=True
+                contract.TRACES_KEY,
+                min(write.first for write in writes),
+                max(write.last for write in writes),
+                byscore=True,
+                withscores=True,
             )
         except REDIS_ERRORS as error:
             log.debug("traces_out_of_reach", error=type(error).__name__)
             return
-        for traceparent, seq in found:
-            span = self._tracer.start_span(
-                "write to listeners",
-                _context.extract({"traceparent": traceparent.decode()}),
-                kind=SpanKind.CONSUMER,
-                start_time=began_ns,
-                attributes={"scoreboard.seq": int(seq), "scoreboard.listeners": listeners},
-            )
-            span.end(ended_ns)
+        for traceparent, score in found:
+            seq = int(score)
+            for write in writes:
+                if write.first <= seq <= write.last:
+                    self._write_span(traceparent.decode(), seq, write)
+
+    def _write_span(self, traceparent: str, seq: int, write: "_Write") -> None:
+        span = self._tracer.start_span(
+            "write to listeners",
+            _context.extract({"traceparent": traceparent}),
+            kind=SpanKind.CONSUMER,
+            start_time=write.began_ns,
+            attributes={"scoreboard.seq": seq, "scoreboard.listeners": write.listeners},
+        )
+        span.end(write.ended_ns)
 
     async def close(self) -> None:
         """Send what is left, within a few seconds."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._look is not None:
+            self._look.cancel()
+        await asyncio.gather(*self._looking, self._write_spans(), return_exceptions=True)
         await asyncio.to_thread(self._provider.shutdown)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,10 +19,15 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+import server.tracing
+from scoreboard import contract
 from scoreboard.settings import SettingsError
 from server.settings import ServerSettings
 from tests.support.api import Api, api_settings, running_api, token
+from tests.support.eventually import eventually
+from tests.support.pipeline import worker_process
 from tests.support.services import Services
+from worker.board import connect
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = "00f067aa0ba902b7"
@@ -98,6 +104,16 @@ async def submit_in_trace(api: Api, increment: int = 10) -> str:
         return str((await response.json())["submissionId"])
 
 
+async def trace_left(redis_url: str) -> None:
+    """Return once a worker has left a trace: healing may bring the change to listeners before."""
+    async with connect(redis_url) as redis:
+
+        async def left() -> bool:
+            return bool(await redis.exists(contract.TRACES_KEY))
+
+        await eventually(left)
+
+
 def attribute(span: Any, name: str) -> Any:
     for item in span.attributes:
         if item.key == name:
@@ -118,6 +134,7 @@ async def test_a_submission_is_followed_from_its_post_to_the_write_on_the_stream
                 await stream.until(1)
             async with api.listen(0):
                 pass
+            await trace_left(settings.redis)
 
         # Leaving has sent the rest.
         spans = collector.of(TRACE)
@@ -204,6 +221,7 @@ async def test_a_worker_of_its_own_logs_and_traces_under_the_same_ids(
             async with running_api(tracing) as api, api.listen() as stream:
                 submission_id = await submit_in_trace(api, 5)
                 await stream.until(1)
+                await trace_left(tracing.redis)
         finally:
             worker.terminate()
             lines = (await worker.stderr.read()).splitlines()
@@ -217,6 +235,37 @@ async def test_a_worker_of_its_own_logs_and_traces_under_the_same_ids(
     assert spans["write to listeners"].parent_span_id == spans["RunActivity:notify"].span_id
     assert collector.services["RunActivity:notify"] == "scoreboard-worker"
     assert collector.services["write to listeners"] == "scoreboard-api"
+
+
+async def test_a_change_that_healing_brought_before_its_trace_has_its_write_too(
+    settings: ServerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It looks when it leaves, as late as the test likes.
+    monkeypatch.setattr(server.tracing, "LOOK_AFTER_S", 60)
+    failpoints = tmp_path / "failpoints"
+    failpoints.write_text("publish.before 1 sleep:3000\n")
+    async with running_api(settings, embedded_worker=True):
+        # It brings the tables and the users.
+        pass
+    async with collecting() as collector:
+        tracing = traced(settings, collector.endpoint, 1.0)
+        environment = worker_environment(tracing) | {
+            "SCOREBOARD_FAILPOINTS": str(failpoints),
+            "SCOREBOARD_HEAL_INTERVAL_S": "0.1",
+        }
+        async with (
+            worker_process(environment, tmp_path / "worker.log"),
+            running_api(tracing) as api,
+            connect(settings.redis) as redis,
+        ):
+            async with api.listen() as stream:
+                await submit_in_trace(api, 5)
+                await stream.until(1)
+                assert not await redis.exists(contract.TRACES_KEY), "healing was not first"
+            await trace_left(settings.redis)
+        spans = collector.of(TRACE)
+
+    assert attribute(spans["write to listeners"], "scoreboard.seq") == 1
 
 
 def worker_environment(settings: ServerSettings) -> dict[str, str]:
