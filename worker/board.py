@@ -13,7 +13,6 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
-from typing import Any
 
 import redis.asyncio
 import structlog
@@ -90,6 +89,7 @@ class RedisBoard:
         self._advance_script = client.register_script(_script("advance"))
         self._append_script = client.register_script(_script("append"))
         self._swap_script = client.register_script(_script("swap"))
+        self._shown_script = client.register_script(_script("shown"))
 
     async def publish(self, changes: Sequence[Change], last_seq: int) -> None:
         """Bring the ranking to at least `last_seq`; `changes` save a look at the ledger.
@@ -212,17 +212,14 @@ class RedisBoard:
         if not users:
             return
         cursor = int(await self._redis.hget(contract.META_KEY, "seq") or 0)
-        # redis-py's types do not know that this client leaves answers as bytes.
-        members: list[Any] = await self._redis.hmget(
-            contract.MEMBERS_KEY, [str(user.id) for user in users]
+        # At one moment: a user who gains a point has another member from then on.
+        members, scores = await self._shown_script(
+            keys=(contract.RANKING_KEY, contract.MEMBERS_KEY), args=[user.id for user in users]
         )
-        found = [member for member in members if member is not None]
-        scores = await self._redis.zmscore(contract.RANKING_KEY, found) if found else []
-        by_member = dict(zip(found, scores, strict=True))
         drift.inspect(
             users,
             members,
-            [by_member.get(member) if member is not None else None for member in members],
+            [None if score is None else float(score) for score in scores],
             cursor=cursor,
         )
 

@@ -57,6 +57,23 @@ async def test_a_refresh_under_traffic_loses_no_change(pipeline: Pipeline) -> No
     assert [change.seq for change in await pipeline.streamed()] == list(range(1, 63))
 
 
+async def test_a_user_who_gains_points_during_a_refresh_is_no_drift(pipeline: Pipeline) -> None:
+    reports: list[RefreshReport] = []
+    board = pipeline.board()
+
+    async def gain() -> None:
+        while len(reports) < 200:
+            await pipeline.run(submission(1, 1), submission(2, 1))
+
+    async def look() -> None:
+        while len(reports) < 200:
+            reports.append(await board.refresh(lambda: None))
+
+    await asyncio.gather(gain(), look())
+
+    assert {(report.wrong, report.missing, report.surplus) for report in reports} == {(0, 0, 0)}
+
+
 async def seconds_between_refreshes(pipeline: Pipeline) -> float | None:
     handle = pipeline.client.get_schedule_handle(f"refresh-{pipeline.settings.task_queue}")
     try:

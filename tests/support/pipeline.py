@@ -46,6 +46,11 @@ class Pipeline:
     def __init__(self, client: Client, settings: WorkerSettings, pool: Pool, redis: Any) -> None:
         self.client, self.settings, self.pool, self.redis = client, settings, pool, redis
 
+    def board(self) -> RedisBoard:
+        """The board in Redis, beside the worker's own object for it."""
+        ledger = Ledger(self.pool, Failpoints(""))
+        return RedisBoard(self.redis, ledger, stream_entries=self.settings.stream_entries)
+
     async def run(self, *submissions: Submission) -> None:
         """Carry a batch to its end."""
         await self.client.execute_workflow(
@@ -106,10 +111,10 @@ async def running_pipeline(
     try:
         async with running_worker(client, settings, runner=runner):
             await seed(pool, 0)
+            pipeline = Pipeline(client, settings, pool, redis)
             # The worker may have built the board before the users were there.
-            ledger = Ledger(pool, Failpoints(""))
-            await RedisBoard(redis, ledger, stream_entries=settings.stream_entries).rebuild()
-            yield Pipeline(client, settings, pool, redis)
+            await pipeline.board().rebuild()
+            yield pipeline
     finally:
         await redis.aclose()
         await pool.close()
