@@ -84,6 +84,22 @@ def test_a_second_up_names_the_one_that_runs(running: StackRun) -> None:
     assert running.state["ready"]
 
 
+def test_an_up_while_the_one_before_still_stops_waits_and_starts(tmp_path: Path) -> None:
+    with stack_run(tmp_path / "data") as first:
+        first.until_ready()
+        # So its end takes a moment.
+        os.kill(first.state["processes"]["server"]["pid"], signal.SIGSTOP)
+        first.popen.send_signal(signal.SIGINT)
+        eventually_sync(lambda: first.state["stopping"])
+        assert not first.state["ready"]
+
+        with stack_run(tmp_path / "data") as second:
+            second.until_ready()
+
+    assert first.popen.wait(5) == 0
+    assert "still stops; waiting" in second.output.read_text()
+
+
 def test_a_taken_port_is_one_sentence_that_says_what_to_do(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
