@@ -5,11 +5,13 @@ it is written whole at each change and removed at a clean end. The lock, not the
 whether a supervisor runs: a killed one leaves its file, never its lock.
 """
 
+import asyncio
 import contextlib
 import fcntl
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from stack.services import write_private
 
 VERSION = 1
 LOOK_S = 0.05
+STOPPING_TIMEOUT_S = 20.0
+"""Longest that a start waits for another one's end, which takes less than ten."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +111,24 @@ def take_lock(folder: RunFolder) -> int:
             "Stop it with Ctrl-C in its terminal or with make down."
         ) from None
     return descriptor
+
+
+async def take_lock_in_turn(folder: RunFolder, say: Callable[[str], None]) -> int:
+    """`take_lock`, but a supervisor that is about to end is waited for. Raises AlreadyRunning."""
+    deadline = time.monotonic() + STOPPING_TIMEOUT_S
+    told = False
+    while True:
+        try:
+            return take_lock(folder)
+        except AlreadyRunning:
+            state = read_state(folder)
+            # Without a state it has just begun, or its lock is the next to go.
+            if (state and not state["stopping"]) or time.monotonic() > deadline:
+                raise
+        if state and not told:
+            say("the one that ran before still stops; waiting for it")
+            told = True
+        await asyncio.sleep(LOOK_S)
 
 
 def _lock(descriptor: int) -> None:

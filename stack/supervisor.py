@@ -20,7 +20,7 @@ from typing import Any, Literal
 from scoreboard.tokens import MIN_SECRET_BYTES
 from stack.console import Console
 from stack.control import listen
-from stack.errors import AlreadyRunning, StackError, StartFailed
+from stack.errors import StackError, StartFailed
 from stack.ports import HOST, PortBook, free_port, is_free
 from stack.process import Process, spawn
 from stack.roles import Server, Worker, role_environment
@@ -39,9 +39,8 @@ from stack.state import (
     VERSION,
     RunFolder,
     end_leftovers,
-    read_state,
     record_children,
-    take_lock,
+    take_lock_in_turn,
     write_state,
 )
 
@@ -53,9 +52,6 @@ RESTARTS_IN_A_ROW_MAX = 20
 # A role waits for its services by itself, so a restart during an outage may take long.
 RESTART_TIMEOUT_S = 600.0
 SEED_TIMEOUT_S = 120.0
-STOPPING_TIMEOUT_S = 20.0
-"""Longest that a start waits for another one's end, which takes less than ten."""
-
 # Together below the 10 s that a person waits. What does not end by then is killed.
 STOP_ORDER: Sequence[tuple[tuple[str, ...], float]] = (
     (("server",), 5.0),
@@ -96,7 +92,6 @@ class Supervisor:
         self.units: dict[str, Unit] = {}
         self.urls: dict[str, str] = dict(settings.given)
         self.ready = False
-        self._stopping = False
         self._console = console
         self._book = PortBook(self.folder.ports)
         self._watchers: set[asyncio.Task[None]] = set()
@@ -111,7 +106,7 @@ class Supervisor:
 
         Raises StackError when the start fails; by then all that was started has ended.
         """
-        lock = await self._lock()
+        lock = await take_lock_in_turn(self.folder, self._console.notice)
         try:
             # A killed supervisor left its own; nobody may take that for this run.
             self.folder.state.unlink(missing_ok=True)
@@ -123,23 +118,6 @@ class Supervisor:
             for leftover in (self.folder.state, self.folder.children):
                 leftover.unlink(missing_ok=True)
             os.close(lock)
-
-    async def _lock(self) -> int:
-        """`take_lock`, but one that is about to end is waited for. Raises AlreadyRunning."""
-        deadline = time.monotonic() + STOPPING_TIMEOUT_S
-        told = False
-        while True:
-            try:
-                return take_lock(self.folder)
-            except AlreadyRunning:
-                state = read_state(self.folder)
-                # Without a state it has just begun, or its lock is the next to go.
-                if (state and not state["stopping"]) or time.monotonic() > deadline:
-                    raise
-            if state and not told:
-                self._console.notice("the one that ran before still stops; waiting for it")
-                told = True
-            await asyncio.sleep(0.1)
 
     async def _run_until_asked(self, on_ready: Callable[["Supervisor"], None]) -> None:
         starting = asyncio.create_task(self._start_all())
@@ -157,7 +135,7 @@ class Supervisor:
             for task in (starting, asked):
                 task.cancel()
             await asyncio.gather(starting, asked, return_exceptions=True)
-            self.ready, self._stopping = False, True
+            self.ready = False
             self._write_state()
             await self._stop_all()
 
@@ -454,7 +432,7 @@ class Supervisor:
             "supervisor_pid": os.getpid(),
             "data_dir": str(self.folder.root),
             "ready": self.ready,
-            "stopping": self._stopping,
+            "stopping": self._stop_asked.is_set(),
             "base_url": self.settings.base_url,
             "jwt_secret_file": str(self._secret_file),
             "urls": urls,
