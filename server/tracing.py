@@ -144,7 +144,8 @@ class Tracing:
 
     async def _write_spans(self) -> None:
         """A span for each trace that was left beside a change that has been written."""
-        writes, self._writes = self._writes, deque(maxlen=WRITES_MAX)
+        writes = list(self._writes)
+        self._writes.clear()
         if not writes:
             return
         try:

@@ -23,7 +23,7 @@ import server.tracing
 from scoreboard import contract
 from scoreboard.settings import SettingsError
 from server.settings import ServerSettings
-from tests.support.api import Api, api_settings, running_api, token
+from tests.support.api import Api, api_settings, make_tables_and_users, running_api, token
 from tests.support.eventually import eventually
 from tests.support.pipeline import worker_process
 from tests.support.services import Services
@@ -206,9 +206,7 @@ async def test_a_worker_of_its_own_logs_and_traces_under_the_same_ids(
     settings: ServerSettings,
 ) -> None:
     """With `SCOREBOARD_LOG_REQUESTS` a submission can be followed by its id through the logs."""
-    async with running_api(settings, embedded_worker=True):
-        # It brings the tables and the users.
-        pass
+    await make_tables_and_users(settings)
     async with collecting() as collector:
         tracing = traced(settings, collector.endpoint, 1.0)
         worker = await asyncio.create_subprocess_exec(
@@ -244,9 +242,7 @@ async def test_a_change_that_healing_brought_before_its_trace_has_its_write_too(
     monkeypatch.setattr(server.tracing, "LOOK_AFTER_S", 60)
     failpoints = tmp_path / "failpoints"
     failpoints.write_text("publish.before 1 sleep:3000\n")
-    async with running_api(settings, embedded_worker=True):
-        # It brings the tables and the users.
-        pass
+    await make_tables_and_users(settings)
     async with collecting() as collector:
         tracing = traced(settings, collector.endpoint, 1.0)
         environment = worker_environment(tracing) | {

@@ -178,7 +178,7 @@ async def running_api(
         )
 
     if embedded_worker and prepare:
-        await _prepare(settings, users)
+        await make_tables_and_users(settings, users)
     async with (
         running(settings, worker if embedded_worker else None) as server,
         aiohttp.ClientSession(
@@ -202,7 +202,8 @@ async def wait_until_ready(api: Api, timeout_s: float = 20) -> None:
     await eventually(is_ready, timeout_s=timeout_s)
 
 
-async def _prepare(settings: ServerSettings, users: int) -> None:
+async def make_tables_and_users(settings: ServerSettings, users: int = 0) -> None:
+    """What a worker needs: the tables, Alice, Bob and `users` in all."""
     pool = Pool(settings.mysql, size=1)
     try:
         await migrate(pool)
