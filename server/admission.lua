@@ -1,20 +1,23 @@
 -- Admits a batch of submissions: rate limit per user, and what an idempotency key meant before.
 -- KEYS  memory (see contract.MEMORY_KEY); all others share its hash tag
--- ARGV  prefix of limits, prefix of seen keys, count, window in microseconds, the same
---       two for replays, seconds a key is remembered, items as MessagePack:
---       {submission id in hexadecimal, user id, payload, standing, whether the client chose the key},
---       seconds an id without a key is remembered, so that its outcome can be asked for
+-- ARGV  prefix of limits, prefix of seen keys, prefix of fresh ids, count, window in
+--       microseconds, the same two for replays, seconds a key is remembered, seconds an id
+--       without a key is remembered (so that its outcome can be asked for), items as
+--       MessagePack: {submission id in hexadecimal, user id, payload, standing, bucket}
 -- standing, what the caller knows already of a keyed submission: 0 nothing; 1 the ledger
 --       does not have it; 2 the ledger has it, with this payload
--- Returns for each item in order two integers, a code and microseconds to wait:
---       0 admitted; 1 replay of the same payload, free; 2 key known with another payload;
---       3 limited, wait; 4 unsure: Redis does not remember long enough, ask the ledger
--- The same sliding window as scoreboard/ratelimit.py: times of eight bytes, oldest first, in
--- one string for each user, since a read and a write cost less than four calls on a list.
+-- bucket, for an id that the server chose: which hash of fresh ids it belongs to; else nil
+-- Returns {index, code, microseconds to wait} for each item that is not admitted, flat:
+--       1 replay of the same payload, free; 2 key known with another payload; 3 limited,
+--       wait; 4 unsure: Redis does not remember long enough, ask the ledger
+-- The same sliding window as scoreboard/ratelimit.py. Time is cut into epochs of one window's
+-- length, and the admissions of an epoch are one hash: user to times of eight bytes, oldest
+-- first. This epoch's and the one before hold all that counts; older ones end as a whole.
+-- A key for each user would be a call for each to write it and one more to expire it.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local limit_prefix, seen_prefix = ARGV[1], ARGV[2]
-local retention, keyless_retention = tonumber(ARGV[7]), tonumber(ARGV[9])
+local limit_prefix, seen_prefix, fresh_prefix = ARGV[1], ARGV[2], ARGV[3]
+local retention, fresh_retention = tonumber(ARGV[8]), tonumber(ARGV[9])
 
 local memory = redis.call('GET', KEYS[1])
 if not memory then
@@ -24,88 +27,148 @@ end
 memory = tonumber(memory)
 local remembers = memory == 0 or tonumber(time[1]) - memory > retention
 
-local items = cmsgpack.unpack(ARGV[8])
+local items = cmsgpack.unpack(ARGV[10])
 
--- Nearly all that is needed in few calls, since a call costs more than what it reads. Lua's
--- stack holds some 8,000 values. False: there is no such key; nil: it was not asked for.
-local KEYS_PER_CALL = 1000
-local stored = {}
-local function read(keys)
-  for start = 1, #keys, KEYS_PER_CALL do
-    local stop = math.min(start + KEYS_PER_CALL - 1, #keys)
-    for n, value in ipairs(redis.call('MGET', unpack(keys, start, stop))) do
-      stored[keys[start + n - 1]] = value
-    end
+-- Lua's stack holds some 8,000 values, and a call costs more than what it reads.
+local AT_ONCE = 1000
+local function in_parts(list, call)
+  for start = 1, #list, AT_ONCE do
+    call(start, math.min(start + AT_ONCE - 1, #list))
   end
 end
-local wanted = {}
+
+local known, keys, asked = {}, {}, {}
 for _, item in ipairs(items) do
-  if item[5] then
-    wanted[#wanted + 1] = seen_prefix .. item[1]
+  if not item[5] then
+    keys[#keys + 1] = seen_prefix .. item[1]
+    asked[#asked + 1] = item[1]
   end
-  wanted[#wanted + 1] = limit_prefix .. item[2]
 end
-read(wanted)
+in_parts(keys, function(start, stop)
+  for n, payload in ipairs(redis.call('MGET', unpack(keys, start, stop))) do
+    known[asked[start + n - 1]] = payload
+  end
+end)
 
-local windows, touched = {}, {}
-local stamp = struct.pack('<d', now)
+-- One kind of limit: the windows of the users that were asked for.
+local function limiter(prefix, count, window)
+  local epoch = math.floor(now / window)
+  -- With the length, as it may be set to another one.
+  local base = prefix .. string.format('%.0f', window) .. ':'
+  local key = base .. string.format('%.0f', epoch)
+  local before = base .. string.format('%.0f', epoch - 1)
+  local states, touched = {}, {}
+  local stamp = struct.pack('<d', now)
+  local self = {}
 
-local function admit(key, count, window)
-  local state = windows[key]
-  if not state then
-    local times, first = stored[key], 1
-    if times == nil then
-      times = redis.call('GET', key)
+  function self.read(users)
+    in_parts(users, function(start, stop)
+      local old = redis.call('HMGET', before, unpack(users, start, stop))
+      local new = redis.call('HMGET', key, unpack(users, start, stop))
+      for n = 1, stop - start + 1 do
+        local times, first = old[n] or '', 1
+        while first < #times and struct.unpack('<d', times, first) <= now - window do
+          first = first + 8
+        end
+        states[users[start + n - 1]] = {string.sub(times, first), new[n] or '', 0}
+      end
+    end)
+  end
+
+  -- Microseconds until the user may go on; 0: now, and it is counted.
+  function self.admit(user)
+    if not states[user] then
+      self.read({user})
     end
-    times = times or ''
-    while first < #times and struct.unpack('<d', times, first) <= now - window do
-      first = first + 8
+    local state = states[user]
+    if (#state[1] + #state[2]) / 8 + state[3] >= count then
+      local oldest = #state[1] > 0 and state[1] or state[2]
+      return (#oldest > 0 and struct.unpack('<d', oldest, 1) or now) + window - now
     end
-    state = {times = string.sub(times, first), added = 0, window = window}
-    windows[key] = state
+    if state[3] == 0 then
+      touched[#touched + 1] = user
+    end
+    state[3] = state[3] + 1
+    return 0
   end
-  if #state.times / 8 + state.added >= count then
-    local oldest = #state.times > 0 and struct.unpack('<d', state.times, 1) or now
-    return oldest + window - now
+
+  function self.write()
+    if #touched == 0 then
+      return
+    end
+    local fields = {}
+    for _, user in ipairs(touched) do
+      local state = states[user]
+      fields[#fields + 1] = user
+      fields[#fields + 1] = state[2] .. string.rep(stamp, state[3])
+    end
+    in_parts(fields, function(start, stop)
+      redis.call('HSET', key, unpack(fields, start, stop))
+    end)
+    redis.call('PEXPIRE', key, math.ceil(2 * window / 1000))
+    -- It ends by itself, but then a large one would be freed while everybody waits.
+    redis.call('UNLINK', base .. string.format('%.0f', epoch - 2))
   end
-  if state.added == 0 then
-    touched[#touched + 1] = key
-  end
-  state.added = state.added + 1
-  return 0
+
+  return self
 end
 
-local count, window = tonumber(ARGV[3]), tonumber(ARGV[4])
-local replay_count, replay_window = tonumber(ARGV[5]), tonumber(ARGV[6])
-local answer = {}
+local limits = limiter(limit_prefix, tonumber(ARGV[4]), tonumber(ARGV[5]))
+local replays = limiter(limit_prefix .. 'replay:', tonumber(ARGV[6]), tonumber(ARGV[7]))
+
+local users, wanted = {}, {}
 for _, item in ipairs(items) do
-  local id, user, payload, standing, keyed = item[1], item[2], item[3], item[4], item[5]
+  if not wanted[item[2]] then
+    wanted[item[2]] = true
+    users[#users + 1] = item[2]
+  end
+end
+limits.read(users)
+
+local fresh, answer = {}, {}
+for index, item in ipairs(items) do
+  local id, user, payload, standing, bucket = item[1], item[2], item[3], item[4], item[5]
   local code, wait = 0, 0
-  local known = keyed and stored[seen_prefix .. id]
-  if known and known ~= payload then
-    code = 2
-  elseif known or standing == 2 then
-    wait = admit(limit_prefix .. 'replay:' .. user, replay_count, replay_window)
-    code = wait > 0 and 3 or 1
-    if not known and wait == 0 then
-      redis.call('SET', seen_prefix .. id, payload, 'EX', retention)
-    end
-  elseif keyed and standing == 0 and not remembers then
-    code = 4
-  else
-    wait = admit(limit_prefix .. user, count, window)
+  if bucket then
+    wait = limits.admit(user)
     if wait > 0 then
       code = 3
     else
-      redis.call('SET', seen_prefix .. id, payload, 'EX', keyed and retention or keyless_retention)
+      local fields = fresh[bucket] or {}
+      fresh[bucket] = fields
+      fields[#fields + 1] = id
+      fields[#fields + 1] = payload
+    end
+  elseif known[id] and known[id] ~= payload then
+    code = 2
+  elseif known[id] or standing == 2 then
+    wait = replays.admit(user)
+    code = wait > 0 and 3 or 1
+    if not known[id] and wait == 0 then
+      redis.call('SET', seen_prefix .. id, payload, 'EX', retention)
+    end
+  elseif standing == 0 and not remembers then
+    code = 4
+  else
+    wait = limits.admit(user)
+    if wait > 0 then
+      code = 3
+    else
+      redis.call('SET', seen_prefix .. id, payload, 'EX', retention)
     end
   end
-  answer[#answer + 1] = code
-  answer[#answer + 1] = wait
+  if code > 0 then
+    answer[#answer + 1] = index
+    answer[#answer + 1] = code
+    answer[#answer + 1] = wait
+  end
 end
-for _, key in ipairs(touched) do
-  local state = windows[key]
-  local times = state.times .. string.rep(stamp, state.added)
-  redis.call('SET', key, times, 'PX', math.ceil(state.window / 1000))
+limits.write()
+replays.write()
+for bucket, fields in pairs(fresh) do
+  in_parts(fields, function(start, stop)
+    redis.call('HSET', fresh_prefix .. bucket, unpack(fields, start, stop))
+  end)
+  redis.call('EXPIRE', fresh_prefix .. bucket, fresh_retention)
 end
 return answer

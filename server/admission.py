@@ -23,7 +23,7 @@ from server.redis import Redis, script
 RETENTION_S = 24 * 3600
 """How long a key's payload is remembered in Redis; the ledger keeps its id for ever."""
 
-KEYLESS_RETENTION_S = 600
+FRESH_RETENTION_S = 600
 """How long an id that the server chose is remembered: until the ledger surely has it."""
 
 
@@ -53,6 +53,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
 _NOTHING_KNOWN, _NOT_IN_LEDGER, _IN_LEDGER = range(3)
 _CODES = tuple(Code)
+_ADMITTED = Verdict(Code.ADMITTED, 0)
 
 
 class Admission:
@@ -67,11 +68,13 @@ class Admission:
         self._arguments = (
             contract.LIMIT_PREFIX,
             contract.SEEN_PREFIX,
+            contract.FRESH_PREFIX,
             limit.count,
             limit.window_us,
             replay_limit.count,
             replay_limit.window_us,
             RETENTION_S,
+            FRESH_RETENTION_S,
         )
 
     async def admit(self, items: Sequence[Item]) -> list[Verdict]:
@@ -118,18 +121,23 @@ class Admission:
                     str(item.submission.user_id),
                     payload(item.submission),
                     standing,
-                    item.keyed,
+                    None if item.keyed else fresh_bucket(item.submission.id),
                 )
                 for item, standing in items
             ]
         )
         answer: list[int] = await self._script(
-            keys=(contract.MEMORY_KEY,), args=(*self._arguments, packed, KEYLESS_RETENTION_S)
+            keys=(contract.MEMORY_KEY,), args=(*self._arguments, packed)
         )
-        return [
-            Verdict(_CODES[code], wait_us)
-            for code, wait_us in zip(answer[::2], answer[1::2], strict=True)
-        ]
+        verdicts = [_ADMITTED] * len(items)
+        for index, code, wait_us in zip(answer[::3], answer[1::3], answer[2::3], strict=True):
+            verdicts[index - 1] = Verdict(_CODES[code], wait_us)
+        return verdicts
+
+
+def fresh_bucket(submission_id: bytes) -> str:
+    """Which hash remembers an id that the server chose: that of the second in the id."""
+    return str(int.from_bytes(submission_id[:6], "big") // 1000)
 
 
 def payload(submission: Submission) -> str:

@@ -1,7 +1,5 @@
 """What became of a submission, for the one who may ask: from the ledger, else "pending"."""
 
-from typing import Any
-
 import msgspec
 import structlog
 
@@ -9,6 +7,7 @@ from scoreboard import contract, ids
 from scoreboard.domain import Outcome
 from scoreboard.errors import FORBIDDEN, NOT_FOUND, UNAVAILABLE, Problem
 from scoreboard.tokens import Principal
+from server.admission import fresh_bucket
 from server.mysql import MYSQL_ERRORS, LedgerEntry, LedgerReader
 from server.redis import REDIS_ERRORS, Redis
 
@@ -53,8 +52,7 @@ class Outcomes:
         name = ids.text(submission_id)
         try:
             entry = await self._ledger.outcome(submission_id)
-            # Bytes: this client decodes nothing, whatever redis-py's types say.
-            waiting: Any = None if entry else await self._redis.get(_seen_key(submission_id))
+            waiting = None if entry else await self._waiting(submission_id)
             if entry is None and waiting is not None:
                 # It may have been decided between the two looks.
                 entry = await self._ledger.outcome(submission_id)
@@ -74,9 +72,16 @@ class Outcomes:
             raise Problem(FORBIDDEN, "This token may not see that submission.")
         return status
 
-
-def _seen_key(submission_id: bytes) -> str:
-    return contract.SEEN_PREFIX + submission_id.hex()
+    async def _waiting(self, submission_id: bytes) -> bytes | None:
+        """What admission remembers of an id, whoever chose it."""
+        name = submission_id.hex()
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.get(contract.SEEN_PREFIX + name)
+        pipeline.hget(contract.FRESH_PREFIX + fresh_bucket(submission_id), name)
+        # Bytes: this client decodes nothing, whatever redis-py's types say.
+        seen, fresh = await pipeline.execute()
+        found: bytes | None = seen or fresh
+        return found
 
 
 def _decided(name: str, entry: LedgerEntry) -> Status:

@@ -409,7 +409,7 @@ def rate_charged_on_retry(patch: Patch) -> None:
         patch,
         server.admission,
         "admission",
-        "elseif known or standing == 2 then",
+        "elseif known[id] or standing == 2 then",
         "elseif false then",
     )
 
@@ -418,7 +418,11 @@ def rate_charged_on_retry(patch: Patch) -> None:
 def window_too_short(patch: Patch) -> None:
     """The limiter forgets admissions before they are a whole window old."""
     replace_in_script(
-        patch, server.admission, "admission", "<= now - window do", "<= now - window * 0.7 do"
+        patch,
+        server.admission,
+        "admission",
+        "limiter(limit_prefix, tonumber(ARGV[4]), tonumber(ARGV[5]))",
+        "limiter(limit_prefix, tonumber(ARGV[4]), tonumber(ARGV[5]) * 0.7)",
     )
 
 
@@ -432,7 +436,11 @@ def any_token_may_update_anyone(patch: Patch) -> None:
 def key_without_its_body(patch: Patch) -> None:
     """A known key is a repeat, whatever comes with it."""
     replace_in_script(
-        patch, server.admission, "admission", "if known and known ~= payload then", "if false then"
+        patch,
+        server.admission,
+        "admission",
+        "elseif known[id] and known[id] ~= payload then",
+        "elseif false then",
     )
 
 

@@ -2,6 +2,7 @@
 and keys that are remembered in Redis or, after it lost its memory, found in the ledger."""
 
 import asyncio
+import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -13,10 +14,14 @@ import redis.exceptions
 
 from scoreboard import contract
 from scoreboard.domain import Outcome, Submission
+from scoreboard.errors import Problem
+from scoreboard.ids import time_ordered_id
 from scoreboard.ratelimit import RateLimit, SlidingWindow
 from scoreboard.settings import mysql_address
-from server.admission import RETENTION_S, Admission, Code, Item
+from scoreboard.tokens import Principal
+from server.admission import FRESH_RETENTION_S, RETENTION_S, Admission, Code, Item
 from server.mysql import MYSQL_ERRORS, LedgerReader
+from server.outcomes import Outcomes
 from server.redis import Redis, connect, script
 from worker.failpoints import Failpoints
 from worker.ledger import Ledger
@@ -53,30 +58,35 @@ def admit(request: pytest.FixtureRequest, redis_url: str) -> Admit:
     source = script("admission")
     at_given_time = source.replace(
         "redis.call('TIME')",
-        "{tostring(math.floor(ARGV[10] / 1000000)), tostring(ARGV[10] % 1000000)}",
+        "{tostring(math.floor(ARGV[11] / 1000000)), tostring(ARGV[11] % 1000000)}",
     )
     assert at_given_time != source
 
     async def in_redis(now_us: int) -> tuple[bool, int]:
-        item = (secrets.token_hex(16), "1", "1:10", 0, False)
+        item = (secrets.token_hex(16), "1", "1:10", 0, "1764000000")
         client: Any = connect(redis_url)
         async with client:
-            code, wait_us = await client.eval(
+            answer = await client.eval(
                 at_given_time,
                 1,
                 contract.MEMORY_KEY,
                 contract.LIMIT_PREFIX,
                 contract.SEEN_PREFIX,
+                contract.FRESH_PREFIX,
                 LIMIT.count,
                 LIMIT.window_us,
                 MANY.count,
                 MANY.window_us,
                 RETENTION_S,
+                FRESH_RETENTION_S,
                 msgspec.msgpack.encode([item]),
-                600,
                 now_us,
             )
-        return code == Code.ADMITTED, wait_us
+        if not answer:
+            return True, 0
+        index, code, wait_us = answer
+        assert (index, code) == (1, Code.LIMITED)
+        return False, wait_us
 
     return in_redis
 
@@ -105,6 +115,16 @@ async def test_redis_and_the_pure_rule_give_the_same_answers(
 ) -> None:
     for now_us, admitted, wait_us in steps:
         assert await admit(now_us) == (admitted, wait_us), now_us - T
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_redis_and_the_pure_rule_agree_on_any_times(admit: Admit, seed: int) -> None:
+    draw = random.Random(seed)
+    window, now_us = SlidingWindow(LIMIT), T
+    for _ in range(60):
+        now_us += int(draw.choice((0, 1, W // 7, W // 3, W - 1, W)) * draw.random())
+        verdict = window.admit(now_us)
+        assert await admit(now_us) == (verdict.admitted, verdict.retry_after_us), now_us - T
 
 
 def submission(increment: int = 10, *, user_id: int = 1, name: bytes | None = None) -> Submission:
@@ -259,6 +279,32 @@ async def test_a_key_is_remembered_for_a_day(site: Site) -> None:
     [key] = await site.store.keys(contract.SEEN_PREFIX + "*")
 
     assert RETENTION_S - 10 < await site.store.ttl(key) <= RETENTION_S
+
+
+async def test_an_id_that_the_server_chose_is_pending_until_it_is_decided(site: Site) -> None:
+    once = keyless(7, name=time_ordered_id(1_764_000_000_123, secrets.token_bytes(10)))
+    outcomes = Outcomes(site.store, site.reader)
+    me = Principal(subject="1", scopes=frozenset(), expires_s=0)
+    with pytest.raises(Problem, match="no such submission"):
+        await outcomes.status(once.submission.id, me)
+
+    await site.codes(once)
+
+    found = await outcomes.status(once.submission.id, me)
+    assert (found.status, found.user_id, found.increment) == ("pending", 1, 7)
+    [key] = await site.store.keys(contract.FRESH_PREFIX + "*")
+    assert FRESH_RETENTION_S - 10 < await site.store.ttl(key) <= FRESH_RETENTION_S
+    await site.record(once)
+    assert (await outcomes.status(once.submission.id, me)).status == "applied"
+
+
+async def test_a_batch_may_have_more_users_than_one_call_of_a_script_takes(site: Site) -> None:
+    batch = [keyless(user_id=n) for n in range(2500)] * 2
+    batch += [keyed(user_id=n) for n in range(2500)]
+
+    codes = await site.codes(*batch, limit=RateLimit(count=2, window_us=600_000_000))
+
+    assert codes == [*[Code.ADMITTED] * 5000, *[Code.LIMITED] * 2500]
 
 
 async def test_a_fresh_system_does_not_ask_the_ledger_again(site: Site) -> None:
