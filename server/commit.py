@@ -1,9 +1,8 @@
 """Group commit: all submissions that wait become one workflow start.
 
-There is no timer. An idle committer starts a batch of one at once; while
-`in_flight` starts are under way, or as many batches as usual run, what arrives
-waits, and all of it (up to a bound) is the next batch. So load makes batches
-larger, not answers slower.
+An idle committer starts a batch of one at once; while `in_flight` starts are
+under way, or as many batches as usual run, what arrives waits, and all of it (up
+to a bound) is the next batch. So load makes batches larger, not answers slower.
 
 No task per request: a submission is one future, resolved with its batch.
 """
@@ -63,7 +62,7 @@ class _Entry:
 
 
 class Committer:
-    """Takes submissions one by one and commits them in groups."""
+    """Takes submissions one by one and commits them in groups. Made inside a running loop."""
 
     def __init__(
         self,
@@ -85,12 +84,15 @@ class Committer:
         self._queue_max = queue_max
         self._timeout_s = timeout_s
         self._clock = clock
+        # Kept, since Python 3.11 asks the kernel for the process id each time it is looked up.
+        self._loop = asyncio.get_running_loop()
         # All that is not resolved yet, by submission id; `_queue` is the part not yet in a batch.
         self._entries: dict[bytes, _Entry] = {}
         self._queue: deque[_Entry] = deque()
         self._waiters = 0
         self._running: set[asyncio.Task[None]] = set()
         self._pump_is_due = False
+        self._pump_timer: asyncio.TimerHandle | None = None
         self._closed = False
         self.counts = CommitCounts()
         unfinished.on_room = self._pump_soon
@@ -122,7 +124,7 @@ class Committer:
         elif not _same_body(entry.item.submission, submission):
             self.counts.key_reused += 1
             raise _key_reused()
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[None] = self._loop.create_future()
         entry.waiters.append(waiter)
         self._waiters += 1
         return waiter
@@ -143,6 +145,8 @@ class Committer:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        if self._pump_timer is not None:
+            self._pump_timer.cancel()
         self._fail(list(self._queue), "The server is shutting down.")
         self._queue.clear()
 
@@ -150,20 +154,25 @@ class Committer:
         # Not at once: requests that the event loop has already read join the same batch.
         if not self._pump_is_due:
             self._pump_is_due = True
-            asyncio.get_running_loop().call_soon(self._pump)
+            self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
         self._pump_is_due = False
-        while (
-            self._queue
-            and len(self._running) < self._in_flight_max
-            and self._unfinished.has_room(
+        if self._pump_timer is not None:
+            self._pump_timer.cancel()
+            self._pump_timer = None
+        while self._queue and len(self._running) < self._in_flight_max:
+            wait_s = self._unfinished.room_in_s(
                 len(self._running), full=len(self._queue) >= self._batch_max
             )
-        ):
+            if wait_s is None:
+                break
+            if wait_s > 0:
+                self._pump_timer = self._loop.call_later(wait_s, self._pump_soon)
+                break
             size = min(len(self._queue), self._batch_max)
             batch = [self._queue.popleft() for _ in range(size)]
-            task = asyncio.create_task(self._commit(batch))
+            task = asyncio.create_task(self._commit(batch, self._unfinished.begin()))
             self._running.add(task)
             task.add_done_callback(self._batch_is_over)
 
@@ -171,13 +180,13 @@ class Committer:
         self._running.discard(task)
         self._pump_soon()
 
-    async def _commit(self, batch: list[_Entry]) -> None:
+    async def _commit(self, batch: list[_Entry], began_at: float) -> None:
         left_s = max(0.05, batch[0].since + self._timeout_s - self._clock())
         try:
             async with asyncio.timeout(left_s):
                 admitted, replays = await self._admitted(batch)
                 if admitted:
-                    await self._made_durable(admitted)
+                    await self._made_durable(admitted, began_at)
                     self.counts.accepted += len(admitted) - replays
                     self.counts.replayed += replays
         except (*REDIS_ERRORS, *MYSQL_ERRORS, *TEMPORAL_ERRORS) as error:
@@ -209,12 +218,12 @@ class Committer:
                 self._resolve(entry, _key_reused())
         return admitted, replays
 
-    async def _made_durable(self, batch: list[_Entry]) -> None:
+    async def _made_durable(self, batch: list[_Entry], began_at: float) -> None:
         batch_id = ids.text(ids.time_ordered_id(time.time_ns() // 1_000_000, os.urandom(10)))
         payload = contract.encode_batch([entry.item.submission for entry in batch])
         left_s = max(0.05, batch[0].since + self._timeout_s - self._clock())
         # Before the start: the batch may be announced as done before its start has returned.
-        self._unfinished.add(batch_id)
+        self._unfinished.add(batch_id, began_at)
         began = self._clock()
         try:
             await self._start(batch_id, payload, timeout_s=left_s)

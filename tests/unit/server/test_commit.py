@@ -241,6 +241,25 @@ async def test_unfinished_batches_are_bounded_and_announcements_make_room(
     assert [len(batch) for batch in backends.batches] == [1, 1, 1, 1, 7]
 
 
+async def test_a_batch_that_waits_for_its_turn_starts_without_another_submission(
+    backends: Backends,
+) -> None:
+    backends.unfinished.add("before", backends.unfinished.begin())
+    backends.now += 0.4
+    backends.unfinished.discard("before")
+    committer = backends.committer()
+    await asyncio.wait_for(committer.submit(submission(), keyed=False), 1)
+    waiting = committer.submit(submission(), keyed=False)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(backends.batches) == 1
+
+    backends.now += 0.1
+
+    await asyncio.wait_for(waiting, 1)
+    assert len(backends.batches) == 2
+
+
 async def test_when_nothing_finishes_submissions_are_refused_without_waiting(
     backends: Backends,
 ) -> None:
