@@ -1,8 +1,9 @@
 """The board in Redis: a copy of the ledger that is only ever moved forward, in order.
 
-Two copies with a cursor each: the ranking (`publish`) and the stream that SSE
-hubs read (`notify`). Both are brought up to date from the ledger, so a late
-retry cannot take a score back, a gap heals itself, and an emptied Redis is
+Two copies with a cursor each: the ranking and the stream that SSE hubs read.
+`publish` moves the ranking and, where they stand together, the stream after it;
+`notify` makes sure of the stream. Both are brought up to date from the ledger, so a
+late retry cannot take a score back, a gap heals itself, and an emptied Redis is
 rebuilt whole. Nothing is shown that a crash of MySQL could take back. Not the
 source of anything: all of it can be thrown away.
 """
@@ -94,13 +95,20 @@ class RedisBoard:
     async def publish(self, changes: Sequence[Change], last_seq: int) -> None:
         """Bring the ranking to at least `last_seq`; `changes` save a look at the ledger.
 
+        The stream goes with it as long as it has not fallen behind by itself.
+
         `last_seq` is of a commit that has returned, here or elsewhere. Safe to repeat:
         the cursor in Redis decides. Raises redis' and the MySQL driver's errors.
         """
         await self._bring_forward(self._advance, changes, last_seq)
 
     async def notify(self, changes: Sequence[Change], last_seq: int) -> None:
-        """Bring the stream to at least `last_seq`, as `publish` does the ranking."""
+        """Bring the stream to at least `last_seq`, as `publish` does the ranking.
+
+        After a `publish` only a look, as a rule.
+        """
+        if await self._stream_has(last_seq):
+            return
         await self._bring_forward(self._append, changes, last_seq)
 
     def remember(self, changes: Sequence[Change]) -> None:
@@ -270,24 +278,33 @@ class RedisBoard:
 
     async def _advance(self, changes: Sequence[Change], incarnation: str) -> list[int]:
         answer: list[int] = await self._advance_script(
-            keys=_RANKING_KEYS,
-            args=[incarnation, changes[0].seq, changes[-1].seq, *_latest_per_user(changes)],
+            keys=(*_RANKING_KEYS, contract.STREAM_KEY),
+            args=[*self._entry(changes, incarnation), *_latest_per_user(changes)],
         )
         return answer
 
     async def _append(self, changes: Sequence[Change], incarnation: str) -> list[int]:
         answer: list[int] = await self._append_script(
             keys=(contract.META_KEY, contract.STREAM_KEY),
-            args=[
-                incarnation,
-                changes[0].seq,
-                changes[-1].seq,
-                contract.encode_changes(changes),
-                self._stream_entries,
-                contract.STREAM_FIELD,
-            ],
+            args=self._entry(changes, incarnation),
         )
         return answer
+
+    def _entry(self, changes: Sequence[Change], incarnation: str) -> list[str | bytes | int]:
+        """What both scripts need to append the changes to the stream."""
+        return [
+            incarnation,
+            changes[0].seq,
+            changes[-1].seq,
+            contract.encode_changes(changes),
+            self._stream_entries,
+            contract.STREAM_FIELD,
+        ]
+
+    async def _stream_has(self, seq: int) -> bool:
+        tail, incarnation = await self._redis.hmget(contract.META_KEY, ["tail", "incarnation"])
+        known = self._incarnation is not None and incarnation == self._incarnation.encode()
+        return known and tail is not None and int(tail) >= seq
 
     async def _build_and_swap(
         self, build: Callable[[tuple[str, ...], Sequence[User]], Awaitable[None]]

@@ -174,15 +174,33 @@ async def test_a_batch_without_changes_touches_nothing(board: BoardBench) -> Non
     assert await board.look() == before
 
 
-async def test_ranking_and_stream_move_on_their_own(board: BoardBench) -> None:
+async def test_the_stream_goes_with_the_ranking(board: BoardBench) -> None:
     first, second = await record(board, (1, 1)), await record(board, (2, 1))
 
     await board.board.publish(second.changes, 2)
+    assert await board.cursors() == (2, 2)
+    assert await board.streamed() == first.changes + second.changes
+    await board.board.notify(first.changes, 1)
+    await board.board.notify(second.changes, 2)
+
+    assert await board.streamed() == first.changes + second.changes
+    await board.agrees()
+
+
+async def test_a_stream_that_stands_elsewhere_is_left_to_its_own_step(board: BoardBench) -> None:
+    first, second = await record(board, (1, 1)), await record(board, (2, 1))
+    await board.board.publish(first.changes, 1)
+    await board.redis.delete(contract.STREAM_KEY)
+    await board.redis.hset(contract.META_KEY, "tail", 0)
+
+    await board.board.publish(second.changes, 2)
     assert await board.cursors() == (2, 0)
+    assert await board.streamed() == []
     await board.board.notify(first.changes, 1)
     assert await board.cursors() == (2, 1)
     await board.board.notify(second.changes, 2)
 
+    assert await board.streamed() == first.changes + second.changes
     await board.agrees()
 
 

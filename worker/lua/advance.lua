@@ -1,10 +1,12 @@
--- Moves the ranking forward by consecutive changes, or says why not.
--- KEYS  meta, ranking, members, names
--- ARGV  incarnation, first seq, last seq, then per user: id, member, negated score, name
+-- Moves the ranking forward by consecutive changes, or says why not; after it the stream, if
+-- that stands at the same place. If not, `append` brings it there.
+-- KEYS  meta, ranking, members, names, stream
+-- ARGV  incarnation, first seq, last seq, encoded changes, most entries to keep, field, then
+--       per user: id, member, negated score, name
 -- Returns {1, cursor} moved; {0, cursor} not moved: the changes do not start right
 -- after the cursor; {-1} the ranking is missing or belongs to another history.
 -- Each kind of command is called once for many users: a call costs more than what it does.
-local state = redis.call('HMGET', KEYS[1], 'seq', 'incarnation')
+local state = redis.call('HMGET', KEYS[1], 'seq', 'incarnation', 'tail')
 if not state[1] or state[2] ~= ARGV[1] then
   return {-1}
 end
@@ -16,7 +18,7 @@ end
 -- Lua's stack holds some 8,000 values.
 local USERS_PER_CALL = 1000
 
-for start = 4, #ARGV, 4 * USERS_PER_CALL do
+for start = 7, #ARGV, 4 * USERS_PER_CALL do
   local stop = math.min(start + 4 * USERS_PER_CALL - 1, #ARGV)
   local ids, members, names, scored, gone = {}, {}, {}, {}, {}
   for i = start, stop, 4 do
@@ -43,4 +45,8 @@ for start = 4, #ARGV, 4 * USERS_PER_CALL do
   redis.call('HSET', KEYS[4], unpack(names))
 end
 redis.call('HSET', KEYS[1], 'seq', ARGV[3])
+if state[3] and tonumber(state[3]) == cursor then
+  redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[5], ARGV[3] .. '-0', ARGV[6], ARGV[4])
+  redis.call('HSET', KEYS[1], 'tail', ARGV[3])
+end
 return {1, tonumber(ARGV[3])}
