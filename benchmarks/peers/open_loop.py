@@ -2,8 +2,9 @@
 
     python -m benchmarks.peers.open_loop '{"port":…, "rate":…, …}'
 
-The harness' own submitter: response times count from the intended send. Every
-submission carries an Idempotency-Key, as load tests and careful clients do.
+The harness' own submitter: response times count from the intended send. The
+submissions are those of `closed_loop`, without Idempotency-Key, since the rate
+is a share of what that reaches.
 """
 
 import json
@@ -16,7 +17,8 @@ from harness.bare import drive
 from harness.schedule import arrivals, parse_profile
 from harness.sockets import raise_descriptor_limit
 from harness.submitter import Submitter, SubmitterSettings
-from harness.wire import SubmissionRequests
+from harness.wire import SUBMISSION_BODY
+from scoreboard.contract import UPDATE_PATH
 from scoreboard.tokens import mint
 
 HOST = "127.0.0.1"
@@ -73,8 +75,13 @@ def run(task: Task) -> Outcome:
         user: mint(task.secret.encode(), subject=str(user), now_s=now_s, ttl_s=3600)
         for user in range(_FIRST_USER, task.users + 1)
     }
-    host = f"{HOST}:{task.port}"
-    requests = SubmissionRequests(host_header=host, tokens=tokens, run_id=f"run{task.seed}")
+    heads = {
+        user: (
+            f"POST {UPDATE_PATH} HTTP/1.1\r\nHost: {HOST}:{task.port}\r\n"
+            f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: "
+        ).encode()
+        for user, token in tokens.items()
+    }
     # Those who gain, and after them those who are refused.
     gaining = (task.users - _FIRST_USER) // (1 if task.changing == 1 else 2)
 
@@ -82,6 +89,10 @@ def run(task: Task) -> Outcome:
         if number % task.changing == 0:
             return _FIRST_USER + number // task.changing % gaining, 1
         return _FIRST_USER + gaining + number % gaining, -1
+
+    def request(_number: int, user: int, increment: int) -> bytes:
+        body = SUBMISSION_BODY % (user, increment)
+        return b"%b%d\r\n\r\n%b" % (heads[user], len(body), body)
 
     start_ns = time.monotonic_ns() + int(_LEAD_S * NS)
     to_unix_ns = time.time_ns() - time.monotonic_ns()
@@ -96,7 +107,7 @@ def run(task: Task) -> Outcome:
         SubmitterSettings(address=(HOST, task.port), start_ns=start_ns, zero_ns=start_ns),
         iter(schedule),
         choose,
-        requests.make,
+        request,
     )
     drive(
         [submitter],

@@ -20,7 +20,8 @@ from benchmarks.peers.measures.submissions import APPLIED_TIMEOUT_S, WrongAnswer
 from benchmarks.peers.processes import conversation, run_json
 from benchmarks.peers.programs import USERS, Running, peer
 
-WARM_UP_S = 2.0
+WARM_UP_S = 5.0
+"""As in `make load`. Two thousand tokens are verified in it, and what waited for that is done."""
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
