@@ -39,7 +39,7 @@ Handler = Callable[[Request], Coroutine[Any, Any, HTTPResponse]]
 
 LINKS_MAX = 32
 LOOK_AFTER_S = 1.0
-"""A change can reach its listeners before its `notify` has left the trace: by the worker's
+"""A change can reach its listeners before its `publish` has left the trace: by the worker's
 healing or out of the ledger."""
 
 WRITES_MAX = 1000

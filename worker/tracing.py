@@ -1,7 +1,7 @@
 """Traces of a worker's steps, for OpenTelemetry. With tracing off nothing here is imported.
 
 Temporal's own interceptor makes a span of each step; the relay leaves the trace
-of `notify` in Redis, for the process that writes the change to its listeners.
+of `publish` in Redis, for the process that writes the change to its listeners.
 """
 
 from typing import Any
@@ -44,7 +44,7 @@ def client_interceptors(endpoint: str, ratio: float) -> list[ClientInterceptor]:
 
 
 class TraceRelay(Interceptor):
-    """Leaves the trace of each `notify` beside the change that it announces."""
+    """Leaves the trace of each `publish` beside the change that it shows."""
 
     def __init__(self, client: "redis.asyncio.Redis") -> None:
         self._redis = client
@@ -60,11 +60,11 @@ class _Relay(ActivityInboundInterceptor):
         self._redis = client
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        if activity.info().activity_type == steps.NOTIFY:
+        if activity.info().activity_type == steps.PUBLISH:
             carrier: dict[str, str] = {}
             _context.inject(carrier)
             if trace.get_current_span().get_span_context().trace_flags.sampled:
-                # Before the change is announced, or its listeners would be faster.
+                # Before the change is shown, or its listeners would be faster.
                 await self._leave(carrier["traceparent"], int(input.args[0]))
         return await super().execute_activity(input)
 

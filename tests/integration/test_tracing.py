@@ -149,7 +149,7 @@ async def test_a_submission_is_followed_from_its_post_to_the_write_on_the_stream
     assert {f"RunActivity:{step}" for step in ("validate", "record", "publish", "notify")} <= set(
         spans
     )
-    assert written.parent_span_id == spans["RunActivity:notify"].span_id
+    assert written.parent_span_id == spans["RunActivity:publish"].span_id
     assert (attribute(written, "scoreboard.seq"), attribute(written, "scoreboard.listeners")) == (
         1,
         1,
@@ -230,8 +230,8 @@ async def test_a_worker_of_its_own_logs_and_traces_under_the_same_ids(
     [entry] = [entry for entry in entries if entry["event"] == "submission_decided"]
     assert entry["submission_id"] == submission_id
     assert (entry["outcome"], entry["seq"]) == ("applied", 1)
-    assert spans["write to listeners"].parent_span_id == spans["RunActivity:notify"].span_id
-    assert collector.services["RunActivity:notify"] == "scoreboard-worker"
+    assert spans["write to listeners"].parent_span_id == spans["RunActivity:publish"].span_id
+    assert collector.services["RunActivity:publish"] == "scoreboard-worker"
     assert collector.services["write to listeners"] == "scoreboard-api"
 
 
@@ -241,7 +241,7 @@ async def test_a_change_that_healing_brought_before_its_trace_has_its_write_too(
     # It looks when it leaves, as late as the test likes.
     monkeypatch.setattr(server.tracing, "LOOK_AFTER_S", 60)
     failpoints = tmp_path / "failpoints"
-    failpoints.write_text("publish.before 1 sleep:3000\n")
+    failpoints.write_text("record.after_commit 1 sleep:3000\n")
     await make_tables_and_users(settings)
     async with collecting() as collector:
         tracing = traced(settings, collector.endpoint, 1.0)
