@@ -25,9 +25,10 @@ from worker.ledger import Ledger
 from worker.metrics import serving_metrics
 from worker.migrate import MigrationError, migrate
 from worker.mysql import Pool
-from worker.runtime import BACKEND_ERRORS, START_RETRY_S, end, running_worker
+from worker.runtime import BACKEND_ERRORS, START_RETRY_S, running_worker
 from worker.seed import seed
 from worker.settings import WorkerSettings, read_file
+from worker.tasks import end
 
 log = structlog.get_logger()
 

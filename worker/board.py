@@ -26,6 +26,7 @@ from worker import metrics
 from worker.drift import Drift
 from worker.ledger import Ledger
 from worker.refresh import RefreshReport
+from worker.tasks import end
 
 log = structlog.get_logger()
 
@@ -45,6 +46,10 @@ BUILD_TTL_S = 900
 """An abandoned rebuild leaves nothing behind for longer than this."""
 
 SWAP_ATTEMPTS = 20
+
+REBUILD_WAIT_S = 0.25
+"""Longest that a step waits for a lost copy to be rebuilt: with many users that takes half a
+minute, and a batch under way so long would keep others from starting."""
 
 _RANKING_KEYS = (
     contract.META_KEY,
@@ -84,6 +89,7 @@ class RedisBoard:
         self._ledger = ledger
         self._stream_entries = stream_entries
         self._rebuilding = asyncio.Lock()
+        self._healing: asyncio.Task[None] | None = None
         self._incarnation: str | None = None
         # By their first number: what was committed here need not be read back.
         self._recent: dict[int, Sequence[Change]] = {}
@@ -97,7 +103,9 @@ class RedisBoard:
 
         The stream goes with it as long as it has not fallen behind by itself.
 
-        `last_seq` is of a commit that has returned, here or elsewhere. Safe to repeat:
+        A lost ranking is rebuilt first; when that takes long, it goes on alone and shows
+        `last_seq` when it is done. `last_seq` is of a commit that has returned, here or
+        elsewhere. Safe to repeat:
         the cursor in Redis decides. Raises redis' and the MySQL driver's errors.
         """
         await self._bring_forward(self._advance, changes, last_seq)
@@ -137,6 +145,11 @@ class RedisBoard:
             await self.publish(await self._changes_after(int(seq), board.seq), board.seq)
         if tail is not None and int(tail) < board.seq:
             await self.notify(await self._changes_after(int(tail), board.seq), board.seq)
+
+    async def close(self) -> None:
+        """End a rebuild that goes on alone. The client stays open."""
+        if self._healing is not None:
+            await end([self._healing])
 
     async def shows_every_user(self) -> bool:
         """Whether the ranking has as many users as MySQL."""
@@ -246,7 +259,10 @@ class RedisBoard:
         while True:
             status, *rest = await step(changes[:CHANGES_PER_CALL], self._incarnation or "")
             if status == -1:
-                await self.heal()
+                if not await self._healed_soon():
+                    # What is committed by the time of the swap is in it, and the next look
+                    # of `heal` brings what came after.
+                    return
                 # Whoever healed may have brought this copy far enough, or not:
                 # the next call tells, by its cursor.
                 continue
@@ -258,6 +274,20 @@ class RedisBoard:
             # The cursor never passes the ledger: last_seq is committed, so there is more.
             assert changes, "the ledger ends before a committed change"
             assert changes[0].seq == cursor + 1, "the ledger has a gap"
+
+    async def _healed_soon(self) -> bool:
+        """Heal, or wait for a step that does; False when it takes long and goes on.
+
+        Raises what `heal` raises.
+        """
+        if self._healing is None or self._healing.done():
+            self._healing = asyncio.create_task(self.heal())
+            self._healing.add_done_callback(_tell_of_failure)
+        healing = self._healing
+        await asyncio.wait({healing}, timeout=REBUILD_WAIT_S)
+        if healing.done():
+            healing.result()
+        return healing.done()
 
     def _use_history(self, incarnation: str) -> None:
         if incarnation != self._incarnation:
@@ -381,6 +411,12 @@ class RedisBoard:
         for key in built:
             pipeline.expire(key, BUILD_TTL_S)
         await pipeline.execute()
+
+
+def _tell_of_failure(healing: "asyncio.Task[None]") -> None:
+    # Nobody may wait for it any more. Its next look comes within a second.
+    if not healing.cancelled() and (error := healing.exception()) is not None:
+        log.warning("rebuild_failed", error=type(error).__name__)
 
 
 def _latest_per_user(changes: Iterable[Change]) -> list[str | bytes | int]:

@@ -1,7 +1,7 @@
 """Runs a worker on a connected Temporal client, alone or inside an API process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from worker.mysql import Pool
 from worker.refresh import BoardRefresh, ensure_schedule
 from worker.review import FraudReview
 from worker.settings import WorkerSettings
+from worker.tasks import end
 from worker.workflow import SubmissionBatch
 
 log = structlog.get_logger()
@@ -46,7 +47,6 @@ START_RETRY_S = 0.5
 SCHEDULE_RETRY_S = 10.0
 SCHEDULE_LOOK_S = 300.0
 """How long a Temporal that has lost its data may be without the schedule."""
-CANCEL_AGAIN_S = 0.2
 SHUTDOWN_GRACE = timedelta(seconds=3)
 """A step that runs at shutdown may finish in this time; after it, it is repeated elsewhere."""
 
@@ -97,6 +97,7 @@ async def running_worker(
             finally:
                 await end(tasks)
     finally:
+        await board.close()
         await redis_client.aclose()
         await pool.close()
 
@@ -108,20 +109,6 @@ def _relay(settings: WorkerSettings, client: Any) -> list[Interceptor]:
     from worker.tracing import TraceRelay
 
     return [TraceRelay(client)]
-
-
-async def end(tasks: Iterable["asyncio.Task[None]"]) -> None:
-    """Cancel tasks until all of them have ended; what they raise is theirs.
-
-    Once is not enough: redis-py sends, and aiomysql connects, inside `wait_for`, and
-    Python 3.11's forgets a cancellation that comes as its work is done (cpython issue
-    86296). A loop that heals by itself then goes on for ever.
-    """
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
 
 
 async def _migrated(pool: Pool) -> None:

@@ -43,6 +43,10 @@ async def show(board: BoardBench, recorded: Recorded) -> None:
     await board.board.notify(recorded.changes, recorded.last_seq)
 
 
+async def _stands_at(board: BoardBench, seq: int) -> bool:
+    return await board.cursors() == (seq, seq)
+
+
 # In order
 
 
@@ -281,6 +285,46 @@ async def test_an_emptied_redis_is_rebuilt_by_the_next_step(board: BoardBench, s
     await board.board.heal()
 
     await board.agrees()
+
+
+async def test_a_batch_does_not_wait_for_a_rebuild_that_takes_long(
+    board: BoardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a million users; until it is done nothing is shown, and then all of it."""
+    built, may_go_on = asyncio.Event(), asyncio.Event()
+    build = board.board._build
+
+    async def slow(*arguments: Any) -> None:
+        await build(*arguments)
+        built.set()
+        await may_go_on.wait()
+
+    monkeypatch.setattr(board.board, "_build", slow)
+    await board.redis.flushdb()
+
+    async with asyncio.timeout(5):
+        await show(board, await record(board, (1, 10)))
+        await built.wait()
+        await show(board, await record(board, (2, 300)))
+        assert await board.cursors() == (-1, -1)
+        may_go_on.set()
+        await eventually(lambda: _stands_at(board, 2))
+
+    await board.agrees()
+    assert len(await board.streamed()) == 2
+
+
+async def test_a_rebuild_that_fails_is_told_to_the_step_that_waits(
+    board: BoardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(board.board, "_build", broken)
+    await board.redis.flushdb()
+
+    with pytest.raises(ConnectionError):
+        await show(board, await record(board, (1, 10)))
 
 
 async def test_scripts_that_redis_forgot_are_loaded_again(board: BoardBench) -> None:

@@ -90,6 +90,8 @@ async def opened_board(
     """A board on this ledger, as one worker process has it; several may be open."""
     client = connect(redis_url)
     try:
-        yield BoardBench(bench, client, stream_entries)
+        opened = BoardBench(bench, client, stream_entries)
+        yield opened
+        await opened.board.close()
     finally:
         await client.aclose()
