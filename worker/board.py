@@ -105,8 +105,8 @@ class RedisBoard:
 
         A lost ranking is rebuilt first; when that takes long, it goes on alone and shows
         `last_seq` when it is done. `last_seq` is of a commit that has returned, here or
-        elsewhere. Safe to repeat:
-        the cursor in Redis decides. Raises redis' and the MySQL driver's errors.
+        elsewhere. Safe to repeat: the cursor in Redis decides. Raises redis' and the MySQL
+        driver's errors.
         """
         await self._bring_forward(self._advance, changes, last_seq)
 
