@@ -115,6 +115,14 @@ SUBMISSION_BODY = b'{"userId":%d,"increment":%d}'
 """The JSON of a submission, of user and increment."""
 
 
+def submission_head(host_header: str, token: str) -> str:
+    """What all submissions with a token begin with: request line and fields, up to the key."""
+    return (
+        f"POST {contract.UPDATE_PATH} HTTP/1.1\r\nHost: {host_header}\r\n"
+        f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+    )
+
+
 class SubmissionRequests:
     """Builds POST requests from parts made once per user. About 1 µs each.
 
@@ -134,9 +142,7 @@ class SubmissionRequests:
         items = tokens.items() if isinstance(tokens, Mapping) else enumerate(tokens)
         self._prefixes = {
             user: (
-                f"POST {contract.UPDATE_PATH} HTTP/1.1\r\nHost: {host_header}\r\n"
-                f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
-                f"{contract.IDEMPOTENCY_HEADER}: {run_id}-"
+                f"{submission_head(host_header, token)}{contract.IDEMPOTENCY_HEADER}: {run_id}-"
             ).encode()
             for user, token in items
         }

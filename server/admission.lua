@@ -70,7 +70,7 @@ local function limiter(prefix, count, window)
         while first < #times and struct.unpack('<d', times, first) <= now - window do
           first = first + 8
         end
-        states[users[start + n - 1]] = {string.sub(times, first), new[n] or '', 0}
+        states[users[start + n - 1]] = {before = string.sub(times, first), now = new[n] or '', added = 0}
       end
     end)
   end
@@ -81,14 +81,14 @@ local function limiter(prefix, count, window)
       self.read({user})
     end
     local state = states[user]
-    if (#state[1] + #state[2]) / 8 + state[3] >= count then
-      local oldest = #state[1] > 0 and state[1] or state[2]
+    if (#state.before + #state.now) / 8 + state.added >= count then
+      local oldest = #state.before > 0 and state.before or state.now
       return (#oldest > 0 and struct.unpack('<d', oldest, 1) or now) + window - now
     end
-    if state[3] == 0 then
+    if state.added == 0 then
       touched[#touched + 1] = user
     end
-    state[3] = state[3] + 1
+    state.added = state.added + 1
     return 0
   end
 
@@ -100,7 +100,7 @@ local function limiter(prefix, count, window)
     for _, user in ipairs(touched) do
       local state = states[user]
       fields[#fields + 1] = user
-      fields[#fields + 1] = state[2] .. string.rep(stamp, state[3])
+      fields[#fields + 1] = state.now .. string.rep(stamp, state.added)
     end
     in_parts(fields, function(start, stop)
       redis.call('HSET', key, unpack(fields, start, stop))

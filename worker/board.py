@@ -115,9 +115,8 @@ class RedisBoard:
 
         After a `publish` only a look, as a rule.
         """
-        if await self._stream_has(last_seq):
-            return
-        await self._bring_forward(self._append, changes, last_seq)
+        if last_seq and not await self._stream_has(last_seq):
+            await self._bring_forward(self._append, changes, last_seq)
 
     def remember(self, changes: Sequence[Change]) -> None:
         """Consecutive changes just committed here; any loss only costs a look at the ledger."""
@@ -333,7 +332,7 @@ class RedisBoard:
 
     async def _stream_has(self, seq: int) -> bool:
         tail, incarnation = await self._redis.hmget(contract.META_KEY, ["tail", "incarnation"])
-        known = self._incarnation is not None and incarnation == self._incarnation.encode()
+        known = incarnation == (self._incarnation or "").encode()
         return known and tail is not None and int(tail) >= seq
 
     async def _build_and_swap(

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from harness.wire import answer_end
-from scoreboard.contract import SCORES_PATH, UPDATE_PATH
+from harness.wire import answer_end, submission_head
+from scoreboard.contract import SCORES_PATH
 from scoreboard.tokens import SCOPE_ANY_USER, mint
 
 HOST = "127.0.0.1"
@@ -90,8 +90,7 @@ def requests_of(task: Task) -> list[bytes]:
         key = f"Idempotency-Key: {task.keyed}-{user}-#########\r\n" if task.keyed else ""
         built.append(
             (
-                f"POST {UPDATE_PATH} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
-                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{key}\r\n{body}"
+                f"{submission_head(host, token)}Content-Length: {len(body)}\r\n{key}\r\n{body}"
             ).encode()
         )
     return built
@@ -101,10 +100,7 @@ def _drawn_requests(task: Task, host: str, now_s: int) -> list[bytes]:
     draw = random.Random(task.seed)
     secret = task.secret.encode()
     token = mint(secret, subject="load", now_s=now_s, ttl_s=3600, scopes=(SCOPE_ANY_USER,))
-    head = (
-        f"POST {UPDATE_PATH} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
-        "Content-Type: application/json\r\nContent-Length: "
-    )
+    head = f"{submission_head(host, token)}Content-Length: "
     bodies = [
         f'{{"userId":{draw.randint(_FIRST_USER, task.drawn_from)},"increment":1}}'
         for _ in range(_DRAWN_REQUESTS)

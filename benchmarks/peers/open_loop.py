@@ -17,8 +17,7 @@ from harness.bare import drive
 from harness.schedule import arrivals, parse_profile
 from harness.sockets import raise_descriptor_limit
 from harness.submitter import Submitter, SubmitterSettings
-from harness.wire import SUBMISSION_BODY
-from scoreboard.contract import UPDATE_PATH
+from harness.wire import SUBMISSION_BODY, submission_head
 from scoreboard.tokens import mint
 
 HOST = "127.0.0.1"
@@ -76,10 +75,7 @@ def run(task: Task) -> Outcome:
         for user in range(_FIRST_USER, task.users + 1)
     }
     heads = {
-        user: (
-            f"POST {UPDATE_PATH} HTTP/1.1\r\nHost: {HOST}:{task.port}\r\n"
-            f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: "
-        ).encode()
+        user: f"{submission_head(f'{HOST}:{task.port}', token)}Content-Length: ".encode()
         for user, token in tokens.items()
     }
     # Those who gain, and after them those who are refused.

@@ -89,9 +89,9 @@ async def opened_board(
 ) -> AsyncIterator[BoardBench]:
     """A board on this ledger, as one worker process has it; several may be open."""
     client = connect(redis_url)
+    opened = BoardBench(bench, client, stream_entries)
     try:
-        opened = BoardBench(bench, client, stream_entries)
         yield opened
-        await opened.board.close()
     finally:
+        await opened.board.close()
         await client.aclose()
