@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from harness.settings import RunSettings
+
 EFFECT = 0.10
 SIGNIFICANCE = 0.01
 SECONDS_MIN = 8
@@ -125,10 +127,13 @@ def _samples(document: Mapping[str, Any], key: str, quantile: str) -> list[float
 def different_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Why the runs may not be comparable: settings and machine that differ."""
     ignored = {"label", "results", "slo"}
+    # A run of before an option was there had what is its default now.
+    defaults = RunSettings().to_json()
+    one, other = defaults | before["settings"], defaults | after["settings"]
     reasons = [
-        f"{name}: {before['settings'].get(name)} and {after['settings'].get(name)}"
-        for name in sorted(set(before["settings"]) | set(after["settings"]))
-        if name not in ignored and before["settings"].get(name) != after["settings"].get(name)
+        f"{name}: {one.get(name)} and {other.get(name)}"
+        for name in sorted(set(one) | set(other))
+        if name not in ignored and one.get(name) != other.get(name)
     ]
     return reasons + [
         f"{name}: {before['machine'].get(name)} and {after['machine'].get(name)}"

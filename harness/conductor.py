@@ -287,6 +287,7 @@ class Conductor:
                 "listeners": share,
                 "first_number": first,
                 "listener_tokens": _in_turn(list(tokens.values()), first, share),
+                "gzip": self.settings.stream_gzip,
             }
             first += share
         self.environment.runner.send_message("scoreboard_assign", assignments)

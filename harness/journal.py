@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness import submitter
+from harness.account import Stretch
 from harness.checker.streams import FINAL_CAUSE
 from harness.history import (
     Board,
@@ -21,7 +22,6 @@ from harness.history import (
     Submit,
     digest_of,
 )
-from harness.swarm import Stretch
 from harness.target import Page
 from harness.wire import SUBMISSION_BODY
 

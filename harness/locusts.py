@@ -22,6 +22,7 @@ from locust import User, events, runners, task
 from locust.env import Environment
 
 from harness import locuststats, webtab
+from harness.account import Account
 from harness.clocks import Clock, shift_ns, this_clock
 from harness.conductor import Conductor
 from harness.dispatch import RoleDispatcher
@@ -32,8 +33,8 @@ from harness.schedule import arrivals, mix, parse_profile
 from harness.settings import add_options, signing_key
 from harness.sockets import prefer_this_process, raise_descriptor_limit
 from harness.submitter import Submitter, SubmitterSettings
-from harness.swarm import Account, SwarmSettings
 from harness.swarm import Swarm as SwarmEngine
+from harness.swarm import SwarmSettings
 from harness.wire import SubmissionRequests
 
 NS = 1_000_000_000
@@ -280,6 +281,7 @@ class Swarm(EngineUser):
                 start_unix_ns=assignment["zero_unix_ns"],
                 seed=assignment["seed"],
                 tokens=assignment["listener_tokens"],
+                gzip=assignment["gzip"],
             )
         )
         self._engine = engine

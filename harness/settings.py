@@ -35,6 +35,7 @@ class RunSettings:
     mysql_url: str = ""
     signing_key: str = ""
     stream_auth: bool = False
+    stream_gzip: bool = False
     label: str = ""
     results: str = "results"
 
@@ -93,6 +94,7 @@ OPTIONS: tuple[tuple[str, str, type, str], ...] = (
         "base64 (HMAC-SHA256) or an Ed25519 private key in PEM",
     ),
     ("--stream-auth", "stream_auth", bool, "every listener carries the token of a player"),
+    ("--stream-gzip", "stream_gzip", bool, "every listener accepts gzip, as browsers do"),
     ("--label", "label", str, "a name for the result file"),
     ("--results", "results", str, "folder for result files"),
 )

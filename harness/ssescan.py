@@ -15,6 +15,8 @@ from enum import StrEnum
 
 import msgspec
 
+from harness.wire import header_of
+from scoreboard.gzipped import unpacked, without_head
 from scoreboard.sse import Update
 
 
@@ -182,27 +184,35 @@ class Framer:
 
     `feed` keeps an incomplete chunk or block until the rest comes. Holds at
     most `MAX_KEPT` bytes; more without an end of block is a broken stream.
+
+    With `gzip`, the content of each HTTP chunk must be readable without those before it
+    (`scoreboard.gzipped`); `begins` at the start of such a stream.
     """
 
     MAX_KEPT = 4 * 1024 * 1024
 
-    __slots__ = ("block", "chunked", "ended", "raw")
+    __slots__ = ("begins", "block", "chunked", "ended", "gzip", "over", "raw")
 
-    def __init__(self, *, chunked: bool = True) -> None:
+    def __init__(self, *, chunked: bool = True, gzip: bool = False, begins: bool = False) -> None:
         self.chunked = chunked
+        self.gzip = gzip
+        self.begins = begins
         self.raw = b""
         self.block = b""
         self.ended = False
+        # The gzip file is; the HTTP body may have its trailer to come.
+        self.over = False
 
     @property
     def empty(self) -> bool:
         """Nothing is kept, so equal bytes mean equal content."""
-        return not self.raw and not self.block and self.chunked and not self.ended
+        kept = self.raw or self.block or self.begins or self.over or self.ended
+        return self.chunked and not kept
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Payloads that end where a block ends, in order. Raises ValueError on bad framing."""
         for payload in self._payloads(data):
-            text = self.block + payload
+            text = self.block + (self._unpacked(payload) if self.gzip else payload)
             if b"\r" in text:
                 text = text.replace(b"\r\n", b"\n")
             end = text.rfind(b"\n\n")
@@ -213,6 +223,16 @@ class Framer:
                 yield text[: end + 2]
             if len(self.block) > self.MAX_KEPT:
                 raise ValueError("no end of a block in 4 MiB")
+
+    def _unpacked(self, payload: bytes) -> bytes:
+        if self.over:
+            return b""
+        if self.begins:
+            payload = without_head(payload)
+            self.begins = False
+        text, trailer = unpacked(payload, self.MAX_KEPT)
+        self.over = trailer is not None
+        return text
 
     def _payloads(self, data: bytes) -> Iterator[bytes]:
         if not self.chunked:
@@ -242,3 +262,14 @@ class Framer:
             position = end + 2
             yield payload
         self.raw = raw[position:]
+
+
+def framer_of(answer: bytes) -> Framer:
+    """What reads the body of a stream whose answer has this head. Raises ValueError for none."""
+    chunked = (header_of(answer, "transfer-encoding") or "").lower() == "chunked"
+    coding = (header_of(answer, "content-encoding") or "identity").lower()
+    if coding == "identity":
+        return Framer(chunked=chunked)
+    if coding == "gzip" and chunked:
+        return Framer(gzip=True, begins=True)
+    raise ValueError(f"content-encoding {coding}" + ("" if chunked else " without chunks"))

@@ -21,17 +21,18 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.account import VIOLATIONS, Account, Stretch
 from harness.eventtable import EventTable
 from harness.readiness import EPOLLIN, EPOLLOUT, Readiness
 from harness.series import Second, Series
 from harness.sockets import resolve
-from harness.ssescan import Framer, Item, Kind, Span, Top
-from harness.wire import header_of, status_of, stream_request
+from harness.ssescan import Framer, Item, Kind, Span, Top, framer_of
+from harness.wire import status_of, stream_request
+from scoreboard.gzipped import HasHistory
 
 NS = 1_000_000_000
 IDLE, CONNECTING, HEAD, STREAMING, WAITING = range(5)
@@ -47,13 +48,6 @@ MAX_RETRY_MS = 30_000
 MAX_FAULTY = 1000
 VIOLATIONS_NOTED = 20
 """Violations of one kind and listener that go into the history; all are counted."""
-VIOLATIONS = {
-    "gaps": "events are missing",
-    "duplicates": "an event came again",
-    "reorders": "an event came late, after its successor",
-    "broken": "bytes that are no event of the contract",
-    "conflicts": "an event with other content than before",
-}
 LAGS_AT_ONCE = 200_000
 """Bounds the arrays that settling needs, and how long it keeps the loop from reading."""
 REACH = ("reach_first", "reach_median", "reach_last")
@@ -64,6 +58,7 @@ class SwarmSettings:
     """What a swarm needs. `start_unix_ns` is second 0 of the series.
 
     Listeners carry the `tokens` in turn, so that there is one per player, not per listener.
+    With `gzip` they accept it, as every browser does.
     """
 
     address: tuple[str, int]
@@ -76,32 +71,7 @@ class SwarmSettings:
     seed: int = 1
     kernel_stamps: bool = True
     tokens: Sequence[str] = field(default=(), repr=False)
-
-
-@dataclass(kw_only=True)
-class Account:
-    """What a swarm can swear to at the end. Ids and counts over all its listeners."""
-
-    listeners: int = 0
-    streaming: int = 0
-    cursor_min: int = -1
-    cursor_max: int = -1
-    behind: int = 0
-    missing: int = 0
-    gaps: int = 0
-    duplicates: int = 0
-    reorders: int = 0
-    resets: int = 0
-    broken: int = 0
-    conflicts: int = 0
-    disconnects: dict[str, int] = field(default_factory=dict)
-    faulty: dict[int, dict[str, int]] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; the keys of `faulty` become text."""
-        values = dict(vars(self))
-        values["faulty"] = {str(number): counts for number, counts in self.faulty.items()}
-        return values
+    gzip: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,22 +88,6 @@ def _consecutive(spans: list[Span]) -> bool:
     return all(span.plain for span in spans) and all(
         one.last + 1 == other.first for one, other in itertools.pairwise(spans)
     )
-
-
-class Stretch(NamedTuple):
-    """What befell a listener, for the history; `what` is as in docs/history.md.
-
-    `open`: `first` is the id resumed from, -1 for none. `range`: ids first to
-    last. `reset`, `snapshot`: `first` is the seq, with `top`. `close`: `last` is
-    the cursor, `detail` the cause. `violation`: expected `first`, got `last`.
-    """
-
-    listener: int
-    what: str
-    first: int = -1
-    last: int = -1
-    detail: str = ""
-    top: Top | None = None
 
 
 class Swarm:
@@ -153,6 +107,7 @@ class Swarm:
         self._ready = Readiness()
         count = settings.listeners
         self._state = bytearray(count)
+        self._gzip = bytearray(count)
         self._cursor = array("q", [-1]) * count
         self._opened_ns = array("q", bytes(8 * count))
         self._stretch = array("q", [-1]) * count
@@ -200,7 +155,7 @@ class Swarm:
     def pump(self) -> None:
         """Do all that can be done now without waiting."""
         by_fd, state, sockets = self._by_fd, self._state, self._sockets
-        reads, cursor = self._reads, self._cursor
+        reads, cursor, gzip = self._reads, self._cursor, self._gzip
         framers, missing = self._framers, self._missing
         stamps = self._settings.kernel_stamps
         unpack = _TIMESPEC.unpack
@@ -239,7 +194,7 @@ class Swarm:
             self._read_count += 1
             self._byte_count += len(data)
             # The common case: bytes that another listener received before, and in step.
-            known = reads.get((len(data), data[:64]))
+            known = reads.get((len(data), data[:64], gzip[index]))
             if (
                 known is not None
                 and known.data == data
@@ -303,13 +258,16 @@ class Swarm:
         framer = self._framers.get(index)
         clean = framer is None
         if framer is None:
-            framer = Framer()
+            framer = Framer(gzip=bool(self._gzip[index]))
         spans: list[Span] = []
         try:
             for payload in framer.feed(data):
                 span = self._span(index, payload)
                 spans.append(span)
                 self._deliver(index, span, arrived, now)
+        except HasHistory:
+            self._lost(index, "gzip_with_history")
+            return
         except ValueError:
             self._fault(index, "broken")
             self._lost(index, "broken")
@@ -319,7 +277,7 @@ class Swarm:
         elif framer.empty:
             self._framers.pop(index, None)
             if clean and spans and _consecutive(spans):
-                key = (len(data), data[:64])
+                key = (len(data), data[:64], self._gzip[index])
                 if key not in self._reads:
                     self._reads[key] = Read(data, tuple(spans), spans[0].first, spans[-1].last)
                     for span in spans:
@@ -564,7 +522,14 @@ class Swarm:
         token = settings.tokens[index % len(settings.tokens)] if settings.tokens else ""
         try:
             # A request this short always fits an empty send buffer.
-            sock.send(stream_request(settings.host_header, cursor if cursor >= 0 else None, token))
+            sock.send(
+                stream_request(
+                    settings.host_header,
+                    cursor if cursor >= 0 else None,
+                    token,
+                    gzip=settings.gzip,
+                )
+            )
         except OSError:
             self._lost(index, "reset")
             return
@@ -589,8 +554,14 @@ class Swarm:
         if status != 200:
             self._lost(index, f"status_{status}")
             return b""
-        if (header_of(data, "transfer-encoding") or "").lower() != "chunked":
-            self._framers[index] = Framer(chunked=False)
+        try:
+            framer = framer_of(data)
+        except ValueError:
+            self._lost(index, "bad_answer")
+            return b""
+        self._gzip[index] = framer.gzip
+        if not framer.empty:
+            self._framers[index] = framer
         self._state[index] = STREAMING
         self._handshakes -= 1
         self.streaming += 1

@@ -8,11 +8,12 @@ import time
 from dataclasses import dataclass
 
 from harness import reconcile
+from harness.account import Account
 from harness.bare import drive
 from harness.schedule import arrivals, mix, parse_profile
 from harness.series import Series
 from harness.submitter import Submitter, SubmitterSettings
-from harness.swarm import Account, Swarm, SwarmSettings
+from harness.swarm import Swarm, SwarmSettings
 from harness.target import Target, get_scores
 from harness.wire import SubmissionRequests
 

@@ -173,13 +173,16 @@ class SubmissionRequests:
         return "".join(f"{key}: {value}\r\n" for key, value in headers.items()).encode()
 
 
-def stream_request(host_header: str, last_event_id: int | None, token: str = "") -> bytes:
+def stream_request(
+    host_header: str, last_event_id: int | None, token: str = "", *, gzip: bool = False
+) -> bytes:
     """The GET that opens a stream, from after `last_event_id` and with a token if there is one."""
+    accept = "Accept-Encoding: gzip\r\n" if gzip else ""
     bearer = f"Authorization: Bearer {token}\r\n" if token else ""
     resume = (
         "" if last_event_id is None else f"{contract.LAST_EVENT_ID_HEADER}: {last_event_id}\r\n"
     )
     return (
         f"GET {contract.STREAM_PATH} HTTP/1.1\r\nHost: {host_header}\r\n"
-        f"Accept: text/event-stream\r\nCache-Control: no-store\r\n{bearer}{resume}\r\n"
+        f"Accept: text/event-stream\r\nCache-Control: no-store\r\n{accept}{bearer}{resume}\r\n"
     ).encode()

@@ -8,8 +8,9 @@ away, says so, and is ready when they have come.
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,6 +23,7 @@ from temporalio.client import Client
 
 from scoreboard import contract, ids
 from scoreboard.errors import MALFORMED, UNAVAILABLE, Problem
+from scoreboard.gzipped import accepts_gzip
 from scoreboard.keys import Keyring, shared_secret
 from server import manual, redis, workflows
 from server.admission import Admission
@@ -225,8 +227,11 @@ class Api:
             entry = await self.gate.enter(request, arguments)
             opening, cursor = await self._hub.opening(resume, snapshot=snapshot)
             # No await from here on: the opening is only right for this moment.
-            head = _STREAM_HEAD if entry is None else _stream_head(entry.headers)
-            listener = self._hub.attach(detach(request), head, opening, cursor)
+            gzip = self._settings.stream_gzip and accepts_gzip(
+                request.headers.getall("accept-encoding", ())
+            )
+            head = _stream_head(() if entry is None else entry.headers, gzip=gzip)
+            listener = self._hub.attach(detach(request), head, opening, cursor, gzip=gzip)
         except BaseException as error:
             if entry is not None:
                 entry.failed()
@@ -445,17 +450,17 @@ def _page_response(page: Page, if_none_match: str | None) -> HTTPResponse:
     return HTTPResponse(page.body, headers=headers, content_type=JSON)
 
 
-def _stream_head(headers: Iterable[tuple[str, str]] = ()) -> bytes:
+@lru_cache(maxsize=64)
+def _stream_head(headers: tuple[tuple[str, str], ...], *, gzip: bool) -> bytes:
     """The head of an event stream's response."""
     return (
         "HTTP/1.1 200 OK\r\n"
         "content-type: text/event-stream\r\n"
         "cache-control: no-store\r\n"
         "x-accel-buffering: no\r\n"
+        "vary: accept-encoding\r\n"
+        + ("content-encoding: gzip\r\n" if gzip else "")
         + "".join(f"{name}: {value}\r\n" for name, value in headers)
         + "transfer-encoding: chunked\r\n"
         "connection: close\r\n\r\n"
     ).encode()
-
-
-_STREAM_HEAD = _stream_head()

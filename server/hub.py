@@ -1,12 +1,12 @@
 """The SSE hub: one broadcaster that writes every change to every listener, in order.
 
-Changes that arrive within a tick are encoded once, framed once and written as
-the same bytes to each listener. Listeners are written to in groups that take
-turns: each group has its own tick, so that none waits for the others and other
-work comes in between. A listener has a cursor; it is written to only what
-follows its cursor, so there can be no gap and no repeat. One that reads too
-slowly is skipped, continued from the ring when it has drained, and told
-explicitly (`event: reset`) when the ring no longer reaches back to it.
+Changes that arrive within a tick are encoded once, compressed and framed once for
+a group of listeners, and written as the same bytes to each. Groups take turns: each
+has its own tick, so that none waits for the others and other work comes in between.
+A listener has a cursor; it is written to only what follows its cursor, so there can
+be no gap and no repeat. One that reads too slowly is skipped, continued from the ring
+when it has drained, and told explicitly (`event: reset`) when the ring no longer
+reaches back to it.
 
 Not where changes come from: see `feed`.
 """
@@ -21,9 +21,10 @@ import structlog
 from scoreboard import sse
 from scoreboard.domain import Change
 from scoreboard.errors import OVERLOADED, UNAVAILABLE, Problem
+from scoreboard.gzipped import Check
 from server.counts import HubCounts
-from server.listener import Listener
-from server.ring import Ring, frame
+from server.listener import Listener, Shared
+from server.ring import Ring
 from server.tasks import together
 from server.tick import tick_s
 
@@ -41,22 +42,22 @@ RETRY_AFTER_S = 2
 NEEDS_RESET = -1
 """Cursor of a listener that nothing can be written to but a snapshot."""
 
-_HEARTBEAT_FRAME = frame(sse.HEARTBEAT)
-
 
 class _Group:
     """Listeners that are written to together.
 
     `cursor` is where they stand, those apart that lag or have just come; `took_s` is how long
-    the last write to them took, and before `not_before` there is no other.
+    the last write to them took, and before `not_before` there is no other. `check` is of all
+    that they were sent together with gzip.
     """
 
-    __slots__ = ("cursor", "listeners", "not_before", "took_s")
+    __slots__ = ("check", "cursor", "listeners", "not_before", "took_s")
 
     def __init__(self, cursor: int) -> None:
         # A dict keeps the order of arrival, so each tick reaches listeners in the same order.
         self.listeners: dict[Listener, None] = {}
         self.cursor = cursor
+        self.check = Check()
         self.not_before = 0.0
         self.took_s = 0.0
 
@@ -208,17 +209,26 @@ class Hub:
         raise Problem(UNAVAILABLE, "The board cannot be read now.", retry_after_s=RETRY_AFTER_S)
 
     def attach(
-        self, transport: asyncio.Transport, head: bytes, opening: bytes, cursor: int
+        self,
+        transport: asyncio.Transport,
+        head: bytes,
+        opening: bytes,
+        cursor: int,
+        *,
+        gzip: bool = False,
     ) -> Listener:
-        """Make a transport a listener: write `head` and what `opening` gave, then all after it."""
-        listener = Listener(self, transport, cursor)
+        """Make a transport a listener: write `head` and what `opening` gave, then all after it.
+
+        `gzip`: the body is one gzip file, as `head` must say.
+        """
+        listener = Listener(self, transport, cursor, gzip=gzip)
         group = self._group_with_room()
         group.listeners[listener] = None
         self._listeners[listener] = group
         self.counts.listeners_opened += 1
         self._emptied.clear()
         listener.take_over()
-        listener.write(head + frame(opening))
+        listener.open(head, opening)
         if listener.ready:
             self._continue(listener)
         return listener
@@ -265,11 +275,10 @@ class Hub:
             self._reset_due.set()
             return
         counts = self.counts
-        for chunk, reached in self._ring.after(cursor):
+        for events, reached in self._ring.after(cursor):
             counts.deliveries += reached - listener.cursor
-            counts.bytes += len(chunk)
             listener.cursor = reached
-            listener.write(chunk)
+            counts.bytes += listener.send(events)
             if not listener.ready:
                 return
 
@@ -360,21 +369,21 @@ class Hub:
         counts.ticks += 1
         oldest = self._ring.first_after(group.cursor)
         counts.commit_to_write_s.observe(max(0.0, time.time() - oldest.committed_us / 1e6))
-        for chunk, reached in self._ring.after(group.cursor):
+        for events, reached in self._ring.after(group.cursor):
+            shared = Shared(events, group.check)
             before, written = group.cursor, 0
             group.cursor = reached
             for listener in list(group.listeners):
                 if listener.ready:
                     if listener.cursor == before:
-                        # First the cursor: `write` may call `pause_writing`, which looks at it.
+                        # First the cursor: this may call `pause_writing`, which looks at it.
                         listener.cursor = reached
-                        listener.write(chunk)
+                        counts.bytes += listener.share(shared)
                         written += 1
                     elif listener.cursor != NEEDS_RESET and listener.cursor < reached:
                         # One that was ahead of this process, and has now been reached.
                         self._continue(listener)
             counts.deliveries += written * (reached - before)
-            counts.bytes += written * len(chunk)
         group.took_s = self._clock() - began
         self._set_turn(group, began)
 
@@ -412,7 +421,7 @@ class Hub:
     async def _beat(self) -> None:
         for count, listener in enumerate(list(self._listeners), start=1):
             if listener.ready:
-                listener.write(_HEARTBEAT_FRAME)
+                listener.send(sse.HEARTBEAT)
             if not count % LISTENERS_PER_GROUP:
                 await asyncio.sleep(0)
 
@@ -426,13 +435,12 @@ class Hub:
                 await asyncio.sleep(RESET_RETRY_S)
                 self._reset_due.set()
                 continue
-            chunk = frame(sse.encode_snapshot(sse.RESET, state))
+            event = sse.encode_snapshot(sse.RESET, state)
             for listener in list(self._listeners):
                 if listener.cursor == NEEDS_RESET and listener.ready:
                     listener.cursor = state.seq
                     self.counts.resets += 1
-                    self.counts.bytes += len(chunk)
-                    listener.write(chunk)
+                    self.counts.bytes += listener.send(event)
                     if listener.ready:
                         self._continue(listener)
 

@@ -1,4 +1,4 @@
-"""One open event stream: a transport and how far its listener is.
+"""One open event stream: a transport, how far its listener is, and how bytes go to it.
 
 Not an HTTP connection any more: `server.http.detach` took it away from Sanic,
 so a listener costs a socket and this object, no task.
@@ -8,6 +8,8 @@ import asyncio
 import socket
 from collections.abc import Callable
 from typing import Protocol
+
+from scoreboard.gzipped import HEAD, Check, Ending, packed, stored
 
 SEND_BUFFER_BYTES = 64 * 1024
 """In the kernel. With its default of megabytes a stalled listener goes unnoticed for minutes."""
@@ -23,6 +25,37 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 TCP_NOTSENT_LOWAT = 25
 """From linux/tcp.h; Python's socket module has no name for it."""
+
+
+def frame(payload: bytes) -> bytes:
+    """One chunk of a chunked body (RFC 9112, section 7.1). `payload` must not be empty."""
+    return b"%x\r\n%b\r\n" % (len(payload), payload)
+
+
+class Shared:
+    """Events on their way to a group of listeners: each form is made once, when first needed."""
+
+    __slots__ = ("_events", "_packed", "_plain", "check")
+
+    def __init__(self, events: bytes, check: Check) -> None:
+        self._events = events
+        self._plain = self._packed = b""
+        self.check = check
+
+    @property
+    def plain(self) -> bytes:
+        """The chunk of a listener that takes no gzip."""
+        if not self._plain:
+            self._plain = frame(self._events)
+        return self._plain
+
+    @property
+    def packed(self) -> bytes:
+        """The chunk of one that does."""
+        if not self._packed:
+            self.check.add(self._events)
+            self._packed = frame(packed(self._events))
+        return self._packed
 
 
 class Owner(Protocol):
@@ -41,10 +74,22 @@ class Owner(Protocol):
 class Listener(asyncio.Protocol):
     """`cursor` is the last sequence number written to it; `ready`, whether it takes more now."""
 
-    __slots__ = ("_owner", "_received", "_transport", "_write", "cursor", "on_closed", "ready")
+    __slots__ = (
+        "_ending",
+        "_owner",
+        "_received",
+        "_transport",
+        "_write",
+        "cursor",
+        "on_closed",
+        "ready",
+    )
 
-    def __init__(self, owner: Owner, transport: asyncio.Transport, cursor: int) -> None:
+    def __init__(
+        self, owner: Owner, transport: asyncio.Transport, cursor: int, *, gzip: bool
+    ) -> None:
         self._owner = owner
+        self._ending = Ending() if gzip else None
         self._transport = transport
         self._received = 0
         self.cursor = cursor
@@ -64,8 +109,34 @@ class Listener(asyncio.Protocol):
         transport.set_protocol(self)
         transport.set_write_buffer_limits(high=WRITE_BUFFER_HIGH_BYTES, low=WRITE_BUFFER_LOW_BYTES)
 
-    def write(self, data: bytes) -> None:
-        """Hand bytes to the transport; `ready` may be False after it."""
+    def open(self, head: bytes, opening: bytes) -> None:
+        """Send the response's head and the first events."""
+        if self._ending is None:
+            self._hand_over(head + frame(opening))
+        else:
+            self._ending.own(opening)
+            self._hand_over(head + frame(HEAD + stored(opening)))
+
+    def share(self, events: Shared) -> int:
+        """Send what the whole group gets; `ready` may be False after it. Returns bytes written."""
+        if self._ending is None:
+            chunk = events.plain
+        else:
+            chunk = events.packed
+            self._ending.shared(events.check)
+        self._hand_over(chunk)
+        return len(chunk)
+
+    def send(self, events: bytes) -> int:
+        """Send what only this one gets; `ready` may be False after it. Returns bytes written."""
+        if self._ending is not None:
+            self._ending.own(events)
+            events = stored(events)
+        chunk = frame(events)
+        self._hand_over(chunk)
+        return len(chunk)
+
+    def _hand_over(self, data: bytes) -> None:
         try:
             self._write(data)
         except RuntimeError:
@@ -76,7 +147,8 @@ class Listener(asyncio.Protocol):
         """End the stream cleanly once its buffer has drained."""
         self.ready = False
         if not self._transport.is_closing():
-            self.write(LAST_CHUNK)
+            last = LAST_CHUNK if self._ending is None else frame(self._ending.blocks()) + LAST_CHUNK
+            self._hand_over(last)
             self._transport.close()
 
     def abort(self) -> None:

@@ -233,7 +233,8 @@ def _stream() -> dict[str, Any]:
         "summary": "Every change as it happens (Server-Sent Events)",
         "description": "`event: update` with `id` the change's seq, contiguous for each listener;"
         " `event: reset` with a snapshot when what was missed is gone. Comments keep it alive."
-        " The stream of a listener with a token ends when that expires.",
+        " The stream of a listener with a token ends when that expires."
+        " With gzip for those who accept it.",
         "security": _security(_STREAM_TOKEN),
         "parameters": [
             {

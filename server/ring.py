@@ -1,7 +1,7 @@
 """The recent changes, encoded, so that a listener that comes back continues exactly.
 
-Pure. Each segment is one write to the listeners: consecutive changes framed as
-one HTTP chunk. Bounded by changes and by bytes; the oldest segments go first.
+Pure. Bounded by changes and by bytes; the oldest segments go first. Not how
+what it gives goes over a connection: that is the listener's.
 """
 
 from bisect import bisect_right
@@ -17,17 +17,12 @@ JOIN_BYTES = 64 * 1024
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
-    """Changes `first` to `last` and the chunk that carries them."""
+    """Changes `first` to `last` and their events."""
 
     first: int
     last: int
     changes: Sequence[Change]
-    frame: bytes
-
-
-def frame(payload: bytes) -> bytes:
-    """One chunk of a chunked body (RFC 9112, section 7.1). `payload` must not be empty."""
-    return b"%x\r\n%b\r\n" % (len(payload), payload)
+    events: bytes
 
 
 class Ring:
@@ -61,11 +56,11 @@ class Ring:
             first=changes[0].seq,
             last=changes[-1].seq,
             changes=changes,
-            frame=frame(sse.encode_updates(changes)),
+            events=sse.encode_updates(changes),
         )
         self._segments.append(segment)
         self._count += len(changes)
-        self._bytes += len(segment.frame)
+        self._bytes += len(segment.events)
         self.end = segment.last
         self._trim(self.end if keep_after is None else keep_after)
 
@@ -74,7 +69,7 @@ class Ring:
         return self.start <= cursor <= self.end
 
     def after(self, cursor: int) -> Iterator[tuple[bytes, int]]:
-        """Bytes that continue `cursor`, in pieces: each with the cursor it leads to.
+        """Events that continue `cursor`, in pieces: each with the cursor it leads to.
 
         The ring may grow while the caller iterates, but must not be cleared.
         Nothing for a cursor that is not covered, or at the end.
@@ -87,9 +82,9 @@ class Ring:
         for segment in self._segments[index:]:
             if segment.first <= cursor:
                 rest = segment.changes[cursor + 1 - segment.first :]
-                pending.append(frame(sse.encode_updates(rest)))
+                pending.append(sse.encode_updates(rest))
             else:
-                pending.append(segment.frame)
+                pending.append(segment.events)
             size += len(pending[-1])
             if size >= JOIN_BYTES or segment.last == self.end:
                 yield b"".join(pending), segment.last
@@ -108,7 +103,7 @@ class Ring:
                 return
             self._head += 1
             self._count -= len(oldest.changes)
-            self._bytes -= len(oldest.frame)
+            self._bytes -= len(oldest.events)
         if self._head > 64 and self._head * 2 > len(self._segments):
             del self._segments[: self._head]
             self._head = 0

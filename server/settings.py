@@ -143,6 +143,12 @@ class ServerSettings(ServiceSettings):
         "Longest a listener may stay behind before it is disconnected",
         30.0,
     )
+    stream_gzip: bool = setting(
+        "SCOREBOARD_STREAM_GZIP",
+        flag,
+        "Compress event streams for listeners that accept gzip, once for all of them",
+        True,
+    )
     stream_origins: tuple[str, ...] = setting(
         "SCOREBOARD_STREAM_ORIGINS",
         origins,

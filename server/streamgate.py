@@ -28,7 +28,6 @@ from server.leases import Claim, Leases
 from server.listener import Listener
 from server.origins import Origins
 from server.redis import Redis
-from server.ring import frame
 from server.settings import ServerSettings
 from server.tickets import EXPIRES_S, Tickets
 
@@ -38,7 +37,6 @@ COOKIE = "scoreboard_token"
 EXPIRY_INTERVAL_S = 0.5
 RETRY_AFTER_S = 5
 _ADDRESS, _USER = "a:", "u:"
-_GOODBYE = frame(sse.encode_retry())
 _PREFLIGHT = (
     ("access-control-allow-headers", "authorization, last-event-id"),
     ("access-control-max-age", "600"),
@@ -60,7 +58,7 @@ class Entry:
     def __init__(
         self,
         gate: "StreamGate",
-        headers: Sequence[tuple[str, str]],
+        headers: tuple[tuple[str, str], ...],
         principal: Principal | None,
         claims: Sequence[Claim],
     ) -> None:
@@ -203,7 +201,7 @@ class StreamGate:
             expired = [listener for listener, at in self._expiring.items() if at <= now]
             for listener in expired:
                 del self._expiring[listener]
-                listener.write(_GOODBYE)
+                listener.send(sse.encode_retry())
                 listener.finish()
             if expired:
                 log.info("streams_expired", count=len(expired))

@@ -55,6 +55,8 @@ def main() -> int:
             listeners=count,
             start_unix_ns=time.time_ns(),
             connect_per_s=2000,
+            # Every browser's EventSource does, and most libraries.
+            gzip=True,
         )
     )
     if not drive([swarm], lambda: swarm.converging_to >= 0, timeout_s=CONVERGE_TIMEOUT_S):

@@ -76,6 +76,7 @@ def load(folder: Path) -> Iterator[Load]:
             [
                 *(sys.executable, "-m", "harness", "load", "--results", str(folder / "results")),
                 *("--rate", str(RATE), "--listeners", "20", "--players", "50"),
+                "--stream-gzip",
                 *("--warmup", str(WARMUP), "--duration", str(SECONDS)),
                 # The figures of a shared machine are no matter here.
                 *("--late-limit", "5000", "--no-ceiling"),

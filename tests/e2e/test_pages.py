@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
+from scoreboard import contract
 from scoreboard.tokens import SCOPE_REVIEW, mint
 from server.pages import CONTENT_SECURITY_POLICY, ROUTES
 from tests.support.api import SECRET, Api, api_settings, running_api, token
@@ -74,6 +75,16 @@ async def test_nothing_else_is_served(lonely: Api, path: str) -> None:
     assert b" 404 " in status
 
 
+def coding_of(browser: Browser, path: str) -> object:
+    """The content coding that this browser is given there."""
+    return browser.driver.execute_async_script(
+        "const [path, done] = arguments; const stop = new AbortController();"
+        " fetch(path, {signal: stop.signal}).then((answer) => {"
+        " done(answer.headers.get('content-encoding')); stop.abort() })",
+        path,
+    )
+
+
 async def test_the_board_follows_real_submissions(api: Api, browser: Browser) -> None:
     await asyncio.to_thread(browser.open, api.url + "/")
 
@@ -96,6 +107,8 @@ async def test_the_board_follows_real_submissions(api: Api, browser: Browser) ->
     await shows("Bob 1,550", "Alice 1,500")
     await api.submit(2, -100)
     await shows("Alice 1,500", "Bob 1,450")
+    # So what the board has shown came as gzip.
+    assert await asyncio.to_thread(coding_of, browser, contract.STREAM_PATH) == "gzip"
     assert browser.console() == []
 
 

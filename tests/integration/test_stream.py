@@ -2,14 +2,17 @@
 sees every change once and in order, or is told by a reset."""
 
 import asyncio
+import gzip
 import json
 import socket
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import aiohttp
+import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
@@ -298,6 +301,44 @@ async def test_the_response_is_one_that_proxies_neither_keep_nor_hold_back(site:
     assert headers["Content-Type"] == "text/event-stream"
     assert headers["Cache-Control"] == "no-store"
     assert headers["X-Accel-Buffering"] == "no"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "offered", "coding"),
+    [
+        ("gzip, deflate, br, zstd", True, "gzip"),
+        ("identity", True, None),
+        ("gzip", False, None),
+    ],
+)
+async def test_a_stream_is_one_gzip_file_for_who_accepts_it(
+    site: Site, accepted: str, offered: bool, coding: str | None
+) -> None:
+    async with aiohttp.ClientSession(auto_decompress=False) as http, AsyncExitStack() as process:
+        api = await process.enter_async_context(site.api(stream_gzip=offered))
+        response = await http.get(
+            api.url + contract.STREAM_PATH, headers={"Accept-Encoding": accepted}
+        )
+        await site.change(200)
+        await site.change(200)
+        raw, seqs = b"", []
+        decoder, inflate = sse.Decoder(), zlib.decompressobj(16 + zlib.MAX_WBITS)
+        while len(seqs) < 400:
+            data = await asyncio.wait_for(response.content.readany(), 40)
+            raw += data
+            # Each event can be read when it comes.
+            events = decoder.feed(inflate.decompress(data) if coding else data)
+            seqs += [event.id for event in events]
+        rest = asyncio.create_task(response.content.read())
+        await process.aclose()
+        raw += await asyncio.wait_for(rest, 40)
+
+    body = gzip.decompress(raw) if coding else raw
+    assert seqs == [str(seq) for seq in range(1, 401)]
+    assert [event.id for event in sse.Decoder().feed(body)] == seqs
+    assert response.headers.get("Content-Encoding") == coding
+    assert response.headers["Vary"] == "accept-encoding"
+    assert (len(raw) < len(body) / 2) is bool(coding)
 
 
 async def test_a_user_removed_by_hand_leaves_no_gap_for_who_reads_the_ledger(site: Site) -> None:

@@ -40,7 +40,7 @@ IMPURE_CALLS = {"now", "today", "utcnow", "uuid1", "uuid4", "open", "print", "in
 LINES_MAX = 520
 TEST_LINES_MAX = 800
 """Tests are lists: splitting one helps nobody to find a case."""
-MAY_ONLY_SHRINK = {"harness/swarm.py": 690}
+MAY_ONLY_SHRINK = {"harness/swarm.py": 650}
 """Longer than the rest for now: one hot class that shares its arrays."""
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError)\b")
 SKIPPING = re.compile(r"\bpytest\.(skip|xfail|importorskip)\b|\bmark\.(skip|skipif|xfail)\b")

@@ -1,11 +1,14 @@
 """Spans hold what the stream said, however the bytes were cut."""
 
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.ssescan import Framer, Kind, Span
+from harness.ssescan import Framer, Kind, Span, framer_of
 from scoreboard.domain import Change, Standing
+from scoreboard.gzipped import HEAD, Ending, HasHistory, packed, stored
 from scoreboard.sse import HEARTBEAT, Snapshot, encode_hello, encode_snapshot, encode_updates
 
 
@@ -74,9 +77,9 @@ def test_other_spellings_of_an_update_are_read() -> None:
     assert (span.items[0].user, span.items[0].score) == ("A", 5)
 
 
-@given(st.lists(st.integers(1, 6), min_size=1, max_size=6), st.data(), st.booleans())
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=6), st.data(), st.booleans(), st.booleans())
 def test_framing_gives_the_same_blocks_for_every_cut(
-    sizes: list[int], data: st.DataObject, crlf: bool
+    sizes: list[int], data: st.DataObject, crlf: bool, gzip: bool
 ) -> None:
     seq = 0
     payloads = []
@@ -85,11 +88,13 @@ def test_framing_gives_the_same_blocks_for_every_cut(
         seq += size
     whole = b"".join(payloads)
     sent = [p.replace(b"\n", b"\r\n") if crlf else p for p in payloads]
+    if gzip:
+        sent = [HEAD + stored(sent[0]), *(packed(p) for p in sent[1:])]
     raw = b"".join(chunk(p) for p in sent)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=8)))
     pieces = [raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
 
-    framer = Framer()
+    framer = Framer(gzip=gzip, begins=gzip)
     seen = b"".join(payload for piece in pieces if piece for payload in framer.feed(piece))
 
     assert seen == whole
@@ -117,9 +122,63 @@ def test_the_last_chunk_ends_the_stream_and_bad_framing_is_an_error() -> None:
             list(Framer().feed(raw))
 
 
+def test_a_gzip_stream_ends_with_its_trailer_wherever_that_is_cut() -> None:
+    ending = Ending()
+    ending.own(HEARTBEAT)
+    end = ending.blocks()
+    for cut in range(1, len(end)):
+        framer = Framer(gzip=True, begins=True)
+        rest = chunk(end[:cut]) + chunk(end[cut:]) if cut > 1 else chunk(end)
+
+        assert list(framer.feed(chunk(HEAD + stored(HEARTBEAT)))) == [HEARTBEAT]
+        assert framer.empty
+        assert list(framer.feed(rest + b"0\r\n\r\n")) == []
+        assert framer.ended
+
+
+def test_a_gzip_chunk_that_needs_those_before_it_is_an_error_of_its_own() -> None:
+    deflate = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+    payload = encode_updates([change(1), change(2)])
+    chunks = [chunk(deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)) for _ in "ab"]
+    framer = Framer(gzip=True)
+
+    assert list(framer.feed(chunks[0])) == [payload]
+    with pytest.raises(HasHistory):
+        list(framer.feed(chunks[1]))
+
+
 def test_a_stream_without_chunks_is_read_too() -> None:
     framer = Framer(chunked=False)
     payload = encode_updates([change(1)])
 
     assert list(framer.feed(payload[:-1])) == []
     assert list(framer.feed(payload[-1:])) == [payload]
+
+
+@pytest.mark.parametrize(
+    ("headers", "chunked", "gzip"),
+    [
+        (b"transfer-encoding: Chunked\r\ncontent-encoding: gzip\r\n", True, True),
+        (b"Transfer-Encoding: chunked\r\nContent-Encoding: identity\r\n", True, False),
+        (b"transfer-encoding: chunked\r\n", True, False),
+        (b"connection: close\r\n", False, False),
+    ],
+)
+def test_the_answers_head_says_how_its_body_is_read(
+    headers: bytes, chunked: bool, gzip: bool
+) -> None:
+    framer = framer_of(b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n")
+
+    assert (framer.chunked, framer.gzip, framer.begins) == (chunked, gzip, gzip)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"transfer-encoding: chunked\r\ncontent-encoding: br\r\n",
+        b"content-encoding: gzip\r\n",
+    ],
+)
+def test_a_coding_that_nobody_asked_for_is_a_bad_answer(headers: bytes) -> None:
+    with pytest.raises(ValueError, match="content-encoding"):
+        framer_of(b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n")

@@ -1,6 +1,8 @@
 """The hub's promise to each listener: every change once and in order, or an explicit reset."""
 
 import asyncio
+import gzip
+import zlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -23,8 +25,9 @@ def changes(first: int, last: int) -> list[Change]:
 class Wire(asyncio.Transport):
     """A transport whose peer reads when the test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, gzip: bool) -> None:
         super().__init__()
+        self.gzip = gzip
         self.protocol: asyncio.Protocol | None = None
         self.sent = b""
         self.limit: int | None = None
@@ -80,6 +83,13 @@ class Wire(asyncio.Transport):
 
     @property
     def body(self) -> bytes:
+        """What a client makes of it that never heard of shared blocks."""
+        if not self.gzip:
+            return self.coded
+        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(self.coded)
+
+    @property
+    def coded(self) -> bytes:
         data = self.sent.removeprefix(b"HEAD\r\n")
         body = b""
         while data:
@@ -124,7 +134,8 @@ class Board:
 class Site:
     """A hub, its board and ways to listen."""
 
-    def __init__(self, **settings: float) -> None:
+    def __init__(self, *, gzip: bool = False, **settings: float) -> None:
+        self.gzip = gzip
         self.board = Board()
         limits: dict[str, float] = {
             "listeners_max": 100,
@@ -139,10 +150,16 @@ class Site:
             **{**limits, **settings},  # type: ignore[arg-type]
         )
 
-    async def listen(self, last_event_id: int | None = None, *, snapshot: bool = False) -> Wire:
-        wire = Wire()
+    async def listen(
+        self,
+        last_event_id: int | None = None,
+        *,
+        snapshot: bool = False,
+        gzip: bool | None = None,
+    ) -> Wire:
+        wire = Wire(gzip=self.gzip if gzip is None else gzip)
         opening, cursor = await self.hub.opening(last_event_id, snapshot=snapshot)
-        self.hub.attach(wire, b"HEAD\r\n", opening, cursor)
+        self.hub.attach(wire, b"HEAD\r\n", opening, cursor, gzip=wire.gzip)
         return wire
 
     async def take(self, first: int, last: int) -> None:
@@ -151,9 +168,9 @@ class Site:
         await eventually(lambda: self.hub.cursor == last, interval_s=0.001)
 
 
-@pytest.fixture
-async def site() -> AsyncIterator[Site]:
-    site = Site()
+@pytest.fixture(params=[False, True], ids=["plain", "gzip"])
+async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    site = Site(gzip=request.param)
     running = asyncio.create_task(site.hub.run())
     site.hub.begin(10, changes(6, 10))
     yield site
@@ -177,6 +194,50 @@ async def test_all_listeners_get_the_same_bytes(site: Site) -> None:
     await site.take(13, 20)
 
     assert {wire.sent for wire in wires} == {wires[0].sent}
+
+
+async def test_each_of_a_group_gets_the_form_it_asked_for(site: Site) -> None:
+    wires = [await site.listen(gzip=number % 2 == 0) for number in range(6)]
+
+    await site.take(11, 12)
+    await site.take(13, 30)
+
+    assert {wire.body for wire in wires} == {wires[1].body}
+    assert {wire.sent for wire in wires[::2]} == {wires[0].sent}
+    assert len(wires[0].sent) < len(wires[1].sent) / 2
+    assert wires[0].seqs == list(range(11, 31))
+
+
+async def test_a_stream_that_ends_was_one_whole_gzip_file_whatever_befell_it(site: Site) -> None:
+    steady = await site.listen(gzip=True)
+    await site.take(11, 14)
+    slow = await site.listen(12, gzip=True)
+    await site.take(15, 16)
+    slow.stall()
+    for seq in range(17, 30):
+        await site.take(seq, seq)
+    slow.drain()
+    await site.take(30, 33)
+    slow.stall()
+    for seq in range(34, 90):
+        await site.take(seq, seq)
+    site.board.seq = 89
+    slow.drain()
+    await eventually(lambda: ("reset", 89) in slow.events, interval_s=0.001)
+    await site.take(90, 91)
+    await site.hub._beat()
+    site.board.seq = 3
+    site.hub.restart(3, replaced=True)
+    await eventually(lambda: ("reset", 3) in slow.events, interval_s=0.001)
+    await site.take(4, 6)
+
+    await site.hub.drain(5.0)
+
+    for wire in (steady, slow):
+        # Raises where the end, its CRC or its length are not those of the body.
+        assert gzip.decompress(wire.coded) == wire.body
+    assert steady.seqs == [*range(11, 92), 3, 4, 5, 6]
+    assert slow.seqs == [*range(13, 35), 89, 90, 91, 3, 4, 5, 6]
 
 
 async def test_changes_that_arrive_within_a_tick_share_a_write(site: Site) -> None:

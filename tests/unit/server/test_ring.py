@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from scoreboard import sse
 from scoreboard.domain import Change
-from server.ring import Ring, frame
+from server.ring import Ring
 
 
 def changes(first: int, count: int, *, committed_us: int = 7) -> list[Change]:
@@ -16,16 +16,8 @@ def changes(first: int, count: int, *, committed_us: int = 7) -> list[Change]:
     ]
 
 
-def dechunked(data: bytes) -> bytes:
-    body = b""
-    while data:
-        size, _, data = data.partition(b"\r\n")
-        body, data = body + data[: int(size, 16)], data[int(size, 16) + 2 :]
-    return body
-
-
 def seqs(ring: Ring, cursor: int) -> list[int]:
-    body = b"".join(dechunked(data) for data, _ in ring.after(cursor))
+    body = b"".join(events for events, _ in ring.after(cursor))
     return [int(event.id) for event in sse.Decoder().feed(body)]
 
 
@@ -52,10 +44,10 @@ def test_continuing_inside_a_segment_repeats_its_commit_time() -> None:
     ring = Ring(0, max_changes=100, max_bytes=1 << 20)
     ring.append(changes(1, 5, committed_us=42))
 
-    [(data, reached)] = list(ring.after(3))
+    [(events, reached)] = list(ring.after(3))
 
     assert reached == 5
-    assert dechunked(data) == sse.encode_updates(changes(4, 2, committed_us=42))
+    assert events == sse.encode_updates(changes(4, 2, committed_us=42))
 
 
 def test_old_segments_leave_when_there_are_too_many_changes() -> None:
@@ -70,8 +62,8 @@ def test_old_segments_leave_when_there_are_too_many_changes() -> None:
 def test_old_segments_leave_when_they_are_too_large() -> None:
     one = Ring(0, max_changes=1000, max_bytes=1 << 20)
     one.append(changes(1, 1))
-    [(chunk, _)] = one.after(0)
-    ring = Ring(0, max_changes=1000, max_bytes=len(chunk) * 3)
+    [(events, _)] = one.after(0)
+    ring = Ring(0, max_changes=1000, max_bytes=len(events) * 3)
 
     for _ in range(9):
         ring.append(changes(ring.end + 1, 1))
@@ -119,8 +111,4 @@ def test_a_long_history_comes_in_pieces() -> None:
 
     assert len(pieces) > 2
     assert pieces[-1][1] == ring.end
-    assert max(len(data) for data, _ in pieces) < 128 * 1024
-
-
-def test_a_frame_is_one_chunk() -> None:
-    assert frame(b"0123456789abcdef") == b"10\r\n0123456789abcdef\r\n"
+    assert max(len(events) for events, _ in pieces) < 128 * 1024
