@@ -22,6 +22,18 @@ def number(value: float | None) -> str:
     return f"{value:.3g}" if abs(value) >= 0.01 else f"{value:.1g}"
 
 
+def judged(result: Result) -> str:
+    """The median, with as many digits as tell it from the bound."""
+    bound = result.target.bound
+    text = number(result.median)
+    if result.median is None or result.median == bound or text != number(bound):
+        return text
+    digits = 4
+    while float(text := f"{result.median:.{digits}g}") == bound:
+        digits += 1
+    return text
+
+
 def line(result: Result) -> str:
     """One target in a line for people."""
     target = result.target
@@ -32,7 +44,7 @@ def line(result: Result) -> str:
         spread += f", {result.missing} more without a figure"
     if result.median is None:
         spread = "not measured"
-    return f"{verdict} {target.what}: {number(result.median)} {target.unit} ({bound}; {spread})"
+    return f"{verdict} {target.what}: {judged(result)} {target.unit} ({bound}; {spread})"
 
 
 def document(
@@ -126,7 +138,7 @@ def markdown(document: Mapping[str, Any], file: str) -> str:
         bound = f"{'≤' if target.at_most else '≥'} {number(target.bound)} {target.unit}"
         missing = f" in {result.rounds} of {result.rounds + result.missing} rounds"
         lines.append(
-            f"| {target.what} | {bound} | **{number(result.median)}** |"
+            f"| {target.what} | {bound} | **{judged(result)}** |"
             f" {number(result.low)} – {number(result.high)}{missing if result.missing else ''} |"
             f" {'met' if result.met else 'missed'} |"
         )

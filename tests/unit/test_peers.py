@@ -49,6 +49,14 @@ def test_what_was_not_measured_is_missed(samples: dict[str, list[float | None]])
     assert report.line(found).startswith("MISSED")
 
 
+@pytest.mark.parametrize(
+    ("median", "text"),
+    [(100.4, "100.4"), (100.0004, "100.0004"), (99.97, "99.97"), (100.0, "100"), (110, "110")],
+)
+def test_a_figure_has_the_digits_that_tell_it_from_its_bound(median: float, text: str) -> None:
+    assert report.judged(judge(QUICK, {"ms": [median]})) == text
+
+
 def test_every_target_is_about_something_of_its_own() -> None:
     assert len({(t.figure, t.against, t.unit) for t in TARGETS}) == len(TARGETS)
 
