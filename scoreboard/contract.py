@@ -87,18 +87,23 @@ def decode_batch(payload: bytes) -> list[Submission]:
 
 # Redis. One hash tag keeps all keys in one slot, as the scripts need in a cluster.
 
-META_KEY = "{scores}:meta"
+# The board's names have the number of its layout: programs of another one, during an update,
+# have a copy of their own.
+
+META_KEY = "{scores}:2:meta"
 """Hash: `seq`, the ranking's cursor; `tail`, the stream's; `incarnation`, the history they
 belong to (`boards.incarnation`: another one means that MySQL was replaced, and all that is
 known must be dropped); `epoch` counts rebuilds."""
-RANKING_KEY = "{scores}:ranking"
+RANKING_KEY = "{scores}:2:ranking"
 """Sorted set: score is the negated total, member `ranking_member`; ascending is best first."""
-MEMBERS_KEY = "{scores}:members"
+MEMBERS_KEY = "{scores}:2:members"
 """Hash: user id to the member that stands in the ranking for it."""
-NAMES_KEY = "{scores}:names"
-"""Hash: user id to name."""
-STREAM_KEY = "{scores}:stream"
+STREAM_KEY = "{scores}:2:stream"
 """Stream of `encode_changes`, ids `<last seq>-0`."""
+OUTDATED_KEYS = tuple(
+    "{scores}:" + name for name in ("meta", "ranking", "members", "names", "stream")
+)
+"""The board of the layout before: a rebuild takes it away."""
 STREAM_FIELD = b"c"
 DONE_CHANNEL = "{scores}:done"
 """Pub/sub: the batch id of each finished workflow. A hint; a lost one costs a look-up."""
@@ -123,9 +128,12 @@ MEMORY_KEY = "{scores}:memory"
 """Since when (Unix seconds) Redis remembers idempotency keys; 0 is "since the first one"."""
 
 
-def ranking_member(user_id: int, seq: int) -> bytes:
-    """Sixteen bytes: equal scores sort by who reached theirs first, then by user id."""
-    return seq.to_bytes(8, "big") + user_id.to_bytes(8, "big")
+def ranking_member(user_id: int, seq: int, name: str) -> bytes:
+    """Sixteen bytes and the name: equal scores sort by who reached theirs first, then by user id.
+
+    The name is here because a place of its own would be one more to look up and to write.
+    """
+    return seq.to_bytes(8, "big") + user_id.to_bytes(8, "big") + name.encode()
 
 
 def member_user_id(member: bytes) -> int:

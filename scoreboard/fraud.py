@@ -20,6 +20,10 @@ import msgspec
 HISTORY = 16
 """Increments remembered for each user."""
 
+_ROOM = 16
+"""Bytes that what is stored of them grows by. A row that gets longer cannot be updated where it is,
+so it gets room for four at a time."""
+
 
 class Reason(StrEnum):
     """Why a submission was held; stored with the case, so values never change."""
@@ -103,13 +107,15 @@ def robust_z(value: float, history: Sequence[float]) -> float:
 
 
 def encode_recent(recent: Sequence[int]) -> bytes:
-    """Increments as bytes for the user's row: four each, big-endian, oldest first."""
-    return struct.pack(f">{len(recent)}i", *recent)
+    """Increments as bytes for the user's row: four each, big-endian, oldest first; then zeros."""
+    stored = struct.pack(f">{len(recent)}i", *recent)
+    return stored.ljust(max(1, -(-len(stored) // _ROOM)) * _ROOM, b"\0")
 
 
 def decode_recent(stored: bytes) -> tuple[int, ...]:
-    """The increments that `encode_recent` stored."""
-    return struct.unpack(f">{len(stored) // 4}i", stored)
+    """The increments that `encode_recent` stored; with or without room, as none is 0."""
+    count = -(-len(stored.rstrip(b"\0")) // 4)
+    return struct.unpack_from(f">{count}i", stored)
 
 
 def _window(activity: Activity, now_s: int, rules: FraudRules) -> tuple[int, int]:

@@ -159,7 +159,7 @@ class Board:
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_S):
                 answer: Any = await self._script(
-                    keys=(contract.META_KEY, contract.RANKING_KEY, contract.NAMES_KEY),
+                    keys=(contract.META_KEY, contract.RANKING_KEY),
                     args=(offset, offset + limit - 1),
                 )
         except REDIS_ERRORS as error:

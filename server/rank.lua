@@ -1,5 +1,5 @@
 -- A user's place, and the places around it, of one moment.
--- KEYS  meta, ranking, members, names
+-- KEYS  meta, ranking, members
 -- ARGV  user id, places before and after
 -- Returns nil when Redis has no board; {seq} when it does not have the user; else
 -- {seq, place of the first one (0 is the best), then for each: user id, name, negated
@@ -17,14 +17,9 @@ local first = math.max(0, place - ARGV[2])
 local answer = {seq, first}
 local places = redis.call('ZRANGE', KEYS[2], first, place + ARGV[2], 'WITHSCORES')
 for i = 1, #places, 2 do
-  -- A member ends with the user id in 8 bytes, see contract.ranking_member.
-  local id = string.format('%.0f', (struct.unpack('>I8', places[i], 9)))
-  local name = redis.call('HGET', KEYS[4], id)
-  if not name then
-    return nil
-  end
-  answer[#answer + 1] = id
-  answer[#answer + 1] = name
+  -- A member is 8 bytes, the user id in 8, and the name, see contract.ranking_member.
+  answer[#answer + 1] = string.format('%.0f', (struct.unpack('>I8', places[i], 9)))
+  answer[#answer + 1] = string.sub(places[i], 17)
   answer[#answer + 1] = places[i + 1]
   answer[#answer + 1] = redis.call('ZCOUNT', KEYS[2], '-inf', '(' .. places[i + 1])
 end

@@ -74,12 +74,7 @@ class Ranks:
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_S):
                 answer: Any = await self._script(
-                    keys=(
-                        contract.META_KEY,
-                        contract.RANKING_KEY,
-                        contract.MEMBERS_KEY,
-                        contract.NAMES_KEY,
-                    ),
+                    keys=(contract.META_KEY, contract.RANKING_KEY, contract.MEMBERS_KEY),
                     args=(user_id, neighbours),
                 )
         except REDIS_ERRORS as error:

@@ -55,7 +55,6 @@ _RANKING_KEYS = (
     contract.META_KEY,
     contract.RANKING_KEY,
     contract.MEMBERS_KEY,
-    contract.NAMES_KEY,
 )
 
 
@@ -161,7 +160,6 @@ class RedisBoard:
         pipeline.hmget(contract.META_KEY, ["seq", "tail", "incarnation"])
         pipeline.zcard(contract.RANKING_KEY)
         pipeline.hlen(contract.MEMBERS_KEY)
-        pipeline.hlen(contract.NAMES_KEY)
         (seq, tail, incarnation), *sizes = await pipeline.execute()
         # Read after Redis: whatever Redis had was committed by then.
         board = await self._ledger.board()
@@ -341,7 +339,7 @@ class RedisBoard:
         """One attempt; None when all must begin again: Redis lost the built keys, or somebody
         else's copy went into place meanwhile, whose snapshot may be the later one."""
         prefix = f"{{scores}}:build:{secrets.token_hex(8)}:"
-        built = tuple(prefix + name for name in ("ranking", "members", "names"))
+        built = tuple(prefix + name for name in ("ranking", "members"))
         count = seq = 0
         incarnation = ""
         epoch = await self._redis.hget(contract.META_KEY, "epoch") or b""
@@ -377,6 +375,7 @@ class RedisBoard:
                 ],
             )
             if status == 1:
+                await self._redis.unlink(*contract.OUTDATED_KEYS)
                 return seq
             if status == -1:
                 break
@@ -401,12 +400,11 @@ class RedisBoard:
     async def _store(self, built: tuple[str, ...], users: Sequence[User]) -> None:
         if not users:
             return
-        ranking, members, names = built
+        ranking, members = built
         pipeline = self._redis.pipeline(transaction=False)
-        by_member = {contract.ranking_member(user.id, user.seq): user for user in users}
+        by_member = {contract.ranking_member(u.id, u.seq, u.name): u for u in users}
         pipeline.zadd(ranking, {member: -user.score for member, user in by_member.items()})
         pipeline.hset(members, mapping={str(u.id): member for member, u in by_member.items()})
-        pipeline.hset(names, mapping={str(user.id): user.name for user in users})
         for key in built:
             pipeline.expire(key, BUILD_TTL_S)
         await pipeline.execute()
@@ -418,12 +416,12 @@ def _tell_of_failure(healing: "asyncio.Task[None]") -> None:
         log.warning("rebuild_failed", error=type(error).__name__)
 
 
-def _latest_per_user(changes: Iterable[Change]) -> list[str | bytes | int]:
+def _latest_per_user(changes: Iterable[Change]) -> list[bytes | int]:
     latest = {change.user_id: change for change in changes}
-    arguments: list[str | bytes | int] = []
+    arguments: list[bytes | int] = []
     for change in latest.values():
-        member = contract.ranking_member(change.user_id, change.seq)
-        arguments += (change.user_id, member, -change.score, change.name)
+        member = contract.ranking_member(change.user_id, change.seq, change.name)
+        arguments += (change.user_id, member, -change.score)
     return arguments
 
 

@@ -259,7 +259,6 @@ async def test_the_stream_keeps_a_bounded_number_of_entries(mysql_url: str, redi
         contract.META_KEY,
         contract.RANKING_KEY,
         contract.MEMBERS_KEY,
-        contract.NAMES_KEY,
     ],
 )
 async def test_what_redis_lost_comes_back_without_traffic(board: BoardBench, lost: str) -> None:
@@ -333,6 +332,36 @@ async def test_scripts_that_redis_forgot_are_loaded_again(board: BoardBench) -> 
     await show(board, await record(board, (1, 10)))
 
     await board.agrees()
+
+
+async def test_a_board_of_the_layout_before_is_replaced(board: BoardBench) -> None:
+    """As after an update: nothing of it is read, and it does not stay for ever."""
+    await show(board, await record(board, (1, 10)))
+    for key in await board.redis.keys("{scores}:2:*"):
+        await board.redis.delete(key)
+    meta, ranking, members, names, _ = contract.OUTDATED_KEYS
+    [(incarnation,)] = await board.bench.rows("SELECT incarnation FROM boards")
+    await board.redis.hset(meta, mapping={"seq": 1, "tail": 1, "incarnation": incarnation})
+    await board.redis.zadd(ranking, {b"\0" * 15 + b"\1": -9999})
+    await board.redis.hset(members, "1", b"\0" * 15 + b"\1")
+    await board.redis.hset(names, "1", "Wrong")
+
+    await board.board.heal()
+
+    await board.agrees()
+    assert await board.redis.exists(*contract.OUTDATED_KEYS) == 0
+
+
+async def test_a_user_who_was_renamed_shows_by_the_new_name_after_the_next_change(
+    board: BoardBench,
+) -> None:
+    await show(board, await record(board, (1, 10)))
+    await board.bench.rows("UPDATE users SET name = 'Алиса' WHERE id = 1")
+
+    await show(board, await record(board, (1, 10)))
+
+    assert (await board.names())[1] == "Алиса"
+    assert (await board.look()).ranking == await board.in_mysql()
 
 
 async def test_an_older_copy_of_redis_catches_up(board: BoardBench) -> None:
@@ -475,7 +504,6 @@ async def test_a_rebuild_leaves_nothing_behind_and_lasts(board: BoardBench) -> N
         contract.META_KEY,
         contract.RANKING_KEY,
         contract.MEMBERS_KEY,
-        contract.NAMES_KEY,
         contract.STREAM_KEY,
     }
     assert [await board.redis.ttl(key) for key in keys] == [-1] * len(keys)
@@ -492,7 +520,7 @@ async def test_a_rebuild_cut_off_expires_and_the_old_board_stands(
 
     assert await board.look() == before
     left = [key for key in await board.redis.keys("*") if b"build" in key]
-    assert len(left) == 3
+    assert len(left) == 2
     assert all([0 < await board.redis.ttl(key) <= 900 for key in left])
 
 

@@ -38,7 +38,7 @@ async def test_wrong_missing_and_surplus_users_are_counted_and_mended(pipeline: 
     await pipeline.redis.zadd(contract.RANKING_KEY, {alice: -1})
     await pipeline.redis.zrem(contract.RANKING_KEY, bob)
     await pipeline.redis.hdel(contract.MEMBERS_KEY, "2")
-    ghost = contract.ranking_member(77, 1)
+    ghost = contract.ranking_member(77, 1, "Ghost")
     await pipeline.redis.zadd(contract.RANKING_KEY, {ghost: -9999})
     await pipeline.redis.hset(contract.MEMBERS_KEY, "77", ghost)
 

@@ -66,8 +66,8 @@ class BoardBench:
 
     async def names(self) -> dict[int, str]:
         """Names that the board shows."""
-        found = await self.redis.hgetall(contract.NAMES_KEY)
-        return {int(user_id): name.decode() for user_id, name in found.items()}
+        found = await self.redis.zrange(contract.RANKING_KEY, 0, -1)
+        return {contract.member_user_id(member): member[16:].decode() for member in found}
 
     async def agrees(self) -> None:
         """Assert that ranking, names and stream are what MySQL says."""

@@ -1,8 +1,8 @@
 -- Moves the ranking forward by consecutive changes, or says why not; after it the stream, if
 -- that stands at the same place. If not, `append` brings it there.
--- KEYS  meta, ranking, members, names, stream
+-- KEYS  meta, ranking, members, stream
 -- ARGV  incarnation, first seq, last seq, encoded changes, most entries to keep, field, then
---       per user: id, member, negated score, name
+--       per user: id, member, negated score
 -- Returns {1, cursor} moved; {0, cursor} not moved: the changes do not start right
 -- after the cursor; {-1} the ranking is missing or belongs to another history.
 -- Each kind of command is called once for many users: a call costs more than what it does.
@@ -18,18 +18,16 @@ end
 -- Lua's stack holds some 8,000 values.
 local USERS_PER_CALL = 1000
 
-for start = 7, #ARGV, 4 * USERS_PER_CALL do
-  local stop = math.min(start + 4 * USERS_PER_CALL - 1, #ARGV)
-  local ids, members, names, scored, gone = {}, {}, {}, {}, {}
-  for i = start, stop, 4 do
+for start = 7, #ARGV, 3 * USERS_PER_CALL do
+  local stop = math.min(start + 3 * USERS_PER_CALL - 1, #ARGV)
+  local ids, members, scored, gone = {}, {}, {}, {}
+  for i = start, stop, 3 do
     local id, member = ARGV[i], ARGV[i + 1]
     ids[#ids + 1] = id
     members[#members + 1] = id
     members[#members + 1] = member
     scored[#scored + 1] = ARGV[i + 2]
     scored[#scored + 1] = member
-    names[#names + 1] = id
-    names[#names + 1] = ARGV[i + 3]
   end
   local old = redis.call('HMGET', KEYS[3], unpack(ids))
   for n, member in ipairs(old) do
@@ -42,11 +40,10 @@ for start = 7, #ARGV, 4 * USERS_PER_CALL do
   end
   redis.call('ZADD', KEYS[2], unpack(scored))
   redis.call('HSET', KEYS[3], unpack(members))
-  redis.call('HSET', KEYS[4], unpack(names))
 end
 redis.call('HSET', KEYS[1], 'seq', ARGV[3])
 if state[3] and tonumber(state[3]) == cursor then
-  redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[5], ARGV[3] .. '-0', ARGV[6], ARGV[4])
+  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[5], ARGV[3] .. '-0', ARGV[6], ARGV[4])
   redis.call('HSET', KEYS[1], 'tail', ARGV[3])
 end
 return {1, tonumber(ARGV[3])}

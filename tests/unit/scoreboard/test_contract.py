@@ -162,11 +162,11 @@ def test_changes_come_back_as_sent(sent: list[Change]) -> None:
     assert contract.decode_changes(contract.encode_changes(iter(sent))) == sent
 
 
-@given(st.integers(1, 2**53 - 1), st.integers(0, 2**63 - 1))
-def test_a_ranking_member_names_its_user(user_id: int, seq: int) -> None:
-    member = contract.ranking_member(user_id, seq)
+@given(st.integers(1, 2**53 - 1), st.integers(0, 2**63 - 1), st.text(max_size=64))
+def test_a_ranking_member_names_its_user(user_id: int, seq: int, name: str) -> None:
+    member = contract.ranking_member(user_id, seq, name)
 
-    assert len(member) == 16
+    assert member[16:].decode() == name
     assert contract.member_user_id(member) == user_id
 
 
@@ -175,7 +175,7 @@ def test_a_ranking_member_names_its_user(user_id: int, seq: int) -> None:
         st.builds(
             User,
             id=st.integers(1, 2**53 - 1),
-            name=st.just("x"),
+            name=st.text(max_size=2),
             score=st.integers(0, 2),
             seq=st.integers(0, 300),
         ),
@@ -186,7 +186,7 @@ def test_redis_orders_members_as_the_rules_order_users(users: list[User]) -> Non
     """A sorted set sorts by score, then by the member's bytes."""
 
     def in_redis(user: User) -> tuple[float, bytes]:
-        return float(-user.score), contract.ranking_member(user.id, user.seq)
+        return float(-user.score), contract.ranking_member(user.id, user.seq, user.name)
 
     by_redis = sorted(users, key=in_redis)
 
@@ -204,6 +204,7 @@ def test_every_redis_key_lies_in_one_slot() -> None:
     assert len(keys) >= 9
     assert all(key.startswith("{scores}:") for key in keys)
     assert len(set(keys)) == len(keys)
+    assert not set(keys) & set(contract.OUTDATED_KEYS)
 
 
 def test_workflow_ids_differ_by_batch() -> None:

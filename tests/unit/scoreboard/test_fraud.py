@@ -1,5 +1,7 @@
 """Fraud rules: what is held and why, what is never held, and that judging leaves no trace."""
 
+import struct
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -149,7 +151,7 @@ def test_the_score_is_that_of_iglewicz_and_hoaglin(
     assert robust_z(value, history) == pytest.approx(expected)
 
 
-@given(st.lists(increments, max_size=3 * HISTORY))
+@given(st.lists(increments.filter(bool), max_size=3 * HISTORY))
 def test_memory_is_bounded_and_survives_its_column(gains: list[int]) -> None:
     activity = after(*((points, 1000) for points in gains))
     stored = encode_recent(activity.recent)
@@ -157,6 +159,17 @@ def test_memory_is_bounded_and_survives_its_column(gains: list[int]) -> None:
     assert activity.recent == tuple(gains[-HISTORY:])
     assert len(stored) <= 64
     assert decode_recent(stored) == activity.recent
+
+
+@given(st.lists(increments.filter(bool), max_size=HISTORY))
+def test_what_was_stored_without_room_is_still_read(recent: list[int]) -> None:
+    assert decode_recent(struct.pack(f">{len(recent)}i", *recent)) == tuple(recent)
+
+
+def test_a_row_grows_with_every_fourth_increment_only() -> None:
+    lengths = [len(encode_recent((1,) * count)) for count in range(HISTORY + 1)]
+
+    assert lengths == [16] * 5 + [32] * 4 + [48] * 4 + [64] * 4
 
 
 def test_stored_reasons_keep_their_spelling() -> None:
