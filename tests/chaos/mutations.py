@@ -309,20 +309,20 @@ def pubsub_instead_of_a_stream(patch: Patch) -> None:
 @planted("I5")
 def writes_that_get_lost(patch: Patch) -> None:
     """A full buffer drops what it is given, and nobody notices."""
-    original = server.listener.Listener.write
+    original = server.listener.Listener._hand_over
     numbers = itertools.count()
 
     def write(self: Any, data: bytes) -> None:
         if next(numbers) % 200 != 199:
             original(self, data)
 
-    patch.setattr(server.listener.Listener, "write", write)
+    patch.setattr(server.listener.Listener, "_hand_over", write)
 
 
 @planted("I5")
 def writes_that_come_twice(patch: Patch) -> None:
     """At least once where exactly once was promised."""
-    original = server.listener.Listener.write
+    original = server.listener.Listener._hand_over
     numbers = itertools.count()
 
     def write(self: Any, data: bytes) -> None:
@@ -330,7 +330,7 @@ def writes_that_come_twice(patch: Patch) -> None:
         if next(numbers) % 200 == 199:
             original(self, data)
 
-    patch.setattr(server.listener.Listener, "write", write)
+    patch.setattr(server.listener.Listener, "_hand_over", write)
 
 
 # The API
