@@ -7,7 +7,6 @@ round, so that whatever else the machine does falls on all alike.
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any, TypeVar
 
 import msgspec
@@ -108,11 +107,6 @@ class Recorder:
         shown = "nothing" if value is None else f"{value:,.4g}"
         self._say(f"  {name}: {shown}")
 
-    def middle(self, name: str) -> float | None:
-        """The median of a figure so far."""
-        known = [value for value in self.samples[name] if value is not None]
-        return median(known) if known else None
-
 
 def turns(names: Sequence[str], number: int) -> list[str]:
     """The order of round `number`: begins one later each time, every second one reversed."""
@@ -122,9 +116,15 @@ def turns(names: Sequence[str], number: int) -> list[str]:
 
 
 async def _submit(
-    name: str, backends: Backends, scale: Scale, recorder: Recorder, *, keyed: bool = False
-) -> None:
-    """One round of a peer's throughput, kept."""
+    name: str,
+    figure: str,
+    backends: Backends,
+    scale: Scale,
+    recorder: Recorder,
+    *,
+    keyed: bool = False,
+) -> float | None:
+    """One round of a peer's throughput, kept as `figure`; submissions/s."""
     found = await recorder.attempt(
         submissions.measure(
             name,
@@ -135,8 +135,9 @@ async def _submit(
             keyed=keyed,
         )
     )
-    figure = f"submissions/{name} with keys" if keyed else f"submissions/{name}"
-    recorder.keep(figure, found and found.rate, found)
+    rate = found and found.rate
+    recorder.keep(figure, rate, found)
+    return rate
 
 
 async def run_submissions(
@@ -146,22 +147,21 @@ async def run_submissions(
     names = ("ours", "direct", "ceiling", "naive", "direct-cached", "ceiling-uncached")
     for number in range(rounds):
         for name in turns(names, number):
-            await _submit(name, backends, scale, recorder)
-        await _submit("ours", backends, scale, recorder, keyed=True)
+            await _submit(name, f"submissions/{name}", backends, scale, recorder)
+        await _submit("ours", "submissions/ours with keys", backends, scale, recorder, keyed=True)
 
 
 async def run_loaded(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
-    """Latencies at LOAD_SHARE of the rate that this run has measured, or measures now."""
-    if recorder.middle("submissions/ours") is None:
-        for _ in range(min(3, rounds)):
-            await _submit("ours", backends, scale, recorder)
-    rate = LOAD_SHARE * (recorder.middle("submissions/ours") or 0)
+    """Latencies at LOAD_SHARE of the rate that the same round has measured just before.
 
-    async def under_load(listeners: int, number: int) -> loaded.Loaded | None:
+    Of no other: a machine that is shared may be half as fast some minutes later.
+    """
+
+    async def under_load(rate: float, listeners: int, number: int) -> loaded.Loaded | None:
         return await recorder.attempt(
             loaded.measure(
                 backends,
-                rate=rate,
+                rate=LOAD_SHARE * rate,
                 duration_s=scale.loaded_s,
                 listeners=listeners,
                 seed=SEED + number,
@@ -170,10 +170,11 @@ async def run_loaded(backends: Backends, scale: Scale, rounds: int, recorder: Re
         )
 
     for number in range(rounds):
-        alone = await under_load(1, number)
+        rate = await _submit("ours", "loaded/rate of the closed loop", backends, scale, recorder)
+        alone = await under_load(rate, 1, number) if rate else None
         recorder.keep("loaded/answer p99", alone and alone.answer_p99_ms, alone)
         recorder.keep("loaded/answer p50", alone and alone.answer_p50_ms)
-        heard = await under_load(scale.listeners, number)
+        heard = await under_load(rate, scale.listeners, number) if rate else None
         recorder.keep("loaded/to last p99", heard and heard.to_last_p99_ms, heard)
         recorder.keep("loaded/answer p99 with listeners", heard and heard.answer_p99_ms)
 

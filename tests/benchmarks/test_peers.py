@@ -21,7 +21,7 @@ FIGURES = {
         "submissions/ours with keys",
     },
     "loaded": {
-        "submissions/ours",
+        "loaded/rate of the closed loop",
         "loaded/answer p99",
         "loaded/answer p50",
         "loaded/to last p99",
