@@ -11,6 +11,7 @@ from harness.histogram import Histogram
 from harness.schedule import arrivals, parse_profile
 from harness.ssescan import Framer, Span
 from harness.wire import SubmissionRequests, answer_end, submission_id_of
+from scoreboard.chunked import chunk
 from scoreboard.domain import Change
 from scoreboard.sse import encode_updates
 
@@ -86,7 +87,7 @@ def _scan(size: int) -> Prepared:
 
 def _frame(size: int) -> Prepared:
     payload = encode_updates(_changes(size))
-    raw = b"%x\r\n%b\r\n" % (len(payload), payload)
+    raw = chunk(payload)
 
     def check(payloads: list[bytes]) -> None:
         assert payloads == [payload]

@@ -18,6 +18,7 @@ from typing import cast
 import msgspec
 
 from scoreboard import contract
+from scoreboard.chunked import chunk
 from scoreboard.domain import Change, Standing
 from scoreboard.sse import Snapshot, encode_hello, encode_snapshot, encode_updates
 
@@ -62,11 +63,6 @@ class Stream:
 
     number: int
     transport: asyncio.Transport
-
-
-def framed(payload: bytes) -> bytes:
-    """One HTTP chunk."""
-    return b"%x\r\n%b\r\n" % (len(payload), payload)
 
 
 class NullServer:
@@ -175,7 +171,7 @@ class NullServer:
             payload += encode_snapshot("reset", self._snapshot())
         elif since < self.told:
             payload += encode_updates(self.changes[since + 1 - oldest : self.told + 1 - oldest])
-        transport.write(STREAM_HEAD + framed(payload))
+        transport.write(STREAM_HEAD + chunk(payload))
         self.streams.append(stream)
         return stream
 
@@ -217,12 +213,12 @@ class NullServer:
             if now - self._last_write_s > HEARTBEAT_S:
                 self._last_write_s = now
                 for stream in self.streams:
-                    stream.transport.write(framed(b":\n\n"))
+                    stream.transport.write(chunk(b":\n\n"))
             return
         fresh = self.changes[self.told - self.seq :]
         self.told = self.seq
         self._last_write_s = now
-        data = framed(encode_updates(fresh))
+        data = chunk(encode_updates(fresh))
         victim_data = self._spoiled(fresh)
         loop = asyncio.get_running_loop()
         for stream in self.streams:
@@ -241,7 +237,7 @@ class NullServer:
             or faults.swap_events
             or faults.garble_events
         ):
-            return framed(encode_updates(fresh))
+            return chunk(encode_updates(fresh))
         out: list[Change] = []
         for change in fresh:
             if change.seq in faults.lose_events:
@@ -256,7 +252,7 @@ class NullServer:
                 out[position], out[position + 1] = out[position + 1], out[position]
                 break
         # An empty chunk would end the stream.
-        return framed(encode_updates(out)) if out else b""
+        return chunk(encode_updates(out)) if out else b""
 
 
 def _write_late(stream: Stream, data: bytes) -> None:

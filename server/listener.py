@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
+from scoreboard.chunked import LAST_CHUNK, chunk
 from scoreboard.gzipped import HEAD, Check, Ending, packed, stored
 
 SEND_BUFFER_BYTES = 64 * 1024
@@ -21,15 +22,8 @@ WRITE_BUFFER_LOW_BYTES = 8 * 1024
 MAX_RECEIVED_BYTES = 4096
 """A listener has nothing to say; one that keeps talking is disconnected."""
 
-LAST_CHUNK = b"0\r\n\r\n"
-
 TCP_NOTSENT_LOWAT = 25
 """From linux/tcp.h; Python's socket module has no name for it."""
-
-
-def frame(payload: bytes) -> bytes:
-    """One chunk of a chunked body (RFC 9112, section 7.1). `payload` must not be empty."""
-    return b"%x\r\n%b\r\n" % (len(payload), payload)
 
 
 class Shared:
@@ -46,7 +40,7 @@ class Shared:
     def plain(self) -> bytes:
         """The chunk of a listener that takes no gzip."""
         if not self._plain:
-            self._plain = frame(self._events)
+            self._plain = chunk(self._events)
         return self._plain
 
     @property
@@ -54,7 +48,7 @@ class Shared:
         """The chunk of one that does."""
         if not self._packed:
             self.check.add(self._events)
-            self._packed = frame(packed(self._events))
+            self._packed = chunk(packed(self._events))
         return self._packed
 
 
@@ -111,30 +105,31 @@ class Listener(asyncio.Protocol):
 
     def open(self, head: bytes, opening: bytes) -> None:
         """Send the response's head and the first events."""
-        if self._ending is None:
-            self._hand_over(head + frame(opening))
-        else:
-            self._ending.own(opening)
-            self._hand_over(head + frame(HEAD + stored(opening)))
+        first = self._own(opening)
+        self._hand_over(head + chunk(first if self._ending is None else HEAD + first))
 
     def share(self, events: Shared) -> int:
         """Send what the whole group gets; `ready` may be False after it. Returns bytes written."""
         if self._ending is None:
-            chunk = events.plain
+            data = events.plain
         else:
-            chunk = events.packed
+            data = events.packed
             self._ending.shared(events.check)
-        self._hand_over(chunk)
-        return len(chunk)
+        self._hand_over(data)
+        return len(data)
 
     def send(self, events: bytes) -> int:
         """Send what only this one gets; `ready` may be False after it. Returns bytes written."""
-        if self._ending is not None:
-            self._ending.own(events)
-            events = stored(events)
-        chunk = frame(events)
-        self._hand_over(chunk)
-        return len(chunk)
+        data = chunk(self._own(events))
+        self._hand_over(data)
+        return len(data)
+
+    def _own(self, events: bytes) -> bytes:
+        """The form of what only this one gets."""
+        if self._ending is None:
+            return events
+        self._ending.own(events)
+        return stored(events)
 
     def _hand_over(self, data: bytes) -> None:
         try:
@@ -147,8 +142,8 @@ class Listener(asyncio.Protocol):
         """End the stream cleanly once its buffer has drained."""
         self.ready = False
         if not self._transport.is_closing():
-            last = LAST_CHUNK if self._ending is None else frame(self._ending.blocks()) + LAST_CHUNK
-            self._hand_over(last)
+            end = b"" if self._ending is None else chunk(self._ending.blocks())
+            self._hand_over(end + LAST_CHUNK)
             self._transport.close()
 
     def abort(self) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.ssescan import Framer, Kind, Span, framer_of
+from scoreboard.chunked import chunk
 from scoreboard.domain import Change, Standing
 from scoreboard.gzipped import HEAD, Ending, HasHistory, packed, stored
 from scoreboard.sse import HEARTBEAT, Snapshot, encode_hello, encode_snapshot, encode_updates
@@ -14,10 +15,6 @@ from scoreboard.sse import HEARTBEAT, Snapshot, encode_hello, encode_snapshot, e
 
 def change(seq: int, committed_us: int = 1) -> Change:
     return Change(seq=seq, user_id=seq, name=f"U{seq}", score=seq * 10, committed_us=committed_us)
-
-
-def chunk(payload: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(payload), payload)
 
 
 def test_updates_with_consecutive_ids_make_a_plain_span_with_its_commit_runs() -> None:
