@@ -137,7 +137,7 @@ async def test_only_pages_of_allowed_origins_may_listen(settings: ServerSettings
             assert response.status == 200
             assert response.headers["access-control-allow-origin"] == GAME
             assert response.headers["access-control-allow-credentials"] == "true"
-            assert "origin" in response.headers.getall("vary")
+            assert response.headers.getall("vary") == ["accept-encoding", "origin"]
         for origin in ("https://evil.example", "null", f"{GAME}.evil.example", ""):
             assert await status(api, headers={"Origin": origin}) == 403, origin
         assert await status(api, headers={"Origin": api.url}) == 200

@@ -75,10 +75,13 @@ class Api:
         return list(scores)
 
     def listen(
-        self, last_event_id: int | None = None, **parameters: str | int
+        self, last_event_id: int | None = None, *, gzip: bool = True, **parameters: str | int
     ) -> "AbstractAsyncContextManager[Stream]":
         """An open event stream."""
-        return _listening(self, last_event_id, parameters)
+        headers = {"Accept-Encoding": "gzip" if gzip else "identity"}
+        if last_event_id is not None:
+            headers[contract.LAST_EVENT_ID_HEADER] = str(last_event_id)
+        return _listening(self, headers, parameters)
 
 
 class Stream:
@@ -110,9 +113,8 @@ class Stream:
 
 @asynccontextmanager
 async def _listening(
-    api: Api, last_event_id: int | None, parameters: dict[str, str | int]
+    api: Api, headers: dict[str, str], parameters: dict[str, str | int]
 ) -> AsyncIterator[Stream]:
-    headers = {} if last_event_id is None else {contract.LAST_EVENT_ID_HEADER: str(last_event_id)}
     async with api.http.get(
         api.url + contract.STREAM_PATH,
         headers=headers,

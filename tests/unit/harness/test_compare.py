@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from harness.compare import judge, rank_test
+from harness.compare import different_settings, judge, rank_test
 
 
 def samples(middle: float, count: int, seed: int) -> list[float]:
@@ -42,3 +42,13 @@ def test_few_seconds_decide_nothing() -> None:
     found = judge("x", samples(100, 5, 1), samples(300, 5, 2), worse_up=True)
 
     assert found.judgement == "unclear"
+
+
+def test_a_run_of_before_an_option_was_there_had_its_default() -> None:
+    machine = {"cpu": "cpu", "cpus": 2, "kernel": "6", "python": "3"}
+    before = {"settings": {"rate": "100"}, "machine": machine}
+    same = {"settings": {"rate": "100", "stream_gzip": False}, "machine": machine}
+    other = {"settings": {"rate": "100", "stream_gzip": True}, "machine": machine}
+
+    assert different_settings(before, same) == []
+    assert different_settings(before, other) == ["stream_gzip: False and True"]

@@ -167,6 +167,15 @@ class Site:
         self.hub.take(changes(first, last))
         await eventually(lambda: self.hub.cursor == last, interval_s=0.001)
 
+    async def leave_behind(self, wire: Wire, first: int, last: int) -> None:
+        """The peer reads on only when the ring no longer reaches back to it, and is reset."""
+        wire.stall()
+        for seq in range(first, last + 1):
+            await self.take(seq, seq)
+        self.board.seq = last
+        wire.drain()
+        await eventually(lambda: ("reset", last) in wire.events, interval_s=0.001)
+
 
 @pytest.fixture(params=[False, True], ids=["plain", "gzip"])
 async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
@@ -218,12 +227,7 @@ async def test_a_stream_that_ends_was_one_whole_gzip_file_whatever_befell_it(sit
         await site.take(seq, seq)
     slow.drain()
     await site.take(30, 33)
-    slow.stall()
-    for seq in range(34, 90):
-        await site.take(seq, seq)
-    site.board.seq = 89
-    slow.drain()
-    await eventually(lambda: ("reset", 89) in slow.events, interval_s=0.001)
+    await site.leave_behind(slow, 34, 89)
     await site.take(90, 91)
     await site.hub._beat()
     site.board.seq = 3
@@ -338,13 +342,8 @@ async def test_a_slow_listener_is_skipped_and_then_continued(site: Site) -> None
 
 async def test_a_listener_too_far_behind_gets_a_reset(site: Site) -> None:
     slow = await site.listen()
-    slow.stall()
-    for seq in range(11, 60):
-        await site.take(seq, seq)
-    site.board.seq = 59
 
-    slow.drain()
-    await eventually(lambda: ("reset", 59) in slow.events, interval_s=0.001)
+    await site.leave_behind(slow, 11, 59)
     await site.take(60, 60)
 
     assert slow.events == [("update", 11), ("reset", 59), ("update", 60)]
