@@ -8,7 +8,7 @@ ARG PIP_ARGS=""
 COPY constraints.txt .wheelhous[e] /wheelhouse/
 RUN python3 -m venv /opt/scoreboard
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY scoreboard scoreboard
 COPY server server
 COPY worker worker

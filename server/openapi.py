@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from scoreboard import contract, errors
+from scoreboard import __version__, contract, errors
 from scoreboard.domain import MAX_USER_ID, Standing
 from scoreboard.errors import ProblemKind
 from scoreboard.tokens import SCOPE_ANY_USER, SCOPE_OPERATE, SCOPE_REVIEW
@@ -22,7 +22,6 @@ from server.ranks import NEIGHBOURS_DEFAULT, NEIGHBOURS_MAX, Surroundings
 from server.reviews import DECISIONS, CaseView, Decided, DecisionRequest
 from server.streamgate import COOKIE, Ticket
 
-VERSION = "1.0.0"
 PROBLEM = "application/problem+json"
 JSON = "application/json"
 SUBMISSION_ID = {"type": "string", "format": "uuid"}
@@ -66,10 +65,10 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Scoreboard",
-            "version": VERSION,
+            "version": __version__,
             "description": "A real-time scoreboard. Scores are submitted over HTTP, applied"
             " exactly once and told to every listener in one gapless order.",
-            "license": {"name": "See the repository"},
+            "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
         "tags": [
