@@ -85,6 +85,6 @@ current=$(.venv/bin/python -V && cat pyproject.toml constraints.txt)
 current=$(printf '%s' "$current" | sha256sum)
 if [[ ! -f $stamp || $(<"$stamp") != "$current" ]]; then
     step "Installing Python packages" \
-        .venv/bin/pip install --disable-pip-version-check -c constraints.txt -e '.[stack,harness,client,otel,dev]'
+        .venv/bin/pip install --disable-pip-version-check -c constraints.txt -e '.[stack,harness,otel,dev]'
     printf '%s\n' "$current" >"$stamp"
 fi
