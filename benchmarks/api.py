@@ -13,11 +13,11 @@ from benchmarks.core import NOW_S, SECRET, Case
 from scoreboard import sse, tokens
 from scoreboard.domain import Change, Standing
 from scoreboard.keys import Keyring, shared_secret
-from server.auth import Authenticator
-from server.body import Update, parse_update
-from server.http import is_valid_head
-from server.hub import Hub
-from server.ring import Ring
+from server.auth.bearer import Authenticator
+from server.http.protocol import is_valid_head
+from server.stream.hub import Hub
+from server.stream.ring import Ring
+from server.submit.body import Update, parse_update
 
 CHANGES = 50
 

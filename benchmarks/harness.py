@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.core import SEED, Case
-from harness.histogram import Histogram
-from harness.schedule import arrivals, parse_profile
-from harness.ssescan import Framer, Span
-from harness.wire import SubmissionRequests, answer_end, submission_id_of
+from harness.measure.histogram import Histogram
+from harness.measure.schedule import arrivals, parse_profile
+from harness.net.http_wire import SubmissionRequests, answer_end, submission_id_of
+from harness.net.sse_parser import Framer, Span
 from scoreboard.chunked import chunk
 from scoreboard.domain import Change
 from scoreboard.sse import encode_updates

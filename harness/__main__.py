@@ -6,7 +6,6 @@ Exit codes: 0 good, 1 a bad or unknown verdict, 2 wrong use.
 import argparse
 import importlib
 import sys
-from pathlib import Path
 
 COMMANDS = (
     "load",
@@ -20,6 +19,8 @@ COMMANDS = (
     "check",
     "chaos",
 )
+MODULES = {"selfproof": "self_test", "nullserver": "null_server"}
+"""Where the module is not called as the command is."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,15 +30,13 @@ def main(argv: list[str] | None = None) -> int:
         description="Measure a scoreboard, and judge what was measured.",
     )
     subparsers = parser.add_subparsers(metavar="command", required=True)
-    here = Path(__file__).parent
     arguments_given = sys.argv[1:] if argv is None else argv
     # Only the command asked for is imported: Locust must patch the process before
     # anything else loads ssl, and the others need not wait for Locust.
     named = [name for name in COMMANDS if arguments_given[:1] == [name]]
     for name in named or COMMANDS:
-        module = f"cli_{name.replace('-', '_')}"
-        if (here / f"{module}.py").exists():
-            importlib.import_module(f"harness.{module}").register(subparsers)
+        module = MODULES.get(name, name.replace("-", "_"))
+        importlib.import_module(f"harness.cli.{module}").register(subparsers)
     arguments = parser.parse_args(argv)
     return int(arguments.run(arguments))
 

@@ -2,7 +2,7 @@
 
 In every window of `window_us` at most `count` submissions are admitted, and
 none is refused while fewer were. The server runs the same rule inside Redis
-(`server/admission.lua`), where it must be atomic; one set of cases holds both
+(`server/submit/admission.lua`), where it must be atomic; one set of cases holds both
 to the same answers. Cost: `count` timestamps of 8 bytes for each active user.
 """
 

@@ -2,7 +2,7 @@
 
 The profile: method, path, query, digest of the body and, when there is one, the
 Idempotency-Key are covered; `created`, `nonce` and `keyid` are parameters. The
-server's half is `server.signatures`. Clock and nonce come from the caller.
+server's half is `server.auth.signatures`. Clock and nonce come from the caller.
 """
 
 import base64

@@ -7,7 +7,7 @@ import os
 import sys
 
 from scoreboard.settings import SettingsError, from_mapping
-from server.logs import configure_logging
+from server.observe.logs import configure_logging
 from server.run import serve
 from server.settings import ServerSettings, read_file
 

@@ -25,34 +25,35 @@ from scoreboard import contract, ids
 from scoreboard.errors import MALFORMED, UNAVAILABLE, Problem
 from scoreboard.gzipped import accepts_gzip
 from scoreboard.keys import Keyring, shared_secret
-from server import manual, redis, workflows
-from server.admission import Admission
-from server.auth import Authenticator
-from server.batches import submit_all
-from server.board import Board, Page
-from server.commit import Committer
-from server.details import Details
-from server.express import Express, raw
-from server.feed import Feed
-from server.figures import Figures
-from server.health import Health
-from server.http import Detached, detach
-from server.hub import Hub
-from server.intake import MAX_BATCH_BODY_BYTES, Intake
-from server.jwks import Jwks
-from server.mysql import LedgerReader
-from server.pages import pages_blueprint
-from server.problems import Problems
-from server.query import parse_flag, parse_resume, parse_window
+from server.auth.bearer import Authenticator
+from server.auth.jwks import Jwks
+from server.auth.signatures import Signatures, load_keys
+from server.backends import redis, temporal
+from server.backends.mysql import LedgerReader
+from server.backends.tasks import end
+from server.backends.temporal import Workflows
+from server.board.board import Board, Page
+from server.board.query import parse_flag, parse_resume, parse_window
+from server.http.fast_path import Express, raw
+from server.http.problems import Problems
+from server.http.protocol import Detached, detach
+from server.observe.health import Health
+from server.routes import docs_page
+from server.routes.details import Details
+from server.routes.metrics_routes import Figures
+from server.routes.pages import pages_blueprint
 from server.settings import ServerSettings
-from server.signatures import Signatures, load_keys
-from server.streamgate import Entry, StreamGate
-from server.tasks import end
-from server.unfinished import Unfinished
-from server.workflows import Workflows
+from server.stream.feed import Feed
+from server.stream.hub import Hub
+from server.stream.stream_gate import Entry, StreamGate
+from server.submit.admission import Admission
+from server.submit.batches import submit_all
+from server.submit.commit import Committer
+from server.submit.inflight_window import Unfinished
+from server.submit.submission_parser import MAX_BATCH_BODY_BYTES, Intake
 
 if TYPE_CHECKING:
-    from server.tracing import Tracing
+    from server.observe.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -103,7 +104,7 @@ def create_app(settings: ServerSettings, companion: Companion | None = None) -> 
     api.gate.add_routes(app)
     api.figures.add_routes(app)
     app.blueprint(pages_blueprint())
-    manual.add_routes(app)
+    docs_page.add_routes(app)
     app.before_server_start(api.start)
     app.before_server_stop(api.drain)
     app.after_server_stop(api.close)
@@ -390,7 +391,7 @@ class Api:
         self.failed.set()
 
     async def _use_temporal(self) -> None:
-        client = await workflows.connect(
+        client = await temporal.connect(
             self._settings,
             self.tracing.interceptors() if self.tracing else (),
         )
@@ -424,7 +425,7 @@ def _tracing(settings: ServerSettings, client: redis.Redis) -> "Tracing | None":
     if not settings.otlp_endpoint:
         return None
     # Not at the top: who traces nothing pays nothing, and need not have the packages.
-    from server.tracing import Tracing
+    from server.observe.tracing import Tracing
 
     return Tracing(settings.otlp_endpoint, ratio=settings.trace_ratio, redis=client)
 

@@ -18,11 +18,11 @@ from sanic.application.state import ApplicationServerInfo
 from sanic.http.constants import HTTP
 from sanic.server.async_server import AsyncioServer
 
-from server.accept import Acceptor
 from server.app import Companion, create_app
-from server.http import StrictProtocol, reap
+from server.backends.tasks import end
+from server.http.accept import Acceptor
+from server.http.protocol import StrictProtocol, reap
 from server.settings import ServerSettings
-from server.tasks import end
 
 log = structlog.get_logger()
 

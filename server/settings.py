@@ -16,7 +16,7 @@ from scoreboard.settings import (
     secret_bytes,
     setting,
 )
-from server.origins import origins
+from server.auth.origins import origins
 
 
 def batch_size(value: str) -> int:

@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from temporalio.client import Client
 
 from scoreboard.settings import SettingsError, from_mapping
-from server.logs import configure_logging
+from server.observe.logs import configure_logging
 from server.run import serve
 from server.settings import ServerSettings, read_file
 from worker.runtime import running_worker

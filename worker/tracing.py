@@ -31,7 +31,7 @@ def client_interceptors(endpoint: str, ratio: float) -> list[ClientInterceptor]:
     """For the client of a worker that has its process to itself."""
     share = TraceIdRatioBased(ratio)
     provider = TracerProvider(
-        # The id decides, as in `server.tracing`.
+        # The id decides, as in `server.observe.tracing`.
         sampler=ParentBased(
             share, remote_parent_sampled=share, remote_parent_not_sampled=ALWAYS_OFF
         ),

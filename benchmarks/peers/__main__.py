@@ -20,9 +20,9 @@ from benchmarks.peers.backends import open_backends
 from benchmarks.peers.measures.submissions import WrongAnswer
 from benchmarks.peers.processes import GeneratorFailed
 from benchmarks.peers.run import FULL, GROUPS, TINY, Recorder
-from harness.machine import fingerprint
-from harness.resultsfile import KEPT, replace_section
-from harness.sockets import raise_descriptor_limit
+from harness.measure.machine import fingerprint
+from harness.net.sockets import raise_descriptor_limit
+from harness.report.results_document import KEPT, replace_section
 from stack.errors import StackError
 
 RESULTS = Path("results")

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from harness.wire import answer_end, submission_head
+from harness.net.http_wire import answer_end, submission_head
 from scoreboard.contract import SCORES_PATH
 from scoreboard.tokens import SCOPE_ANY_USER, mint
 

@@ -5,7 +5,7 @@
 Prints a line when all streams are open; then answers each line on stdin with
 `{"total":…,"least":…,"most":…,"open":…,"reads":…}`. An event is counted by its one `{`,
 which no cut between two reads can split, so every peer's framing is counted the
-same cheap way. It does not check content: `harness.swarm` does, for ours.
+same cheap way. It does not check content: `harness.engines.swarm` does, for ours.
 """
 
 import json
@@ -16,7 +16,7 @@ import sys
 import time
 from array import array
 
-from harness.sockets import raise_descriptor_limit
+from harness.net.sockets import raise_descriptor_limit
 from scoreboard.contract import STREAM_PATH
 
 HOST = "127.0.0.1"

@@ -13,11 +13,11 @@ import time
 
 import msgspec
 
-from harness.bare import drive
-from harness.schedule import arrivals, parse_profile
-from harness.sockets import raise_descriptor_limit
-from harness.submitter import Submitter, SubmitterSettings
-from harness.wire import SUBMISSION_BODY, submission_head
+from harness.engines.standalone import drive
+from harness.engines.submitter import Submitter, SubmitterSettings
+from harness.measure.schedule import arrivals, parse_profile
+from harness.net.http_wire import SUBMISSION_BODY, submission_head
+from harness.net.sockets import raise_descriptor_limit
 from scoreboard.tokens import mint
 
 HOST = "127.0.0.1"

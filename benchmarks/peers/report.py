@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.peers.targets import TARGETS, Result, Samples, judge
-from harness.machine import commit_of
+from harness.measure.machine import commit_of
 
 VERSION = 1
 SECTION = "peers"

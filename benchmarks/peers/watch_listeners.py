@@ -13,10 +13,10 @@ import sys
 import time
 from typing import Any
 
-from harness.bare import drive
-from harness.readiness import EPOLLIN, Readiness
-from harness.sockets import raise_descriptor_limit
-from harness.swarm import Swarm, SwarmSettings
+from harness.engines.standalone import drive
+from harness.engines.swarm import Swarm, SwarmSettings
+from harness.net.readiness import EPOLLIN, Readiness
+from harness.net.sockets import raise_descriptor_limit
 
 HOST = "127.0.0.1"
 CONVERGE_TIMEOUT_S = 60.0

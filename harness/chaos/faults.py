@@ -19,7 +19,7 @@ import redis.asyncio
 from harness.chaos import schedule
 from harness.chaos.schedule import Planned
 from harness.chaos.system import System
-from harness.proxy import Mode
+from harness.net.fault_proxy import Mode
 
 BACK_TIMEOUT_S = 60.0
 TRAFFIC_WAIT_S = 1.0

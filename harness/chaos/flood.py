@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harness.chaos.wire import BrokenReply, Connection, Reply, get, post
-from harness.history import (
+from harness.evidence.history import (
     HistoryWriter,
     Outcome,
     Score,

@@ -1,7 +1,7 @@
 """Listeners of the chaos run: hundreds of streams, some of which keep reconnecting.
 
 Each resumes with ``Last-Event-ID`` after every loss, at once or a little later. What they are
-sent is accounted for by ``harness.transcript`` as it arrives.
+sent is accounted for by ``harness.evidence.transcript`` as it arrives.
 """
 
 import asyncio
@@ -9,9 +9,9 @@ import contextlib
 import random
 
 from harness.chaos.wire import Connection, get
-from harness.checker.streams import FINAL_CAUSE
-from harness.ssescan import Framer
-from harness.transcript import Canon, Listener
+from harness.evidence.history import FINAL_CAUSE
+from harness.evidence.transcript import Canon, Listener
+from harness.net.sse_parser import Framer
 from scoreboard import contract
 
 SILENCE_MAX_S = 20.0

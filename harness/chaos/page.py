@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from harness.plots import Axis, Line, Shade, line_plot
-from harness.report import figures_over_time, page, quantile_lines, verdict_cards
-from harness.style import duration, number
+from harness.measure.terminal import duration, number
+from harness.report.load_page import figures_over_time, page, quantile_lines, verdict_cards
+from harness.report.plots import Axis, Line, Shade, line_plot
 
 COUNTS = (
     ("accepted", "submissions accepted"),

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.checker import Finding, Verdict, overall
-from harness.histogram import Histogram
-from harness.history import Outcome
+from harness.evidence.history import Outcome
+from harness.measure.histogram import Histogram
 
 if TYPE_CHECKING:
     from harness.chaos.run import Run

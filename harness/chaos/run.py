@@ -23,7 +23,14 @@ from harness.chaos.schedule import Planned, duration_s, groups_of, plan
 from harness.chaos.system import System
 from harness.checker import Demands, Finding, Promises, check, gather
 from harness.checker.evidence import Evidence
-from harness.history import (
+from harness.evidence.database import (
+    board_seq,
+    connect_redis,
+    read_witness,
+    sample_redis,
+    save_witness,
+)
+from harness.evidence.history import (
     Board,
     Fault,
     FaultPhase,
@@ -33,14 +40,7 @@ from harness.history import (
     Score,
     read_history,
 )
-from harness.transcript import Canon
-from harness.witness import (
-    board_seq,
-    connect_redis,
-    read_witness,
-    sample_redis,
-    save_witness,
-)
+from harness.evidence.transcript import Canon
 from scoreboard import contract
 
 LEAST_HOLD_S = 0.3
@@ -176,7 +176,7 @@ async def run_chaos(folder: Path, chosen: Plan, say: Say) -> Run:
 
 def judge(folder: Path, demands: Demands) -> tuple[list[Finding], list[Finding], Evidence]:
     """The verdict on a finished run from its files: with the database, and without."""
-    from harness.witness import load_witness
+    from harness.evidence.database import load_witness
 
     history = read_history(folder / "history.jsonl")
     promises = Promises(demands=demands)

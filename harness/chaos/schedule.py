@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from harness.proxy import Mode
+from harness.net.fault_proxy import Mode
 
 PROCESSES = ("mysql", "redis", "temporal", "worker", "server")
 

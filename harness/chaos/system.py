@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.chaos.schedule import EDGES
-from harness.proxy import Proxy
+from harness.net.fault_proxy import Proxy
 
 START_TIMEOUT_S = 90.0
 

@@ -1,7 +1,7 @@
 """A small HTTP/1.1 client for one connection: enough for correct accounting, no more.
 
 Every way an exchange can break surfaces as an exception; what it proves is
-``harness.history.outcome_of_error``'s to say.
+``harness.evidence.history.outcome_of_error``'s to say.
 """
 
 import asyncio

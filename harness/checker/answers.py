@@ -2,7 +2,7 @@
 
 from harness.checker.evidence import Evidence
 from harness.checker.verdict import Finding, Inquiry
-from harness.history import Outcome
+from harness.evidence.history import Outcome
 
 TITLE = "repeats of one submission get the same answer"
 

@@ -2,7 +2,7 @@
 
 from harness.checker.evidence import Evidence, Submission
 from harness.checker.verdict import Finding, Inquiry
-from harness.history import Outcome
+from harness.evidence.history import Outcome
 
 TITLE = "attacks have no effect: no acceptance, no row, no change"
 

@@ -8,7 +8,7 @@ leaves it unknown, else it failed.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from harness.history import (
+from harness.evidence.history import (
     Board,
     Done,
     End,
@@ -26,6 +26,7 @@ from harness.history import (
     Score,
     Submit,
 )
+from harness.evidence.witness import Witness
 
 
 @dataclass(slots=True)
@@ -98,39 +99,6 @@ class FaultSpan:
     def over_ns(self) -> int | None:
         """From when on the system may be called healthy; None when it never may."""
         return self.heal_ns if self.recovered_ns is None else self.recovered_ns
-
-
-@dataclass(slots=True, frozen=True)
-class Row:
-    """A ledger row as MySQL holds it. ``committed_us`` is the server's wall clock."""
-
-    sid: str
-    principal: str
-    user: int
-    increment: int
-    outcome: str
-    seq: int | None
-    score_after: int | None
-    committed_us: int
-
-
-@dataclass(slots=True, frozen=True)
-class UserRow:
-    """A user as MySQL holds it."""
-
-    id: int
-    name: str
-    score: int
-    seq: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Witness:
-    """The database after the run. Optional: the checker also works without."""
-
-    rows: list[Row]
-    users: list[UserRow]
-    board_seq: int
 
 
 @dataclass(slots=True, frozen=True)

@@ -8,9 +8,10 @@ exact, else counts are compared.
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from harness.checker.evidence import Evidence, Row, Submission
+from harness.checker.evidence import Evidence, Submission
 from harness.checker.verdict import Finding, Inquiry
-from harness.history import Outcome
+from harness.evidence.history import Outcome
+from harness.evidence.witness import Row
 from scoreboard.domain import MAX_INCREMENT, MAX_SCORE
 
 TITLE = "every accepted submission took effect exactly once, a refused one never"

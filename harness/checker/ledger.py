@@ -5,8 +5,9 @@ Without a witness the same is asked of the changes on the streams: no number is 
 
 from collections import Counter
 
-from harness.checker.evidence import Evidence, Row, Witness
+from harness.checker.evidence import Evidence
 from harness.checker.verdict import Finding, Inquiry
+from harness.evidence.witness import Row, Witness
 
 TITLE = "changes are numbered without gaps and every score is the sum of its increments"
 

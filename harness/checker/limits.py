@@ -14,7 +14,7 @@ from collections import defaultdict
 
 from harness.checker.evidence import Evidence, Submission
 from harness.checker.verdict import Finding, Inquiry
-from harness.history import Outcome
+from harness.evidence.history import Outcome
 
 FORGETTING = frozenset({"flushall", "comes back empty"})
 """Kinds of fault after which Redis has no memory."""

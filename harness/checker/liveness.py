@@ -6,7 +6,7 @@ from itertools import accumulate
 from harness.checker.evidence import Evidence
 from harness.checker.exactly_once import Rejections
 from harness.checker.verdict import Finding, Inquiry
-from harness.history import Outcome
+from harness.evidence.history import Outcome
 
 TITLE = "every accepted submission is seen by a listener in time once faults are healed"
 

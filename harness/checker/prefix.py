@@ -4,7 +4,7 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 
 from harness.checker.evidence import Evidence
-from harness.history import Score
+from harness.evidence.history import Score
 
 
 class Prefix:

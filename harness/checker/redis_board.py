@@ -5,7 +5,7 @@ from itertools import pairwise
 from harness.checker.evidence import Evidence
 from harness.checker.prefix import Prefix
 from harness.checker.verdict import Finding, Inquiry
-from harness.history import RedisSample
+from harness.evidence.history import RedisSample
 
 TITLE = "Redis always holds exactly the ledger up to its cursor, and in the end all of it"
 

@@ -5,15 +5,12 @@ from bisect import bisect_left
 from harness.checker.evidence import Evidence
 from harness.checker.prefix import Prefix
 from harness.checker.verdict import Finding, Inquiry
-from harness.history import Listen
+from harness.evidence.history import FINAL_CAUSE, Listen
 
 TITLE = "no listener misses a change, across reconnects, and each change is the ledger's own"
 KEPT_SURELY = 0.5
 """The part of the history it claims that a server surely has: it forgets whole pieces, and those
 early that are large."""
-
-FINAL_CAUSE = "end of run"
-"""The close of a listener that was still listening after the drain."""
 
 
 def check(evidence: Evidence) -> Finding:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from harness.checker.evidence import Evidence, FaultSpan
 from harness.checker.verdict import Finding, Inquiry
-from harness.history import Outcome
+from harness.evidence.history import Outcome
 
 TITLE = "the run saw enough: acceptances, lost answers, faults that took hold of work in flight"
 

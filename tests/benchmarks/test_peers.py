@@ -7,7 +7,7 @@ import pytest
 from benchmarks.peers import nginx
 from benchmarks.peers.backends import open_backends
 from benchmarks.peers.run import GROUPS, TINY, Recorder
-from harness.sockets import raise_descriptor_limit
+from harness.net.sockets import raise_descriptor_limit
 from tests.support.programs import need
 
 FIGURES = {

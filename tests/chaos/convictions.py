@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.machine import fingerprint
-from harness.resultsfile import KEPT, replace_section
+from harness.measure.machine import fingerprint
+from harness.report.results_document import KEPT, replace_section
 from tests.chaos.gauntlet import runs_until_convicted
 from tests.chaos.mutations import MUTATIONS
 from tests.support.services import empty_redis_database, open_services

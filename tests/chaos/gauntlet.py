@@ -30,7 +30,8 @@ from temporalio.client import Client as TemporalClient
 from harness.chaos.flood import Flood, Reader
 from harness.chaos.listeners import Audience
 from harness.checker import Demands, Finding, Promises, Verdict, check, gather
-from harness.history import (
+from harness.evidence.database import board_seq, connect_redis, read_witness, sample_redis
+from harness.evidence.history import (
     Board,
     Fault,
     FaultPhase,
@@ -40,9 +41,8 @@ from harness.history import (
     Score,
     read_history,
 )
-from harness.proxy import Mode, Proxy
-from harness.transcript import Canon
-from harness.witness import board_seq, connect_redis, read_witness, sample_redis
+from harness.evidence.transcript import Canon
+from harness.net.fault_proxy import Mode, Proxy
 from scoreboard.settings import mysql_address
 from server.run import running
 from server.settings import ServerSettings

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-import server.admission
-import server.board
-import server.commit
-import server.feed
-import server.hub
-import server.intake
-import server.listener
-import server.workflows
+import server.backends.temporal
+import server.board.board
+import server.stream.feed
+import server.stream.hub
+import server.stream.listener
+import server.submit.admission
+import server.submit.commit
+import server.submit.submission_parser
 import worker.board
 import worker.ledger
 import worker.migrate
@@ -220,7 +220,7 @@ def nobody_rebuilds_an_emptied_redis(patch: Patch) -> None:
 @planted("I3")
 def board_and_its_number_read_apart(patch: Patch) -> None:
     """GET /scores reads the seq, then the ranking."""
-    original = server.board.Board._from_redis
+    original = server.board.board.Board._from_redis
 
     async def from_redis(self: Any, limit: int, offset: int) -> Any:
         seq = await self._redis.hget(contract.META_KEY, "seq")
@@ -228,13 +228,13 @@ def board_and_its_number_read_apart(patch: Patch) -> None:
         found = await original(self, limit, offset)
         return found if found is None or seq is None else (int(seq), found[1])
 
-    patch.setattr(server.board.Board, "_from_redis", from_redis)
+    patch.setattr(server.board.board.Board, "_from_redis", from_redis)
 
 
 @planted("I6")
 def replica_that_lags(patch: Patch) -> None:
     """Every few reads come from a copy that is a moment old."""
-    original = server.board.Board.page
+    original = server.board.board.Board.page
     numbers = itertools.count()
     copies: dict[tuple[int, int], Any] = {}
 
@@ -246,7 +246,7 @@ def replica_that_lags(patch: Patch) -> None:
         copies.setdefault(place, found)
         return found
 
-    patch.setattr(server.board.Board, "page", page)
+    patch.setattr(server.board.board.Board, "page", page)
 
 
 # Streams
@@ -255,26 +255,26 @@ def replica_that_lags(patch: Patch) -> None:
 @planted("I5", "listener reset-mid-reply")
 def resume_goes_on_from_now(patch: Patch) -> None:
     """A listener that comes back is attached at the live end: the gap of snapshot and live."""
-    original = server.hub.Hub.opening
+    original = server.stream.hub.Hub.opening
 
     async def opening(self: Any, last_event_id: int | None, *, snapshot: bool) -> Any:
         first, cursor = await original(self, last_event_id, snapshot=snapshot)
         return first, max(cursor, self.cursor)
 
-    patch.setattr(server.hub.Hub, "opening", opening)
+    patch.setattr(server.stream.hub.Hub, "opening", opening)
 
 
 @planted("I5")
 def resume_is_always_a_reset(patch: Patch) -> None:
     """Whoever comes back is told that history is gone, whatever there is of it."""
-    original = server.hub.Hub.opening
+    original = server.stream.hub.Hub.opening
 
     async def opening(self: Any, last_event_id: int | None, *, snapshot: bool) -> Any:
         if last_event_id is None:
             return await original(self, None, snapshot=snapshot)
         return await self._opening_with(sse.RESET)
 
-    patch.setattr(server.hub.Hub, "opening", opening)
+    patch.setattr(server.stream.hub.Hub, "opening", opening)
 
 
 @planted("I5", "redis refuse", "redis reset-after-request", "redis reset-mid-reply")
@@ -299,30 +299,30 @@ def pubsub_instead_of_a_stream(patch: Patch) -> None:
         for listener in self._listeners:
             listener.cursor = cursor
 
-    original = server.feed.Feed._follow
-    original_use_ledger = server.feed.Feed._use_ledger
-    patch.setattr(server.feed.Feed, "_follow", follow_from_now)
-    patch.setattr(server.feed.Feed, "_use_ledger", use_ledger)
-    patch.setattr(server.hub.Hub, "restart", restart)
+    original = server.stream.feed.Feed._follow
+    original_use_ledger = server.stream.feed.Feed._use_ledger
+    patch.setattr(server.stream.feed.Feed, "_follow", follow_from_now)
+    patch.setattr(server.stream.feed.Feed, "_use_ledger", use_ledger)
+    patch.setattr(server.stream.hub.Hub, "restart", restart)
 
 
 @planted("I5")
 def writes_that_get_lost(patch: Patch) -> None:
     """A full buffer drops what it is given, and nobody notices."""
-    original = server.listener.Listener._hand_over
+    original = server.stream.listener.Listener._hand_over
     numbers = itertools.count()
 
     def write(self: Any, data: bytes) -> None:
         if next(numbers) % 200 != 199:
             original(self, data)
 
-    patch.setattr(server.listener.Listener, "_hand_over", write)
+    patch.setattr(server.stream.listener.Listener, "_hand_over", write)
 
 
 @planted("I5")
 def writes_that_come_twice(patch: Patch) -> None:
     """At least once where exactly once was promised."""
-    original = server.listener.Listener._hand_over
+    original = server.stream.listener.Listener._hand_over
     numbers = itertools.count()
 
     def write(self: Any, data: bytes) -> None:
@@ -330,7 +330,7 @@ def writes_that_come_twice(patch: Patch) -> None:
         if next(numbers) % 200 == 199:
             original(self, data)
 
-    patch.setattr(server.listener.Listener, "_hand_over", write)
+    patch.setattr(server.stream.listener.Listener, "_hand_over", write)
 
 
 # The API
@@ -339,7 +339,7 @@ def writes_that_come_twice(patch: Patch) -> None:
 @planted("I1")
 def hidden_client_retry(patch: Patch) -> None:
     """A client inside the server repeats a start that took long, as if it were a new one."""
-    original = server.workflows.Workflows.start
+    original = server.backends.temporal.Workflows.start
     numbers = itertools.count()
 
     async def start(self: Any, batch_id: str, payload: bytes, **more: Any) -> None:
@@ -357,13 +357,13 @@ def hidden_client_retry(patch: Patch) -> None:
             ]
             await original(self, f"{batch_id}-again", contract.encode_batch(again), **more)
 
-    patch.setattr(server.workflows.Workflows, "start", start)
+    patch.setattr(server.backends.temporal.Workflows, "start", start)
 
 
 @planted("I1")
 def acknowledged_before_it_is_durable(patch: Patch) -> None:
     """202 goes out while the start is under way; one that fails is only logged."""
-    original = server.workflows.Workflows.start
+    original = server.backends.temporal.Workflows.start
     numbers = itertools.count()
 
     async def start(self: Any, batch_id: str, payload: bytes, **more: Any) -> None:
@@ -372,13 +372,13 @@ def acknowledged_before_it_is_durable(patch: Patch) -> None:
             return
         await original(self, batch_id, payload, **more)
 
-    patch.setattr(server.workflows.Workflows, "start", start)
+    patch.setattr(server.backends.temporal.Workflows, "start", start)
 
 
 @planted("I1", "client reset-after-request")
 def unknown_reported_as_refused(patch: Patch) -> None:
     """A start whose answer got lost is answered with 4xx, though it may have happened."""
-    original = server.workflows.Workflows.start
+    original = server.backends.temporal.Workflows.start
     numbers = itertools.count()
 
     async def start(self: Any, batch_id: str, payload: bytes, **more: Any) -> None:
@@ -386,8 +386,8 @@ def unknown_reported_as_refused(patch: Patch) -> None:
         if next(numbers) % 20 == 19:
             raise TimeoutError("the answer got lost")
 
-    patch.setattr(server.workflows.Workflows, "start", start)
-    patch.setattr(server.commit, "UNAVAILABLE", MALFORMED)
+    patch.setattr(server.backends.temporal.Workflows, "start", start)
+    patch.setattr(server.submit.commit, "UNAVAILABLE", MALFORMED)
 
 
 @planted("I1 I8", "client reset-after-request")
@@ -398,7 +398,9 @@ def a_new_id_for_every_attempt(patch: Patch) -> None:
         return ids.time_ordered_id(time.time_ns() // 1_000_000, os.urandom(10))
 
     patch.setattr(
-        server.intake, "ids", SimpleNamespace(**{**vars(ids), "keyed_submission_id": fresh})
+        server.submit.submission_parser,
+        "ids",
+        SimpleNamespace(**{**vars(ids), "keyed_submission_id": fresh}),
     )
 
 
@@ -407,7 +409,7 @@ def rate_charged_on_retry(patch: Patch) -> None:
     """A repeat takes another place in the window."""
     replace_in_script(
         patch,
-        server.admission,
+        server.submit.admission,
         "admission",
         "elseif known[id] or standing == 2 then",
         "elseif false then",
@@ -419,7 +421,7 @@ def window_too_short(patch: Patch) -> None:
     """The limiter forgets admissions before they are a whole window old."""
     replace_in_script(
         patch,
-        server.admission,
+        server.submit.admission,
         "admission",
         "limiter(limit_prefix, tonumber(ARGV[4]), tonumber(ARGV[5]))",
         "limiter(limit_prefix, tonumber(ARGV[4]), tonumber(ARGV[5]) * 0.7)",
@@ -437,7 +439,7 @@ def key_without_its_body(patch: Patch) -> None:
     """A known key is a repeat, whatever comes with it."""
     replace_in_script(
         patch,
-        server.admission,
+        server.submit.admission,
         "admission",
         "elseif known[id] and known[id] ~= payload then",
         "elseif false then",

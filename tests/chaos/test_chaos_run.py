@@ -11,7 +11,7 @@ from harness.chaos.page import html_page
 from harness.chaos.report import report_of, terminal
 from harness.chaos.run import Plan, run_chaos
 from harness.chaos.schedule import Planned
-from harness.proxy import Mode
+from harness.net.fault_proxy import Mode
 
 FAULTS = (
     Planned(number=1, kind=Mode.RESET_AFTER, target="client-server", at_s=2, hold_s=0.5),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.bare import null_server
+from harness.engines.standalone import null_server
 from tests.support.api import SECRET, Api
 from tests.support.eventually import eventually
 

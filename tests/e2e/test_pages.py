@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from scoreboard import contract
 from scoreboard.tokens import SCOPE_REVIEW, mint
-from server.pages import CONTENT_SECURITY_POLICY, ROUTES
+from server.routes.pages import CONTENT_SECURITY_POLICY, ROUTES
 from tests.support.api import SECRET, Api, api_settings, running_api, token
 from tests.support.browser import DESKTOP, Browser, open_browser, texts
 from tests.support.eventually import eventually, eventually_sync

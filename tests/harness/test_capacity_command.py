@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.bare import null_server
-from harness.nullserver import Faults
+from harness.engines.null_server import Faults
+from harness.engines.standalone import null_server
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.bare import null_server
-from harness.nullserver import Faults
+from harness.engines.null_server import Faults
+from harness.engines.standalone import null_server
 from tests.support.eventually import eventually_sync
 
 ROOT = Path(__file__).parents[2]

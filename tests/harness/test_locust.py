@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.bare import null_server
+from harness.engines.standalone import null_server
 from stack.ports import free_port
 from tests.support.eventually import eventually_sync
 

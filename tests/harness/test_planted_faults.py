@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness.bare import null_server
-from harness.nullserver import Faults
-from harness.trial import Trial, run_trial
+from harness.engines.null_server import Faults
+from harness.engines.standalone import null_server
+from harness.sessions.trial import Trial, run_trial
 
 RATE, SECONDS, LISTENERS = "300", 1.5, 20
 SUBMISSIONS = 450

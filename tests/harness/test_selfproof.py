@@ -2,7 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from harness.selfproof import STALL_RATE, STALL_SECONDS, stall_by_harness, stall_by_stock_locust
+from harness.sessions.self_test import (
+    STALL_RATE,
+    STALL_SECONDS,
+    stall_by_harness,
+    stall_by_stock_locust,
+)
 
 
 def test_a_stall_is_in_our_p99_and_missing_from_stock_locusts() -> None:

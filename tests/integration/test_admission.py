@@ -19,10 +19,10 @@ from scoreboard.ids import time_ordered_id
 from scoreboard.ratelimit import RateLimit, SlidingWindow
 from scoreboard.settings import mysql_address
 from scoreboard.tokens import Principal
-from server.admission import FRESH_RETENTION_S, RETENTION_S, Admission, Code, Item
-from server.mysql import MYSQL_ERRORS, LedgerReader
-from server.outcomes import Outcomes
-from server.redis import Redis, connect, script
+from server.backends.mysql import MYSQL_ERRORS, LedgerReader
+from server.backends.redis import Redis, connect, script
+from server.board.outcomes import Outcomes
+from server.submit.admission import FRESH_RETENTION_S, RETENTION_S, Admission, Code, Item
 from worker.failpoints import Failpoints
 from worker.ledger import Ledger
 from worker.migrate import migrate

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from server.openapi import document
+from server.routes.openapi import document
 from tests.support.api import Api, api_settings, running_api
 
 NOWHERE = "127.0.0.1:1"

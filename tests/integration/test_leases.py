@@ -8,10 +8,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 import redis as sync_redis
 
-from harness.proxy import Mode, Proxy
+from harness.net.fault_proxy import Mode, Proxy
 from scoreboard import contract
-from server.leases import Claim, Leases
-from server.redis import connect
+from server.backends.redis import connect
+from server.stream.leases import Claim, Leases
 from tests.support.eventually import eventually
 
 LEASE_S = 0.9

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from server.redis import MAX_CONNECTIONS, REDIS_ERRORS, connect, connect_readers
+from server.backends.redis import MAX_CONNECTIONS, REDIS_ERRORS, connect, connect_readers
 
 
 async def test_a_cancelled_command_stays_cancelled(redis_url: str) -> None:

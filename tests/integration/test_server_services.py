@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
-from harness.proxy import Mode, Proxy
+from harness.net.fault_proxy import Mode, Proxy
 from tests.support.api import Api, api_settings, applied, running_api, wait_until_ready
 from tests.support.eventually import eventually
 from tests.support.pipeline import Pipeline, running_pipeline, submission

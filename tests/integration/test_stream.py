@@ -17,7 +17,7 @@ import pytest_asyncio
 from temporalio.client import Client
 
 from scoreboard import contract, sse
-from server.mysql import LedgerReader
+from server.backends.mysql import LedgerReader
 from server.settings import ServerSettings
 from tests.support.api import Api, api_settings, applied, running_api
 from tests.support.eventually import eventually

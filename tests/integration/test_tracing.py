@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-import server.tracing
+import server.observe.tracing
 from scoreboard import contract
 from scoreboard.settings import SettingsError
 from server.settings import ServerSettings
@@ -183,7 +183,8 @@ def test_without_an_endpoint_nothing_of_it_is_loaded() -> None:
     """Nor would the packages be needed."""
     code = (
         "import sys, stack.api, worker.__main__;"
-        "print([name for name in sys.modules if name in ('server.tracing', 'worker.tracing')"
+        "print([name for name in sys.modules"
+        " if name in ('server.observe.tracing', 'worker.tracing')"
         " or name.startswith('temporalio.contrib.opentelemetry')])"
     )
     done = subprocess.run(
@@ -239,7 +240,7 @@ async def test_a_change_that_healing_brought_before_its_trace_has_its_write_too(
     settings: ServerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It looks when it leaves, as late as the test likes.
-    monkeypatch.setattr(server.tracing, "LOOK_AFTER_S", 60)
+    monkeypatch.setattr(server.observe.tracing, "LOOK_AFTER_S", 60)
     failpoints = tmp_path / "failpoints"
     failpoints.write_text("record.after_commit 1 sleep:3000\n")
     await make_tables_and_users(settings)

@@ -19,9 +19,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.cli_results import TITLE
-from harness.machine import commit_of, fingerprint
-from harness.resultsfile import KEPT, replace_section
+from harness.cli.results import TITLE
+from harness.measure.machine import commit_of, fingerprint
+from harness.report.results_document import KEPT, replace_section
 from tests.security.attack import Tally, attack
 from tests.security.fuzz import ROOT, fuzz, quiet
 from tests.security.schemathesis_run import Report, schemathesis

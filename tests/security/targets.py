@@ -17,15 +17,15 @@ from scoreboard.domain import MAX_INCREMENT, MAX_USER_ID
 from scoreboard.errors import Problem
 from scoreboard.keys import InvalidKeys, Keyring, parse_jwks, shared_secret
 from scoreboard.tokens import InvalidToken, Principal, verify
-from server.address import client_address
-from server.body import parse_update
-from server.http import is_valid_head
-from server.intake import _batch_decoder
-from server.origins import Origins
-from server.query import parse_flag, parse_resume, parse_window
-from server.reviews import parse_decision
-from server.signatures import Signatures, VerificationKey
-from server.streamgate import cookies
+from server.auth.origins import Origins
+from server.auth.signatures import Signatures, VerificationKey
+from server.board.query import parse_flag, parse_resume, parse_window
+from server.board.reviews import parse_decision
+from server.http.protocol import is_valid_head
+from server.stream.client_ip import client_address
+from server.stream.stream_gate import cookies
+from server.submit.body import parse_update
+from server.submit.submission_parser import _batch_decoder
 
 SECRET = b"fuzz-secret-of-at-least-32-bytes"
 NOW_S = 1_764_000_000

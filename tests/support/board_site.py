@@ -1,6 +1,6 @@
 """The pages of the server on a board that a test plays: changes, cuts, silence, refusals.
 
-Serves the very files and headers of `server.pages`; the board speaks the HTTP
+Serves the very files and headers of `server.routes.pages`; the board speaks the HTTP
 contract. Runs on a thread of its own, so that tests which drive a browser may block.
 """
 
@@ -17,7 +17,7 @@ from aiohttp import web
 
 from scoreboard import contract, sse
 from scoreboard.domain import Change, Standing
-from server.pages import read_pages
+from server.routes.pages import read_pages
 
 
 class BoardSite:

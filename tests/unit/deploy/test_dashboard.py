@@ -8,8 +8,8 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import REGISTRY
 
-from server.counts import CommitCounts, HubCounts
-from server.metrics import Gauges, Metrics, Source
+from server.observe.counts import CommitCounts, HubCounts
+from server.observe.metrics import Gauges, Metrics, Source
 from worker import metrics as worker_metrics
 
 DASHBOARD = Path(__file__).parents[3] / "deploy/grafana/scoreboard.json"

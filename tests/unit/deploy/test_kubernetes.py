@@ -10,11 +10,11 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from harness.settings import OPTIONS, PREFIX
+from harness.measure.settings import OPTIONS, PREFIX
 from scoreboard import contract
 from scoreboard.settings import describe, from_mapping
-from server.figures import METRICS_PATH, STATS_PATH
-from server.pages import ROUTES
+from server.routes.metrics_routes import METRICS_PATH, STATS_PATH
+from server.routes.pages import ROUTES
 from server.settings import ServerSettings
 from tests.support.keda import SCALED_OBJECT
 from worker.settings import WorkerSettings

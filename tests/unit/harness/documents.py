@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from harness.histogram import Histogram
+from harness.measure.histogram import Histogram
 
 MACHINE = {"cpus": 2, "cpu": "a CPU", "memory_mib": 8192, "commit": "abc123", "python": "3.11"}
 

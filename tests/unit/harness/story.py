@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.checker import Evidence, Finding, Promises, Verdict, check, gather
-from harness.checker.evidence import Row, UserRow, Witness
-from harness.history import (
+from harness.evidence.history import (
     AnyRecord,
     Board,
     Done,
@@ -28,6 +27,7 @@ from harness.history import (
     Score,
     Submit,
 )
+from harness.evidence.witness import Row, UserRow, Witness
 
 NAMES = {1: "Alice", 2: "Bob"}
 HISTORY = 6

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.bottleneck import name_bottleneck, usage_of
+from harness.measure.bottleneck import name_bottleneck, usage_of
 
 
 def sample(busy: float = 0.5, iowait: float = 0.0, **cores: float) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.chaos.listeners import Audience, Payloads
-from harness.history import HistoryWriter, Listen, read_history
-from harness.transcript import Canon, Listener
+from harness.evidence.history import HistoryWriter, Listen, read_history
+from harness.evidence.transcript import Canon, Listener
 from scoreboard.domain import Change, Standing
 from scoreboard.sse import HEARTBEAT, Snapshot, encode_hello, encode_snapshot, encode_updates
 from tests.support.eventually import eventually

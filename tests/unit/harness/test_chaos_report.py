@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli_chaos
 from harness.__main__ import main
 from harness.chaos.page import html_page
 from harness.chaos.report import markdown, seconds_seen
 from harness.chaos.run import Plan, Run
 from harness.checker import Evidence, Finding, Verdict
 from harness.checker.evidence import Attempt, Submission
-from harness.history import Outcome
+from harness.cli import chaos
+from harness.evidence.history import Outcome
 from tests.unit.harness.documents import chaos_document
 
 REPORT = chaos_document()
@@ -103,7 +103,7 @@ def test_the_command_keeps_both_reports_and_the_rest_only_of_a_bad_run(
             about={},
         )
 
-    monkeypatch.setattr(cli_chaos, "run_chaos", conducted)
+    monkeypatch.setattr(chaos, "run_chaos", conducted)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     code = main(["chaos", "--short", "--seed", "7", "--results", str(tmp_path / "results")])
 
@@ -116,7 +116,7 @@ def test_the_command_keeps_both_reports_and_the_rest_only_of_a_bad_run(
 
 def test_making_sections_loads_nothing_that_running_chaos_needs() -> None:
     program = (
-        "import sys, harness.cli_results; "
+        "import sys, harness.cli.results; "
         "print({'harness.chaos.run', 'uvloop', 'redis', 'pymysql', 'locust'} & set(sys.modules))"
     )
     done = subprocess.run(

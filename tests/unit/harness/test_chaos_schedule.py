@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from harness.chaos.schedule import EDGES, FAILPOINT, PROCESSES, duration_s, groups_of, plan
-from harness.proxy import Mode
+from harness.net.fault_proxy import Mode
 
 
 def test_the_same_seed_gives_the_same_schedule_and_another_seed_another() -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from harness.chaos.schedule import plan
 from harness.checker import Promises, Verdict, check, gather, overall
-from harness.checker.evidence import Row
 from harness.checker.vacuity import Demands
-from harness.history import HistoryFile
+from harness.evidence.history import HistoryFile
+from harness.evidence.witness import Row
 from tests.unit.harness.story import Story, assert_convicts, finish, good_story
 
 

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from harness.checker import Finding, Promises, Verdict, check
-from harness.history import Done, Event, Listen, Outcome
+from harness.evidence.history import Done, Event, Listen, Outcome
 from tests.unit.harness.story import Story
 
 FATES = (

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from harness.checker import Verdict, check, gather
-from harness.history import Event, HistoryFile, Limits
+from harness.evidence.history import Event, HistoryFile, Limits
 from tests.unit.harness.story import Story, assert_convicts, finish, good_story
 
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from harness.compare import different_settings, judge, rank_test
+from harness.report.compare import different_settings, judge, rank_test
 
 
 def samples(middle: float, count: int, seed: int) -> list[float]:

@@ -6,7 +6,7 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.histogram import (
+from harness.measure.histogram import (
     MAX_US,
     Histogram,
     bucket_of,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.history import (
+from harness.evidence.history import (
     Done,
     End,
     Header,

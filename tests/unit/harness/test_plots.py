@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from harness.plots import Axis, Line, Shade, heat_map, line_plot, log_ticks, nice_ticks
-from harness.report import heat_bounds, heat_bucket
+from harness.report.load_page import heat_bounds, heat_bucket
+from harness.report.plots import Axis, Line, Shade, heat_map, line_plot, log_ticks, nice_ticks
 
 
 def texts(svg: str) -> list[str]:

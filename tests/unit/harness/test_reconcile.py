@@ -2,14 +2,13 @@
 
 import pytest
 
-from harness.reconcile import (
+from harness.checker.reconcile import (
     Attempt,
-    LedgerRow,
-    Look,
     against_board,
     against_ledger,
     of_listeners,
 )
+from harness.evidence.board_look import LedgerRow, Look
 
 
 def attempt(number: int, outcome: str = "ok", increment: int = 5) -> Attempt:

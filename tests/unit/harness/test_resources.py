@@ -9,10 +9,10 @@ from typing import Any
 
 import psutil
 
-from harness.plots import Axis, Line, line_plot
-from harness.report import shades_of
-from harness.resources import ProcessGauge, Sampler, restarts_of
-from harness.target import Target
+from harness.net.target import Target
+from harness.report.load_page import shades_of
+from harness.report.plots import Axis, Line, line_plot
+from harness.run.resources import ProcessGauge, Sampler, restarts_of
 from tests.support.eventually import eventually_sync
 
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from harness import invariants
+from harness.checker import invariants
+from harness.checker.invariants import judge_history
 from harness.checker.verdict import Verdict
-from harness.invariants import judge_history
-from harness.journal import SubmissionJournal
-from harness.member import Member
-from harness.reconcile import Look
-from harness.result import RunRecord
-from harness.series import Series
-from harness.settings import RunSettings
+from harness.evidence.board_look import Look
+from harness.evidence.history_writer import SubmissionJournal
+from harness.measure.series import Series
+from harness.measure.settings import RunSettings
+from harness.run.result import RunRecord
+from harness.run.worker_state import Member
 
 BEGIN = 2
 """The schedule's second 0 in the series."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.schedule import NS, BadProfile, arrivals, mix, parse_profile
+from harness.measure.schedule import NS, BadProfile, arrivals, mix, parse_profile
 
 PROFILES = ["1000x5", "100-900x10", "500x2,1000x2,250x2", "0-800x4,800-0x4"]
 

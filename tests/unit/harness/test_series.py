@@ -1,6 +1,6 @@
 """Seconds add up, whoever reports them and in whatever order."""
 
-from harness.series import Series
+from harness.measure.series import Series
 
 
 def filled(second: int, count: int, value: int) -> Series:

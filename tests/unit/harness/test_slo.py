@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.slo import BadSlo, histogram_and_quantile, judge, load_slo, parse_slo
+from harness.measure.slo import BadSlo, histogram_and_quantile, judge, load_slo, parse_slo
 
 
 @pytest.mark.parametrize(

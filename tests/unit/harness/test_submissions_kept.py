@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.history import Submit, read_history
-from harness.journal import SubmissionJournal, history_path
-from harness.submitter import Connection, Submitter, SubmitterSettings
-from harness.wire import SubmissionRequests
+from harness.engines.submitter import Connection, Submitter, SubmitterSettings
+from harness.evidence.history import Submit, read_history
+from harness.evidence.history_writer import SubmissionJournal, history_path
+from harness.net.http_wire import SubmissionRequests
 
 
 class Wire(socket.socket):

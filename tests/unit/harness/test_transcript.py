@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.history import Event, HistoryWriter, Listen, read_history
-from harness.transcript import Canon, Listener
+from harness.evidence.history import Event, HistoryWriter, Listen, read_history
+from harness.evidence.transcript import Canon, Listener
 
 
 class Transcript:

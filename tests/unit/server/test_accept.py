@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from server.accept import ACCEPTS_PER_TURN, Acceptor
+from server.http.accept import ACCEPTS_PER_TURN, Acceptor
 from tests.support.eventually import eventually
 
 HOST = "127.0.0.1"
@@ -86,7 +86,7 @@ async def test_what_connected_before_the_end_is_still_taken(door: Door) -> None:
 async def test_without_descriptors_connections_wait(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.accept.PAUSE_S", 0.05)
+    monkeypatch.setattr("server.http.accept.PAUSE_S", 0.05)
     refusals = 3
 
     class Full:

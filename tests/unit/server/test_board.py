@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from scoreboard.domain import Standing
-from server.board import Board
+from server.board.board import Board
 
 
 class Redis:

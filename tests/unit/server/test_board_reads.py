@@ -8,7 +8,7 @@ import pytest
 
 from scoreboard.domain import Standing
 from scoreboard.errors import Problem
-from server.board import Board
+from server.board.board import Board
 from tests.support.eventually import eventually
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from scoreboard.domain import MAX_INCREMENT, MAX_USER_ID
 from scoreboard.errors import Problem
-from server.body import Update, parse_update
+from server.submit.body import Update, parse_update
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 from scoreboard import contract
 from scoreboard.domain import Submission
 from scoreboard.errors import Problem
-from server.admission import Code, Item, Verdict
-from server.commit import Committer
-from server.unfinished import Unfinished
+from server.submit.admission import Code, Item, Verdict
+from server.submit.commit import Committer
+from server.submit.inflight_window import Unfinished
 from tests.support.eventually import eventually
 
 

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.counts import SECONDS, CommitCounts, Histogram, HubCounts
-from server.metrics import Gauges, Metrics, Source
+from server.observe.counts import SECONDS, CommitCounts, Histogram, HubCounts
+from server.observe.metrics import Gauges, Metrics, Source
 
 
 def metrics(commits: CommitCounts, *, board_fails: bool = False) -> Metrics:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from server.feed import DOUBLINGS_MAX, Feed
+from server.stream.feed import DOUBLINGS_MAX, Feed
 from tests.support.eventually import eventually
 
 
@@ -26,8 +26,8 @@ class Away:
 async def test_an_outage_of_any_length_does_not_end_the_feed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("server.feed.RETRY_S", 1e-9)
-    monkeypatch.setattr("server.feed.RETRY_MAX_S", 0.0)
+    monkeypatch.setattr("server.stream.feed.RETRY_S", 1e-9)
+    monkeypatch.setattr("server.stream.feed.RETRY_MAX_S", 0.0)
     away: Any = Away()
     feed = Feed(away, away, away, history_changes=1)
 

@@ -10,8 +10,8 @@ import pytest
 from scoreboard import sse
 from scoreboard.domain import Change, Standing
 from scoreboard.errors import UNAVAILABLE, Problem
-from server.hub import Hub
-from server.listener import MAX_RECEIVED_BYTES
+from server.stream.hub import Hub
+from server.stream.listener import MAX_RECEIVED_BYTES
 from tests.support.eventually import eventually
 
 
@@ -377,7 +377,7 @@ async def test_a_silent_stream_has_heartbeats() -> None:
 async def test_groups_take_turns_and_none_misses_or_repeats_a_change(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.hub.LISTENERS_PER_GROUP", 2)
+    monkeypatch.setattr("server.stream.hub.LISTENERS_PER_GROUP", 2)
     wires = [await site.listen() for _ in range(7)]
     for first in range(11, 111):
         site.hub.take(changes(first, first))
@@ -391,8 +391,8 @@ async def test_groups_take_turns_and_none_misses_or_repeats_a_change(
 async def test_a_flood_waits_until_every_group_has_had_its_turn(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.hub.LISTENERS_PER_GROUP", 1)
-    monkeypatch.setattr("server.hub.CHANGES_PER_SEGMENT", 4)
+    monkeypatch.setattr("server.stream.hub.LISTENERS_PER_GROUP", 1)
+    monkeypatch.setattr("server.stream.hub.CHANGES_PER_SEGMENT", 4)
     wires = [await site.listen() for _ in range(3)]
 
     # Many times what the ring holds, and each listener slower than the one before.
@@ -404,10 +404,10 @@ async def test_a_flood_waits_until_every_group_has_had_its_turn(
 async def test_a_group_that_everybody_has_left_holds_nobody_up(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.hub.LISTENERS_PER_GROUP", 1)
+    monkeypatch.setattr("server.stream.hub.LISTENERS_PER_GROUP", 1)
     gone, stays = await site.listen(), await site.listen()
     site.hub._tick_max_s = 30.0
-    monkeypatch.setattr("server.tick.CALM_WRITES_PER_S", 0.1)
+    monkeypatch.setattr("server.stream.flush_interval.CALM_WRITES_PER_S", 0.1)
     await site.take(11, 11)
     site.hub.take(changes(12, 12))
     gone.close()
@@ -420,7 +420,7 @@ async def test_a_group_that_everybody_has_left_holds_nobody_up(
 async def test_what_has_been_written_is_told_once_all_have_it(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.hub.LISTENERS_PER_GROUP", 1)
+    monkeypatch.setattr("server.stream.hub.LISTENERS_PER_GROUP", 1)
     wires = [await site.listen() for _ in range(3)]
     told: list[tuple[int, int, int]] = []
 
@@ -491,7 +491,7 @@ async def test_what_was_read_stays_true_when_only_a_gap_is_skipped(site: Site) -
 async def test_a_reset_waits_for_a_board_that_is_away(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.hub.RESET_RETRY_S", 0.01)
+    monkeypatch.setattr("server.stream.hub.RESET_RETRY_S", 0.01)
     wire = await site.listen()
     site.board.away = True
     site.hub.restart(3, replaced=True)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from server.jwks import Jwks, JwksError
+from server.auth.jwks import Jwks, JwksError
 
 
 async def serving(answer: bytes) -> asyncio.Server:

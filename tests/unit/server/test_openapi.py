@@ -10,9 +10,9 @@ import pytest
 from scoreboard import errors
 from scoreboard.errors import ProblemKind
 from server.app import create_app
-from server.manual import page
-from server.openapi import document
-from server.pages import ROUTES
+from server.routes.docs_page import page
+from server.routes.openapi import document
+from server.routes.pages import ROUTES
 from tests.support.api import api_settings
 
 OWN = {"/docs", *ROUTES}

@@ -3,8 +3,8 @@
 import pytest
 
 from scoreboard.errors import Problem
-from server.origins import Origins, origins
-from server.streamgate import cookies
+from server.auth.origins import Origins, origins
+from server.stream.stream_gate import cookies
 
 GAME = "https://game.example"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from scoreboard.errors import Problem
-from server.query import parse_flag, parse_resume, parse_window
+from server.board.query import parse_flag, parse_resume, parse_window
 
 
 def test_absent_parameters_mean_the_top_ten_and_a_new_listener() -> None:

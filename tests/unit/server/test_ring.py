@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from scoreboard import sse
 from scoreboard.domain import Change
-from server.ring import Ring
+from server.stream.ring import Ring
 
 
 def changes(first: int, count: int, *, committed_us: int = 7) -> list[Change]:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from scoreboard.errors import Problem
 from scoreboard.signing import SigningKey, sign
 from scoreboard.tokens import Principal
-from server.signatures import SignatureKeysError, Signatures, load_keys
+from server.auth.signatures import SignatureKeysError, Signatures, load_keys
 
 SECRET = b"k" * 32
 ED_KEY = Ed25519PrivateKey.generate()

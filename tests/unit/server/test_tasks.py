@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from server.tasks import together
+from server.backends.tasks import together
 
 
 class Forgetful:
@@ -31,7 +31,7 @@ class Forgetful:
 async def test_parts_that_lose_a_cancellation_end_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("server.tasks.CANCEL_AGAIN_S", 0.01)
+    monkeypatch.setattr("server.backends.tasks.CANCEL_AGAIN_S", 0.01)
     parts = [Forgetful(0), Forgetful(3)]
     running = asyncio.create_task(together(*(part.run() for part in parts)))
     await asyncio.sleep(0)

@@ -1,0 +1,268 @@
+"""`python -m harness bench-compare --base <rev>`: is this tree slower or costlier than that one?
+
+Base is unpacked from git into a temporary folder; both trees' benchmarks take
+turns in this job. With `--counts` both trees' stacks are started one after the
+other and what a submission costs MySQL, Redis and Temporal is counted: more of
+anything fails. `--prove` publishes how often this judges wrongly, in some five minutes.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness.bench.compare_revisions import (
+    ROUNDS,
+    Judged,
+    Sample,
+    compare_sides,
+    error_rates,
+    run_tree,
+    tally,
+)
+from harness.measure.machine import fingerprint
+from harness.measure.terminal import Ink
+
+STACK_TIMEOUT_S = 180
+PROVE_TRIALS = 200
+PLANTED = 0.15
+PROVE_COMPARISONS = 3
+PROVE_CASES = ("sse_decode_500", "batch_decode_500", "head_check_500", "build_requests")
+"""Some of each module: with all of them the proof would take half an hour."""
+PROVEN = (
+    ("equal", "equal code called worse"),
+    ("slower", f"a planted {PLANTED:.0%} slowdown not called worse"),
+    ("one_more_call", "a planted function call not found"),
+)
+
+
+def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "bench-compare",
+        help="benchmarks of two revisions, interleaved, with a verdict",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--base", default="HEAD", help="revision to compare with (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="per side (%(default)s)")
+    parser.add_argument(
+        "--only", metavar="CASE", action="append", default=[], help="this case; may be repeated"
+    )
+    parser.add_argument("--counts", action="store_true", help="also count what the stacks do")
+    parser.add_argument(
+        "--prove", action="store_true", help="publish both error rates instead of comparing"
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 when nothing got worse, 1 when something did, 2 when a tree cannot be measured."""
+    ink = Ink(sys.stdout)
+    try:
+        with contextlib.ExitStack() as stack:
+            head = Path.cwd()
+            if arguments.prove:
+                return _prove(head, arguments)
+            base = stack.enter_context(unpacked(arguments.base))
+            trees = {"base": base, "head": head}
+            judged = compare_sides(
+                lambda side, names: run_tree(trees[side], names),
+                names=arguments.only,
+                rounds=arguments.rounds,
+                tell=lambda text: print(f"  {text}", file=sys.stderr),
+            )
+            counts = count_sides(trees, stack_counts) if arguments.counts else {}
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"\n  {'':38}{'base':>12}{'head':>12}{'change':>9}{'p':>9}")
+    for found in judged:
+        word = {"worse": ink.bad, "more": ink.bad, "better": ink.good}.get(found.judgement, ink.dim)
+        print(
+            f"  {found.name:38}{found.base_ns / 1000:>9,.1f} µs{found.head_ns / 1000:>9,.1f} µs"
+            f"{found.change:>+9.1%}{found.p_value:>9.4f}  {word(found.judgement)}"
+            + (f"  {found.why}" if found.why else "")
+        )
+    grown = more_counts(counts.get("base", {}), counts.get("head", {}))
+    for name, (before, after) in grown.items():
+        print(ink.bad(f"  {name}: {before} to {after} per submission"))
+    bad = [found for found in judged if found.judgement in ("worse", "more")]
+    _write(
+        arguments.results,
+        {
+            "kind": "scoreboard-bench",
+            "base": arguments.base,
+            "cases": [asdict(found) for found in judged],
+            "counts": counts,
+            "good": not bad and not grown,
+        },
+    )
+    print(
+        ink.bad(f"  {len(bad) + len(grown)} got worse")
+        if bad or grown
+        else ink.good("  nothing got worse")
+    )
+    return 1 if bad or grown else 0
+
+
+def _prove(head: Path, arguments: argparse.Namespace) -> int:
+    """This tree against itself as it is, with a planted slowdown, and with a planted call.
+
+    Really run, and then the rounds of the first comparison resampled many times.
+    """
+    rounds = arguments.rounds
+    pool: list[Sample] = []
+
+    def compare(*plant: str) -> list[Judged]:
+        def measure(side: str, asked: Sequence[str]) -> Sample:
+            return run_tree(head, asked, plant if side == "head" else ())
+
+        return compare_sides(measure, names=arguments.only or PROVE_CASES, rounds=rounds)
+
+    def pooled(_: str, asked: Sequence[str]) -> Sample:
+        sample = run_tree(head, asked)
+        # Not those of a second look, which lack cases.
+        if list(asked) == arguments.only:
+            pool.append(sample)
+        return sample
+
+    equal = [compare_sides(pooled, names=arguments.only, rounds=rounds)]
+    equal += [compare() for _ in range(PROVE_COMPARISONS - 1)]
+    slower = [compare("--slower", str(PLANTED)) for _ in range(PROVE_COMPARISONS)]
+    calls = [compare("--one-more-call")]
+    real = {
+        "equal": tally(equal, right=("same", "better")),
+        "slower": tally(slower, right=("worse",)),
+        "one_more_call": tally(calls, right=("more",)),
+    }
+    rates = error_rates(pool, planted=PLANTED, rounds=rounds, trials=PROVE_TRIALS, seed=1)
+    _write(
+        arguments.results,
+        {
+            "kind": "scoreboard-bench-proof",
+            **rates,
+            "real": {name: {**asdict(t), "rate": t.rate} for name, t in real.items()},
+            "good": True,
+        },
+    )
+    for name, title in PROVEN:
+        found = real[name]
+        print(f"  {title}: {found.wrong} of {found.decisions} in {found.comparisons} comparisons")
+    print(
+        f"  resampled, {rates['trials']} comparisons of {rates['cases']} cases:"
+        f"\n  false alarms {rates['false_alarm_rate']:.3%} of all decisions"
+        f"\n  a planted {PLANTED:.0%} slowdown missed {rates['miss_rate']:.2%}"
+    )
+    return 0
+
+
+@contextlib.contextmanager
+def unpacked(revision: str) -> Iterator[Path]:
+    """The tree of a revision in a temporary folder. Raises OSError for an unknown one."""
+    done = subprocess.run(
+        ["git", "archive", "--format=tar", revision], capture_output=True, check=False
+    )
+    if done.returncode:
+        raise OSError(f"git has no tree {revision}: {done.stderr.decode().strip()}")
+    with tempfile.TemporaryDirectory(prefix="scoreboard-base-") as name:
+        folder = Path(name)
+        # Not `tarfile`, whose `filter` Debian 12's Python does not know yet.
+        subprocess.run(["tar", "-x", "-C", name], input=done.stdout, check=True)
+        yield folder
+
+
+def stack_counts(tree: Path) -> dict[str, int]:
+    """What a submission costs the stack of that tree. Raises OSError. About twenty seconds."""
+    with tempfile.TemporaryDirectory(prefix="scoreboard-data-") as data:
+        environ = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("SCOREBOARD_")},
+            "SCOREBOARD_DATA_DIR": data,
+            "PYTHONPATH": str(tree),
+        }
+        with subprocess.Popen(
+            [sys.executable, "-m", "stack", "up", "--port", "0"],
+            cwd=tree,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as stack:
+            try:
+                end = time.monotonic() + STACK_TIMEOUT_S
+                state = Path(data) / "state.json"
+                while not (state.exists() and json.loads(state.read_text()).get("ready")):
+                    if stack.poll() is not None or time.monotonic() > end:
+                        raise OSError(f"the stack of {tree.name} did not start")
+                    time.sleep(0.2)
+                # The measuring code is always head's; only the stack is the tree's own.
+                done = subprocess.run(
+                    [sys.executable, "-m", "harness", "counts", "--json"],
+                    env={**environ, "PYTHONPATH": str(Path.cwd())},
+                    capture_output=True,
+                    text=True,
+                    timeout=120,
+                    check=False,
+                )
+            finally:
+                stack.terminate()
+                try:
+                    stack.wait(30)
+                except subprocess.TimeoutExpired:
+                    stack.kill()
+    if done.returncode:
+        raise OSError(f"counting failed: {done.stderr.strip()}")
+    counts: dict[str, int] = json.loads(done.stdout)
+    return counts
+
+
+def count_sides(
+    trees: Mapping[str, Path], count: Callable[[Path], dict[str, int]]
+) -> dict[str, dict[str, int]]:
+    """The counts of both trees; taken twice when head's grew, and the least kept.
+
+    Background work only ever adds, so on a busy machine one count may be too high.
+    """
+    counts = {side: count(tree) for side, tree in trees.items()}
+    if more_counts(counts["base"], counts["head"]):
+        again = {side: count(tree) for side, tree in trees.items()}
+        counts = {
+            side: {name: min(value, again[side].get(name, value)) for name, value in found.items()}
+            for side, found in counts.items()
+        }
+    return counts
+
+
+def more_counts(base: dict[str, int], head: dict[str, int]) -> dict[str, tuple[int, int]]:
+    """The sums that grew. Single kinds may shift among each other."""
+    gated = ("sql statements", "redis commands", "workflow history events")
+    return {
+        name: (base[name], head[name])
+        for name in gated
+        if name in base and name in head and head[name] > base[name]
+    }
+
+
+def _write(folder: Path, document: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    (folder / f"bench-{stamp}.json").write_text(
+        json.dumps(
+            {
+                "version": 1,
+                "machine": fingerprint(),
+                "started_unix_s": time.time(),
+                **document,
+            },
+            indent=1,
+        )
+    )

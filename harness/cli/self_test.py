@@ -1,0 +1,43 @@
+"""`python -m harness selfproof`: plant faults and see whether exactly these are reported."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from harness.measure.machine import fingerprint
+from harness.measure.terminal import Ink, duration
+from harness.sessions.self_test import prove
+
+
+def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "selfproof", help="plant faults and see them reported", description=__doc__
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 when everything planted was reported exactly, else 1. About a minute."""
+    document = {**prove(), "machine": fingerprint(), "started_unix_s": time.time()}
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    path = arguments.results / f"selfproof-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.json"
+    path.write_text(json.dumps(document, indent=1))
+    ink = Ink(sys.stdout)
+    print()
+    for proof in document["proofs"]:
+        sign = ink.good("✓") if proof["exact"] else ink.bad("✗")
+        print(f"  {sign} {proof['planted']:42} {proof['reported']}")
+    stall = document["stall"]
+    print(f"\n  {stall['planted']}; {stall['intended']:,} requests intended\n")
+    print(ink.dim(f"  {'':24}{'requests':>10}{'p50':>10}{'p90':>10}{'p99':>10}{'max':>10}"))
+    for report in stall["reports"]:
+        cells = "".join(
+            f"{duration(1000 * report[f'{q}_ms']):>10}" for q in ("p50", "p90", "p99", "max")
+        )
+        print(f"  {report['tool']:24}{report['requests']:>10,}{cells}")
+    print(ink.dim(f"\n  {path}"))
+    return 0 if document["good"] else 1

@@ -1,0 +1,117 @@
+"""What a swarm knows of each event: its content, and when listeners had it. Not the listeners."""
+
+from array import array
+
+import numpy as np
+
+from harness.engines.reach import Reach
+from harness.net.sse_parser import Item
+
+
+class EventTable:
+    """Per seq: content, commit time and when the first, median and last listener had it.
+
+    Columns are arrays of 64-bit integers, 48 bytes per event; times are Unix µs.
+    """
+
+    def __init__(self) -> None:
+        self.base = -1
+        self.content = array("q")
+        self.committed_us = array("q")
+        self.first_us = array("q")
+        self.median_us = array("q")
+        self.last_us = array("q")
+        self.reached = array("q")
+        self.latest: dict[str, tuple[int, int]] = {}
+
+    @property
+    def end(self) -> int:
+        """One past the greatest seq in the table."""
+        return self.base + len(self.content)
+
+    def note(self, item: Item, committed_us: int) -> bool | None:
+        """Remember an update's content: True when new, None when known, False on contradiction."""
+        # 0 marks a seq nobody has seen yet.
+        mark = (hash((item.user, item.score)) & 0x7FFFFFFFFFFFFFFF) or 1
+        if self.base < 0:
+            self.base = item.id
+        if item.id < self.base:
+            self._grow_down(self.base - item.id)
+        missing = item.id - self.end + 1
+        if missing > 0:
+            self._grow_up(missing)
+        position = item.id - self.base
+        known = self.content[position]
+        if known:
+            return None if known == mark else False
+        self.content[position] = mark
+        self.committed_us[position] = committed_us
+        previous = self.latest.get(item.user)
+        if previous is None or previous[0] < item.id:
+            self.latest[item.user] = (item.id, item.score)
+        return True
+
+    def _columns(self) -> tuple["array[int]", ...]:
+        return (
+            self.content,
+            self.committed_us,
+            self.first_us,
+            self.median_us,
+            self.last_us,
+            self.reached,
+        )
+
+    def _grow_up(self, count: int) -> None:
+        zeros = bytes(8 * count)
+        for column in self._columns():
+            column.frombytes(zeros)
+
+    def _grow_down(self, count: int) -> None:
+        zeros = array("q", bytes(8 * count))
+        for column in self._columns():
+            column[0:0] = zeros
+        self.base -= count
+
+    def reach(self, low: int, high: int, times_us: tuple[int, int, int], count: int) -> bool:
+        """`count` listeners had seqs low..high, at these (first, median, last) times.
+
+        False when others had them before: then first and last are corrected, and the
+        median where the late ones are as many or more.
+        """
+        span = slice(low - self.base, high + 1 - self.base)
+        first, median, last = times_us
+        reached = np.frombuffer(self.reached, dtype=np.int64)[span]
+        before = reached.copy()
+        fresh = not before.any()
+        reached += count
+        firsts = np.frombuffer(self.first_us, dtype=np.int64)[span]
+        lasts = np.frombuffer(self.last_us, dtype=np.int64)[span]
+        medians = np.frombuffer(self.median_us, dtype=np.int64)[span]
+        if fresh:
+            firsts[:] = first
+        else:
+            np.minimum(firsts, first, out=firsts)
+        np.maximum(medians, median, out=medians, where=before <= count)
+        np.maximum(lasts, last, out=lasts)
+        return fresh
+
+    def to_reach(self) -> Reach:
+        """The times by seq, for joining with submissions."""
+        return Reach(
+            base=self.base,
+            columns={
+                "committed_us": self.committed_us,
+                "first_us": self.first_us,
+                "median_us": self.median_us,
+                "last_us": self.last_us,
+                "reached": self.reached,
+            },
+        )
+
+    def commits(self, low: int, high: int) -> list[tuple[int, int]]:
+        """Pairs (commit time in Unix µs, number of events) over seqs low..high."""
+        column = np.frombuffer(self.committed_us, dtype=np.int64)
+        times, counts = np.unique(
+            column[low - self.base : high + 1 - self.base], return_counts=True
+        )
+        return list(zip(times.tolist(), counts.tolist(), strict=True))

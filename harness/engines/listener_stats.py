@@ -1,0 +1,56 @@
+"""What a swarm swears to at the end, and what befell its listeners for the history. Values only."""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from harness.net.sse_parser import Top
+
+VIOLATIONS = {
+    "gaps": "events are missing",
+    "duplicates": "an event came again",
+    "reorders": "an event came late, after its successor",
+    "broken": "bytes that are no event of the contract",
+    "conflicts": "an event with other content than before",
+}
+
+
+@dataclass(kw_only=True)
+class Account:
+    """What a swarm can swear to at the end. Ids and counts over all its listeners."""
+
+    listeners: int = 0
+    streaming: int = 0
+    cursor_min: int = -1
+    cursor_max: int = -1
+    behind: int = 0
+    missing: int = 0
+    gaps: int = 0
+    duplicates: int = 0
+    reorders: int = 0
+    resets: int = 0
+    broken: int = 0
+    conflicts: int = 0
+    disconnects: dict[str, int] = field(default_factory=dict)
+    faulty: dict[int, dict[str, int]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; the keys of `faulty` become text."""
+        values = dict(vars(self))
+        values["faulty"] = {str(number): counts for number, counts in self.faulty.items()}
+        return values
+
+
+class Stretch(NamedTuple):
+    """What befell a listener, for the history; `what` is as in docs/history.md.
+
+    `open`: `first` is the id resumed from, -1 for none. `range`: ids first to
+    last. `reset`, `snapshot`: `first` is the seq, with `top`. `close`: `last` is
+    the cursor, `detail` the cause. `violation`: expected `first`, got `last`.
+    """
+
+    listener: int
+    what: str
+    first: int = -1
+    last: int = -1
+    detail: str = ""
+    top: Top | None = None

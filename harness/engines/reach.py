@@ -1,0 +1,64 @@
+"""When each event had reached the first, median and last listener of one swarm.
+
+Times only; what an event said is in `event_table`.
+"""
+
+import zlib
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+COLUMNS = ("committed_us", "first_us", "median_us", "last_us", "reached")
+EVENTS_SENT_MAX = 2_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """When seqs from `base` on had reached the first, median and last listener of one swarm.
+
+    Unix µs; 0 where nobody had it. `left_out` events were too many to be sent.
+    """
+
+    base: int
+    columns: Mapping[str, Sequence[int]]
+    left_out: int = 0
+
+    def to_wire(self) -> dict[str, Any]:
+        """Compressed, for the last report of a worker; only a count when it would be too large."""
+        count = len(self.columns["reached"])
+        if self.base < 0 or count > EVENTS_SENT_MAX:
+            return {"left_out": count}
+        return {
+            "base": self.base,
+            **{
+                name: zlib.compress(np.asarray(self.columns[name], dtype=np.int64).tobytes(), 1)
+                for name in COLUMNS
+            },
+        }
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> "Reach":
+        """What `to_wire` wrote; without events when that had none."""
+        if "base" not in wire:
+            nothing = {name: array("q") for name in COLUMNS}
+            return cls(base=-1, columns=nothing, left_out=wire.get("left_out", 0))
+        return cls(
+            base=int(wire["base"]),
+            columns={name: array("q", zlib.decompress(wire[name])) for name in COLUMNS},
+        )
+
+    def at(self, seq: int) -> tuple[int, int, int] | None:
+        """First, median and last time of a seq, None when nobody had it."""
+        position = seq - self.base
+        if self.base < 0 or not 0 <= position < len(self.columns["reached"]):
+            return None
+        if not self.columns["reached"][position]:
+            return None
+        return (
+            self.columns["first_us"][position],
+            self.columns["median_us"][position],
+            self.columns["last_us"][position],
+        )

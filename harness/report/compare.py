@@ -1,0 +1,142 @@
+"""Two runs side by side: what differs by more than noise and effect allow. Pure.
+
+Seconds are the samples: a figure of each second of A against those of B, by the
+Mann-Whitney rank test, and only a median that moved by at least `effect` counts.
+So a longer run says more, and one lucky second says nothing.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from harness.measure.settings import RunSettings
+
+EFFECT = 0.10
+SIGNIFICANCE = 0.01
+SECONDS_MIN = 8
+"""Fewer seconds on either side decide nothing."""
+
+FIGURES: tuple[tuple[str, str, str, bool], ...] = (
+    # name, histogram or counter, quantile or "", whether more is worse
+    ("response p50", "response", "p50", True),
+    ("response p99", "response", "p99", True),
+    ("service p50", "service", "p50", True),
+    ("lag p50", "lag", "p50", True),
+    ("lag p99", "lag", "p99", True),
+    ("last listener p50", "reach_last", "p50", True),
+    ("accepted per second", "ok", "", False),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One figure in two runs. `judgement` is same, better, worse or unclear."""
+
+    name: str
+    before: float | None
+    after: float | None
+    change: float | None
+    p_value: float | None
+    judgement: str
+    is_time: bool
+
+
+def rank_test(first: Sequence[float], second: Sequence[float]) -> float:
+    """Two-sided p of Mann-Whitney's U, normal approximation with ties and continuity.
+
+    Good from eight values on each side; 1.0 when all values are equal.
+    """
+    n1, n2 = len(first), len(second)
+    pooled = sorted([(value, 0) for value in first] + [(value, 1) for value in second])
+    rank_sum = 0.0
+    ties = 0.0
+    start = 0
+    while start < len(pooled):
+        end = start
+        while end < len(pooled) and pooled[end][0] == pooled[start][0]:
+            end += 1
+        rank = (start + 1 + end) / 2
+        rank_sum += rank * sum(1 for _, side in pooled[start:end] if side == 0)
+        ties += (end - start) ** 3 - (end - start)
+        start = end
+    total = n1 + n2
+    u = rank_sum - n1 * (n1 + 1) / 2
+    spread = n1 * n2 / 12 * (total + 1 - ties / (total * (total - 1)))
+    if spread <= 0:
+        return 1.0
+    z = max(0.0, abs(u - n1 * n2 / 2) - 0.5) / math.sqrt(spread)
+    return math.erfc(z / math.sqrt(2))
+
+
+def compare(
+    before: Mapping[str, Any], after: Mapping[str, Any], *, effect: float = EFFECT
+) -> list[Difference]:
+    """Every figure that both runs have. Raises ValueError for documents of another kind."""
+    for document in (before, after):
+        if document.get("kind") != "scoreboard-run":
+            raise ValueError("not the result of a load run")
+    return [
+        judge(name, _samples(before, key, q), _samples(after, key, q), worse_up=up, effect=effect)
+        for name, key, q, up in FIGURES
+        if _samples(before, key, q) and _samples(after, key, q)
+    ]
+
+
+def judge(
+    name: str,
+    before: Sequence[float],
+    after: Sequence[float],
+    *,
+    worse_up: bool,
+    effect: float = EFFECT,
+    significance: float = SIGNIFICANCE,
+) -> Difference:
+    """Decide about one figure from its samples on both sides."""
+    old, new = median(before), median(after)
+    change = new / old - 1 if old else (0.0 if new == old else math.inf)
+    p_value = rank_test(before, after)
+    if min(len(before), len(after)) < SECONDS_MIN:
+        judgement = "unclear"
+    elif p_value >= significance or abs(change) < effect:
+        judgement = "same"
+    else:
+        judgement = "worse" if (change > 0) is worse_up else "better"
+    return Difference(
+        name=name,
+        before=old,
+        after=new,
+        change=change,
+        p_value=p_value,
+        judgement=judgement,
+        is_time="per second" not in name,
+    )
+
+
+def _samples(document: Mapping[str, Any], key: str, quantile: str) -> list[float]:
+    window = document["window"]
+    seconds = [s for s in document["seconds"] if window["start"] <= s["t"] < window["end"]]
+    if not quantile:
+        return [float(s.get(key, 0)) for s in seconds]
+    return [
+        float(s["times"][key][quantile]) for s in seconds if quantile in s["times"].get(key, {})
+    ]
+
+
+def different_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Why the runs may not be comparable: settings and machine that differ."""
+    ignored = {"label", "results", "slo"}
+    # A run of before an option was there had what is its default now.
+    defaults = RunSettings().to_json()
+    one, other = defaults | before["settings"], defaults | after["settings"]
+    reasons = [
+        f"{name}: {one.get(name)} and {other.get(name)}"
+        for name in sorted(set(one) | set(other))
+        if name not in ignored and one.get(name) != other.get(name)
+    ]
+    return reasons + [
+        f"{name}: {before['machine'].get(name)} and {after['machine'].get(name)}"
+        for name in ("cpu", "cpus", "kernel", "python")
+        if before["machine"].get(name) != after["machine"].get(name)
+    ]

@@ -1,0 +1,293 @@
+"""Writes the harness' sections of RESULTS.md from kept result documents. Pure but for `update`.
+
+Each section stands between `<!-- begin:name -->` and `<!-- end:name -->`;
+everything outside is the author's. Figures cite the file they come from, which
+is kept in docs/results/ beside its plots.
+"""
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from harness.measure.listener_cost import KIB_PER_LISTENER_TARGET, US_PER_READ_TARGET, cost_words
+from harness.measure.machine import commit_of
+from harness.measure.settings import OPTIONS, RunSettings
+from harness.measure.terminal import duration, number
+from harness.report.load_page import MEANINGS, plots_of
+from harness.report.plots import Axis, Line, line_plot
+
+KEPT = "docs/results"
+CROWD_LISTENERS = 5000
+"""From so many on a run is about listeners, and no headline for submissions."""
+TITLES = {
+    "load": "Load: open-loop flood and listeners",
+    "crowd": "Load: a crowd of listeners",
+}
+ALWAYS_TOLD = ("rate", "listeners", "duration_s")
+NEVER_TOLD = ("mysql_url", "label", "results")
+"""Where a run looks and what it is called, not what it does."""
+LOAD_PLOTS = ("rate", "response", "lag", "lag_heat", "cpu", "percentiles")
+
+
+def replace_section(text: str, name: str, body: str) -> str:
+    """The text with the section's content replaced, or the section added at the end."""
+    block = f"<!-- begin:{name} -->\n{body.strip()}\n<!-- end:{name} -->"
+    pattern = re.compile(
+        rf"<!-- begin:{re.escape(name)} -->.*?<!-- end:{re.escape(name)} -->", re.DOTALL
+    )
+    if pattern.search(text):
+        return pattern.sub(lambda _: block, text)
+    return text.rstrip() + "\n\n" + block + "\n"
+
+
+def slim(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document without what belongs to this machine's paths; small enough to keep."""
+    kept = dict(document)
+    kept["members"] = [{**m, "host": "", "pid": 0} for m in document.get("members", [])]
+    if "settings" in kept:
+        kept["settings"] = {k: v for k, v in kept["settings"].items() if k != "results"}
+    return kept
+
+
+def listeners_of(document: Mapping[str, Any]) -> int:
+    """Listeners of a load run, over all its processes."""
+    swarms = (m["status"] for m in document["members"] if m["kind"] == "swarm")
+    return sum(status.get("listeners", 0) for status in swarms)
+
+
+def measured_s(document: Mapping[str, Any]) -> int:
+    """Seconds of a load run after its warm-up, at least 1."""
+    return max(1, int(document["window"]["end"] - document["window"]["start"]))
+
+
+def section_of(document: Mapping[str, Any]) -> str:
+    """Which of the two sections for load runs a run belongs to: `load` or `crowd`."""
+    return "crowd" if listeners_of(document) >= CROWD_LISTENERS else "load"
+
+
+def load_command(document: Mapping[str, Any]) -> str:
+    """The command that repeats a load run, with every option that is not at its default."""
+    defaults, settings = RunSettings().to_json(), document["settings"]
+    told = {**settings, "listeners": listeners_of(document), "duration_s": measured_s(document)}
+    words = ["python", "-m", "harness", "load"]
+    for flag, name, _, _ in OPTIONS:
+        value = told.get(name, defaults.get(name))
+        if name in ALWAYS_TOLD or (name not in NEVER_TOLD and value != defaults.get(name)):
+            words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+    workers = sum(1 for member in document["members"] if member["kind"] == "flood")
+    if workers > 1:
+        words += ["--workers", str(workers)]
+    return shlex.join(words)
+
+
+def load_section(document: Mapping[str, Any], file: str) -> str:
+    """A load run: the headline, or the one with a crowd of listeners."""
+    figures, counts, settings = document["figures"], document["counts"], document["settings"]
+    resources, machine = document["resources"], document["machine"]
+    length, listeners = measured_s(document), listeners_of(document)
+    lines = [
+        f"## {TITLES[section_of(document)]}",
+        "",
+        f"`{load_command(document)}` at commit {commit_of(machine)}, {machine['cpus']} CPUs "
+        f"({machine['cpu']}), {machine['memory_mib'] // 1024} GiB, everything on one machine, "
+        f"{length} s after {settings['warmup_s']:g} s of warm-up. Result file: "
+        f"[`{file}`]({file}).",
+        "",
+        f"**{number(figures['goodput'])} accepted submissions/s of {number(figures['rate'])} "
+        f"intended, {number(listeners)} listeners, "
+        f"{number(counts.get('deliveries', 0) / length)} events delivered per second. "
+        f"Verdict: {_verdict(document['verdict'])}.**",
+        "",
+        "| | p50 | p90 | p99 | p99.9 | max | |",
+        "|---|--:|--:|--:|--:|--:|---|",
+    ]
+    for key, name, meaning in MEANINGS:
+        if figures.get(f"{key}_max") is not None:
+            cells = " | ".join(
+                duration(figures.get(f"{key}_{q}")) for q in ("p50", "p90", "p99", "p999", "max")
+            )
+            lines.append(f"| {name} | {cells} | {meaning} |")
+    cores = sorted(resources["cores"].items(), key=lambda pair: -pair[1])
+    lines += [
+        "",
+        "Cores used: " + ", ".join(f"{name} {used:.2f}" for name, used in cores) + ". "
+        f"The harness took {resources['harness_share']:.0%} of the machine."
+        + (
+            f" {resources['elsewhere']:.2f} cores were busy with programs that are no part of it."
+            if (resources.get("elsewhere") or 0) > 0.1
+            else ""
+        )
+        + f" Bottleneck: {resources['bottleneck']}.",
+    ]
+    if costs := cost_words(document):
+        lines.append(
+            "Listening cost the harness itself: "
+            + ", ".join(f"{name} {figure}" for name, figure, _ in costs)
+            + f" (targets: at most {US_PER_READ_TARGET:g} µs, "
+            f"under {KIB_PER_LISTENER_TARGET:g} KiB beyond the interpreter)."
+        )
+    if ceiling := document.get("ceiling"):
+        lines.append(
+            f"The generator's own ceiling on the null server: {number(ceiling['per_core'])} "
+            f"requests/s per core ({ceiling['us_per_request']:.0f} µs of CPU each)."
+        )
+    lines += ["", "| witness | verdict | looked at |", "|---|---|---|"]
+    for finding in document["findings"]:
+        told = ", ".join(
+            f"{n.replace('_', ' ')} {number(v)}" for n, v in finding["counts"].items() if v
+        )
+        lines.append(
+            f"| {finding['witness']} | {'bad' if finding['problems'] else 'good'} | {told} |"
+        )
+    for found in document.get("invariants", ()):
+        lines.append(f"| {found['invariant']} | {found['verdict']} | {found['looked_at']} |")
+    section = section_of(document)
+    lines += ["", *(f"![{name}]({KEPT}/{section}-{name}.svg)" for name in LOAD_PLOTS)]
+    return "\n".join(lines)
+
+
+def _verdict(verdict: Mapping[str, Any]) -> str:
+    words = [w if verdict[w] else f"not {w}" for w in ("valid", "correct")]
+    for kept in (True, False):
+        limits = ", ".join(k["limit"] for k in verdict["limits"] if k["kept"] is kept)
+        if limits:
+            words.append(f"{'within' if kept else 'not within'} {limits}")
+    return ", ".join(words)
+
+
+def load_plots(document: Mapping[str, Any]) -> dict[str, str]:
+    """The plots the section shows, by file name."""
+    plots = plots_of(document)
+    section = section_of(document)
+    return {f"{section}-{name}.svg": plots[name] for name in LOAD_PLOTS if name in plots}
+
+
+def capacity_section(document: Mapping[str, Any], file: str) -> str:
+    """How much is sustained, and what is full beyond it."""
+    plan, machine = document["plan"], document["machine"]
+    # Searches of an earlier version told no more than their limits.
+    command = document.get("command", f"python -m harness capacity --slo '{plan['slo']}'")
+    lines = [
+        "## Capacity within limits",
+        "",
+        f"`{command}` at commit {commit_of(machine)}, "
+        f"{machine['cpus']} CPUs ({machine['cpu']}): trials of {plan['seconds']:g} s, doubled, "
+        f"bisected, and each load named held {plan['repeats']} times. A trial counts only when "
+        f"it was valid, correct, within the limits and without a growing backlog. Result file: "
+        f"[`{file}`]({file}).",
+        "",
+        "| with | sustained | beyond it |",
+        "|---|--:|---|",
+    ]
+    for found in document["searches"]:
+        over_rate = found["over"] == "rate"
+        beside = (
+            f"{number(found['fixed'])} listeners" if over_rate else f"{number(found['fixed'])}/s"
+        )
+        unit = "/s" if over_rate else " listeners"
+        least = "" if found["bounded"] else "≥ "
+        lines.append(f"| {beside} | {least}{number(found['load'])}{unit} | {found['bottleneck']} |")
+    law = document["scalability"]
+    lines.append("")
+    if "refused" in law:
+        lines.append(f"No scalability law is claimed: {law['refused']}.")
+    else:
+        low, high = law["peak"]
+        peak = "no peak" if law["peak_rate"] is None else f"peak {number(law['peak_rate'])}/s"
+        lines.append(
+            f"Universal Scalability Law over submissions in flight: {peak} "
+            f"(90 % bootstrap bounds {number(low or 0)} to "
+            f"{'∞' if high is None else number(high)}), "
+            f"contention {law['fit']['contention']:.4f}, coherency {law['fit']['coherency']:.6f}."
+        )
+    lines += ["", f"![trials]({KEPT}/capacity-trials.svg)"]
+    return "\n".join(lines)
+
+
+def capacity_plots(document: Mapping[str, Any]) -> dict[str, str]:
+    """Response and lag of every trial over its rate."""
+    trials = sorted(document["trials"], key=lambda t: (t["rate"], t["listeners"]))
+
+    def points(key: str, *, held: bool) -> list[tuple[float, float | None]]:
+        return [(t["rate"], t[key]) for t in trials if t["held"] is held and t[key]]
+
+    lines = [
+        Line(name="response p99, held", points=points("response_p99", held=True)),
+        Line(name="lag p99, held", points=points("lag_p99", held=True)),
+        Line(name="response p99, not held", points=points("response_p99", held=False)),
+        Line(name="lag p99, not held", points=points("lag_p99", held=False)),
+    ]
+    plot = line_plot(
+        "Every trial of the search: p99 over submissions per second",
+        [line for line in lines if line.points],
+        axis=Axis(text=duration, log=True),
+        x_text=number,
+        dots=True,
+    )
+    return {"capacity-trials.svg": plot}
+
+
+def selfproof_section(document: Mapping[str, Any], file: str) -> str:
+    """What was planted and what was reported."""
+    lines = [
+        "## Self-proof: planted faults",
+        "",
+        "`python -m harness selfproof`: a server that lies in a known way, and what the harness "
+        f"reports of it. Result file: [`{file}`]({file}).",
+        "",
+        "| planted | reported | exact |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {p['planted']} | {p['reported']} | {'yes' if p['exact'] else '**no**'} |"
+        for p in document["proofs"]
+    ]
+    stall = document["stall"]
+    lines += [
+        "",
+        f"The same stall beside stock Locust ({stall['planted']}; {stall['intended']:,} requests "
+        "intended):",
+        "",
+        "| tool | requests measured | p50 | p90 | p99 | max |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for report in stall["reports"]:
+        cells = " | ".join(duration(1000 * report[f"{q}_ms"]) for q in ("p50", "p90", "p99", "max"))
+        lines.append(f"| {report['tool']} | {report['requests']:,} | {cells} |")
+    lines += [
+        "",
+        "Stock Locust's users wait for the stalled answer and send nothing meanwhile, so the "
+        "requests that the stall kept from being sent are in no percentile.",
+    ]
+    return "\n".join(lines)
+
+
+def bench_gate_section(document: Mapping[str, Any], file: str) -> str:
+    """How often the regression gate judges wrongly."""
+    machine, planted = document["machine"], f"{document['planted']:.0%}"
+    rows = [
+        ("equal", "equal code called worse", document["false_alarm_rate"]),
+        ("slower", f"a {planted} slowdown not called worse", document["miss_rate"]),
+        ("one_more_call", "one more function call not found", None),
+    ]
+    lines = [
+        "## Regression gate: how often it is wrong",
+        "",
+        f"`python -m harness bench-compare --prove` at commit {commit_of(machine)}, "
+        f"{machine['cpus']} CPUs ({machine['cpu']}), {document['rounds']} rounds a side: one tree "
+        "against itself as it is, with a slowdown planted into the work, and with a planted call. "
+        f"Then the rounds of the first comparison, of {document['cases']} cases, resampled "
+        f"{document['trials']} times with and without a slowdown. Result file: [`{file}`]({file}).",
+        "",
+        "| error | really run | resampled |",
+        "|---|--:|--:|",
+    ]
+    for key, name, resampled in rows:
+        real = document["real"][key]
+        lines.append(
+            f"| {name} | {real['wrong']} of {real['decisions']} decisions in "
+            f"{real['comparisons']} comparisons ({real['rate']:.1%}) | "
+            f"{'' if resampled is None else f'{resampled:.3%}'} |"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,105 @@
+"""What a person watches while a run goes on: one block of lines, redrawn in place.
+
+On anything but a terminal it writes a line when the phase changes, so a log of
+CI stays short.
+"""
+
+import shutil
+import time
+from typing import Any, TextIO
+
+from harness.measure.histogram import Histogram
+from harness.measure.terminal import Ink, duration, number, sparkline
+
+RECENT_S = 5
+
+
+class LiveView:
+    """Draws a conductor's run."""
+
+    def __init__(self, conductor: Any, out: TextIO) -> None:
+        self._conductor = conductor
+        self._out = out
+        self._ink = Ink(out)
+        self._lines = 0
+        self._phase = ""
+        self._started = time.monotonic()
+
+    def draw(self) -> None:
+        """Show the run as it is now."""
+        if not self._out.isatty():
+            if self._conductor.phase != self._phase:
+                self._phase = self._conductor.phase
+                self._out.write(f"{time.monotonic() - self._started:6.1f} s  {self._phase}\n")
+                self._out.flush()
+            return
+        self.clear()
+        width = shutil.get_terminal_size().columns
+        lines = self._block(width)
+        self._out.write("\n".join(lines) + "\n")
+        self._out.flush()
+        self._lines = len(lines)
+
+    def clear(self) -> None:
+        """Take the block away."""
+        if self._lines:
+            self._out.write(f"\x1b[{self._lines}A\x1b[0J")
+            self._lines = 0
+
+    def _block(self, width: int) -> list[str]:
+        conductor, ink = self._conductor, self._ink
+        settings = conductor.settings
+        begin = conductor.begin_second
+        elapsed = time.time() - conductor.zero_unix_ns / 1e9 - begin if begin else 0.0
+        total = settings.warmup_s + settings.duration_s
+        if begin and settings.duration_s:
+            share = min(1.0, max(0.0, elapsed / total))
+            bar_width = max(10, min(40, width - 40))
+            done = int(share * bar_width)
+            bar = "━" * done + ink.dim("━" * (bar_width - done))
+            head = f"  {conductor.phase:12} {bar} {max(0, min(elapsed, total)):3.0f}/{total:g} s"
+        else:
+            head = f"  {conductor.phase:12}"
+        seconds = conductor.series.seconds
+        newest = max((n for n, s in seconds.items() if s.counters.get("intended")), default=0)
+        recent = range(newest - RECENT_S, newest)
+        lines = [ink.bold(head)]
+        sent = [seconds[n].counters.get("ok", 0) for n in range(begin, newest) if n in seconds]
+        if sent:
+            response = Histogram.union(
+                seconds[n].histograms["response"] for n in recent if n in seconds
+            )
+            bad = sum(conductor.series.total(name) for name in ("fail", "unknown", "dropped"))
+            lines.append(
+                f"  accepted     {number(sum(sent[-RECENT_S:]) / min(len(sent), RECENT_S)):>7}/s  "
+                f"{ink.dim(sparkline([float(v) for v in sent]))}"
+                + (ink.warn(f"  {number(bad)} not accepted") if bad else "")
+            )
+            lines.append(f"  response     {_quantiles(response)}")
+        swarms = [m.status for m in conductor.members.values() if m.kind == "swarm" and m.status]
+        if swarms:
+            lag = Histogram.union(seconds[n].histograms["lag"] for n in recent if n in seconds)
+            faults = sum(
+                int(s.get(name, 0))
+                for s in swarms
+                for name in ("missing", "duplicates", "reorders")
+            )
+            lines.append(
+                f"  listeners    {number(conductor.connected):>7} open"
+                + (ink.bad(f"  {number(faults)} gaps, duplicates, reorders") if faults else "")
+            )
+            if lag.total:
+                lines.append(f"  lag          {_quantiles(lag)}")
+        return [_clip(line, width) for line in lines]
+
+
+def _quantiles(histogram: Histogram) -> str:
+    return "   ".join(
+        f"{label} {duration(histogram.at(q)):>7}"
+        for q, label in ((0.5, "p50"), (0.99, "p99"), (1.0, "max"))
+    )
+
+
+def _clip(line: str, width: int) -> str:
+    # Only the invisible colour codes may make a line longer than the terminal.
+    return line if len(line) < width + 40 else line[: width + 39]

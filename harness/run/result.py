@@ -1,0 +1,404 @@
+"""The record of a run, its judgement, and the JSON file that everything else is made from.
+
+The file carries a version, the commit, the machine, the settings, one entry per
+second and whole histograms, so a report never needs the run again.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.checker import reconcile
+from harness.checker.end_to_end import journeys, reached
+from harness.checker.invariants import judge_history
+from harness.checker.verdict import Finding
+from harness.checker.verdict import Verdict as Belief
+from harness.engines.reach import Reach
+from harness.evidence import board_look
+from harness.evidence.history import Done, Submit, history_paths, read_history
+from harness.measure.bottleneck import name_bottleneck, usage_of
+from harness.measure.histogram import Histogram, lowest_of
+from harness.measure.listener_cost import swarm_cost
+from harness.measure.schedule import arrivals, parse_profile
+from harness.measure.series import Series
+from harness.measure.settings import RunSettings
+from harness.measure.slo import Kept, histogram_and_quantile, judge, load_slo
+from harness.report.load_page import heat_bucket, html_report
+from harness.run.resources import restarts_of
+from harness.run.worker_state import Member
+
+VERSION = 1
+QUANTILES = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p999"), (1.0, "max"))
+SUBMISSION_HISTOGRAMS = ("response", "service", "delay", "late")
+REACH_HISTOGRAMS = ("reach_first", "reach_median", "reach_last")
+LISTENER_HISTOGRAMS = ("lag", *REACH_HISTOGRAMS, "notice")
+JOURNEY_HISTOGRAMS = ("submit_deliver_first", "submit_deliver_median", "submit_deliver_last")
+HISTOGRAMS = (*SUBMISSION_HISTOGRAMS, *LISTENER_HISTOGRAMS, *JOURNEY_HISTOGRAMS, "connect")
+HEAT_HISTOGRAMS = ("response", "lag")
+LISTENER_ACCOUNT = ("gaps", "missing", "duplicates", "reorders", "resets", "conflicts", "broken")
+
+
+@dataclass(kw_only=True)
+class Verdict:
+    """Three questions: was the generator sound, was the server right, was it fast enough?"""
+
+    invalid: list[str] = field(default_factory=list)
+    incorrect: list[str] = field(default_factory=list)
+    limits: list[Kept] = field(default_factory=list)
+
+    @property
+    def valid(self) -> bool:
+        """The figures mean what they say."""
+        return not self.invalid
+
+    @property
+    def correct(self) -> bool:
+        """Nothing contradicts the server's promises."""
+        return not self.incorrect
+
+    @property
+    def within_slo(self) -> bool:
+        """Every limit holds; true when none was set."""
+        return all(kept.kept for kept in self.limits)
+
+    @property
+    def good(self) -> bool:
+        """All three."""
+        return self.valid and self.correct and self.within_slo
+
+
+@dataclass(kw_only=True)
+class RunRecord:
+    """Everything known at the end of a run. `begin_second` is the schedule's 0 in the series."""
+
+    run_id: str
+    settings: RunSettings
+    base_url: str
+    machine: dict[str, Any]
+    started_unix_s: float
+    series: Series
+    begin_second: int
+    measured_s: int
+    members: list[Member]
+    final_seq: int
+    converged: bool
+    before: board_look.Look
+    after: board_look.Look
+    backlog: list[tuple[int, int]]
+    samples: list[dict[str, Any]]
+    notes: list[str]
+    folder: Path
+    mysql_url: str = field(default="", repr=False)
+    extra: dict[str, Any] = field(default_factory=dict)
+    verdict: Verdict = field(default_factory=Verdict)
+    findings: list[reconcile.Findings] = field(default_factory=list)
+    invariants: list[Finding] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """The verdict is good."""
+        return self.verdict.good
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """First second measured and the one after the last, in the series' numbers."""
+        start = self.begin_second + round(self.settings.warmup_s)
+        return start, start + max(1, self.measured_s)
+
+    def counter(self, name: str) -> int:
+        """A counter over the measured window."""
+        start, end = self.window
+        return self.series.total(name, start=start, end=end)
+
+    def histogram(self, name: str) -> Histogram:
+        """A histogram over the measured window; `connect` over the whole run."""
+        if name == "connect":
+            return self.series.merged(name)
+        start, end = self.window
+        return self.series.merged(name, start=start, end=end)
+
+    def figures(self) -> dict[str, float | None]:
+        """Every figure that a limit may name. Times in µs, shares 0 to 1, rates per second."""
+        figures: dict[str, float | None] = {}
+        intended = self.counter("intended")
+        seconds = max(1, self.measured_s)
+        for name, counter in (("unknown", "unknown"), ("dropped", "dropped"), ("waited", "waited")):
+            figures[name] = self.counter(counter) / intended if intended else None
+        bad = sum(self.counter(name) for name in ("fail", "unknown", "dropped"))
+        figures["errors"] = bad / intended if intended else None
+        figures["rate"] = intended / seconds
+        figures["throughput"] = (self.counter("ok") + self.counter("fail")) / seconds
+        figures["goodput"] = self.counter("ok") / seconds
+        limits = load_slo(self.settings.slo)
+        asked = [histogram_and_quantile(limit.figure) for limit in limits]
+        for name in HISTOGRAMS:
+            histogram = self.histogram(name)
+            for quantile, label in QUANTILES:
+                figures[f"{name}_{label}"] = histogram.at(quantile)
+            figures[f"{name}_mean"] = histogram.mean_us
+        for limit, pair in zip(limits, asked, strict=True):
+            if pair is not None:
+                figures[limit.figure] = self.histogram(pair[0]).at(pair[1])
+        return figures
+
+    def judge(self) -> None:
+        """Fill in findings and verdict. Reads the histories and, where it may, the ledger."""
+        attempts = list(read_attempts(self.folder))
+        reaches = [Reach.from_wire(m.reach) for m in self.members if m.kind == "swarm"]
+        self._reach(reaches)
+        if self.before.from_mysql and self.after.from_mysql:
+            acknowledged = {
+                a.submission_id for a in attempts if a.outcome == "ok" and a.submission_id
+            }
+            rows = board_look.ledger_since(self.mysql_url, self.before.seq)
+            absent = acknowledged - {row.submission_id for row in rows}
+            if absent:
+                rows += board_look.ledger_since(self.mysql_url, self.after.seq, absent)
+            self.findings = [reconcile.against_ledger(attempts, rows, self.before, self.after)]
+            self._follow(attempts, rows, reaches)
+        else:
+            self.findings = [reconcile.against_board(attempts, self.before, self.after)]
+        swarms = [m for m in self.members if m.kind == "swarm"]
+        if swarms:
+            self.findings.append(
+                reconcile.of_listeners(
+                    [m.status for m in swarms],
+                    [m.latest for m in swarms],
+                    self.after,
+                    self.final_seq,
+                )
+            )
+        verdict = Verdict(invalid=[*self.notes])
+        if late := lateness(self.histogram("late")):
+            of, late_us = late
+            if late_us > self.settings.late_limit_ms * 1000:
+                verdict.invalid.append(
+                    f"the generator itself was late: {of} {late_us / 1000:.1f} ms, "
+                    f"limit {self.settings.late_limit_ms:g} ms"
+                )
+        counted = sum(self.series.total(name) for name in ("ok", "fail", "unknown"))
+        if counted != len(attempts):
+            verdict.invalid.append(
+                f"{counted:,} submissions ended but the history holds {len(attempts):,}"
+            )
+        for finding in self.findings:
+            verdict.incorrect += finding.problems
+        if swarms and not self.converged:
+            verdict.incorrect.append("the listeners did not all come to stand at the last change")
+        self.invariants = judge_history(self.folder, self.mysql_url)
+        for invariant in self.invariants:
+            if invariant.verdict is not Belief.TRUE:
+                reason = invariant.explanations[0] if invariant.explanations else "no reason given"
+                verdict.incorrect.append(f"{invariant.invariant} {invariant.verdict}: {reason}")
+        verdict.limits = judge(load_slo(self.settings.slo), self.figures())
+        self.verdict = verdict
+
+    def _reach(self, reaches: list[Reach]) -> None:
+        """Replace what swarms could tell meanwhile of first to last listeners by what was so.
+
+        Each counted by itself, and without the listeners that were seconds late. Where
+        a swarm had too many events to send them there is no figure then.
+        """
+        for second in self.series.seconds.values():
+            for name in REACH_HISTOGRAMS:
+                second.histograms.pop(name, None)
+        if any(reach.left_out for reach in reaches):
+            return
+        times = reached(reaches)
+        zero_us = round(self.started_unix_s * 1e6) - self.begin_second * 1_000_000
+        seconds = (times[:, 0] - zero_us) // 1_000_000
+        for number in np.unique(seconds).tolist():
+            inside = times[seconds == number]
+            histograms = self.series.seconds[number].histograms
+            for column, name in enumerate(REACH_HISTOGRAMS, start=1):
+                histograms[name].record_many(inside[:, column] - inside[:, 0])
+
+    def _follow(
+        self,
+        attempts: list[reconcile.Attempt],
+        rows: list[board_look.LedgerRow],
+        reaches: list[Reach],
+    ) -> None:
+        """Add submit-to-deliver times to the series, by intended second."""
+        if not reaches:
+            return
+        begin_us = round(self.started_unix_s * 1e6)
+        last = max((attempt.number for attempt in attempts), default=-1)
+        schedule = arrivals(
+            parse_profile(self.settings.rate),
+            seed=self.settings.seed,
+            poisson=self.settings.arrivals == "poisson",
+        )
+        due_us = {number: begin_us + due // 1000 for number, due in islice(schedule, last + 1)}
+        for due, *durations in journeys(attempts, rows, due_us, reaches):
+            second = self.series.seconds[self.begin_second + (due - begin_us) // 1_000_000]
+            for name, duration in zip(JOURNEY_HISTOGRAMS, durations, strict=True):
+                second.histograms[name].record(duration)
+
+    def to_json(self) -> dict[str, Any]:
+        """The result document, version 1."""
+        start, end = self.window
+        members = [
+            {"kind": m.kind, "host": m.host, "pid": m.pid, "status": m.status} for m in self.members
+        ]
+        return {
+            "version": VERSION,
+            "kind": "scoreboard-run",
+            "run_id": self.run_id,
+            "label": self.settings.label,
+            "started_unix_s": self.started_unix_s,
+            "machine": self.machine,
+            "target": self.base_url,
+            "settings": self.settings.to_json(),
+            "window": {"start": start - self.begin_second, "end": end - self.begin_second},
+            "verdict": {
+                "valid": self.verdict.valid,
+                "correct": self.verdict.correct,
+                "within_slo": self.verdict.within_slo,
+                "good": self.verdict.good,
+                "invalid": self.verdict.invalid,
+                "incorrect": self.verdict.incorrect,
+                "limits": [
+                    {
+                        "limit": kept.limit.text,
+                        "measured": kept.measured,
+                        "kept": kept.kept,
+                    }
+                    for kept in self.verdict.limits
+                ],
+            },
+            "counts": {name: self.counter(name) for name in sorted(self.series.names()[0])},
+            "totals": {name: self.series.total(name) for name in sorted(self.series.names()[0])},
+            "figures": self.figures(),
+            "findings": [
+                {"witness": f.witness, "problems": f.problems, "counts": f.counts}
+                for f in self.findings
+            ],
+            "invariants": [asdict(invariant) for invariant in self.invariants],
+            "final_seq": self.final_seq,
+            "converged": self.converged,
+            "members": members,
+            "swarm": swarm_cost(
+                members, cpu_us=self.counter("cpu_us"), reads=self.counter("reads")
+            ),
+            "backlog": [list(pair) for pair in self.backlog],
+            "resources": self._resources(),
+            "faults": restarts_of(self.samples),
+            "seconds": list(self._seconds()),
+            "histograms": {
+                name: self.histogram(name).to_hdr()
+                for name in HISTOGRAMS
+                if self.histogram(name).total
+            },
+            **self.extra,
+        }
+
+    def _resources(self) -> dict[str, Any]:
+        start, end = (second - self.begin_second for second in self.window)
+        cpus = int(self.machine.get("cpus") or 1)
+        usage = usage_of(
+            (s for s in self.samples if start <= s["t"] < end),
+            cpus,
+            float(self.machine.get("memory_mib") or 0),
+        )
+        return {
+            "samples": self.samples,
+            "cores": dict(usage.cores) if usage else {},
+            "rss_mib": dict(usage.rss_mib) if usage else {},
+            "counters": dict(usage.counters) if usage else {},
+            "busy": usage.busy if usage else None,
+            "elsewhere": usage.elsewhere if usage else None,
+            "harness_share": usage.harness_share if usage else None,
+            "bottleneck": name_bottleneck(usage),
+        }
+
+    def _seconds(self) -> Iterator[dict[str, Any]]:
+        for number, second in sorted(self.series.seconds.items()):
+            times = {}
+            for name, histogram in second.histograms.items():
+                if histogram.total:
+                    times[name] = {
+                        "n": histogram.total,
+                        **{
+                            label: histogram.at(quantile)
+                            for quantile, label in QUANTILES
+                            if histogram.at(quantile) is not None
+                        },
+                    }
+            heat = {
+                name: _coarse(second.histograms[name])
+                for name in HEAT_HISTOGRAMS
+                if name in second.histograms
+            }
+            yield {"t": number - self.begin_second, **second.counters, "times": times, "heat": heat}
+
+
+def lateness(late: Histogram) -> tuple[str, int] | None:
+    """What is held against the generator, `p99` or `max`, and its µs. None without arrivals.
+
+    Too few arrivals for a p99 are judged by the latest of them.
+    """
+    for quantile, name in ((0.99, "p99"), (1.0, "max")):
+        at_us = late.at(quantile)
+        if at_us is not None:
+            return name, at_us
+    return None
+
+
+def _coarse(histogram: Histogram) -> dict[int, int]:
+    """Counts by the buckets of the heat maps."""
+    counts: Counter[int] = Counter()
+    for bucket, count in histogram.counts.items():
+        counts[heat_bucket(lowest_of(bucket))] += count
+    return dict(counts)
+
+
+def read_attempts(folder: Path) -> Iterator[reconcile.Attempt]:
+    """Every submission in the histories of a run. A second or two per million."""
+    for path in history_paths(folder):
+        if not path.name.startswith("history-flood"):
+            continue
+        open_attempts: dict[int, Submit] = {}
+        for record in read_history(path).records:
+            if isinstance(record, Submit):
+                open_attempts[record.index] = record
+            elif isinstance(record, Done) and record.of in open_attempts:
+                sent = open_attempts.pop(record.of)
+                yield _attempt(sent, str(record.outcome), record.sid)
+        for sent in open_attempts.values():
+            yield _attempt(sent, "unknown", None)
+
+
+def _attempt(sent: Submit, outcome: str, sid: str | None) -> reconcile.Attempt:
+    try:
+        identifier = bytes.fromhex(sid.replace("-", "")) if sid else None
+    except ValueError:
+        identifier = None
+    return reconcile.Attempt(
+        number=int((sent.key or "-0").rpartition("-")[2]),
+        user=sent.user,
+        increment=sent.increment,
+        outcome=outcome,
+        submission_id=identifier,
+    )
+
+
+def write_result(record: RunRecord) -> Path:
+    """Write the result file beside the run's folder, and its page; returns the file's path."""
+    record.folder.mkdir(parents=True, exist_ok=True)
+    path = record.folder.with_suffix(".json")
+    draft = path.with_suffix(".draft")
+    document = record.to_json()
+    text = json.dumps(document, separators=(",", ":"))
+    draft.write_text(text)
+    os.replace(draft, path)
+    # Read back, so that the page is made of what the file holds and nothing else.
+    path.with_suffix(".html").write_text(html_report(json.loads(text)))
+    return path

@@ -1,0 +1,241 @@
+"""One `harness load` from start to end: stack, users, Locust master and workers, summary.
+
+Not the run itself, which `harness.run.coordinator` leads the same way under Locust's
+own command line.
+"""
+
+import locust  # isort: skip  # patches the process for gevent, so it comes first
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust.argument_parser import get_parser
+from locust.env import Environment
+from locust.util.load_locustfile import load_locustfile
+
+from harness.measure.settings import RunSettings
+from harness.net.target import Target, TargetError, find_target
+from harness.report.summary import print_summary
+from harness.run.coordinator import IDLE, Conductor
+from harness.run.dispatch import RoleDispatcher
+from harness.run.live import LiveView
+from harness.run.locust_users import PARENT_VARIABLE, EngineUser
+from harness.sessions.ceiling import known_ceiling
+from harness.sessions.managed_stack import own_stack
+
+log = logging.getLogger(__name__)
+WORKER_TIMEOUT_S = 60.0
+
+
+@dataclass(kw_only=True)
+class Session:
+    """What the command line asked for."""
+
+    settings: RunSettings
+    host: str | None
+    workers: int
+    locustfile: Path
+    seed_users: bool
+    ceiling: bool
+    environ: dict[str, str]
+    folder: Path
+    quiet: bool = False
+
+    def run(self) -> int:
+        """Run it; the exit code. Ctrl-C ends the run early but still judges it."""
+        # SIGTERM ends a run as Ctrl-C does: what was started here is stopped again. Python's
+        # own handler would raise in whichever greenlet runs just then, and end only that.
+        here = gevent.getcurrent()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            gevent.signal_handler(number, gevent.kill, here, KeyboardInterrupt)
+        logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+        try:
+            with contextlib.ExitStack() as stack:
+                target = self._find()
+                if target is None:
+                    target = stack.enter_context(
+                        own_stack(self._find, folder=self.folder, say=self._say, sleep=gevent.sleep)
+                    )
+                self._seed(target)
+                return self._measure(target)
+        except (TargetError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            return 1
+
+    def _find(self) -> Target | None:
+        return find_target(
+            host=self.host,
+            mysql_url=self.settings.mysql_url,
+            environ=self.environ,
+            folder=self.folder,
+        )
+
+    # Before
+
+    def _seed(self, target: Target) -> None:
+        """Make sure the users exist, where the database can be reached and is the stack's own."""
+        if not self.seed_users or not target.mysql_url or not target.state:
+            return
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "worker",
+                "seed",
+                "--users",
+                str(self.settings.players),
+            ],
+            cwd=self.folder,
+            env={**self.environ, **_addresses(target)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise TargetError(f"seeding users failed:\n{done.stderr.strip()[-2000:]}")
+
+    # The run
+
+    def _measure(self, target: Target) -> int:
+        environment = self._environment()
+        runner = environment.create_master_runner(master_bind_host="127.0.0.1", master_bind_port=0)
+        environment.events.init.fire(environment=environment, runner=runner, web_ui=None)
+        conductor: Conductor = environment.scoreboard
+        conductor.target = target
+        conductor.settings = self.settings
+        if self.ceiling:
+            conductor.extra["ceiling"] = asdict(known_ceiling(Path(self.settings.results)))
+        workers = self._start_workers(runner.server.port, 2 * self.workers)
+        view = LiveView(conductor, sys.stderr)
+        try:
+            self._await_workers(runner, workers)
+            runner.start(2 * self.workers, spawn_rate=100)
+            interrupted = False
+            while not conductor.finished.wait(timeout=0.25):
+                view.draw()
+                if any(worker.poll() is not None for worker in workers) and not interrupted:
+                    interrupted = True
+                    conductor.notes.append("a load process died")
+        except KeyboardInterrupt:
+            if conductor.phase == IDLE:
+                # The load processes are still starting: there is no run that could end.
+                raise
+            self._say("ending the run early; what was sent is still judged")
+            runner.stop()
+            conductor.finished.wait()
+        finally:
+            view.clear()
+            runner.quit()
+            self._stop_workers(workers)
+        if conductor.problem:
+            print(f"error: {conductor.problem}", file=sys.stderr)
+        if conductor.record is None or conductor.result_path is None:
+            return 1
+        document = json.loads(conductor.result_path.read_text())
+        print_summary(document, sys.stdout, _shown(conductor.result_path, self.folder))
+        return 0 if conductor.record.good and not conductor.problem else 1
+
+    def _environment(self) -> Environment:
+        parser = get_parser()
+        options = parser.parse_args([])
+        # Would end Locust before the verdict is shown.
+        options.headless = False
+        for name, value in asdict(self.settings).items():
+            setattr(options, f"scoreboard_{name}", value)
+        users: dict[str, Any] = {}
+        for path in _scenarios(self.locustfile):
+            classes, _ = load_locustfile(str(path))
+            users.update(classes)
+        if not any(issubclass(user, EngineUser) for user in users.values()):
+            raise TargetError(f"{self.locustfile} holds no flood and no swarm")
+        return Environment(
+            user_classes=list(users.values()),
+            events=locust.events,
+            host=self.host,
+            parsed_options=options,
+            dispatcher_class=RoleDispatcher,
+        )
+
+    def _start_workers(self, port: int, count: int) -> "list[subprocess.Popen[bytes]]":
+        command = [
+            sys.executable,
+            *("-m", "locust", "-f", str(self.locustfile), "--worker"),
+            *("--master-host", "127.0.0.1", "--master-port", str(port)),
+            *("--loglevel", "WARNING"),
+        ]
+        environ = {
+            **self.environ,
+            "PYTHONPATH": _python_path(self.environ, self.folder),
+            PARENT_VARIABLE: str(os.getpid()),
+        }
+        return [
+            # A session of its own: Ctrl-C is for the master, which still needs its workers.
+            subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr,
+                start_new_session=True,
+            )
+            for _ in range(count)
+        ]
+
+    def _await_workers(self, runner: Any, workers: "list[subprocess.Popen[bytes]]") -> None:
+        end = time.monotonic() + WORKER_TIMEOUT_S
+        while len(runner.clients.ready) < len(workers):
+            if any(worker.poll() is not None for worker in workers):
+                raise TargetError("a load process did not start; its own words are above")
+            if time.monotonic() > end:
+                raise TargetError("the load processes did not become ready")
+            gevent.sleep(0.05)
+
+    def _stop_workers(self, workers: "list[subprocess.Popen[bytes]]") -> None:
+        for worker in workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.wait(5)
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+
+def _addresses(target: Target) -> dict[str, str]:
+    """The environment in which one of the project's own programs finds this stack."""
+    urls = target.state.get("urls", {})
+    return {
+        "SCOREBOARD_MYSQL_URL": target.mysql_url,
+        "SCOREBOARD_REDIS_URL": urls.get("redis", ""),
+        "SCOREBOARD_TEMPORAL_ADDRESS": urls.get("temporal", ""),
+    }
+
+
+def _scenarios(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(p for p in path.glob("**/*.py") if not p.name.startswith("_"))
+    return [path]
+
+
+def _python_path(environ: Mapping[str, str], folder: Path) -> str:
+    return os.pathsep.join(filter(None, (str(folder), environ.get("PYTHONPATH", ""))))
+
+
+def _shown(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)

@@ -1,0 +1,182 @@
+"""Reads of the board: from Redis; when that is away or empty, from MySQL.
+
+Equal reads under way at the same time are one read. The default page is kept as
+bytes and read again only when there is something newer to show.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+import structlog
+
+from scoreboard import contract
+from scoreboard.domain import Standing
+from scoreboard.errors import UNAVAILABLE, Problem
+from scoreboard.sse import Snapshot
+from server.backends.mysql import MYSQL_ERRORS, LedgerReader
+from server.backends.redis import REDIS_ERRORS, Redis, script
+
+log = structlog.get_logger()
+
+OFFSET_MAX = 1_000_000
+PAGE_MAX_AGE_S = 1.0
+"""Also without changes: users are added, rankings rebuilt."""
+
+REDIS_TIMEOUT_S = 0.5
+REDIS_PAUSE_S = 1.0
+"""After a failure Redis is left alone for so long, so that reads do not all wait for it."""
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Some places of the board at exactly `seq`; `body` is the answer of GET /scores."""
+
+    seq: int
+    scores: Sequence[Standing]
+    body: bytes
+    etag: str
+    read_at: float
+
+
+class Board:
+    """The board as this process can read it. `shown` is the seq that listeners have been told."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        ledger: LedgerReader,
+        *,
+        shown: Callable[[], int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._redis = redis
+        self._ledger = ledger
+        self._shown = shown
+        self._clock = clock
+        self._script = redis.register_script(script(__package__, "top"))
+        self._reads: dict[tuple[int, int], asyncio.Task[Page]] = {}
+        self._top: Page | None = None
+        self._no_redis_before = 0.0
+        # The highest seq of any page given away: no later page may be older, whichever it is
+        # and wherever it comes from, or a client would see the board go back.
+        self._given = 0
+        # Which history the board belongs to, counted by `forget`.
+        self._history = 0
+
+    def ready_top(self) -> Page | None:
+        """The default page if it can be shown as it is; costs nothing."""
+        page = self._top
+        if (
+            page is not None
+            and page.seq >= max(self._shown(), self._given)
+            and self._clock() - page.read_at < PAGE_MAX_AGE_S
+        ):
+            return page
+        return None
+
+    async def page(self, limit: int, offset: int) -> Page:
+        """Places `offset` to `offset + limit`, no older than any page before.
+
+        Raises Problem (unavailable): also when only something older could be read.
+        """
+        least = max(self._shown(), self._given)
+        page = await self._at_least(limit, offset, least)
+        if page.seq < least:
+            # MySQL was asked last and is the truth: this is another history, which begins anew.
+            self._given, self._top = page.seq, None
+        return page
+
+    def forget(self) -> None:
+        """The history was replaced: no page from before, nor one being read, may be shown."""
+        self._given, self._top = 0, None
+        self._reads = {}
+        self._history += 1
+
+    async def snapshot(self, at_least: int = 0) -> Snapshot:
+        """The default page for listeners, read anew if it is older than `at_least`.
+
+        Its seq may still be lower, when nothing newer can be read. Raises Problem.
+        """
+        page = self.ready_top()
+        if page is None or page.seq < at_least:
+            page = await self._at_least(contract.TOP_DEFAULT, 0, at_least)
+        return Snapshot(seq=page.seq, scores=page.scores)
+
+    async def _at_least(self, limit: int, offset: int, seq: int) -> Page:
+        history = self._history
+        page = await self._joined(limit, offset)
+        if page.seq < seq:
+            # The read that was joined may have begun before this request.
+            page = await self._joined(limit, offset)
+        if page.seq < seq:
+            # Redis has fallen behind what was shown already; MySQL has not.
+            page = self._made(limit, offset, await self._from_mysql(limit, offset), history)
+        if history != self._history:
+            return await self._at_least(limit, offset, 0)
+        self._given = max(self._given, page.seq)
+        return page
+
+    async def _joined(self, limit: int, offset: int) -> Page:
+        key = (limit, offset)
+        read = self._reads.get(key)
+        if read is None:
+            read = asyncio.create_task(self._read(limit, offset))
+            self._reads[key] = read
+            read.add_done_callback(partial(self._read_is_over, key))
+        # One reader that goes away must not take the read from the others.
+        return await asyncio.shield(read)
+
+    def _read_is_over(self, key: tuple[int, int], read: "asyncio.Task[Page]") -> None:
+        # After `forget` the place may be another's.
+        if self._reads.get(key) is read:
+            del self._reads[key]
+
+    async def _read(self, limit: int, offset: int) -> Page:
+        history = self._history
+        found = await self._from_redis(limit, offset) or await self._from_mysql(limit, offset)
+        return self._made(limit, offset, found, history)
+
+    def _made(
+        self, limit: int, offset: int, found: tuple[int, Sequence[Standing]], history: int
+    ) -> Page:
+        """A page of what was found by a read that began in `history`."""
+        seq, scores = found
+        body = msgspec.json.encode(scores)
+        digest = hashlib.blake2b(body, digest_size=9).hexdigest()
+        page = Page(seq=seq, scores=scores, body=body, etag=f'"{digest}"', read_at=self._clock())
+        is_top = (limit, offset) == (contract.TOP_DEFAULT, 0)
+        if history == self._history and is_top and (self._top is None or self._top.seq <= seq):
+            self._top = page
+        return page
+
+    async def _from_redis(self, limit: int, offset: int) -> tuple[int, list[Standing]] | None:
+        if self._clock() < self._no_redis_before:
+            return None
+        try:
+            async with asyncio.timeout(REDIS_TIMEOUT_S):
+                answer: Any = await self._script(
+                    keys=(contract.META_KEY, contract.RANKING_KEY),
+                    args=(offset, offset + limit - 1),
+                )
+        except REDIS_ERRORS as error:
+            log.warning("board_read_without_redis", error=type(error).__name__)
+            self._no_redis_before = self._clock() + REDIS_PAUSE_S
+            return None
+        if answer is None:
+            return None
+        scores = [
+            Standing(user=name.decode(), score=-int(score))
+            for name, score in zip(answer[1::2], answer[2::2], strict=True)
+        ]
+        return int(answer[0]), scores
+
+    async def _from_mysql(self, limit: int, offset: int) -> tuple[int, Sequence[Standing]]:
+        try:
+            return await self._ledger.top(limit, offset)
+        except MYSQL_ERRORS as error:
+            log.warning("board_unreadable", error=type(error).__name__)
+            raise Problem(UNAVAILABLE, "The board cannot be read now.", retry_after_s=1) from None

@@ -1,0 +1,100 @@
+"""What became of a submission, for the one who may ask: from the ledger, else "pending"."""
+
+import msgspec
+import structlog
+
+from scoreboard import contract, ids
+from scoreboard.domain import Outcome
+from scoreboard.errors import FORBIDDEN, NOT_FOUND, UNAVAILABLE, Problem
+from scoreboard.tokens import Principal
+from server.backends.mysql import MYSQL_ERRORS, LedgerEntry, LedgerReader
+from server.backends.redis import REDIS_ERRORS, Redis
+from server.submit.admission import fresh_bucket
+
+log = structlog.get_logger()
+
+PENDING = "pending"
+APPLIED = "applied"
+HELD = "held"
+REJECTED = "rejected"
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """Answer of GET /scores/updates/{submissionId}.
+
+    `status` is pending, applied (with `score` and `seq`), rejected (with
+    `reason`) or held. Pending means admitted and not decided yet; when the POST
+    got no 202 it may never have started, and repeating it is safe.
+    """
+
+    submission_id: str
+    status: str
+    user_id: int
+    increment: int
+    score: int | None = None
+    seq: int | None = None
+    reason: str | None = None
+
+
+class Outcomes:
+    """Looks submissions up."""
+
+    def __init__(self, redis: Redis, ledger: LedgerReader) -> None:
+        self._redis = redis
+        self._ledger = ledger
+
+    async def status(self, submission_id: bytes, principal: Principal) -> Status:
+        """The submission's status.
+
+        Raises Problem: not_found for an id never admitted (or forgotten before it
+        was decided), forbidden for another user's, unavailable.
+        """
+        name = ids.text(submission_id)
+        try:
+            entry = await self._ledger.outcome(submission_id)
+            waiting = None if entry else await self._waiting(submission_id)
+            if entry is None and waiting is not None:
+                # It may have been decided between the two looks.
+                entry = await self._ledger.outcome(submission_id)
+        except (*MYSQL_ERRORS, *REDIS_ERRORS) as error:
+            log.warning("outcome_unreadable", error=type(error).__name__)
+            raise Problem(UNAVAILABLE, "Outcomes cannot be read now.", retry_after_s=1) from None
+        if entry is not None:
+            status = _decided(name, entry)
+        elif waiting is not None:
+            user_id, increment = map(int, waiting.split(b":"))
+            status = Status(
+                submission_id=name, status=PENDING, user_id=user_id, increment=increment
+            )
+        else:
+            raise Problem(NOT_FOUND, "There is no such submission.")
+        if not principal.may_update(status.user_id):
+            raise Problem(FORBIDDEN, "This token may not see that submission.")
+        return status
+
+    async def _waiting(self, submission_id: bytes) -> bytes | None:
+        """What admission remembers of an id, whoever chose it."""
+        name = submission_id.hex()
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.get(contract.SEEN_PREFIX + name)
+        pipeline.hget(contract.FRESH_PREFIX + fresh_bucket(submission_id), name)
+        # Bytes: this client decodes nothing, whatever redis-py's types say.
+        seen, fresh = await pipeline.execute()
+        found: bytes | None = seen or fresh
+        return found
+
+
+def _decided(name: str, entry: LedgerEntry) -> Status:
+    if entry.outcome in (Outcome.APPLIED, Outcome.HELD):
+        status, reason = (APPLIED if entry.outcome == Outcome.APPLIED else HELD), None
+    else:
+        status, reason = REJECTED, entry.outcome
+    return Status(
+        submission_id=name,
+        status=status,
+        user_id=entry.user_id,
+        increment=entry.increment,
+        score=entry.score_after,
+        seq=entry.seq,
+        reason=reason,
+    )

@@ -1,0 +1,66 @@
+"""Query parameters and header fields of reads, checked. Each parser raises Problem (malformed)."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from scoreboard import contract
+from scoreboard.errors import MALFORMED, Problem
+from scoreboard.sse import parse_last_event_id
+from server.board.board import OFFSET_MAX
+
+
+class Window(NamedTuple):
+    """Which places of the board are asked for."""
+
+    limit: int
+    offset: int
+
+
+def parse_window(arguments: Mapping[str, Sequence[str]]) -> Window:
+    """`limit` (1 to TOP_MAX) and `offset` (0 to OFFSET_MAX)."""
+    return Window(
+        limit=parse_number(
+            arguments, "limit", contract.TOP_DEFAULT, least=1, most=contract.TOP_MAX
+        ),
+        offset=parse_number(arguments, "offset", 0, least=0, most=OFFSET_MAX),
+    )
+
+
+def parse_resume(header: Sequence[str], arguments: Mapping[str, Sequence[str]]) -> int | None:
+    """The last event id of a listener that comes back; None for a new one.
+
+    The header wins over `lastEventId`: a browser that reconnects sends its
+    newest id there, while the address still has the one it began with.
+    """
+    values = header or _given(arguments, "lastEventId")
+    if not values:
+        return None
+    number = parse_last_event_id(values[0]) if len(values) == 1 else None
+    if number is None:
+        raise Problem(MALFORMED, "Last-Event-ID must be the id of an event of this stream.")
+    return number
+
+
+def parse_flag(arguments: Mapping[str, Sequence[str]], name: str) -> bool:
+    """A parameter that is 1 or 0; 0 when absent."""
+    return parse_number(arguments, name, 0, least=0, most=1) == 1
+
+
+def parse_number(
+    arguments: Mapping[str, Sequence[str]], name: str, default: int, *, least: int, most: int
+) -> int:
+    """A whole number given at most once, in ASCII digits."""
+    values = _given(arguments, name)
+    if not values:
+        return default
+    [text, *more] = values
+    if not more and text.isascii() and text.isdigit() and len(text) <= len(str(most)):
+        number = int(text)
+        if least <= number <= most:
+            return number
+    raise Problem(MALFORMED, f"{name} must be a whole number from {least} to {most}, given once.")
+
+
+def _given(arguments: Mapping[str, Sequence[str]], name: str) -> Sequence[str]:
+    # Not `get`: that of Sanic's mapping answers with the first value alone.
+    return arguments[name] if name in arguments else ()  # noqa: SIM401

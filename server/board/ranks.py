@@ -1,0 +1,102 @@
+"""Where a user stands, and who is around: from Redis, or from MySQL without it.
+
+Equal scores share a rank and the next one is skipped (competition ranking); among
+them, who reached the score first stands first.
+"""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import structlog
+
+from scoreboard import contract
+from scoreboard.errors import NOT_FOUND, UNAVAILABLE, Problem
+from server.backends.mysql import MYSQL_ERRORS, LedgerReader, RankedUser
+from server.backends.redis import REDIS_ERRORS, Redis, script
+
+log = structlog.get_logger()
+
+NEIGHBOURS_DEFAULT = 2
+NEIGHBOURS_MAX = 50
+REDIS_TIMEOUT_S = 0.5
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One line around a user."""
+
+    rank: int
+    user_id: int
+    user: str
+    score: int
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Answer of GET /scores/users/{id}: the user's line, and those around it with it."""
+
+    rank: int
+    user_id: int
+    user: str
+    score: int
+    neighbours: list[Place]
+
+
+class Ranks:
+    """Ranks as this process can read them."""
+
+    def __init__(self, redis: Redis, ledger: LedgerReader) -> None:
+        self._redis = redis
+        self._ledger = ledger
+        self._script = redis.register_script(script(__package__, "rank"))
+
+    async def around(self, user_id: int, neighbours: int) -> tuple[int, Surroundings]:
+        """The seq and the user's surroundings at it.
+
+        Raises Problem: not_found, or unavailable when neither source answers.
+        """
+        found = await self._from_redis(user_id, neighbours)
+        if found is None or not found[1]:
+            # Redis may not have a user yet that was only just added.
+            found = await self._from_mysql(user_id, neighbours)
+        seq, places = found
+        for place in places:
+            if place.user_id == user_id:
+                return seq, Surroundings(
+                    rank=place.rank,
+                    user_id=user_id,
+                    user=place.user,
+                    score=place.score,
+                    neighbours=places,
+                )
+        raise Problem(NOT_FOUND, "There is no such user.")
+
+    async def _from_redis(self, user_id: int, neighbours: int) -> tuple[int, list[Place]] | None:
+        try:
+            async with asyncio.timeout(REDIS_TIMEOUT_S):
+                answer: Any = await self._script(
+                    keys=(contract.META_KEY, contract.RANKING_KEY, contract.MEMBERS_KEY),
+                    args=(user_id, neighbours),
+                )
+        except REDIS_ERRORS as error:
+            log.warning("rank_read_without_redis", error=type(error).__name__)
+            return None
+        if answer is None:
+            return None
+        return int(answer[0]), [
+            Place(rank=int(better) + 1, user_id=int(key), user=name.decode(), score=-int(score))
+            for key, name, score, better in zip(
+                answer[2::4], answer[3::4], answer[4::4], answer[5::4], strict=True
+            )
+        ]
+
+    async def _from_mysql(self, user_id: int, neighbours: int) -> tuple[int, list[Place]]:
+        try:
+            seq, users = await self._ledger.around(user_id, neighbours)
+        except MYSQL_ERRORS as error:
+            log.warning("rank_unreadable", error=type(error).__name__)
+            raise Problem(UNAVAILABLE, "Ranks cannot be read now.", retry_after_s=1) from None
+        return seq, [_place(user) for user in users]
+
+
+def _place(user: RankedUser) -> Place:
+    return Place(rank=user.better + 1, user_id=user.user_id, user=user.name, score=user.score)

@@ -1,0 +1,144 @@
+"""Held submissions for those who review them: the list of cases, and a decision.
+
+Reads the ledger; a decision is an update of the case's workflow, which answers
+once the outcome is stored and published. Who may: tokens with `scores:review`.
+"""
+
+from datetime import timedelta
+
+import msgspec
+import structlog
+from temporalio.client import (
+    Client,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from scoreboard import contract, ids
+from scoreboard.errors import (
+    ALREADY_DECIDED,
+    FORBIDDEN,
+    INVALID,
+    NOT_FOUND,
+    UNAVAILABLE,
+    Problem,
+)
+from scoreboard.tokens import SCOPE_REVIEW, Principal
+from server.backends.mysql import MYSQL_ERRORS, Case, LedgerReader
+from server.submit.body import check_media_type
+
+log = structlog.get_logger()
+
+CASES_MAX = 200
+DECISION_TIMEOUT = timedelta(seconds=10)
+DECISIONS = {"approve": "approved", "reject": "rejected"}
+
+
+class CaseView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One case as GET /admin/reviews shows it; times are microseconds since the Unix epoch."""
+
+    submission_id: str
+    user_id: int
+    user: str | None
+    increment: int
+    outcome: str
+    reasons: list[str]
+    opened_at_us: int
+    decision: str | None
+    decided_by: str | None
+    decided_at_us: int | None
+
+
+class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of POST /admin/reviews/{submissionId}."""
+
+    decision: str
+
+
+def parse_decision(content_type: str, body: bytes) -> DecisionRequest:
+    """The decision in a request's body. Raises Problem: unsupported_media_type, invalid."""
+    check_media_type(content_type)
+    try:
+        return msgspec.json.decode(body, type=DecisionRequest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise Problem(INVALID, 'The body must be {"decision": "approve" or "reject"}.') from None
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Its answer: the decision and the submission's final outcome."""
+
+    submission_id: str
+    decision: str
+    outcome: str
+
+
+def may_review(principal: Principal) -> None:
+    """Raises Problem (forbidden) unless the token carries the scope."""
+    if SCOPE_REVIEW not in principal.scopes:
+        raise Problem(FORBIDDEN, "This token may not review submissions.")
+
+
+async def cases(ledger: LedgerReader, *, open_only: bool) -> list[CaseView]:
+    """The oldest open cases, or the latest of all; at most CASES_MAX."""
+    try:
+        found = await ledger.cases(open_only=open_only, limit=CASES_MAX)
+    except MYSQL_ERRORS as error:
+        log.warning("cases_unreadable", error=type(error).__name__)
+        raise Problem(UNAVAILABLE, "Cases cannot be read now.", retry_after_s=1) from None
+    return [_view(case) for case in found]
+
+
+async def decide(
+    client: Client, submission_id: bytes, request: DecisionRequest, principal: Principal
+) -> Decided:
+    """Decide a case. Raises Problem: invalid, not_found, already_decided, unavailable.
+
+    After `unavailable` the decision may have been taken or not; asking again tells.
+    """
+    decision = DECISIONS.get(request.decision)
+    if decision is None:
+        raise Problem(INVALID, 'A decision is "approve" or "reject".')
+    name = ids.text(submission_id)
+    handle = client.get_workflow_handle(contract.review_workflow_id(name))
+    try:
+        state = await handle.execute_update(
+            contract.REVIEW_DECIDE_UPDATE,
+            {"decision": decision, "decided_by": principal.subject},
+            result_type=dict,
+            rpc_timeout=DECISION_TIMEOUT,
+        )
+    except WorkflowUpdateFailedError:
+        raise Problem(ALREADY_DECIDED, "This case has been decided already.") from None
+    except (WorkflowUpdateRPCTimeoutOrCancelledError, RPCError, TimeoutError) as error:
+        raise _translated(error) from None
+    if state["decision"] != decision:
+        # An earlier decision, whose answer was lost with its worker, is the one that stands.
+        raise Problem(ALREADY_DECIDED, "This case has been decided already.")
+    log.info("case_decided", submission_id=name, decision=decision, by=principal.subject)
+    return Decided(submission_id=name, decision=decision, outcome=str(state["outcome"]))
+
+
+def _translated(error: Exception) -> Problem:
+    if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
+        # Temporal says the same of a workflow that has ended and of one that never was.
+        if "completed" in error.message:
+            return Problem(ALREADY_DECIDED, "This case has been decided already.")
+        return Problem(NOT_FOUND, "There is no such case.")
+    log.warning("decision_failed", error=type(error).__name__)
+    return Problem(UNAVAILABLE, "The decision's effect is unknown.", retry_after_s=1)
+
+
+def _view(case: Case) -> CaseView:
+    return CaseView(
+        submission_id=ids.text(case.submission_id),
+        user_id=case.user_id,
+        user=case.user,
+        increment=case.increment,
+        outcome=case.outcome,
+        reasons=case.reasons.split(),
+        opened_at_us=case.opened_at_us,
+        decision=case.decision,
+        decided_by=None if case.decided_by is None else case.decided_by.decode(),
+        decided_at_us=case.decided_at_us,
+    )

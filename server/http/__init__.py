@@ -1,0 +1,1 @@
+"""HTTP itself: the protocol around Sanic's parser, the fast path, accepting, problem documents."""

@@ -1,0 +1,1 @@
+"""What the API process tells about itself: counters, metrics, health, logs and traces."""

@@ -1,0 +1,183 @@
+"""Traces from the POST to the write on the event streams, for OpenTelemetry. Off by default.
+
+With tracing off nothing here is imported. A batch carries many submissions: its
+span continues the first one's trace and links to the others. Temporal hands the
+trace on to the steps; the last of them leaves it in Redis beside the change
+(`worker.tracing`), where the hub's process finds it after it has written.
+
+Whether a trace is kept follows from its id, in every process alike: nobody can
+make the server keep more than its share by asking for it.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import structlog
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
+from opentelemetry.trace import Link, Span, SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from sanic.request import Request
+from sanic.response import HTTPResponse
+from temporalio.client import Interceptor
+from temporalio.contrib.opentelemetry import TracingInterceptor
+
+from scoreboard import contract, ids
+from server.backends.redis import REDIS_ERRORS, Redis
+
+log = structlog.get_logger()
+
+Handler = Callable[[Request], Coroutine[Any, Any, HTTPResponse]]
+
+LINKS_MAX = 32
+LOOK_AFTER_S = 1.0
+"""A change can reach its listeners before its `publish` has left the trace: by the worker's
+healing or out of the ledger."""
+
+WRITES_MAX = 1000
+"""Writes whose traces have not been looked up; of more the oldest go without their span."""
+
+_EXPORT_TIMEOUT_S = 5
+_context = TraceContextTextMapPropagator()
+
+
+class _Write(NamedTuple):
+    """Changes that have been written to all listeners, and when (Unix time)."""
+
+    first: int
+    last: int
+    began_ns: int
+    ended_ns: int
+    listeners: int
+
+
+class Tracing:
+    """The spans of an API process."""
+
+    def __init__(self, endpoint: str, *, ratio: float, redis: Redis) -> None:
+        share = TraceIdRatioBased(ratio)
+        self._provider = TracerProvider(
+            sampler=ParentBased(
+                share, remote_parent_sampled=share, remote_parent_not_sampled=ALWAYS_OFF
+            ),
+            resource=Resource.create({"service.name": "scoreboard-api"}),
+            shutdown_on_exit=False,
+        )
+        exporter = OTLPSpanExporter(
+            endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=_EXPORT_TIMEOUT_S
+        )
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer("scoreboard")
+        self._redis = redis
+        # Of submissions whose request is open, by id; only those that are kept.
+        self._open: dict[bytes, Span] = {}
+        self._writes: deque[_Write] = deque(maxlen=WRITES_MAX)
+        self._look: asyncio.TimerHandle | None = None
+        self._looking: set[asyncio.Task[None]] = set()
+
+    def interceptors(self) -> list[Interceptor]:
+        """What makes a Temporal client, and a worker on it, hand traces on."""
+        return [TracingInterceptor(self._provider.get_tracer("temporalio"))]
+
+    def around(self, name: str, handler: Handler) -> Handler:
+        """The handler with a span for each request."""
+
+        async def traced(request: Request) -> HTTPResponse:
+            parent = _context.extract(dict(request.headers))
+            with self._tracer.start_as_current_span(name, parent, kind=SpanKind.SERVER) as span:
+                try:
+                    response = await handler(request)
+                finally:
+                    for submission_id in [key for key, one in self._open.items() if one is span]:
+                        del self._open[submission_id]
+                span.set_attribute("http.response.status_code", response.status)
+                return response
+
+        return traced
+
+    def note(self, submission_id: bytes) -> None:
+        """The request that is being handled submits this."""
+        span = trace.get_current_span()
+        if span.is_recording():
+            self._open[submission_id] = span
+            span.set_attribute("scoreboard.submission_id", ids.text(submission_id))
+
+    @asynccontextmanager
+    async def batch(self, batch_id: str, payload: bytes) -> AsyncIterator[None]:
+        """A span around the start of a batch, in the trace of its first submission."""
+        submissions = contract.decode_batch(payload) if self._open else []
+        spans = [self._open[item.id] for item in submissions if item.id in self._open]
+        if not spans:
+            yield
+            return
+        with self._tracer.start_as_current_span(
+            "start batch",
+            trace.set_span_in_context(spans[0]),
+            kind=SpanKind.PRODUCER,
+            links=[Link(span.get_span_context()) for span in spans[1 : LINKS_MAX + 1]],
+            attributes={
+                "scoreboard.batch_id": batch_id,
+                "scoreboard.batch_size": len(submissions),
+            },
+        ):
+            yield
+
+    def written(self, first: int, last: int, began_s: float, listeners: int) -> None:
+        """The changes `first` to `last` have been written to all listeners."""
+        self._writes.append(_Write(first, last, int(began_s * 1e9), time.time_ns(), listeners))
+        if self._look is None:
+            self._look = asyncio.get_running_loop().call_later(LOOK_AFTER_S, self._begin_to_look)
+
+    def _begin_to_look(self) -> None:
+        self._look = None
+        task = asyncio.create_task(self._write_spans())
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
+
+    async def _write_spans(self) -> None:
+        """A span for each trace that was left beside a change that has been written."""
+        writes = list(self._writes)
+        self._writes.clear()
+        if not writes:
+            return
+        try:
+            found: Any = await self._redis.zrange(
+                contract.TRACES_KEY,
+                min(write.first for write in writes),
+                max(write.last for write in writes),
+                byscore=True,
+                withscores=True,
+            )
+        except REDIS_ERRORS as error:
+            log.debug("traces_out_of_reach", error=type(error).__name__)
+            return
+        for traceparent, score in found:
+            seq = int(score)
+            for write in writes:
+                if write.first <= seq <= write.last:
+                    self._write_span(traceparent.decode(), seq, write)
+
+    def _write_span(self, traceparent: str, seq: int, write: "_Write") -> None:
+        span = self._tracer.start_span(
+            "write to listeners",
+            _context.extract({"traceparent": traceparent}),
+            kind=SpanKind.CONSUMER,
+            start_time=write.began_ns,
+            attributes={"scoreboard.seq": seq, "scoreboard.listeners": write.listeners},
+        )
+        span.end(write.ended_ns)
+
+    async def close(self) -> None:
+        """Send what is left, within a few seconds."""
+        if self._look is not None:
+            self._look.cancel()
+        await asyncio.gather(*self._looking, self._write_spans(), return_exceptions=True)
+        await asyncio.to_thread(self._provider.shutdown)

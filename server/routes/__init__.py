@@ -1,0 +1,1 @@
+"""Handlers beyond the three main calls, the OpenAPI document and the pages."""

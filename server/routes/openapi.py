@@ -1,0 +1,419 @@
+"""The OpenAPI 3.1 document of this API, built from the very types that requests are parsed with.
+
+Pure. What a handler does is in the handler; here is what it promises. Each
+operation names its answers, and every refusal is one shape (RFC 9457).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+
+from scoreboard import __version__, contract, errors
+from scoreboard.domain import MAX_USER_ID, Standing
+from scoreboard.errors import ProblemKind
+from scoreboard.tokens import SCOPE_ANY_USER, SCOPE_OPERATE, SCOPE_REVIEW
+from server.board.board import OFFSET_MAX
+from server.board.outcomes import Status
+from server.board.ranks import NEIGHBOURS_DEFAULT, NEIGHBOURS_MAX, Surroundings
+from server.board.reviews import DECISIONS, CaseView, Decided, DecisionRequest
+from server.stream.stream_gate import COOKIE, Ticket
+from server.submit.batches import ItemResult
+from server.submit.body import Update
+from server.submit.submission_parser import MAX_ITEMS, BatchItem
+
+PROBLEM = "application/problem+json"
+JSON = "application/json"
+SUBMISSION_ID = {"type": "string", "format": "uuid"}
+_TOKEN: Sequence[Mapping[str, Sequence[str]]] = ({"bearer": ()},)
+_TOKEN_IF_TOLD = ({}, *_TOKEN)
+_STREAM_TOKEN = ({}, *_TOKEN, {"cookie": ()}, {"ticket": ()})
+
+
+class Accepted(msgspec.Struct, rename="camel"):
+    """Answer of POST /scores/update, once the submission is durable."""
+
+    message: str
+    submission_id: str
+
+
+class ProblemDocument(msgspec.Struct):
+    """A refusal (RFC 9457). `code` is stable; nothing of the request is repeated."""
+
+    type: str
+    title: str
+    status: Annotated[int, msgspec.Meta(ge=400, le=599)]
+    code: str
+    detail: str
+
+
+class State(msgspec.Struct):
+    """Whether the process lives, or takes work."""
+
+    status: str
+
+
+_TYPES: Sequence[Any] = (
+    *(Accepted, ProblemDocument, State, Standing, Update, BatchItem, ItemResult, Status),
+    *(Surroundings, CaseView, DecisionRequest, Decided, Ticket),
+)
+
+
+def document() -> dict[str, Any]:
+    """The whole document, ready to be encoded as JSON."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Scoreboard",
+            "version": __version__,
+            "description": "A real-time scoreboard. Scores are submitted over HTTP, applied"
+            " exactly once and told to every listener in one gapless order.",
+            "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [
+            {"name": "scores", "description": "The board, submissions and their outcomes"},
+            {"name": "stream", "description": "Changes as they happen"},
+            {"name": "review", "description": "Submissions that were held"},
+            {"name": "operation", "description": "For those who run it"},
+        ],
+        "paths": _paths(),
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+                "ticket": {"type": "apiKey", "in": "query", "name": "ticket"},
+            },
+        },
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    _, found = msgspec.json.schema_components(_TYPES, ref_template="#/components/schemas/{name}")
+    # What the parser refuses beyond its types; items of a batch are answered one by one.
+    found["Update"]["properties"]["increment"]["not"] = {"const": 0}
+    found["DecisionRequest"]["properties"]["decision"]["enum"] = sorted(DECISIONS)
+    return dict(found)
+
+
+_KEY_PATTERN = r'^("[!#-\[\]-~]{1,128}"|[!#-~]{1,128})$'
+
+
+def _paths() -> dict[str, Any]:
+    return {
+        contract.SCORES_PATH: {"get": _scores()},
+        contract.UPDATE_PATH: {"post": _update()},
+        contract.OUTCOMES_PATH: {"post": _updates()},
+        f"{contract.OUTCOMES_PATH}/{{submissionId}}": {"get": _outcome()},
+        f"{contract.USERS_PATH}/{{userId}}": {"get": _user()},
+        contract.STREAM_PATH: {"get": _stream()},
+        contract.TICKET_PATH: {"post": _ticket()},
+        contract.REVIEWS_PATH: {"get": _cases()},
+        f"{contract.REVIEWS_PATH}/{{submissionId}}": {"post": _decision()},
+        "/healthz": {"get": _state("alive", "The process lives")},
+        "/readyz": {"get": _state("ready", "Whether to send this process work", 503)},
+        "/metrics": {"get": _figures("metrics", "The figures for Prometheus", "text/plain")},
+        "/admin/stats": {"get": _figures("stats", "The same figures as JSON", JSON)},
+        "/openapi.json": {"get": _this()},
+    }
+
+
+def _scores() -> dict[str, Any]:
+    etag = {"etag": {"schema": {"type": "string"}, "description": "Changes with the answer"}}
+    return {
+        "operationId": "getScores",
+        "tags": ["scores"],
+        "summary": "The board, best first",
+        "parameters": [
+            _number("limit", contract.TOP_DEFAULT, 1, contract.TOP_MAX, "How many places"),
+            _number("offset", 0, 0, OFFSET_MAX, "Places to leave out"),
+        ],
+        "responses": {
+            "200": _answer("Places of the board", _list_of("Standing"), {**_seq(), **etag}),
+            "304": {"description": "As before, for a request with If-None-Match"},
+            **_problems(errors.MALFORMED, errors.UNAVAILABLE),
+        },
+    }
+
+
+def _update() -> dict[str, Any]:
+    outcome = {"operationId": "getOutcome"}
+    found = {"submissionId": "$response.body#/submissionId"}
+    location = {
+        "location": {
+            "schema": {"type": "string", "format": "uri-reference"},
+            "description": "Where its outcome is told",
+        }
+    }
+    accepted = _answer("Durable in a started workflow", _ref("Accepted"), location)
+    return {
+        "operationId": "postUpdate",
+        "tags": ["scores"],
+        "summary": "Submit points for a user",
+        "description": "After a 5xx or a lost answer the effect is unknown; a repeat with the"
+        " same Idempotency-Key and body is always safe and gets the same submissionId."
+        f" A token may update its own user; with {SCOPE_ANY_USER} every one. Requests may be"
+        " signed (RFC 9421).",
+        "security": _security(_TOKEN),
+        "parameters": [
+            {
+                "name": contract.IDEMPOTENCY_HEADER,
+                "in": "header",
+                "required": False,
+                "description": "Names the submission, so that a repeat has no second effect",
+                "schema": {"type": "string", "pattern": _KEY_PATTERN},
+            }
+        ],
+        "requestBody": _body(_ref("Update"), {"userId": 1, "increment": 10}),
+        "responses": {
+            "202": {**accepted, "links": {"outcome": {**outcome, "parameters": found}}},
+            **_problems(*_REFUSED, errors.KEY_REUSED, errors.RATE_LIMITED, *_OVERLOADED),
+        },
+    }
+
+
+def _updates() -> dict[str, Any]:
+    items = {**_list_of("BatchItem"), "minItems": 1, "maxItems": MAX_ITEMS}
+    return {
+        "operationId": "postUpdates",
+        "tags": ["scores"],
+        "summary": "Submit points for many users",
+        "description": "Each item is answered as its own request would be; `key` is its"
+        " Idempotency-Key.",
+        "security": _security(_TOKEN),
+        "requestBody": _body(items, [{"userId": 1, "increment": 10, "key": "match-7"}]),
+        "responses": {
+            "200": _answer("What became of each item, in order", _list_of("ItemResult")),
+            **_problems(*_REFUSED, *_OVERLOADED),
+        },
+    }
+
+
+def _outcome() -> dict[str, Any]:
+    waits = {"retry-after": {"schema": {"type": "integer"}, "description": "While it is pending"}}
+    return {
+        "operationId": "getOutcome",
+        "tags": ["scores"],
+        "summary": "What became of a submission",
+        "security": _security(_TOKEN),
+        "parameters": [_path("submissionId", SUBMISSION_ID)],
+        "responses": {
+            "200": _answer("Pending, applied, rejected or held", _ref("Status"), waits),
+            **_problems(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN),
+            **_problems(errors.NOT_FOUND, errors.UNAVAILABLE),
+        },
+    }
+
+
+def _user() -> dict[str, Any]:
+    user = {"type": "integer", "minimum": 1, "maximum": MAX_USER_ID}
+    return {
+        "operationId": "getUser",
+        "tags": ["scores"],
+        "summary": "A user's rank, score and neighbours",
+        "description": "Equal scores share a rank; among them, who had it first stands first.",
+        "parameters": [
+            _path("userId", user),
+            _number("neighbours", NEIGHBOURS_DEFAULT, 0, NEIGHBOURS_MAX, "Places before and after"),
+        ],
+        "responses": {
+            "200": _answer("The user's place", _ref("Surroundings"), _seq()),
+            **_problems(errors.MALFORMED, errors.NOT_FOUND, errors.UNAVAILABLE),
+        },
+    }
+
+
+def _stream() -> dict[str, Any]:
+    event_id = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+    return {
+        "operationId": "getStream",
+        "tags": ["stream"],
+        "summary": "Every change as it happens (Server-Sent Events)",
+        "description": "`event: update` with `id` the change's seq, contiguous for each listener;"
+        " `event: reset` with a snapshot when what was missed is gone. Comments keep it alive."
+        " The stream of a listener with a token ends when that expires."
+        " With gzip for those who accept it.",
+        "security": _security(_STREAM_TOKEN),
+        "parameters": [
+            {
+                "name": contract.LAST_EVENT_ID_HEADER,
+                "in": "header",
+                "required": False,
+                "description": "Continue after this change",
+                "schema": event_id,
+            },
+            {
+                "name": "lastEventId",
+                "in": "query",
+                "required": False,
+                "description": "The same for clients that cannot send headers",
+                "schema": event_id,
+            },
+            _number("snapshot", 0, 0, 1, "1: begin with the top of the board"),
+        ],
+        "responses": {
+            "200": {
+                "description": "The stream",
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            },
+            **_problems(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN),
+            **_problems(errors.TOO_MANY_STREAMS, errors.UNAVAILABLE),
+        },
+    }
+
+
+def _ticket() -> dict[str, Any]:
+    return {
+        "operationId": "postTicket",
+        "tags": ["stream"],
+        "summary": "A single-use ticket for the stream",
+        "description": "EventSource cannot send headers. A ticket opens one stream within its"
+        " time: `GET /scores/stream?ticket=…`.",
+        "security": _security(_TOKEN),
+        "responses": {
+            "200": _answer("The ticket", _ref("Ticket")),
+            **_problems(errors.UNAUTHORIZED, errors.FORBIDDEN),
+            **_problems(errors.RATE_LIMITED, errors.UNAVAILABLE),
+        },
+    }
+
+
+def _cases() -> dict[str, Any]:
+    return {
+        "operationId": "getCases",
+        "tags": ["review"],
+        "summary": "Held submissions",
+        "description": f"For tokens with {SCOPE_REVIEW}.",
+        "security": _security(_TOKEN),
+        "parameters": [_number("all", 0, 0, 1, "1: also those that are decided")],
+        "responses": {
+            "200": _answer("The cases", _list_of("CaseView")),
+            **_problems(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN),
+            **_problems(errors.UNAVAILABLE),
+        },
+    }
+
+
+def _decision() -> dict[str, Any]:
+    return {
+        "operationId": "postDecision",
+        "tags": ["review"],
+        "summary": "Approve or reject a held submission",
+        "description": f"For tokens with {SCOPE_REVIEW}.",
+        "security": _security(_TOKEN),
+        "parameters": [_path("submissionId", SUBMISSION_ID)],
+        "requestBody": _body(_ref("DecisionRequest"), {"decision": "approve"}),
+        "responses": {
+            "200": _answer("The case's end", _ref("Decided")),
+            **_problems(*_REFUSED, errors.NOT_FOUND, errors.ALREADY_DECIDED, errors.UNAVAILABLE),
+        },
+    }
+
+
+def _state(word: str, summary: str, *failures: int) -> dict[str, Any]:
+    return {
+        "operationId": word,
+        "tags": ["operation"],
+        "summary": summary,
+        "responses": {
+            "200": _answer("It is", _ref("State")),
+            **(_problems(errors.UNAVAILABLE) if failures else {}),
+        },
+    }
+
+
+def _figures(name: str, summary: str, content_type: str) -> dict[str, Any]:
+    kind = "string" if content_type.startswith("text/") else "object"
+    return {
+        "operationId": name,
+        "tags": ["operation"],
+        "summary": summary,
+        "description": f"Open, or for tokens with {SCOPE_OPERATE}.",
+        "security": _security(_TOKEN_IF_TOLD),
+        "responses": {
+            "200": {
+                "description": "The figures",
+                "content": {content_type: {"schema": {"type": kind}}},
+            },
+            **_problems(errors.UNAUTHORIZED, errors.FORBIDDEN),
+        },
+    }
+
+
+def _this() -> dict[str, Any]:
+    return {
+        "operationId": "openapi",
+        "tags": ["operation"],
+        "summary": "This document",
+        "responses": {"200": _answer("OpenAPI 3.1", {"type": "object"})},
+    }
+
+
+_REFUSED = (
+    *(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN, errors.TOO_LARGE),
+    *(errors.UNSUPPORTED_MEDIA_TYPE, errors.INVALID),
+)
+_OVERLOADED = (errors.UNAVAILABLE, errors.OVERLOADED)
+
+
+def _problems(*kinds: ProblemKind) -> dict[str, Any]:
+    by_status: dict[int, list[ProblemKind]] = {}
+    for kind in kinds:
+        by_status.setdefault(kind.status, []).append(kind)
+    return {
+        str(status): {
+            "description": " ".join(f"`{kind.code}`: {kind.title}." for kind in group),
+            "content": {PROBLEM: {"schema": _ref("ProblemDocument")}},
+        }
+        for status, group in by_status.items()
+    }
+
+
+def _answer(
+    description: str, schema: Mapping[str, Any], headers: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    return {
+        "description": description,
+        **({"headers": headers} if headers else {}),
+        "content": {JSON: {"schema": schema}},
+    }
+
+
+def _body(schema: Mapping[str, Any], example: object) -> dict[str, Any]:
+    return {"required": True, "content": {JSON: {"schema": schema, "example": example}}}
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _list_of(name: str) -> dict[str, Any]:
+    return {"type": "array", "items": _ref(name)}
+
+
+def _seq() -> dict[str, Any]:
+    return {
+        contract.SEQ_HEADER: {
+            "schema": {"type": "integer", "minimum": 0},
+            "description": "The last change that the answer contains",
+        }
+    }
+
+
+def _number(name: str, default: int, least: int, most: int, about: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": about,
+        "schema": {"type": "integer", "minimum": least, "maximum": most, "default": default},
+    }
+
+
+def _path(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _security(schemes: Sequence[Mapping[str, Sequence[str]]]) -> list[dict[str, list[str]]]:
+    return [{name: list(scopes) for name, scopes in each.items()} for each in schemes]

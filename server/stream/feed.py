@@ -1,0 +1,254 @@
+"""The changes of the board in order, without gap or repeat, from wherever they are.
+
+Reads the Redis stream; what that does not have (an entry trimmed away, a Redis
+that is away or was emptied) comes from the ledger. Not who hears them: see `hub`.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from scoreboard import contract
+from scoreboard.domain import Change
+from server.backends.mysql import MYSQL_ERRORS, LedgerReader
+from server.backends.redis import REDIS_ERRORS, Redis
+
+log = structlog.get_logger()
+
+BLOCK_MS = 1000
+ENTRIES_PER_READ = 1000
+READ_BEFORE_TICK_S = 0.005
+"""How long before the sink's next tick the stream is read again: what has come by then
+joins it, in one read instead of one for each batch."""
+
+CHECK_INTERVAL_S = 1.0
+CHANGES_PER_QUERY = 1000
+FILL_MAX = 20_000
+"""A gap longer than this is not replayed: listeners get a snapshot instead."""
+
+RETRY_S = 0.25
+RETRY_MAX_S = 1.0
+DOUBLINGS_MAX = 8
+"""Far beyond RETRY_MAX_S; without a bound the power overflows after an hour of failures."""
+
+
+class Sink(Protocol):
+    """Takes the changes."""
+
+    def begin(self, cursor: int, history: Sequence[Change]) -> None:
+        """The feed starts after `cursor`; `history` leads up to it."""
+
+    def take(self, changes: Sequence[Change]) -> None:
+        """The next changes."""
+
+    def wait_s(self) -> float:
+        """How long it will be before what it takes now goes anywhere."""
+
+    def restart(self, cursor: int, *, replaced: bool) -> None:
+        """What was before cannot be continued; the next change is `cursor` + 1.
+
+        `replaced`: it belonged to another history, so nothing read before is true any more.
+        """
+
+
+class Feed:
+    """Follows the board from its present end."""
+
+    def __init__(
+        self, redis: Redis, ledger: LedgerReader, sink: Sink, *, history_changes: int
+    ) -> None:
+        self._redis = redis
+        self._ledger = ledger
+        self._sink = sink
+        self._history_changes = history_changes
+        self._cursor = -1
+        self._incarnation = ""
+        self._away = False
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Follow until cancelled; heals by itself."""
+        while True:
+            try:
+                if self._cursor < 0:
+                    await self._begin()
+                await self._follow()
+            except REDIS_ERRORS as error:
+                self._note_away(error)
+                await self._use_ledger()
+            await asyncio.sleep(min(RETRY_S * 2 ** min(self._failures, DOUBLINGS_MAX), RETRY_MAX_S))
+            self._failures += 1
+
+    def _note_away(self, error: Exception) -> None:
+        if not self._away:
+            log.warning("stream_out_of_reach", error=type(error).__name__)
+        self._away = True
+
+    def _note_reached(self) -> None:
+        if self._away:
+            log.info("stream_reached", seq=self._cursor)
+        self._away = False
+        self._failures = 0
+
+    async def _begin(self) -> None:
+        tail, incarnation = await self._meta()
+        if tail is None or incarnation is None:
+            # An emptied Redis, which a worker will fill; MySQL is there meanwhile.
+            await self._use_ledger()
+            return
+        history = await self._history(tail)
+        self._start(tail, incarnation, history)
+
+    def _start(self, cursor: int, incarnation: str, history: Sequence[Change]) -> None:
+        self._cursor, self._incarnation = cursor, incarnation
+        self._sink.begin(cursor, history)
+        log.info("feed_started", seq=cursor, history=len(history))
+
+    async def _history(self, tail: int) -> list[Change]:
+        """The latest changes that the stream still has, up to `tail`."""
+        newest_first: list[list[Change]] = []
+        count, follows = 0, tail + 1
+        upto = f"{tail}-0"
+        while count < self._history_changes:
+            entries: Any = await self._redis.xrevrange(
+                contract.STREAM_KEY, max=upto, count=ENTRIES_PER_READ
+            )
+            for _, fields in entries:
+                changes = _decode(fields)
+                if not changes or changes[-1].seq + 1 != follows:
+                    return _joined(newest_first)
+                newest_first.append(changes)
+                count += len(changes)
+                follows = changes[0].seq
+            if len(entries) < ENTRIES_PER_READ:
+                break
+            upto = f"({follows}-0"
+        return _joined(newest_first)
+
+    async def _follow(self) -> None:
+        await self._check()
+        checked_at = time.monotonic()
+        while self._cursor >= 0:
+            entries = await self._read(block=True)
+            self._note_reached()
+            before = self._cursor
+            for changes in entries:
+                await self._deliver(changes)
+            if entries and self._cursor == before:
+                # A gap that the ledger could not fill now; the same entries come again.
+                await asyncio.sleep(RETRY_S)
+            elif entries and (rest_s := self._sink.wait_s() - READ_BEFORE_TICK_S) > 0:
+                await asyncio.sleep(rest_s)
+            if not entries or time.monotonic() - checked_at > CHECK_INTERVAL_S:
+                await self._check()
+                checked_at = time.monotonic()
+
+    async def _meta(self) -> tuple[int | None, str | None]:
+        """The stream's end and its history's name, as Redis has them."""
+        found: Any = await self._redis.hmget(contract.META_KEY, ["tail", "incarnation"])
+        tail, incarnation = found
+        return (
+            None if tail is None else int(tail),
+            None if incarnation is None else incarnation.decode(),
+        )
+
+    async def _read(self, *, block: bool) -> list[list[Change]]:
+        answer: Any = await self._redis.xread(
+            {contract.STREAM_KEY: f"{self._cursor}-0"},
+            count=ENTRIES_PER_READ,
+            block=BLOCK_MS if block else None,
+        )
+        return [_decode(fields) for _, entries in answer for _, fields in entries]
+
+    async def _check(self) -> None:
+        """Compare with what Redis says of itself: it may have been emptied or replaced."""
+        tail, incarnation = await self._meta()
+        if tail is None or incarnation is None:
+            await self._use_ledger()
+        elif incarnation != self._incarnation:
+            log.warning("history_replaced", seq=tail)
+            self._restart(tail, incarnation)
+        elif tail < self._cursor:
+            # The worker brings a Redis that fell back forward again; a ledger does not fall back.
+            await self._use_ledger()
+        elif tail > self._cursor and not await self._read_on():
+            await self._fill()
+
+    async def _read_on(self) -> bool:
+        """Whether the stream has something for us after all."""
+        entries = await self._read(block=False)
+        for changes in entries:
+            await self._deliver(changes)
+        return bool(entries)
+
+    async def _deliver(self, changes: Sequence[Change]) -> None:
+        """Take one entry; whatever it overlaps or skips, the sink sees every change once."""
+        if not changes or changes[0].seq > self._cursor + 1:
+            await self._fill(upto=changes[0].seq - 1 if changes else None)
+        fresh = [change for change in changes if change.seq > self._cursor]
+        if fresh and fresh[0].seq == self._cursor + 1:
+            self._cursor = fresh[-1].seq
+            self._sink.take(fresh)
+
+    async def _use_ledger(self) -> None:
+        """Go on from MySQL, as far as that can be reached."""
+        try:
+            board = await self._ledger.board()
+            if self._cursor < 0:
+                changes = await self._ledger.changes_after(
+                    max(0, board.seq - CHANGES_PER_QUERY), CHANGES_PER_QUERY
+                )
+                history = [change for change in changes if change.seq <= board.seq]
+                self._start(board.seq, board.incarnation, history)
+            elif board.incarnation != self._incarnation or board.seq < self._cursor:
+                log.warning("history_replaced", seq=board.seq)
+                self._restart(board.seq, board.incarnation)
+            else:
+                await self._fill()
+        except MYSQL_ERRORS as error:
+            self._note_away(error)
+
+    async def _fill(self, upto: int | None = None) -> None:
+        """Take what is missing from the ledger. Raises nothing: what fails is tried again."""
+        filled = 0
+        while upto is None or self._cursor < upto:
+            try:
+                # Not beyond `upto`: what follows is being committed and may not last.
+                limit = CHANGES_PER_QUERY if upto is None else upto - self._cursor
+                changes = await self._ledger.changes_after(
+                    self._cursor, min(limit, CHANGES_PER_QUERY)
+                )
+                if filled + len(changes) > FILL_MAX:
+                    board = await self._ledger.board()
+                    self._restart(board.seq, board.incarnation)
+                    return
+            except MYSQL_ERRORS as error:
+                self._note_away(error)
+                return
+            if not changes:
+                return
+            filled += len(changes)
+            assert changes[0].seq == self._cursor + 1, "the ledger has a gap"
+            self._cursor = changes[-1].seq
+            self._sink.take(changes)
+
+    def _restart(self, cursor: int, incarnation: str) -> None:
+        replaced = incarnation != self._incarnation or cursor < self._cursor
+        self._cursor, self._incarnation = cursor, incarnation
+        self._sink.restart(cursor, replaced=replaced)
+
+
+def _joined(newest_first: Sequence[Sequence[Change]]) -> list[Change]:
+    return [change for changes in reversed(newest_first) for change in changes]
+
+
+def _decode(fields: dict[bytes, bytes]) -> list[Change]:
+    """The changes of an entry; none when nobody can read it, so that the ledger is asked."""
+    try:
+        return contract.decode_changes(fields[contract.STREAM_FIELD])
+    except (KeyError, ValueError):
+        log.error("stream_entry_malformed")
+        return []

@@ -1,0 +1,452 @@
+"""The SSE hub: one broadcaster that writes every change to every listener, in order.
+
+Changes that arrive within a tick are encoded once, compressed and framed once for
+a group of listeners, and written as the same bytes to each. Groups take turns: each
+has its own tick, so that none waits for the others and other work comes in between.
+A listener has a cursor; it is written to only what follows its cursor, so there can
+be no gap and no repeat. One that reads too slowly is skipped, continued from the ring
+when it has drained, and told explicitly (`event: reset`) when the ring no longer
+reaches back to it.
+
+Not where changes come from: see `feed`.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from scoreboard import sse
+from scoreboard.domain import Change
+from scoreboard.errors import OVERLOADED, UNAVAILABLE, Problem
+from scoreboard.gzipped import Check
+from server.backends.tasks import together
+from server.observe.counts import HubCounts
+from server.stream.flush_interval import tick_s
+from server.stream.listener import Listener, Shared
+from server.stream.ring import Ring
+
+log = structlog.get_logger()
+
+LISTENERS_PER_GROUP = 500
+"""Written to before other work gets a turn: 3 to 5 milliseconds."""
+
+CHANGES_PER_SEGMENT = 500
+RING_MAX_BYTES = 16 * 1024 * 1024
+SWEEP_INTERVAL_S = 1.0
+RESET_RETRY_S = 1.0
+RETRY_AFTER_S = 2
+
+NEEDS_RESET = -1
+"""Cursor of a listener that nothing can be written to but a snapshot."""
+
+
+class _Group:
+    """Listeners that are written to together.
+
+    `cursor` is where they stand, those apart that lag or have just come; `took_s` is how long
+    the last write to them took, and before `not_before` there is no other. `check` is of all
+    that they were sent together with gzip.
+    """
+
+    __slots__ = ("check", "cursor", "listeners", "not_before", "took_s")
+
+    def __init__(self, cursor: int) -> None:
+        # A dict keeps the order of arrival, so each tick reaches listeners in the same order.
+        self.listeners: dict[Listener, None] = {}
+        self.cursor = cursor
+        self.check = Check()
+        self.not_before = 0.0
+        self.took_s = 0.0
+
+
+class Hub:
+    """All event streams of this process."""
+
+    def __init__(
+        self,
+        snapshot: Callable[[int], Awaitable[sse.Snapshot]],
+        *,
+        forget: Callable[[], None] = lambda: None,
+        listeners_max: int,
+        history_changes: int,
+        tick_max_s: float,
+        heartbeat_s: float,
+        lagging_max_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._snapshot = snapshot
+        self._forget = forget
+        # Which history this is, counted: what was read of another one is not true any more.
+        self._history = 0
+        self._listeners_max = listeners_max
+        self._tick_max_s = tick_max_s
+        self._heartbeat_s = heartbeat_s
+        self._lagging_max_s = lagging_max_s
+        self._clock = clock
+        self._ring = Ring(0, max_changes=history_changes, max_bytes=RING_MAX_BYTES)
+        # What may be in the ring before the last group has had it.
+        self._spread_max = max(history_changes // 2, 1)
+        self._started = False
+        self._closing = False
+        self._pending: list[Change] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._reset_due = asyncio.Event()
+        self._last_write_at = self._slot = clock()
+        self._groups: list[_Group] = []
+        self._listeners: dict[Listener, _Group] = {}
+        # The last change and the first write of what has not reached every group, for `on_written`.
+        self._spreading: deque[tuple[int, float]] = deque()
+        self._told = 0
+        self._lagging: dict[Listener, float] = {}
+        self._emptied = asyncio.Event()
+        self._emptied.set()
+        self.counts = HubCounts()
+        self.on_written: Callable[[int, int, float, int], None] | None = None
+        """Told when all have been written to: first and last seq, Unix time it began, listeners."""
+
+    @property
+    def cursor(self) -> int:
+        """The last sequence number that a listener has been told."""
+        return self._ring.end
+
+    @property
+    def started(self) -> bool:
+        """Whether the hub knows where the board stands."""
+        return self._started
+
+    def __len__(self) -> int:
+        return len(self._listeners)
+
+    @property
+    def lagging(self) -> int:
+        """Listeners whose buffers are full."""
+        return len(self._lagging)
+
+    # What the feed calls.
+
+    def begin(self, cursor: int, history: Sequence[Change]) -> None:
+        """Start after `cursor`; `history` is what listeners that come back may have missed."""
+        self._ring.clear(cursor - len(history))
+        for segment in _segments(history):
+            self._ring.append(segment)
+        self._stand_at(cursor)
+        self._started = True
+
+    def take(self, changes: Sequence[Change]) -> None:
+        """Broadcast the next changes with the next tick."""
+        self._pending.extend(changes)
+        self._idle.clear()
+        self._wake.set()
+
+    def wait_s(self) -> float:
+        """How long it will be before a group may be written to."""
+        soonest = min((group.not_before for group in self._groups), default=0.0)
+        return max(0.0, soonest - self._clock())
+
+    def restart(self, cursor: int, *, replaced: bool) -> None:
+        """Go on after `cursor` without what led there: every listener gets a reset.
+
+        `replaced`: in another history, so snapshots of before must not be used.
+        """
+        if replaced:
+            self._history += 1
+            self._forget()
+        self._pending.clear()
+        self._ring.clear(cursor)
+        self._stand_at(cursor)
+        for listener in self._listeners:
+            listener.cursor = NEEDS_RESET
+        self._reset_due.set()
+
+    def _stand_at(self, cursor: int) -> None:
+        self._told = cursor
+        self._spreading.clear()
+        for group in self._groups:
+            group.cursor = cursor
+
+    # What a request calls.
+
+    async def opening(self, last_event_id: int | None, *, snapshot: bool) -> tuple[bytes, int]:
+        """First bytes of a stream and the cursor they lead to; then `attach` at once.
+
+        Raises Problem when there is no room, or nothing to start from.
+        """
+        if self._closing or not self._started:
+            raise Problem(UNAVAILABLE, "The event stream is not up.", retry_after_s=RETRY_AFTER_S)
+        if len(self._listeners) >= self._listeners_max:
+            raise Problem(OVERLOADED, "Too many event streams.", retry_after_s=RETRY_AFTER_S)
+        if last_event_id is None:
+            if not snapshot:
+                return sse.encode_hello(self.cursor), self.cursor
+            return await self._opening_with(sse.SNAPSHOT)
+        if self._ring.covers(last_event_id):
+            return sse.encode_hello(last_event_id), last_event_id
+        if last_event_id > self.cursor:
+            # Another process may be a moment ahead of this one; only a number that
+            # the board has not reached lies in the future.
+            history = self._history
+            known = await self._snapshot(last_event_id)
+            if history == self._history and self._ring.start <= last_event_id <= known.seq:
+                return sse.encode_hello(last_event_id), last_event_id
+        return await self._opening_with(sse.RESET)
+
+    async def _opening_with(self, event: str) -> tuple[bytes, int]:
+        state = await self._joinable_snapshot()
+        return sse.encode_hello(state.seq) + sse.encode_snapshot(event, state), state.seq
+
+    async def _joinable_snapshot(self) -> sse.Snapshot:
+        """A snapshot that the ring continues, now or when it gets there."""
+        for _ in range(3):
+            history = self._history
+            state = await self._snapshot(self.cursor)
+            if history == self._history and state.seq >= self._ring.start:
+                return state
+        raise Problem(UNAVAILABLE, "The board cannot be read now.", retry_after_s=RETRY_AFTER_S)
+
+    def attach(
+        self,
+        transport: asyncio.Transport,
+        head: bytes,
+        opening: bytes,
+        cursor: int,
+        *,
+        gzip: bool = False,
+    ) -> Listener:
+        """Make a transport a listener: write `head` and what `opening` gave, then all after it.
+
+        `gzip`: the body is one gzip file, as `head` must say.
+        """
+        listener = Listener(self, transport, cursor, gzip=gzip)
+        group = self._group_with_room()
+        group.listeners[listener] = None
+        self._listeners[listener] = group
+        self.counts.listeners_opened += 1
+        self._emptied.clear()
+        listener.take_over()
+        listener.open(head, opening)
+        if listener.ready:
+            self._continue(listener)
+        return listener
+
+    def _group_with_room(self) -> _Group:
+        for group in self._groups:
+            if len(group.listeners) < LISTENERS_PER_GROUP:
+                return group
+        group = _Group(self._ring.end)
+        self._groups.append(group)
+        return group
+
+    # What a listener calls.
+
+    def paused(self, listener: Listener) -> None:
+        """Its buffer is full: skip it until it has drained."""
+        self._lagging[listener] = self._clock()
+
+    def resumed(self, listener: Listener) -> None:
+        """Its buffer has drained: continue it."""
+        self._lagging.pop(listener, None)
+        self._continue(listener)
+
+    def closed(self, listener: Listener) -> None:
+        """Its connection is gone."""
+        group = self._listeners.pop(listener, None)
+        if group is not None:
+            del group.listeners[listener]
+            if not group.listeners:
+                self._groups.remove(group)
+                # The others may be waiting for its turn.
+                self._wake.set()
+        self._lagging.pop(listener, None)
+        if not self._listeners:
+            self._emptied.set()
+
+    def _continue(self, listener: Listener) -> None:
+        """Write what follows the listener's cursor, for as long as it takes it."""
+        cursor = listener.cursor
+        if cursor >= self._ring.end:
+            return
+        if cursor < self._ring.start:
+            listener.cursor = NEEDS_RESET
+            self._reset_due.set()
+            return
+        counts = self.counts
+        for events, reached in self._ring.after(cursor):
+            counts.deliveries += reached - listener.cursor
+            listener.cursor = reached
+            counts.bytes += listener.send(events)
+            if not listener.ready:
+                return
+
+    # What runs.
+
+    async def run(self) -> None:
+        """Broadcast, send heartbeats and resets, until cancelled."""
+        await together(self._broadcast(), self._sweep(), self._reset())
+
+    async def drain(self, timeout_s: float) -> None:
+        """Refuse new streams, deliver what is pending and end all streams cleanly.
+
+        A listener that has not taken its rest within `timeout_s` is cut off.
+        """
+        self._closing = True
+        deadline = self._clock() + timeout_s
+        try:
+            async with asyncio.timeout(timeout_s / 2):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("drain_left_changes", pending=len(self._pending))
+        for listener in list(self._listeners):
+            listener.finish()
+        try:
+            async with asyncio.timeout(max(0.0, deadline - self._clock())):
+                await self._emptied.wait()
+        except TimeoutError:
+            log.warning("drain_cut_listeners", listeners=len(self._listeners))
+        for listener in list(self._listeners):
+            listener.abort()
+
+    async def _broadcast(self) -> None:
+        loop = asyncio.get_running_loop()
+        alarm: asyncio.TimerHandle | None = None
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if alarm is not None:
+                alarm.cancel()
+            group = self._next_group()
+            if group is None:
+                self._append_pending()
+                self._told_to_all()
+                self._idle.set()
+                continue
+            left_s = group.not_before - self._clock()
+            if left_s > 0:
+                alarm = loop.call_later(left_s, self._wake.set)
+                continue
+            self._append_pending()
+            self._write_to(group)
+            self._told_to_all()
+            # Other work has a turn, then the next group.
+            self._wake.set()
+            await asyncio.sleep(0)
+
+    def _next_group(self) -> _Group | None:
+        """Of the groups that something can be written to, the one whose turn is next."""
+        fresh = bool(self._pending) and self._has_room()
+        return min(
+            (group for group in self._groups if fresh or group.cursor < self._ring.end),
+            key=lambda group: group.not_before,
+            default=None,
+        )
+
+    def _slowest(self) -> int:
+        return min((group.cursor for group in self._groups), default=self._ring.end)
+
+    def _has_room(self) -> bool:
+        return self._ring.end - self._slowest() < self._spread_max
+
+    def _append_pending(self) -> None:
+        """Put what has come into the ring, as far as the slowest group allows."""
+        taken = 0
+        while taken < len(self._pending) and self._has_room():
+            segment = self._pending[taken : taken + CHANGES_PER_SEGMENT]
+            self._ring.append(segment, keep_after=self._slowest())
+            taken += len(segment)
+        if taken:
+            del self._pending[:taken]
+            if self.on_written is not None:
+                self._spreading.append((self._ring.end, time.time()))
+
+    def _write_to(self, group: _Group) -> None:
+        """Write to a group what it has not had, and set when its next turn is."""
+        began = self._last_write_at = self._clock()
+        counts = self.counts
+        counts.ticks += 1
+        oldest = self._ring.first_after(group.cursor)
+        counts.commit_to_write_s.observe(max(0.0, time.time() - oldest.committed_us / 1e6))
+        for events, reached in self._ring.after(group.cursor):
+            shared = Shared(events, group.check)
+            before, written = group.cursor, 0
+            group.cursor = reached
+            for listener in list(group.listeners):
+                if listener.ready:
+                    if listener.cursor == before:
+                        # First the cursor: this may call `pause_writing`, which looks at it.
+                        listener.cursor = reached
+                        counts.bytes += listener.share(shared)
+                        written += 1
+                    elif listener.cursor != NEEDS_RESET and listener.cursor < reached:
+                        # One that was ahead of this process, and has now been reached.
+                        self._continue(listener)
+            counts.deliveries += written * (reached - before)
+        group.took_s = self._clock() - began
+        self._set_turn(group, began)
+
+    def _set_turn(self, group: _Group, began: float) -> None:
+        all_took_s = sum(each.took_s for each in self._groups)
+        period_s = tick_s(len(self._listeners), self._tick_max_s, all_took_s)
+        # After a quiet time all are written to one after the other; from then on their turns
+        # are spread over the period, so that the work is as even as the changes are.
+        self._slot = min(max(self._slot + period_s / len(self._groups), began), began + period_s)
+        group.not_before = self._slot + period_s
+
+    def _told_to_all(self) -> None:
+        """Say what has reached the last group."""
+        reached = self._slowest()
+        while self._spreading and self._spreading[0][0] <= reached:
+            last, began = self._spreading.popleft()
+            if self.on_written is not None:
+                self.on_written(self._told + 1, last, began, len(self._listeners))
+            self._told = last
+
+    async def _sweep(self) -> None:
+        interval_s = min(SWEEP_INTERVAL_S, self._heartbeat_s / 4)
+        while True:
+            await asyncio.sleep(interval_s)
+            now = self._clock()
+            for listener, since in list(self._lagging.items()):
+                if now - since > self._lagging_max_s:
+                    # It comes back with its last event id, and then gets all it missed.
+                    self.counts.listeners_cut += 1
+                    listener.abort()
+            if now - self._last_write_at >= self._heartbeat_s - interval_s:
+                self._last_write_at = now
+                await self._beat()
+
+    async def _beat(self) -> None:
+        for count, listener in enumerate(list(self._listeners), start=1):
+            if listener.ready:
+                listener.send(sse.HEARTBEAT)
+            if not count % LISTENERS_PER_GROUP:
+                await asyncio.sleep(0)
+
+    async def _reset(self) -> None:
+        while True:
+            await self._reset_due.wait()
+            self._reset_due.clear()
+            try:
+                state = await self._joinable_snapshot()
+            except Problem:
+                await asyncio.sleep(RESET_RETRY_S)
+                self._reset_due.set()
+                continue
+            event = sse.encode_snapshot(sse.RESET, state)
+            for listener in list(self._listeners):
+                if listener.cursor == NEEDS_RESET and listener.ready:
+                    listener.cursor = state.seq
+                    self.counts.resets += 1
+                    self.counts.bytes += listener.send(event)
+                    if listener.ready:
+                        self._continue(listener)
+
+
+def _segments(changes: Sequence[Change]) -> list[Sequence[Change]]:
+    return [
+        changes[start : start + CHANGES_PER_SEGMENT]
+        for start in range(0, len(changes), CHANGES_PER_SEGMENT)
+    ]

@@ -1,0 +1,201 @@
+"""How many event streams each address and each user holds, over all API processes.
+
+Every process tells Redis its counts under a lease and renews it with one call for
+all of them; a killed process' counts lapse by themselves. One call is under way
+at a time: what is asked meanwhile goes with the next one, so a rush of
+connections costs a few calls.
+
+While Redis is away the process decides by what it holds itself: a limit is then
+one for each process, and streams go on.
+"""
+
+import asyncio
+import secrets
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+
+from scoreboard import contract
+from server.backends.redis import REDIS_ERRORS, Redis, script
+
+log = structlog.get_logger()
+
+CALL_TIMEOUT_S = 0.5
+REDIS_PAUSE_S = 1.0
+"""After a failure Redis is left alone for so long, so that listeners do not all wait for it."""
+
+ASKS_PER_CALL = 256
+
+
+class Claim(NamedTuple):
+    """One more stream for a holder that may have `limit` of them."""
+
+    holder: str
+    limit: int
+
+
+class _Ask(NamedTuple):
+    claims: Sequence[Claim]
+    answer: "asyncio.Future[Claim | None]"
+
+
+class Leases:
+    """The counts of this process, and through Redis those of all."""
+
+    def __init__(self, redis: Redis, *, clock: Callable[[], float], lease_s: float) -> None:
+        self._script = redis.register_script(script(__package__, "leases"))
+        self._clock = clock
+        self._lease_s = lease_s
+        self._process = secrets.token_hex(8)
+        self._held: Counter[str] = Counter()
+        self._changed: set[str] = set()
+        # Redis knows nothing of this process yet, or forgot it.
+        self._tell_all = True
+        self._asks: deque[_Ask] = deque()
+        self._wake = asyncio.Event()
+        self._no_redis_before = 0.0
+        self._alone = False
+
+    async def acquire(self, claims: Sequence[Claim]) -> Claim | None:
+        """Count a stream for every holder, or for none: then the claim that is over its limit.
+
+        One round trip to Redis, shared with others; none while it is away.
+        """
+        if self._paused:
+            return self._decide_alone(claims)
+        ask = _Ask(claims, asyncio.get_running_loop().create_future())
+        self._asks.append(ask)
+        self._wake.set()
+        try:
+            return await ask.answer
+        except asyncio.CancelledError:
+            if ask.answer.done() and not ask.answer.cancelled() and ask.answer.result() is None:
+                self.release(claims)
+            raise
+
+    def release(self, claims: Sequence[Claim]) -> None:
+        """A stream that was counted has ended. Redis hears of it with the next call, at once."""
+        for holder, _ in claims:
+            self._held[holder] -= 1
+            if not self._held[holder]:
+                del self._held[holder]
+            self._changed.add(holder)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Answer and renew until cancelled; then take the leases back, so nobody waits for them."""
+        try:
+            while True:
+                await self._woken_or_renewal_due()
+                if self._held and not self._paused:
+                    await self._call()
+                while self._asks or self._due:
+                    await self._call()
+        finally:
+            await self._leave()
+
+    async def _woken_or_renewal_due(self) -> None:
+        try:
+            async with asyncio.timeout(self._lease_s / 3):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        self._wake.clear()
+
+    @property
+    def _due(self) -> bool:
+        """Whether there is something to tell that is not told yet."""
+        untold = self._changed or (self._tell_all and self._held)
+        return bool(untold) and not self._paused
+
+    @property
+    def _paused(self) -> bool:
+        return self._clock() < self._no_redis_before
+
+    async def _call(self) -> None:
+        asks = [self._asks.popleft() for _ in range(min(len(self._asks), ASKS_PER_CALL))]
+        if self._paused:
+            # They came before the failure of the call under way.
+            self._decide_all_alone(asks)
+            return
+        told_all, self._tell_all = self._tell_all, False
+        changed = list(self._held) if told_all else list(self._changed)
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                known, *answers = await self._ask_redis(told_all, changed, asks)
+        except REDIS_ERRORS as error:
+            self._note_away(error)
+            self._decide_all_alone(asks)
+            return
+        self._note_reached()
+        self._tell_all = self._tell_all or not known
+        for ask, full in zip(asks, answers, strict=True):
+            self._answer(ask, full)
+
+    async def _ask_redis(
+        self, everything: bool, changed: Sequence[str], asks: Sequence[_Ask]
+    ) -> list[int]:
+        counts: list[str | int] = []
+        for holder in changed:
+            counts += (holder, self._held.get(holder, 0))
+        packed = msgspec.msgpack.encode(
+            (everything, counts, [[part for claim in ask.claims for part in claim] for ask in asks])
+        )
+        answer: Any = await self._script(
+            keys=(contract.STREAM_PROCESSES_KEY,),
+            args=(contract.STREAM_COUNTS_PREFIX, self._process, int(self._lease_s * 1000), packed),
+        )
+        return list(answer)
+
+    def _answer(self, ask: _Ask, full: int) -> None:
+        if full:
+            if not ask.answer.done():
+                ask.answer.set_result(ask.claims[full - 1])
+            return
+        self._count(ask.claims)
+        if ask.answer.done():
+            # Its client went away while Redis was asked.
+            self.release(ask.claims)
+        else:
+            ask.answer.set_result(None)
+
+    def _decide_all_alone(self, asks: Sequence[_Ask]) -> None:
+        for ask in asks:
+            if not ask.answer.done():
+                ask.answer.set_result(self._decide_alone(ask.claims))
+
+    def _decide_alone(self, claims: Sequence[Claim]) -> Claim | None:
+        for claim in claims:
+            if self._held[claim.holder] >= claim.limit:
+                return claim
+        self._count(claims)
+        return None
+
+    def _count(self, claims: Sequence[Claim]) -> None:
+        self._held.update(claim.holder for claim in claims)
+
+    def _note_away(self, error: Exception) -> None:
+        if not self._alone:
+            log.warning("stream_limits_without_redis", error=type(error).__name__)
+        self._alone = True
+        # Whether Redis took the call is unknown, and it may come back empty.
+        self._tell_all = True
+        self._no_redis_before = self._clock() + REDIS_PAUSE_S
+
+    def _note_reached(self) -> None:
+        if self._alone:
+            log.info("stream_limits_shared_again")
+        self._alone = False
+
+    async def _leave(self) -> None:
+        self._held.clear()
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                await self._ask_redis(True, (), ())
+        except REDIS_ERRORS:
+            # They lapse by themselves.
+            log.debug("leases_left_to_lapse")

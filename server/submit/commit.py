@@ -1,0 +1,269 @@
+"""Group commit: all submissions that wait become one workflow start.
+
+An idle committer starts a batch of one at once; while `in_flight` starts are
+under way, or as many batches as usual run, what arrives waits, and all of it (up
+to a bound) is the next batch. So load makes batches larger, not answers slower.
+
+No task per request: a submission is one future, resolved with its batch.
+"""
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from scoreboard import contract, ids
+from scoreboard.domain import Submission
+from scoreboard.errors import KEY_REUSED, OVERLOADED, RATE_LIMITED, UNAVAILABLE, Problem
+from server.backends.mysql import MYSQL_ERRORS
+from server.backends.redis import REDIS_ERRORS
+from server.backends.temporal import TEMPORAL_ERRORS
+from server.observe.counts import CommitCounts
+from server.submit.admission import Code, Item, Verdict
+from server.submit.inflight_window import Unfinished
+
+log = structlog.get_logger()
+
+SWEEP_INTERVAL_S = 0.25
+STUCK_AFTER_S = 2.0
+"""With every permitted batch unfinished and none finishing for this long, waiting is pointless."""
+
+RETRY_AFTER_S = 1
+
+
+class StartBatch(Protocol):
+    """Makes a batch durable; see `Workflows.start`."""
+
+    def __call__(self, batch_id: str, payload: bytes, *, timeout_s: float) -> Awaitable[None]: ...
+
+
+class _Entry:
+    """A submission that waits, and everybody who waits for it."""
+
+    __slots__ = ("item", "since", "waiters")
+
+    def __init__(self, item: Item, since: float) -> None:
+        self.item = item
+        self.since = since
+        self.waiters: list[asyncio.Future[None]] = []
+
+    def resolve(self, problem: Problem | None) -> None:
+        for waiter in self.waiters:
+            # Done already when its client went away.
+            if not waiter.done():
+                if problem is None:
+                    waiter.set_result(None)
+                else:
+                    waiter.set_exception(problem)
+
+
+class Committer:
+    """Takes submissions one by one and commits them in groups. Made inside a running loop."""
+
+    def __init__(
+        self,
+        admit: Callable[[Sequence[Item]], Awaitable[list[Verdict]]],
+        start: StartBatch,
+        unfinished: Unfinished,
+        *,
+        batch_max: int,
+        in_flight_max: int,
+        queue_max: int,
+        timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._admit = admit
+        self._start = start
+        self._unfinished = unfinished
+        self._batch_max = batch_max
+        self._in_flight_max = in_flight_max
+        self._queue_max = queue_max
+        self._timeout_s = timeout_s
+        self._clock = clock
+        # Kept, since Python 3.11 asks the kernel for the process id each time it is looked up.
+        self._loop = asyncio.get_running_loop()
+        # All that is not resolved yet, by submission id; `_queue` is the part not yet in a batch.
+        self._entries: dict[bytes, _Entry] = {}
+        self._queue: deque[_Entry] = deque()
+        self._waiters = 0
+        self._running: set[asyncio.Task[None]] = set()
+        self._pump_is_due = False
+        self._pump_timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self.counts = CommitCounts()
+        unfinished.on_room = self._pump_soon
+
+    @property
+    def waiting(self) -> int:
+        """Requests without an answer yet."""
+        return self._waiters
+
+    def submit(self, submission: Submission, *, keyed: bool) -> asyncio.Future[None]:
+        """A future that is done once the submission is durable, or fails with a Problem.
+
+        Raises Problem at once when there is no room, or the same id is under
+        way with another body.
+        """
+        if self._closed:
+            raise Problem(UNAVAILABLE, "The server is shutting down.", retry_after_s=RETRY_AFTER_S)
+        if self._waiters >= self._queue_max or self._unfinished.stuck(STUCK_AFTER_S):
+            self.counts.overloaded += 1
+            raise Problem(
+                OVERLOADED, "Too many submissions are waiting.", retry_after_s=RETRY_AFTER_S
+            )
+        entry = self._entries.get(submission.id)
+        if entry is None:
+            entry = _Entry(Item(submission, keyed), self._clock())
+            self._entries[submission.id] = entry
+            self._queue.append(entry)
+            self._pump_soon()
+        elif not _same_body(entry.item.submission, submission):
+            self.counts.key_reused += 1
+            raise _key_reused()
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        entry.waiters.append(waiter)
+        self._waiters += 1
+        return waiter
+
+    async def sweep(self) -> None:
+        """Fail submissions that have waited too long and start what may now, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            self._expire()
+            self._pump_soon()
+
+    async def close(self, timeout_s: float) -> None:
+        """Refuse new submissions and wait for those under way, for at most `timeout_s`."""
+        self._closed = True
+        waiters = [waiter for entry in self._entries.values() for waiter in entry.waiters]
+        if waiters:
+            await asyncio.wait(waiters, timeout=timeout_s)
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        if self._pump_timer is not None:
+            self._pump_timer.cancel()
+        self._fail(list(self._queue), "The server is shutting down.")
+        self._queue.clear()
+
+    def _pump_soon(self) -> None:
+        # Not at once: requests that the event loop has already read join the same batch.
+        if not self._pump_is_due:
+            self._pump_is_due = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pump_is_due = False
+        if self._pump_timer is not None:
+            self._pump_timer.cancel()
+            self._pump_timer = None
+        while self._queue and len(self._running) < self._in_flight_max:
+            wait_s = self._unfinished.room_in_s(
+                len(self._running), full=len(self._queue) >= self._batch_max
+            )
+            if wait_s is None:
+                break
+            if wait_s > 0:
+                self._pump_timer = self._loop.call_later(wait_s, self._pump_soon)
+                break
+            size = min(len(self._queue), self._batch_max)
+            batch = [self._queue.popleft() for _ in range(size)]
+            task = asyncio.create_task(self._commit(batch, self._unfinished.begin()))
+            self._running.add(task)
+            task.add_done_callback(self._batch_is_over)
+
+    def _batch_is_over(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._pump_soon()
+
+    async def _commit(self, batch: list[_Entry], began_at: float) -> None:
+        left_s = max(0.05, batch[0].since + self._timeout_s - self._clock())
+        try:
+            async with asyncio.timeout(left_s):
+                admitted, replays = await self._admitted(batch)
+                if admitted:
+                    await self._made_durable(admitted, began_at)
+                    self.counts.accepted += len(admitted) - replays
+                    self.counts.replayed += replays
+        except (*REDIS_ERRORS, *MYSQL_ERRORS, *TEMPORAL_ERRORS) as error:
+            log.warning("batch_failed", error=type(error).__name__, size=len(batch))
+            self._fail(batch, "A backend is away; try again with the same Idempotency-Key.")
+        except BaseException:
+            self._fail(batch, "The submission was interrupted; its effect is unknown.")
+            raise
+
+    async def _admitted(self, batch: list[_Entry]) -> tuple[list[_Entry], int]:
+        """Those that may go on, and how many of them are repeats; the others are resolved."""
+        counts, began = self.counts, self._clock()
+        verdicts = await self._admit([entry.item for entry in batch])
+        counts.admission_s.observe(self._clock() - began)
+        admitted, replays = [], 0
+        for entry, verdict in zip(batch, verdicts, strict=True):
+            if verdict.code in (Code.ADMITTED, Code.REPLAY):
+                admitted.append(entry)
+                replays += verdict.code is Code.REPLAY
+            elif verdict.code is Code.LIMITED:
+                counts.rate_limited += 1
+                seconds = max(1, -(-verdict.retry_after_us // 1_000_000))
+                problem = Problem(
+                    RATE_LIMITED, "Too many submissions for this user.", retry_after_s=seconds
+                )
+                self._resolve(entry, problem)
+            else:
+                counts.key_reused += 1
+                self._resolve(entry, _key_reused())
+        return admitted, replays
+
+    async def _made_durable(self, batch: list[_Entry], began_at: float) -> None:
+        batch_id = ids.text(ids.time_ordered_id(time.time_ns() // 1_000_000, os.urandom(10)))
+        payload = contract.encode_batch([entry.item.submission for entry in batch])
+        left_s = max(0.05, batch[0].since + self._timeout_s - self._clock())
+        # Before the start: the batch may be announced as done before its start has returned.
+        self._unfinished.add(batch_id, began_at)
+        began = self._clock()
+        try:
+            await self._start(batch_id, payload, timeout_s=left_s)
+        except BaseException:
+            # It may run all the same; but if it does not, nothing would ever say so soon.
+            self._unfinished.discard(batch_id)
+            raise
+        counts = self.counts
+        counts.start_s.observe(self._clock() - began)
+        counts.batch_size.observe(len(batch))
+        counts.batches_started += 1
+        for entry in batch:
+            self._resolve(entry, None)
+
+    def _fail(self, batch: Sequence[_Entry], detail: str) -> None:
+        for entry in batch:
+            # Others of the batch may have their answer already.
+            self.counts.unavailable += entry.item.submission.id in self._entries
+            self._resolve(entry, Problem(UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S))
+
+    def _resolve(self, entry: _Entry, problem: Problem | None) -> None:
+        if self._entries.get(entry.item.submission.id) is entry:
+            del self._entries[entry.item.submission.id]
+            # Also those whose clients went away: until now their submission took room.
+            self._waiters -= len(entry.waiters)
+        entry.resolve(problem)
+
+    def _expire(self) -> None:
+        before = self._clock() - self._timeout_s
+        while self._queue and self._queue[0].since < before:
+            problem = Problem(
+                OVERLOADED, "Too many submissions are waiting.", retry_after_s=RETRY_AFTER_S
+            )
+            self.counts.overloaded += 1
+            self._resolve(self._queue.popleft(), problem)
+
+
+def _same_body(one: Submission, other: Submission) -> bool:
+    return (one.user_id, one.increment) == (other.user_id, other.increment)
+
+
+def _key_reused() -> Problem:
+    return Problem(KEY_REUSED, "This Idempotency-Key was used with another body.")

@@ -1,0 +1,122 @@
+"""Which started batches have not finished: the bound that turns pressure into larger batches.
+
+Each batch has a price of its own, so few are under way at a time and what comes
+meanwhile makes the next one larger. They start evenly apart, since two at once
+wait for the same lock one after the other, end together, and start together again.
+More are started when the next one is full, and, slowly, when none ends, say without
+a worker: what is accepted then waits in Temporal instead of here.
+
+A finished batch is announced over Redis pub/sub. That is a hint which may get
+lost, so a batch that stays silent for long is looked up in Temporal.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from scoreboard import contract
+from server.backends.redis import REDIS_ERRORS, Redis
+
+log = structlog.get_logger()
+
+PATIENCE_S = 0.25
+"""With none started or finished for so long, one more than usual may start."""
+
+SMOOTHING = 0.2
+"""The share of the last batch in the mean of how long they take."""
+
+LOOK_UP_AFTER_S = 3.0
+LOOK_UP_INTERVAL_S = 0.5
+LOOK_UPS_AT_ONCE = 4
+LISTEN_TIMEOUT_S = 1.0
+RETRY_S = 0.5
+
+
+class Unfinished:
+    """The batches of this process that run, by id, and when each was last known to."""
+
+    def __init__(self, usual: int, maximum: int, *, clock: Callable[[], float]) -> None:
+        self.usual = min(usual, maximum)
+        self.maximum = maximum
+        self._clock = clock
+        self._known_at: dict[str, float] = {}
+        self._began_at: dict[str, float] = {}
+        self._last_began_at = -math.inf
+        self._mean_s = 0.0
+        self._moved_at = clock()
+        self.on_room: Callable[[], None] = lambda: None
+
+    def __len__(self) -> int:
+        return len(self._known_at)
+
+    def room_in_s(self, starting: int, *, full: bool) -> float | None:
+        """Seconds until a further batch may start beside `starting` that are about to; None:
+        not before one ends.
+
+        `full`: it would not become larger by waiting.
+        """
+        count = len(self._known_at) + starting
+        if count >= self.maximum:
+            return None
+        if count == 0 or full:
+            return 0.0
+        if count < self.usual:
+            due = self._last_began_at + min(self._mean_s / self.usual, PATIENCE_S)
+        else:
+            due = self._moved_at + PATIENCE_S
+        return max(0.0, due - self._clock())
+
+    def stuck(self, patience_s: float) -> bool:
+        """Whether all permitted batches are under way and none has finished for `patience_s`."""
+        full = len(self._known_at) >= self.maximum
+        return full and self._clock() - self._moved_at > patience_s
+
+    def begin(self) -> float:
+        """A batch is taken from those that wait; when, for `add`."""
+        self._last_began_at = self._clock()
+        return self._last_began_at
+
+    def add(self, batch_id: str, began_at: float) -> None:
+        """A batch that began at `began_at` is about to start."""
+        self._known_at[batch_id] = self._moved_at = self._clock()
+        self._began_at[batch_id] = began_at
+
+    def discard(self, batch_id: str) -> None:
+        """A batch has finished or never started. Unknown ids are those of other processes."""
+        if self._known_at.pop(batch_id, None) is not None:
+            self._moved_at = self._clock()
+            # One that was silent for seconds says nothing of the next.
+            took_s = min(self._moved_at - self._began_at.pop(batch_id), self.usual * PATIENCE_S)
+            self._mean_s += SMOOTHING * (took_s - self._mean_s)
+            self.on_room()
+
+    async def listen(self, redis: Redis) -> None:
+        """Take announcements until cancelled; survives Redis' absences."""
+        while True:
+            try:
+                async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
+                    await subscription.subscribe(contract.DONE_CHANNEL)
+                    while True:
+                        message = await subscription.get_message(timeout=LISTEN_TIMEOUT_S)
+                        if message is not None:
+                            self.discard(message["data"].decode())
+            except REDIS_ERRORS:
+                await asyncio.sleep(RETRY_S)
+
+    async def look_up(self, is_running: Callable[[str], Awaitable[bool]]) -> None:
+        """Ask for batches that stayed silent, until cancelled.
+
+        `is_running` answers for one batch id and does not raise: True when in doubt.
+        """
+        while True:
+            await asyncio.sleep(LOOK_UP_INTERVAL_S)
+            before = self._clock() - LOOK_UP_AFTER_S
+            silent = [key for key, at in self._known_at.items() if at < before]
+            for batch_id in silent[:LOOK_UPS_AT_ONCE]:
+                if await is_running(batch_id):
+                    if batch_id in self._known_at:
+                        self._known_at[batch_id] = self._clock()
+                else:
+                    self.discard(batch_id)

@@ -1,0 +1,75 @@
+"""The Scoreboard tab of Locust's web UI: state during a run, verdict and report after it."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+from harness.engines.standalone import null_server
+from tests.support.eventually import eventually_sync
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        assert answer.status == 200
+        return str(answer.read().decode())
+
+
+def rows(base: str) -> dict[str, str]:
+    """What the tab shows, by its first column; empty while Locust is not up yet."""
+    try:
+        answer = json.loads(get(f"{base}/stats/requests"))
+    except OSError:
+        return {}
+    [table] = answer["extended_stats"]
+    assert table["key"] == "scoreboard"
+    return {row["name"]: row["value"] for row in table["data"]}
+
+
+def test_the_tab_shows_the_run_then_its_verdict_and_serves_the_report(tmp_path: Path) -> None:
+    base = f"http://127.0.0.1:{(port := free_port())}"
+    with null_server(players=100) as (url, _):
+        locust = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "locust", "-f", "loadtests", "--host", url, "--autostart"),
+                *("--web-host", "127.0.0.1", "--web-port", str(port)),
+                *("--rate", "100", "--listeners", "10", "--players", "100"),
+                *("--duration", "2", "--warmup", "1", "--late-limit", "5000"),
+                *("--results", str(tmp_path)),
+            ],
+            cwd=ROOT,
+            env={k: v for k, v in os.environ.items() if not k.startswith("SCOREBOARD_")},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            during = eventually_sync(lambda: rows(base) or None, timeout_s=60)
+            after = eventually_sync(
+                lambda: found if "run: correct" in (found := rows(base)) else None, timeout_s=90
+            )
+            page = get(f"{base}/")
+            report = get(f"{base}{after['run: report']}")
+        finally:
+            locust.terminate()
+            locust.communicate(timeout=30)
+
+    assert "run: phase" in during
+    assert after["run: valid"] == after["run: correct"] == "yes"
+    assert after["submissions: accepted"] == "300"
+    assert after["listeners: events delivered"] == "3,000"
+    assert "Scoreboard" in page
+    assert report.startswith("<!doctype html>")

@@ -1,0 +1,191 @@
+"""Equal code passes, slower code fails, more calls fail, and the error rates say how surely."""
+
+import json
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from harness.__main__ import main
+from harness.bench.compare_revisions import Sample, compare_sides, error_rates, measure_sides, tally
+from harness.bench.runner import count_calls, one_call_more, slowed
+from harness.cli import bench_compare
+from harness.report.results_document import bench_gate_section
+
+CASES = [f"case{n}" for n in range(20)]
+
+
+def noisy(draw: random.Random, **slower: float) -> Sample:
+    # The least of seven blocks spreads by about a percent; now and then a round is disturbed.
+    return {
+        name: {
+            "ns": 1000.0
+            * (1 + abs(draw.gauss(0, 0.01)) + (0.2 if draw.random() < 0.05 else 0))
+            * slower.get(name, 1.0),
+            "calls": 10,
+            "peak_bytes": 5000,
+        }
+        for name in CASES
+    }
+
+
+def test_equal_code_is_not_called_worse() -> None:
+    draw = random.Random(1)
+
+    for _ in range(10):
+        judged = compare_sides(lambda _side, _names: noisy(draw))
+        assert [j.name for j in judged if j.judgement == "worse"] == []
+
+
+def test_a_planted_slowdown_is_found_and_nothing_else() -> None:
+    draw = random.Random(2)
+
+    def measure(side: str, _: Sequence[str]) -> Sample:
+        return noisy(draw, case3=1.15 if side == "head" else 1.0)
+
+    judged = compare_sides(measure)
+
+    assert [j.name for j in judged if j.judgement == "worse"] == ["case3"]
+
+
+def test_a_change_below_the_least_effect_is_no_regression_however_sure() -> None:
+    draw = random.Random(3)
+
+    def measure(side: str, _: Sequence[str]) -> Sample:
+        return noisy(draw, case3=1.05 if side == "head" else 1.0)
+
+    assert all(j.judgement == "same" for j in compare_sides(measure))
+
+
+def test_one_more_function_call_or_more_memory_fails_whatever_the_time() -> None:
+    draw = random.Random(4)
+
+    def measure(side: str, _: Sequence[str]) -> Sample:
+        sample = {name: dict(values) for name, values in noisy(draw).items()}
+        if side == "head":
+            sample["case1"]["calls"] = 11
+            sample["case2"]["peak_bytes"] = 9000
+        return sample
+
+    judged = {j.name: j.judgement for j in compare_sides(measure)}
+
+    assert [name for name, word in judged.items() if word == "more"] == ["case1", "case2"]
+
+
+def test_only_ambiguous_cases_are_measured_again() -> None:
+    draw = random.Random(5)
+    asked: list[tuple[str, ...]] = []
+
+    def measure(side: str, names: Sequence[str]) -> Sample:
+        asked.append(tuple(names))
+        sample = noisy(draw, case3=1.09 if side == "head" else 1.0)
+        return {name: sample[name] for name in (names or CASES)}
+
+    judged = compare_sides(measure)
+
+    assert "case3" in asked[-1]
+    assert len(asked[-1]) < 5
+    assert {j.rounds for j in judged} == {10, 20}
+
+
+def test_sides_take_turns_and_swap_who_begins() -> None:
+    order: list[str] = []
+    measure_sides(lambda side, _: order.append(side) or {}, (), rounds=4)  # type: ignore[func-returns-value]
+
+    assert order == ["base", "head", "head", "base", "base", "head", "head", "base"]
+
+
+def test_error_rates_are_low_on_ordinary_noise() -> None:
+    draw = random.Random(6)
+    rounds = [noisy(draw) for _ in range(20)]
+
+    rates = error_rates(rounds, planted=0.15, rounds=10, trials=50, seed=1)
+
+    assert rates["false_alarm_rate"] < 0.001
+    assert rates["miss_rate"] < 0.05
+
+
+def test_what_is_planted_is_in_the_time_or_in_the_count_that_is_measured() -> None:
+    def work() -> int:
+        end = time.perf_counter_ns() + 100_000
+        while time.perf_counter_ns() < end:
+            pass
+        return 7
+
+    def time_of(call: Callable[[], int]) -> int:
+        start = time.perf_counter_ns()
+        assert call() == 7
+        return time.perf_counter_ns() - start
+
+    slower = slowed(work, 0.5)
+
+    # The least of many: a busy machine only ever adds.
+    assert min(time_of(slower) for _ in range(500)) == pytest.approx(150_000, rel=0.1)
+    assert count_calls(one_call_more(dict)) - count_calls(dict) == 1
+
+
+def test_the_proof_compares_what_it_planted_and_publishes_both_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = random.Random(7)
+
+    def run_tree(_: Path, names: Sequence[str], plant: Sequence[str] = ()) -> Sample:
+        factor = 1 + float(plant[1]) if "--slower" in plant else 1.0
+        calls = 11 if "--one-more-call" in plant else 10
+        return {
+            name: {"ns": draw.gauss(1000, 5) * factor, "calls": calls, "peak_bytes": 5000}
+            for name in names or CASES
+        }
+
+    monkeypatch.setattr(bench_compare, "run_tree", run_tree)
+    monkeypatch.setattr(bench_compare, "PROVE_TRIALS", 5)
+
+    assert main(["bench-compare", "--prove", "--results", str(tmp_path)]) == 0
+
+    [path] = tmp_path.glob("bench-*.json")
+    document = json.loads(path.read_text())
+    assert document["real"] == {
+        "equal": {"comparisons": 3, "decisions": 28, "wrong": 0, "rate": 0.0},
+        "slower": {"comparisons": 3, "decisions": 12, "wrong": 0, "rate": 0.0},
+        "one_more_call": {"comparisons": 1, "decisions": 4, "wrong": 0, "rate": 0.0},
+    }
+    assert document["trials"] == 5
+    section = bench_gate_section(document, "docs/results/bench-gate.json")
+    assert "| equal code called worse | 0 of 28 decisions in 3 comparisons (0.0%) |" in section
+    assert "| a 15% slowdown not called worse | 0 of 12 decisions in 3 comparisons" in section
+
+
+def test_a_tally_counts_the_decisions_that_are_not_the_right_one() -> None:
+    draw = random.Random(7)
+
+    def measure(side: str, _: Sequence[str]) -> Sample:
+        return noisy(draw, case3=1.5 if side == "head" else 1.0)
+
+    found = tally([compare_sides(measure) for _ in range(2)], right=("same", "better"))
+
+    assert (found.comparisons, found.decisions, found.wrong) == (2, 40, 2)
+    assert found.rate == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("head_counts", "grown"),
+    [
+        ([9, 8], {}),
+        ([9, 9], {"sql statements": (8, 9)}),
+        ([8], {}),
+    ],
+)
+def test_a_count_that_grew_is_taken_again_and_the_least_stands(
+    head_counts: list[int], grown: dict[str, tuple[int, int]]
+) -> None:
+    told = {"base": [8] * len(head_counts), "head": list(head_counts)}
+
+    def count(tree: Path) -> dict[str, int]:
+        return {"sql statements": told[tree.name].pop(0)}
+
+    counts = bench_compare.count_sides({side: Path(side) for side in told}, count)
+
+    assert bench_compare.more_counts(counts["base"], counts["head"]) == grown
+    assert told == {"base": [], "head": []}

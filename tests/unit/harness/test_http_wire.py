@@ -1,0 +1,136 @@
+"""Requests are built and answers framed to the byte."""
+
+import json
+
+import pytest
+
+from harness.net.http_wire import (
+    BadAnswer,
+    SubmissionRequests,
+    answer_end,
+    header_of,
+    parse_base_url,
+    stream_request,
+    submission_id_of,
+)
+from scoreboard.signing import HMAC_SHA256, SigningKey, sign
+
+ANSWERS = [
+    b"HTTP/1.1 202 Accepted\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 202 Accepted\r\ncontent-length:5\r\nX-Content-Type: a\r\n\r\nhello",
+    b"HTTP/1.1 202 Accepted\r\nX-Content-Length-Of: 1\r\nCONTENT-LENGTH: 5\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_an_answer_ends_exactly_where_it_ends_however_it_is_cut(answer: bytes) -> None:
+    for cut in range(len(answer)):
+        assert answer_end(answer[:cut]) is None
+
+    assert answer_end(answer) == len(answer)
+    assert answer_end(answer + b"HTTP/1.1 2") == len(answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\nendless",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"x" * 70_000,
+    ],
+)
+def test_an_answer_that_cannot_be_framed_is_bad(answer: bytes) -> None:
+    with pytest.raises(BadAnswer):
+        answer_end(answer)
+
+
+def test_a_submission_carries_token_key_and_exact_length() -> None:
+    requests = SubmissionRequests(host_header="h:1", tokens={7: "tok"}, run_id="run")
+
+    head, _, body = requests.make(12, 7, 34).partition(b"\r\n\r\n")
+
+    assert head.startswith(b"POST /scores/update HTTP/1.1\r\nHost: h:1\r\n")
+    assert b"\r\nAuthorization: Bearer tok\r\n" in head
+    assert b"\r\nIdempotency-Key: run-12\r\n" in head
+    assert head.endswith(b"Content-Length: %d" % len(body))
+    assert json.loads(body) == {"userId": 7, "increment": 34}
+
+
+def test_a_signed_submission_carries_what_a_server_verifies_and_is_signed_when_built() -> None:
+    now_s = [1000.0]
+    key = SigningKey(id="game", algorithm=HMAC_SHA256, material=b"k" * 32)
+    requests = SubmissionRequests(
+        host_header="h:1",
+        tokens={7: "tok"},
+        run_id="run",
+        signing_key=key,
+        clock_s=lambda: now_s[0],
+    )
+
+    first = requests.make(12, 7, 34)
+    now_s[0] = 1400.0
+    again = requests.make(12, 7, 34)
+
+    for request, created in ((first, 1000), (again, 1400)):
+        expected = sign(
+            method="POST",
+            url="http://h:1/scores/update",
+            headers={"Idempotency-Key": "run-12"},
+            body=request.partition(b"\r\n\r\n")[2],
+            key=key,
+            created_s=created,
+            nonce="run-12",
+        )
+        for name, value in expected.items():
+            assert header_of(request, name) == value
+
+
+@pytest.mark.parametrize("space", [b"", b" "])
+def test_the_submission_id_is_found_with_and_without_a_space(space: bytes) -> None:
+    identifier = b"0" * 36
+
+    assert submission_id_of(b'{"submissionId":' + space + b'"' + identifier + b'"}') == identifier
+    assert submission_id_of(b'{"submissionId":"short"}') is None
+    assert submission_id_of(b"{}") is None
+
+
+def test_a_stream_resumes_only_when_there_is_something_to_resume() -> None:
+    assert b"Last-Event-ID: 5\r\n" in stream_request("h", 5)
+    assert b"Last-Event-ID" not in stream_request("h", None)
+
+
+def test_headers_are_found_whatever_their_case() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nTRANSFER-ENCODING: chunked\r\n\r\n"
+
+    assert header_of(answer, "Transfer-Encoding") == "chunked"
+    assert header_of(answer, "Other") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("http://a:3000", ("a", 3000, "a:3000")),
+        ("a:3000", ("a", 3000, "a:3000")),
+        ("http://a/", ("a", 80, "a")),
+        ("http://[::1]:5", ("::1", 5, "[::1]:5")),
+    ],
+)
+def test_base_urls(url: str, parts: tuple[str, int, str]) -> None:
+    assert parse_base_url(url) == parts
+
+
+@pytest.mark.parametrize("url", ["https://a", "http://a/path", "http://"])
+def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="not of the form"):
+        parse_base_url(url)
+
+
+def test_a_listener_carries_its_token_and_where_it_was() -> None:
+    request = stream_request("h:1", 7, "tok")
+
+    assert header_of(request, "Authorization") == "Bearer tok"
+    assert header_of(request, "Last-Event-ID") == "7"
+    assert header_of(stream_request("h:1", None), "Authorization") is None

@@ -1,0 +1,173 @@
+"""RESULTS.md tells of a run what it was, how to repeat it, and nothing better than its verdict."""
+
+import argparse
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli import capacity as capacity_command
+from harness.cli import load, results
+from harness.measure.settings import RunSettings, settings_from
+from harness.report import results_document
+from tests.unit.harness.documents import bench_proof_document
+
+MACHINE = {"cpus": 2, "cpu": "cpu", "memory_mib": 2048, "commit": "abc", "changed": False}
+
+
+def load_run(
+    *,
+    listeners: int = 1000,
+    seconds: int = 60,
+    workers: int = 1,
+    started: float = 1.0,
+    good: bool = True,
+    changed: bool = False,
+    verdict: dict[str, Any] | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """A result document as far as its section reads it."""
+    members = [{"kind": "flood", "status": {}}] * workers
+    members += [{"kind": "swarm", "status": {"listeners": listeners // workers}}] * workers
+    asked = RunSettings(listeners=listeners, duration_s=seconds, **settings)
+    believed = {"valid": True, "correct": True, "within_slo": True, "limits": [], "good": good}
+    return {
+        "kind": "scoreboard-run",
+        "started_unix_s": started,
+        "machine": {**MACHINE, "changed": changed},
+        "settings": asked.to_json(),
+        "window": {"start": 5, "end": 5 + seconds},
+        "members": members,
+        "verdict": {**believed, **(verdict or {})},
+        "figures": {"goodput": 990.0, "rate": 1000.0},
+        "counts": {"deliveries": 600},
+        "resources": {"cores": {}, "harness_share": 0.1, "bottleneck": "", "samples": []},
+        "findings": [],
+        "seconds": [],
+        "backlog": [],
+        "histograms": {},
+    }
+
+
+def parse(command: Any, line: str) -> argparse.Namespace:
+    """The options of a command line of the harness."""
+    parser = argparse.ArgumentParser()
+    command.register(parser.add_subparsers())
+    words = shlex.split(line)
+    assert words[:3] == ["python", "-m", "harness"]
+    return parser.parse_args(words[3:])
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told"),
+    [
+        ({}, "valid, correct"),
+        ({"correct": False}, "valid, not correct"),
+        ({"valid": False}, "not valid, correct"),
+        (
+            {"limits": [{"limit": "p99<1s", "kept": True}, {"limit": "max<2s", "kept": False}]},
+            "valid, correct, within p99<1s, not within max<2s",
+        ),
+    ],
+)
+def test_a_run_is_praised_only_for_what_it_is(verdict: dict[str, Any], told: str) -> None:
+    text = results_document.load_section(load_run(verdict=verdict), "f.json")
+
+    assert f"Verdict: {told}.**" in text
+
+
+def test_the_command_told_asks_for_the_same_run() -> None:
+    wanted = {
+        "rate": "100-2000x60",
+        "arrivals": "poisson",
+        "players": 5000,
+        "slo": "p99<250ms,errors<0.1%",
+        "warmup_s": 2.5,
+        "late_limit_ms": 100.0,
+    }
+    document = load_run(listeners=6000, seconds=30, workers=2, label="mine", **wanted)
+
+    parsed = parse(load, results_document.load_command(document))
+
+    assert settings_from(vars(parsed)) == RunSettings(listeners=6000, duration_s=30, **wanted)
+    assert parsed.workers == 2
+
+
+def test_a_run_of_defaults_is_told_without_them() -> None:
+    assert results_document.load_command(load_run()) == (
+        "python -m harness load --rate 1000 --listeners 1000 --duration 60"
+    )
+
+
+def test_a_search_is_told_with_every_option() -> None:
+    line = "python -m harness capacity --over both --listeners 100,5000 --slo 'p99<1s' --start 9"
+    asked = parse(capacity_command, line)
+
+    told = parse(capacity_command, capacity_command.command_of(asked))
+
+    assert vars(told) == vars(asked)
+
+
+@pytest.mark.parametrize(("changed", "told"), [(True, "commit abc, changed,"), (False, "abc,")])
+def test_a_tree_that_differs_from_its_commit_is_marked(changed: bool, told: str) -> None:
+    machine = {**MACHINE, "changed": changed}
+    capacity = {
+        "plan": {"slo": "p99<1s", "seconds": 10, "repeats": 3},
+        "command": "python -m harness capacity",
+        "machine": machine,
+        "searches": [],
+        "scalability": {"refused": "too few"},
+    }
+    gate = {**bench_proof_document(), "machine": machine}
+
+    assert told in results_document.load_section(load_run(changed=changed), "f.json")
+    assert told in results_document.capacity_section(capacity, "f.json")
+    assert told in results_document.bench_gate_section(gate, "f.json")
+
+
+def newest(tmp_path: Path, *documents: dict[str, Any]) -> dict[str, float]:
+    """When the run taken for each kind began."""
+    for number, document in enumerate(documents):
+        (tmp_path / f"{number}.json").write_text(json.dumps(document))
+    found = results.newest_good(tmp_path.glob("*.json"))
+    return {kind: document["started_unix_s"] for kind, document in found.items()}
+
+
+def test_the_newest_long_run_is_the_headline_and_a_crowd_stands_beside_it(tmp_path: Path) -> None:
+    found = newest(
+        tmp_path,
+        load_run(started=1),
+        load_run(started=2),
+        load_run(started=3, seconds=10),
+        load_run(started=4, good=False),
+        load_run(started=5, listeners=10_000, seconds=30),
+    )
+
+    assert found == {"scoreboard-run": 2, results.CROWD: 5}
+
+
+def results_of(tmp_path: Path, *files: Path) -> str:
+    output = tmp_path / "RESULTS.md"
+    parser = argparse.ArgumentParser()
+    results.register(parser.add_subparsers())
+    places = ["--output", str(output), "--kept", str(tmp_path / "kept")]
+    arguments = parser.parse_args(["results", *map(str, files), *places])
+    assert results.run(arguments) == 0
+    return output.read_text()
+
+
+def test_a_file_named_goes_to_the_section_its_size_tells(tmp_path: Path) -> None:
+    short, crowd = tmp_path / "short.json", tmp_path / "crowd.json"
+    short.write_text(json.dumps(load_run(seconds=5)))
+    crowd.write_text(json.dumps(load_run(seconds=5, listeners=5000)))
+
+    only_crowd = results_of(tmp_path, crowd)
+    both = results_of(tmp_path, short, crowd)
+
+    assert "<!-- begin:crowd -->" in only_crowd
+    assert "<!-- begin:load -->" not in only_crowd
+    assert "docs/results/load.json" in both
+    assert "docs/results/crowd.json" in both
+    assert {path.name for path in (tmp_path / "kept").glob("*.json")} == {"load.json", "crowd.json"}
