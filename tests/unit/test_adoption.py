@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 from packaging.requirements import Requirement
-from server.openapi import document
 
 from scoreboard import __version__
+from server.routes.openapi import document
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "clients/python"
