@@ -94,6 +94,7 @@ class Mysql(_Private):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._data = folder / "data"
+        self._temporary = folder / "tmp"
         self._secret = folder / "password"
         self._init_sql = folder / "init.sql"
 
@@ -101,8 +102,15 @@ class Mysql(_Private):
     def password(self) -> str:
         return self._secret.read_text().strip()
 
+    def environment(self) -> Mapping[str, str]:
+        """With a folder of its own for temporary tables.
+
+        A server that starts removes all that it finds, those of other servers in `/tmp`, too.
+        """
+        return {**os.environ, "TMPDIR": str(self._temporary)}
+
     async def prepare(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._temporary.mkdir(parents=True, exist_ok=True)
         if not self._secret.exists():
             write_private(self._secret, secrets.token_urlsafe(24))
         if not self._data.exists():
@@ -151,7 +159,9 @@ class Mysql(_Private):
                 f"--datadir={unfinished}",
                 *as_root,
             ]
-        process = spawn("mysql-setup", command, log=self.folder / "setup.log")
+        process = spawn(
+            "mysql-setup", command, log=self.folder / "setup.log", env=self.environment()
+        )
         try:
             code = await process.ended()
         finally:
