@@ -63,6 +63,12 @@ async def open_case(
     )
 
 
+async def has_event(case: Case, event: str) -> bool:
+    """Whether the history of the case has an event of this type."""
+    history = await case.fetch_history()
+    return any(e.HasField(f"{event}_event_attributes") for e in history.events)
+
+
 async def decide(case: Case, decision: str, by: str = "reviewer") -> CaseState:
     return await case.execute_update(
         FraudReview.decide, CaseDecision(decision=decision, decided_by=by)
@@ -236,14 +242,10 @@ async def test_a_decision_that_waits_when_the_limit_passes_is_the_one_that_count
     settings = replace(looking.settings, task_queue=task_queue)
     case = await open_case(looking, submission(1, SUSPICIOUS), task_queue=task_queue, limit_s=2.0)
 
-    async def has(event: str) -> bool:
-        history = await case.fetch_history()
-        return any(e.HasField(f"{event}_event_attributes") for e in history.events)
-
     async with running_worker(looking.client, settings):
-        await eventually(lambda: has("timer_started"))
+        await eventually(lambda: has_event(case, "timer_started"))
     deciding = asyncio.create_task(decide(case, APPROVED))
-    await eventually(lambda: has("timer_fired"))
+    await eventually(lambda: has_event(case, "timer_fired"))
     assert not deciding.done()
     async with running_worker(looking.client, settings):
         state = await asyncio.wait_for(deciding, 20)
@@ -259,6 +261,7 @@ async def test_decisions_around_the_limit_each_have_one_effect_or_none(pipeline:
     async def decided_after(item: Submission, wait_s: float) -> str:
         """Which decision stands, once the answer to the reviewer has been held against it."""
         case = await open_case(pipeline, item, limit_s=1.0)
+        await eventually(lambda: has_event(case, "timer_started"))
         await asyncio.sleep(wait_s)
         try:
             answer = (await decide(case, APPROVED)).decision
