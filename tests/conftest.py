@@ -7,12 +7,14 @@ import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
+from tests.support.databases import Databases
 from tests.support.services import (
     KINDS,
     Services,
     empty_redis_database,
     flushed_redis,
     fresh_database,
+    memory_folder,
     open_services,
 )
 
@@ -24,41 +26,72 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="auto",
         help="where MySQL, Redis and Temporal come from: private local instances, containers, or "
         "the addresses in SCOREBOARD_MYSQL_URL, SCOREBOARD_REDIS_URL and "
-        "SCOREBOARD_TEMPORAL_ADDRESS; auto takes the addresses given and starts the rest locally; "
-        "with containers only the tests that use these services run",
+        "SCOREBOARD_TEMPORAL_ADDRESS; auto takes the addresses given and starts the rest locally",
     )
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what another kind of services cannot change, so that a second run is short."""
-    if config.getoption("--services") != "containers":
-        return
-    used = {item for item in items if "services" in getattr(item, "fixturenames", ())}
-    config.hook.pytest_deselected(items=[item for item in items if item not in used])
-    items[:] = [item for item in items if item in used]
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that another kind of services may change, for `-m services`."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "services" in fixtures:
+            item.add_marker("services")
+        if {"services_on_disk", "syncing_mysql_url"} & set(fixtures):
+            # One process starts them, not each.
+            item.add_marker(pytest.mark.xdist_group("disk"))
 
 
 @pytest.fixture(scope="session")
 def services(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Services]:
-    """Running MySQL, Redis and Temporal, shared by the whole session."""
-    with open_services(
-        request.config.getoption("--services"), tmp_path_factory.mktemp("services")
-    ) as opened:
+    """Running MySQL, Redis and Temporal, shared by the session (each process of xdist is one)."""
+    with (
+        memory_folder(tmp_path_factory.mktemp("services")) as folder,
+        open_services(request.config.getoption("--services"), folder) as opened,
+    ):
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def services_on_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """Services that this project starts and configures, whatever the other tests use.
+
+    Their data is on a disk, for tests of what lasts: on a memory disk MariaDB maps its log into
+    memory and syncs nothing.
+    """
+    with open_services("local", tmp_path_factory.mktemp("durable")) as opened:
         yield opened
 
 
 @pytest.fixture
-def mysql_url(services: Services) -> Iterator[str]:
-    """A new, empty database for this test; no tables."""
-    with fresh_database(services.mysql_url) as url:
+def syncing_mysql_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A new database, no tables, on a MySQL whose syncs can be counted."""
+    own = request.config.getoption("--services") in ("auto", "local")
+    used: Services = request.getfixturevalue("services_on_disk" if own else "services")
+    with fresh_database(used.mysql_url) as url:
         yield url
 
 
-@pytest.fixture(scope="module")
-def module_mysql_url(services: Services) -> Iterator[str]:
-    """A new, empty database for this module."""
+@pytest.fixture(scope="session")
+def databases(services: Services) -> Iterator[Databases]:
+    """Migrated databases to lend to tests."""
+    opened = Databases(services.mysql_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def mysql_url(databases: Databases) -> Iterator[str]:
+    """A migrated database for this test, without users."""
+    with databases.lent() as url:
+        yield url
+
+
+@pytest.fixture
+def empty_mysql_url(services: Services) -> Iterator[str]:
+    """A new database for this test; no tables."""
     with fresh_database(services.mysql_url) as url:
         yield url
 

@@ -9,9 +9,16 @@ import pymysql
 import pytest
 import redis
 
-from tests.support.services import Services, fresh_database, mysql_parameters, open_services
+from tests.support.services import Services, fresh_database, mysql_parameters
 
 COMMITS = 20
+
+
+@pytest.fixture
+def mysql_url(services_on_disk: Services) -> Iterator[str]:
+    """A new database in them."""
+    with fresh_database(services_on_disk.mysql_url) as url:
+        yield url
 
 
 def process_listening_at(port: int) -> psutil.Process:
@@ -26,22 +33,8 @@ def process_listening_at(port: int) -> psutil.Process:
     raise AssertionError(f"nobody listens at {port}")
 
 
-@pytest.fixture(scope="module")
-def own_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """Services that this project starts and configures, whatever the other tests use."""
-    with open_services("local", tmp_path_factory.mktemp("durable")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def own_mysql_url(own_services: Services) -> Iterator[str]:
-    """A new database in them."""
-    with fresh_database(own_services.mysql_url) as url:
-        yield url
-
-
-def test_mysql_syncs_its_log_at_every_commit(own_mysql_url: str) -> None:
-    connection = pymysql.connect(**mysql_parameters(own_mysql_url), autocommit=True)
+def test_mysql_syncs_its_log_at_every_commit(mysql_url: str) -> None:
+    connection = pymysql.connect(**mysql_parameters(mysql_url), autocommit=True)
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT @@innodb_flush_log_at_trx_commit, @@sync_binlog")
         assert cursor.fetchone() == (1, 1)
@@ -50,8 +43,8 @@ def test_mysql_syncs_its_log_at_every_commit(own_mysql_url: str) -> None:
         assert str(doublewrite) in ("1", "ON")
 
 
-def test_mysql_really_calls_fsync_for_each_commit(own_mysql_url: str) -> None:
-    connection = pymysql.connect(**mysql_parameters(own_mysql_url), autocommit=True)
+def test_mysql_really_calls_fsync_for_each_commit(mysql_url: str) -> None:
+    connection = pymysql.connect(**mysql_parameters(mysql_url), autocommit=True)
 
     def log_syncs(cursor: pymysql.cursors.Cursor) -> int:
         # MySQL counts syncs of the log apart, MariaDB with all others.
@@ -71,9 +64,9 @@ def test_mysql_really_calls_fsync_for_each_commit(own_mysql_url: str) -> None:
 
 
 def test_temporal_keeps_started_workflows_on_disk_with_full_synchronisation(
-    own_services: Services,
+    services_on_disk: Services,
 ) -> None:
-    port = int(own_services.temporal_address.rpartition(":")[2])
+    port = int(services_on_disk.temporal_address.rpartition(":")[2])
     command = process_listening_at(port).cmdline()
     pragmas = [
         command[position + 1]
@@ -89,8 +82,8 @@ def test_temporal_keeps_started_workflows_on_disk_with_full_synchronisation(
     assert header[18:20] == b"\x02\x02"
 
 
-def test_redis_writes_its_log_before_it_answers(own_services: Services) -> None:
-    with redis.Redis.from_url(own_services.redis_url) as client:
+def test_redis_writes_its_log_before_it_answers(services_on_disk: Services) -> None:
+    with redis.Redis.from_url(services_on_disk.redis_url) as client:
         assert client.config_get("appendonly")["appendonly"] == "yes"
         assert client.config_get("maxmemory-policy")["maxmemory-policy"] == "noeviction"
-    assert urlsplit(own_services.redis_url).hostname == "127.0.0.1"
+    assert urlsplit(services_on_disk.redis_url).hostname == "127.0.0.1"

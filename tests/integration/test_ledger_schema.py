@@ -16,6 +16,12 @@ from worker.seed import seed
 TABLES = {"boards", "ledger", "schema_migrations", "users"}
 
 
+@pytest.fixture
+def mysql_url(empty_mysql_url: str) -> str:
+    """Without tables, unlike that of other tests: those here make them."""
+    return empty_mysql_url
+
+
 @pytest_asyncio.fixture
 async def pool(mysql_url: str) -> AsyncIterator[Pool]:
     opened = Pool(mysql_address(mysql_url), size=2)
