@@ -6,7 +6,7 @@ RUN := .venv/bin/python
 SOURCES := scoreboard server worker stack harness scoreboard_client
 CHECKED := $(wildcard $(SOURCES) loadtests benchmarks tests)
 
-.PHONY: help up down token test test-containers check format load chaos bench bench-compare bench-peers results clean setup
+.PHONY: help up down token test test-fast test-containers check format load chaos bench bench-compare bench-peers results clean setup
 
 help: ## this list
 	@printf 'Scoreboard\n\n'
@@ -28,6 +28,9 @@ token: setup ## print a token (USER=1, SCOPE=scores:write:any, TTL_S=86400)
 
 test: setup ## run all tests, on private services and on containers (ARGS="-k name" for some)
 	@exec scripts/test.sh $(ARGS)
+
+test-fast: setup ## unit and workflow tests: no service, no browser, no root (ARGS="-k name")
+	@exec scripts/test.sh fast $(ARGS)
 
 test-containers: setup ## those on containers alone (installs and starts Docker)
 	@exec scripts/containers.sh test $(ARGS)

@@ -3,7 +3,8 @@
 #
 #   containers.sh engine   make sure a Docker engine answers; start a private one when none does
 #   containers.sh images   make sure the images exist; build stand-ins where none can be pulled
-#   containers.sh test     both, then the integration tests and compose.yaml on containers
+#   containers.sh pytest … both, then pytest with these arguments, its services in containers
+#   containers.sh test …   the tests that use services, of the integration suite, and compose.yaml
 #   containers.sh running  whether an engine answers
 #   containers.sh stop     end the private engine
 #
@@ -60,10 +61,10 @@ running() {
 }
 
 engine() {
-    running && return
+    running && compose_command && return
     export DOCKER_HOST=unix://$run/docker.sock
     [[ $(id -u) -eq 0 ]] || fail "No Docker engine answers, and starting one needs root."
-    install_packages docker.io iptables ca-certificates
+    install_packages docker.io iptables ca-certificates debootstrap
     mkdir -p "$run" "$data"
     setsid dockerd --data-root "$data" --exec-root "$run/exec" --pidfile "$run/docker.pid" \
         --host "$DOCKER_HOST" >>.scoreboard/logs/dockerd.log 2>&1 </dev/null &
@@ -76,6 +77,12 @@ engine() {
         sleep 0.2
     done
     say "  ✓ Docker engine ($((SECONDS - began)) s)"
+    compose_command
+}
+
+compose_command() {
+    docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null ||
+        install_packages docker-compose
 }
 
 stop() {
@@ -125,6 +132,9 @@ PYTHON
 }
 
 images() {
+    # One builds, the others wait and find all done.
+    exec 8>.scoreboard/images.lock
+    flock 8
     : "${SCOREBOARD_MYSQL_IMAGE:=mysql:8.4}" "${SCOREBOARD_REDIS_IMAGE:=redis:8}"
     : "${SCOREBOARD_TEMPORAL_IMAGE:=temporalio/temporal:1.9.1}"
     : "${SCOREBOARD_BASE_IMAGE:=python:3.11-slim}" "${SCOREBOARD_PIP_ARGS:=}"
@@ -153,32 +163,33 @@ images() {
     fi
     export SCOREBOARD_MYSQL_IMAGE SCOREBOARD_REDIS_IMAGE SCOREBOARD_TEMPORAL_IMAGE
     export SCOREBOARD_BASE_IMAGE SCOREBOARD_PIP_ARGS
+    exec 8>&-
 }
 
-compose_command() {
-    docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null ||
-        install_packages docker-compose
-}
-
-run_tests() {
-    compose_command
+run_pytest() {
     # The helper container that would clean up after a crash is one more image to pull.
     export TESTCONTAINERS_RYUK_DISABLED=true TESTCONTAINERS_HOST_OVERRIDE=127.0.0.1
     export TESTCONTAINERS_CONNECTION_MODE=docker_host
-    .venv/bin/python -m pytest --services containers tests/integration "$@"
-    .venv/bin/python -m pytest -m containers tests/containers "$@"
+    .venv/bin/python -m pytest --services containers "$@"
 }
 
 case ${1:-} in
 engine) engine ;;
 images) engine && images ;;
+pytest)
+    shift
+    engine
+    images
+    run_pytest "$@"
+    ;;
 test)
     shift
     engine
     images
-    run_tests "$@"
+    run_pytest -m services tests/integration "$@"
+    run_pytest -m containers tests/containers "$@"
     ;;
 running) running ;;
 stop) stop ;;
-*) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 2 ;;
+*) sed -n '2,11s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac

@@ -3,17 +3,23 @@
 #
 #   test.sh             all: a browser is installed and a Docker engine started where they are
 #                       missing, which needs root; without it those tests say that they are left out
+#   test.sh fast …      those that need no service, no browser and no root
+#   test.sh browser     make sure there is a browser
 #   test.sh ARGUMENT…   pytest with these arguments, on what is here
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-(($#)) && exec .venv/bin/python -m pytest "$@"
-
-# A hang must end, and say where; both suites take minutes.
-limited() { timeout --foreground --kill-after=30 3300 "$@"; }
+# A hang must end, and say where; the suite takes minutes. Tests wait more than they compute, so
+# more of them run side by side than there are processors.
+pytest() {
+    timeout --foreground --kill-after=30 3300 .venv/bin/python -m pytest --dist loadgroup "$@"
+}
 
 is_root() { [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; }
-if ! { command -v chromium && command -v chromedriver; } >/dev/null && is_root; then
+
+browser() {
+    { command -v chromium && command -v chromedriver; } >/dev/null && return
+    is_root || return 0
     printf '  Installing chromium chromium-driver …\n' >&2
     {
         apt-get -q update
@@ -21,17 +27,26 @@ if ! { command -v chromium && command -v chromedriver; } >/dev/null && is_root; 
             chromium chromium-driver
     } >>.scoreboard/logs/setup.log 2>&1 </dev/null ||
         printf 'The browser could not be installed; .scoreboard/logs/setup.log says why.\n' >&2
-fi
+}
 
-limited .venv/bin/python -m pytest
-
-if ! scripts/containers.sh running; then
-    if ! is_root; then
-        printf '\nLeft out: the tests on containers. No Docker engine answers, and starting one needs root.\n' >&2
-        [[ -z ${CI:-} ]] && exit 0
-        exit 1
+all() {
+    browser
+    pytest -n $(($(nproc) + 1))
+    if ! scripts/containers.sh running; then
+        if ! is_root; then
+            printf '\nLeft out: compose.yaml. No Docker engine answers, and starting one needs root.\n' >&2
+            [[ -z ${CI:-} ]]
+            return
+        fi
+        # One that was started for these tests ends with them.
+        trap 'scripts/containers.sh stop' EXIT
     fi
-    # One that was started for these tests ends with them.
-    trap 'scripts/containers.sh stop' EXIT
-fi
-limited scripts/containers.sh test
+    scripts/containers.sh pytest -m containers tests/containers
+}
+
+case ${1:-} in
+'') all ;;
+fast) pytest -n "$(nproc)" tests/unit tests/workflow "${@:2}" ;;
+browser) browser ;;
+*) exec .venv/bin/python -m pytest "$@" ;;
+esac

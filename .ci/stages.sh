@@ -1,0 +1,49 @@
+# Stages with their times, and lanes of stages side by side. Sourced by `run` and `nightly`.
+
+ended=$(mktemp -d)
+started=$SECONDS
+
+# stage NAME COMMAND…: runs it and says how long that took. A failure is kept for `verdict`, so that
+# the other stages still tell theirs.
+stage() {
+    local name=$1 began=$SECONDS code took
+    shift
+    printf '\n== %s\n' "$name"
+    # In a process of its own, and not as a condition: both would switch errexit off inside.
+    set +e
+    (
+        set -e
+        "$@"
+    ) </dev/null
+    code=$?
+    set -e
+    took="$((SECONDS - began)) s"
+    if ((code)); then
+        took="$took and FAILED"
+        touch "$ended/failed"
+    fi
+    printf '== %s took %s\n' "$name" "$took" | tee -a "$ended/times"
+}
+
+# lanes FUNCTION…: the stages of each one after the other, the lanes side by side; each line says
+# which lane it is from.
+lanes() {
+    local lane
+    for lane in "$@"; do
+        "$lane" 2>&1 | sed -u "s/^/${lane#lane_} | /" &
+    done
+    wait
+}
+
+# verdict: the times of all stages; fails when one did.
+verdict() {
+    printf '\n'
+    cat "$ended/times"
+    printf '== All took %d s\n' $((SECONDS - started))
+    [[ ! -e $ended/failed ]]
+}
+
+# pytest ARGUMENT…: side by side where `-n` says so. A hang must end, and say where.
+pytest() {
+    timeout --foreground --kill-after=30 1500 .venv/bin/python -m pytest --dist loadgroup "$@"
+}
