@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import pytest
 import pytest_asyncio
 from temporalio.client import Client
@@ -17,6 +18,10 @@ from tests.support.services import (
     memory_folder,
     open_services,
 )
+
+# Its limit of 0.2 s for one example is wall time, which a busy machine takes from a test at random.
+hypothesis.settings.register_profile("scoreboard", deadline=None)
+hypothesis.settings.load_profile("scoreboard")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
