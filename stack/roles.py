@@ -13,8 +13,8 @@ from temporalio.service import TLSConfig
 
 from scoreboard.settings import SettingsError, from_mapping
 from scoreboard.temporal import connect_arguments
-from stack.services import describe_pollers
 from stack.settings import ADDRESS_VARIABLES, TEMPORAL_SECURITY, StackSettings
+from stack.temporal_probes import describe_pollers
 from worker.settings import WorkerSettings, read_file
 
 _PROBE_TIMEOUT_S = 2.0

@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import quote
 
 from stack import programs
 from stack.errors import PortTaken, StartFailed
 from stack.ports import HOST, PortBook, free_port, is_free
 from stack.process import Process, spawn
+from stack.temporal_probes import temporal_answers
 
 _PORT_ATTEMPTS_MAX = 5
 START_TIMEOUT_S = 60.0
@@ -333,47 +334,6 @@ class Temporal(_Private):
     @property
     def ui_url(self) -> str:
         return f"http://{HOST}:{self.ui_port}"
-
-
-async def temporal_answers(address: str, namespace: str) -> bool:
-    """Whether the namespace can be read: the last thing a starting server becomes able to do."""
-    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-    from temporalio.client import Client
-
-    try:
-        async with asyncio.timeout(_PROBE_TIMEOUT_S):
-            client = await Client.connect(address, namespace=namespace)
-            await client.workflow_service.describe_namespace(
-                DescribeNamespaceRequest(namespace=namespace)
-            )
-    except Exception:
-        return False
-    return True
-
-
-async def describe_pollers(connection: Mapping[str, Any], task_queue: str) -> list[str]:
-    """The identities that ask `task_queue` for workflow tasks; empty on any failure.
-
-    `connection` are the keyword arguments of the client, `target_host` and `namespace` among them.
-    """
-    from temporalio.api.enums.v1 import TaskQueueType
-    from temporalio.api.taskqueue.v1 import TaskQueue
-    from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-    from temporalio.client import Client
-
-    try:
-        async with asyncio.timeout(_PROBE_TIMEOUT_S):
-            client = await Client.connect(**connection)
-            answer = await client.workflow_service.describe_task_queue(
-                DescribeTaskQueueRequest(
-                    namespace=connection["namespace"],
-                    task_queue=TaskQueue(name=task_queue),
-                    task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-                )
-            )
-    except Exception:
-        return []
-    return [poller.identity for poller in answer.pollers]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from benchmarks.peers import nginx
 from benchmarks.peers.backends import Backends, fresh_surroundings, mysql_connection, query
 from stack.ports import HOST
 from stack.process import spawn
-from stack.services import describe_pollers, start
+from stack.services import start
+from stack.temporal_probes import describe_pollers
 
 APPS = "benchmarks.peers.apps"
 USERS = 2000
