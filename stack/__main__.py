@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from scoreboard.tokens import SCOPE_ANY_USER, mint
 from stack.console import Console
@@ -166,8 +167,7 @@ def _token(asked: argparse.Namespace, folder: RunFolder) -> int:
     if given := os.environ.get("SCOREBOARD_JWT_SECRET"):
         secret = given
     elif state is not None:
-        with open(state["jwt_secret_file"]) as file:
-            secret = file.read().strip()
+        secret = Path(state["jwt_secret_file"]).read_text().strip()
     else:
         secret = private_secret(folder)
     print(token_for(secret, user=asked.user, ttl_s=asked.ttl_s, scopes=asked.scope))

@@ -52,7 +52,7 @@ def redis_server(links: Path) -> str:
         raise MissingProgram("The Redis server", "apt-get install redis-tools")
     links.mkdir(parents=True, exist_ok=True)
     link = links / "redis-server"
-    if not link.is_symlink() or os.readlink(link) != check_tool:
+    if not link.is_symlink() or str(link.readlink()) != check_tool:
         link.unlink(missing_ok=True)
         link.symlink_to(check_tool)
     return str(link)

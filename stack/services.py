@@ -30,7 +30,9 @@ START_TIMEOUT_S = 60.0
 _PROBE_TIMEOUT_S = 2.0
 _PROBE_INTERVAL_S = 0.05
 _UNFINISHED = "data.new"
-_TAKEN = re.compile(r"already in use|can't (?:set|listen)|could not create server tcp", re.I)
+_TAKEN = re.compile(
+    r"already in use|can't (?:set|listen)|could not create server tcp", re.IGNORECASE
+)
 
 
 class Program(Protocol):

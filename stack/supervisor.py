@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from scoreboard.tokens import MIN_SECRET_BYTES
@@ -499,7 +500,7 @@ def private_secret(folder: RunFolder) -> str:
 def shown_path(folder: RunFolder) -> str:
     """The data folder as a person would type it from here."""
     with contextlib.suppress(ValueError):
-        return str(folder.root.relative_to(os.getcwd()))
+        return str(folder.root.relative_to(Path.cwd()))
     return str(folder.root)
 
 

@@ -14,6 +14,7 @@ from stack.errors import MissingProgram
 from stack.ports import HOST
 
 _PACKAGES = ("nginx", "libnginx-mod-nchan")
+_INSTALL = f"apt-get install {' '.join(_PACKAGES)}"
 _MODULE = "usr/lib/nginx/modules/ngx_nchan_module.so"
 DOWNLOAD_TIMEOUT_S = 120
 
@@ -67,7 +68,7 @@ def _root() -> Path:
 
 def _download(cached: Path, root: Path) -> None:
     if shutil.which("apt-get") is None:
-        raise MissingProgram("nginx with nchan", _PACKAGES)
+        raise MissingProgram("nginx with nchan", _INSTALL)
     packages = cached / "packages"
     packages.mkdir(parents=True, exist_ok=True)
     unfinished = cached / f"nginx.{os.getpid()}"
@@ -86,7 +87,7 @@ def _download(cached: Path, root: Path) -> None:
         shutil.rmtree(root, ignore_errors=True)
         unfinished.replace(root)
     except (OSError, subprocess.SubprocessError) as error:
-        raise MissingProgram("nginx with nchan", _PACKAGES) from error
+        raise MissingProgram("nginx with nchan", _INSTALL) from error
     finally:
         shutil.rmtree(packages, ignore_errors=True)
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -10,6 +10,7 @@ is a share of what that reaches.
 import json
 import sys
 import time
+from pathlib import Path
 
 import msgspec
 
@@ -115,7 +116,7 @@ def run(task: Task) -> Outcome:
     submitter.close()
     if task.times:
         due = dict(schedule)
-        with open(task.times, "wb") as file:
+        with Path(task.times).open("wb") as file:
             for number, _, _, name, _ in done:
                 if name is not None and due[number] >= task.warm_up_s * NS:
                     due_us = (start_ns + due[number] + to_unix_ns) // 1000

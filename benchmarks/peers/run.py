@@ -135,7 +135,7 @@ async def _submit(
             keyed=keyed,
         )
     )
-    rate = found and found.rate
+    rate = found.rate if found else None
     recorder.keep(figure, rate, found)
     return rate
 
@@ -172,11 +172,11 @@ async def run_loaded(backends: Backends, scale: Scale, rounds: int, recorder: Re
     for number in range(rounds):
         rate = await _submit("ours", "loaded/rate of the closed loop", backends, scale, recorder)
         alone = await under_load(rate, 1, number) if rate else None
-        recorder.keep("loaded/answer p99", alone and alone.answer_p99_ms, alone)
-        recorder.keep("loaded/answer p50", alone and alone.answer_p50_ms)
+        recorder.keep("loaded/answer p99", alone.answer_p99_ms if alone else None, alone)
+        recorder.keep("loaded/answer p50", alone.answer_p50_ms if alone else None)
         heard = await under_load(rate, scale.listeners, number) if rate else None
-        recorder.keep("loaded/to last p99", heard and heard.to_last_p99_ms, heard)
-        recorder.keep("loaded/answer p99 with listeners", heard and heard.answer_p99_ms)
+        recorder.keep("loaded/to last p99", heard.to_last_p99_ms if heard else None, heard)
+        recorder.keep("loaded/answer p99 with listeners", heard.answer_p99_ms if heard else None)
 
 
 async def run_idle(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
@@ -202,7 +202,9 @@ async def run_streams(backends: Backends, scale: Scale, rounds: int, recorder: R
                         duration_s=scale.stream_s,
                     )
                 )
-                recorder.keep(f"streams {rate}/{name}", found and found.deliveries_per_cpu_s, found)
+                recorder.keep(
+                    f"streams {rate}/{name}", found.deliveries_per_cpu_s if found else None, found
+                )
 
 
 async def run_crowd(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
@@ -220,9 +222,9 @@ async def run_crowd(backends: Backends, scale: Scale, rounds: int, recorder: Rec
                     users=scale.users,
                 )
             )
-            recorder.keep(f"{name}/lag p99", found and found.lag_p99_ms, found)
-            recorder.keep(f"{name}/cores", found and found.server_cores)
-            recorder.keep(f"{name}/KiB per listener", found and found.kib_per_listener)
+            recorder.keep(f"{name}/lag p99", found.lag_p99_ms if found else None, found)
+            recorder.keep(f"{name}/cores", found.server_cores if found else None)
+            recorder.keep(f"{name}/KiB per listener", found.kib_per_listener if found else None)
 
 
 async def run_reads(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
@@ -246,7 +248,7 @@ async def run_growth(backends: Backends, scale: Scale, rounds: int, recorder: Re
                     duration_s=scale.stream_s,
                 )
             )
-            recorder.keep(f"listeners/{listeners}", fanout and fanout.us_per_read, fanout)
+            recorder.keep(f"listeners/{listeners}", fanout.us_per_read if fanout else None, fanout)
     async with growth.running_sizes(scale.sizes, backends) as running:
         by_name = {str(size): (size, False) for size in scale.sizes}
         # Keys spread over the whole index, so their cost is asked for where it is largest, too.
@@ -265,7 +267,7 @@ async def run_growth(backends: Backends, scale: Scale, rounds: int, recorder: Re
                         keyed=keyed,
                     )
                 )
-                recorder.keep(f"growth/{name}", found and found.total_us, found)
+                recorder.keep(f"growth/{name}", found.total_us if found else None, found)
 
 
 GROUPS: dict[str, Callable[[Backends, Scale, int, Recorder], Awaitable[None]]] = {

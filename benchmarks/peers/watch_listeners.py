@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from harness.engines.standalone import drive
@@ -37,7 +38,7 @@ def answer(swarm: Swarm, asked: str) -> dict[str, Any]:
             "lag_p99_ms": lag.value_at(0.99) / 1000 if lag.total else None,
         }
     if what == "times":
-        with open(argument, "wb") as file:
+        with Path(argument).open("wb") as file:
             file.write(swarm.table.base.to_bytes(8, "little", signed=True))
             file.write(swarm.table.last_us.tobytes())
         return {"events": len(swarm.table.last_us)}

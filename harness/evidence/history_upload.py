@@ -5,7 +5,6 @@ see; so at most a piece per process is under way. It judges nothing: what did no
 arrive whole is named, and no part of it is left for a judge to read.
 """
 
-import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,7 +74,7 @@ class Handover:
         if awaited.arrived < awaited.size:
             self._ask(ident, awaited.arrived)
         else:
-            os.replace(awaited.draft, awaited.path)
+            awaited.draft.replace(awaited.path)
             del self._awaited[ident]
 
     @property

@@ -5,7 +5,6 @@ second and whole histograms, so a report never needs the run again.
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -398,7 +397,7 @@ def write_result(record: RunRecord) -> Path:
     document = record.to_json()
     text = json.dumps(document, separators=(",", ":"))
     draft.write_text(text)
-    os.replace(draft, path)
+    draft.replace(path)
     # Read back, so that the page is made of what the file holds and nothing else.
     path.with_suffix(".html").write_text(html_report(json.loads(text)))
     return path

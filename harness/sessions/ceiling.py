@@ -6,7 +6,6 @@ it, with everything that a real run does per request.
 """
 
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -90,5 +89,5 @@ def known_ceiling(folder: Path) -> Ceiling:
     folder.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
     draft.write_text(json.dumps({"machine": machine, "ceiling": asdict(ceiling)}))
-    os.replace(draft, path)
+    draft.replace(path)
     return ceiling

@@ -76,7 +76,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", type=Path, help="replace the table in this document")
     asked = parser.parse_args()
-    document = {
+    document: dict[str, Any] = {
         "kind": "scoreboard-planted-bugs",
         "version": 1,
         "started_unix_s": int(time.time()),

@@ -171,4 +171,4 @@ def _passes(check: Any) -> Any:
 
 
 async def _scores_changed(api: Api) -> bool:
-    return (await api.get(contract.SCORES_PATH))[1][0]["score"] == 1501
+    return bool((await api.get(contract.SCORES_PATH))[1][0]["score"] == 1501)

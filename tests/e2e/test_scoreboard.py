@@ -56,7 +56,7 @@ async def test_an_independent_client_resumes_after_its_last_event(api: Api) -> N
     async with api.listen(0) as stream:
         await stream.until(5)
 
-    seen = []
+    seen: list[independent.MessageEvent] = []
     async with independent.EventSource(
         api.url + contract.STREAM_PATH, headers={"Last-Event-ID": "2"}
     ) as source:

@@ -38,6 +38,12 @@ def rows(base: str) -> dict[str, str]:
     return {row["name"]: row["value"] for row in table["data"]}
 
 
+def judged(base: str) -> dict[str, str] | None:
+    """The rows of a run that has its verdict."""
+    found = rows(base)
+    return found if "run: correct" in found else None
+
+
 def test_the_tab_shows_the_run_then_its_verdict_and_serves_the_report(tmp_path: Path) -> None:
     base = f"http://127.0.0.1:{(port := free_port())}"
     with null_server(players=100) as (url, _):
@@ -58,9 +64,7 @@ def test_the_tab_shows_the_run_then_its_verdict_and_serves_the_report(tmp_path: 
         )
         try:
             during = eventually_sync(lambda: rows(base) or None, timeout_s=60)
-            after = eventually_sync(
-                lambda: found if "run: correct" in (found := rows(base)) else None, timeout_s=90
-            )
+            after = eventually_sync(lambda: judged(base), timeout_s=90)
             page = get(f"{base}/")
             report = get(f"{base}{after['run: report']}")
         finally:

@@ -55,7 +55,7 @@ def admit(request: pytest.FixtureRequest, redis_url: str) -> Admit:
 
         return in_python
 
-    source = script("admission")
+    source = script("server.submit", "admission")
     at_given_time = source.replace(
         "redis.call('TIME')",
         "{tostring(math.floor(ARGV[11] / 1000000)), tostring(ARGV[11] % 1000000)}",

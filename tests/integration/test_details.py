@@ -204,7 +204,8 @@ async def test_a_held_submission_waits_for_a_reviewer(api: Api) -> None:
     held = await final_status(api, body["submissionId"])
 
     async def listed() -> list[Any]:
-        return (await ask(api, "GET", "/admin/reviews", reviewer()))[1]
+        cases: list[Any] = (await ask(api, "GET", "/admin/reviews", reviewer()))[1]
+        return cases
 
     [case] = await eventually(listed)
     path = f"/admin/reviews/{case['submissionId']}"

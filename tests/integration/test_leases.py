@@ -127,7 +127,7 @@ async def test_a_redis_that_lost_everything_is_told_again(redis_url: str) -> Non
             client.flushdb()
 
             def told() -> bool:
-                return client.exists(contract.STREAM_PROCESSES_KEY) == 1
+                return bool(client.exists(contract.STREAM_PROCESSES_KEY) == 1)
 
             await eventually(told)
             await eventually(lambda: any(b"u:ann" in keys for keys in _counts(client)))

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import pymysql
@@ -417,7 +418,7 @@ async def test_a_snapshot_is_one_moment_while_writes_go_on(mysql_url: str) -> No
         async for board, chunk in bench.ledger.snapshot():
             boards.append(board)
             found += chunk
-            await eventually(lambda at=board.seq: _board_moved(bench, at))
+            await eventually(partial(_board_moved, bench, board.seq))
         writing = False
         await writer
 

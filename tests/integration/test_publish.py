@@ -655,7 +655,8 @@ async def test_finished_batches_are_announced(board: BoardBench) -> None:
         # Announced again and again, since the subscription may be young.
         await board.board.announce_done("batch-7")
         message = await listener.get_message(timeout=0.1)
-        return message and message["data"]
+        data: bytes | None = message and message["data"]
+        return data
 
     assert await eventually(heard) == b"batch-7"
     await listener.aclose()

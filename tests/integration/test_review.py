@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowUpdateFailedError
+from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 
 from scoreboard import contract, ids
 from scoreboard.domain import Submission
@@ -20,16 +20,16 @@ def worker_settings() -> dict[str, Any]:
     return {"fraud_large_increment": 1_000}
 
 
-def case_of(pipeline: Pipeline, item: Submission):
-    return pipeline.client.get_workflow_handle_for(
-        FraudReview.run, contract.review_workflow_id(ids.text(item.id))
-    )
+def case_of(pipeline: Pipeline, item: Submission) -> WorkflowHandle[Any, Any]:
+    return pipeline.client.get_workflow_handle(contract.review_workflow_id(ids.text(item.id)))
 
 
 async def decide(pipeline: Pipeline, item: Submission, decision: str) -> CaseState:
-    return await case_of(pipeline, item).execute_update(
-        FraudReview.decide, CaseDecision(decision=decision, decided_by="reviewer")
+    state: CaseState = await case_of(pipeline, item).execute_update(
+        FraudReview.decide,
+        CaseDecision(decision=decision, decided_by="reviewer"),
     )
+    return state
 
 
 async def test_a_suspicious_submission_is_held_and_changes_nothing(pipeline: Pipeline) -> None:

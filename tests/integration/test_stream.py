@@ -321,7 +321,8 @@ async def test_a_stream_is_one_gzip_file_for_who_accepts_it(
         )
         await site.change(200)
         await site.change(200)
-        raw, seqs = b"", []
+        raw = b""
+        seqs: list[str] = []
         decoder, inflate = sse.Decoder(), zlib.decompressobj(16 + zlib.MAX_WBITS)
         while len(seqs) < 400:
             data = await asyncio.wait_for(response.content.readany(), 40)

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -81,7 +82,7 @@ WRONG = [
 ]
 
 
-def arguments(environment: Mapping[str, str]) -> dict[str, object]:
+def arguments(environment: Mapping[str, str]) -> dict[str, Any]:
     return connect_arguments(from_mapping(ServiceSettings, environment, read_file), TLSConfig)
 
 

@@ -134,9 +134,7 @@ class Model:
 
     def scores_at(self, seq: int) -> dict[int, int]:
         scores = {user: score for user, (_, score) in USERS.items()}
-        for _, user, score in self.changes[:seq]:
-            scores[user] = score
-        return scores
+        return scores | {user: score for _, user, score in self.changes[:seq]}
 
 
 @dataclass

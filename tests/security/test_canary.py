@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
@@ -128,7 +129,7 @@ async def test_no_secret_is_in_a_log_an_answer_a_stream_or_a_history(
         jwt_secret.encode(), subject="rita", now_s=now_s, ttl_s=600, scopes=(SCOPE_REVIEW,)
     )
     expired = mint(jwt_secret.encode(), subject="1", now_s=now_s - 900, ttl_s=60)
-    for name, secret in (
+    named: list[tuple[str, str | bytes]] = [
         ("JWT secret", jwt_secret),
         ("signing key", hmac_secret),
         ("signing key as configured", base64.b64encode(hmac_secret)),
@@ -142,7 +143,8 @@ async def test_no_secret_is_in_a_log_an_answer_a_stream_or_a_history(
                 ("expired", expired),
             )
         ),
-    ):
+    ]
+    for name, secret in named:
         canaries.add(name, secret)
     keys = tmp_path / "keys.json"
     entry = {
@@ -176,14 +178,14 @@ async def test_no_secret_is_in_a_log_an_answer_a_stream_or_a_history(
         ):
             url = f"http://127.0.0.1:{port}"
 
-            async def ask(method: str, path: str, token: str = "", **options: object) -> bytes:
+            async def ask(method: str, path: str, token: str = "", **options: Any) -> bytes:
                 headers = {"Authorization": f"Bearer {token}"} if token else {}
-                headers |= options.pop("headers", {})  # type: ignore[arg-type]
+                headers |= options.pop("headers", {})
                 async with http.request(
                     method,
                     url + path,
                     headers=headers,
-                    **options,  # type: ignore[arg-type]
+                    **options,
                 ) as response:
                     raw = b"".join(n + b": " + v + b"\n" for n, v in response.raw_headers)
                     return raw + await response.read()

@@ -33,7 +33,8 @@ async def test_no_attack_succeeds_fails_the_server_or_leaves_a_trace(
     status, accepted = await api.submit(2, 5)
 
     async def applied() -> bool:
-        return {line["user"]: line["score"] for line in await api.scores()}["Bob"] == 1405
+        scores = {line["user"]: line["score"] for line in await api.scores()}
+        return bool(scores["Bob"] == 1405)
 
     await eventually(applied)
     async with mysql_connection(mysql_url) as connection, connection.cursor() as cursor:

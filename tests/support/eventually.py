@@ -6,15 +6,25 @@ counts as "not yet". At the deadline the last reason is raised, so a failure say
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
+@overload
 async def eventually(
-    check: Callable[[], Awaitable[T] | T], timeout_s: float = 10, interval_s: float = 0.05
-) -> T:
+    check: Callable[[], Coroutine[Any, Any, T | None]],
+    timeout_s: float = 10,
+    interval_s: float = 0.05,
+) -> T: ...
+@overload
+async def eventually(
+    check: Callable[[], T | None], timeout_s: float = 10, interval_s: float = 0.05
+) -> T: ...
+async def eventually(
+    check: Callable[[], Any], timeout_s: float = 10, interval_s: float = 0.05
+) -> Any:
     """The first passing result of `check`, plain or async; AssertionError at the deadline."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -32,7 +42,9 @@ async def eventually(
         await asyncio.sleep(interval_s)
 
 
-def eventually_sync(check: Callable[[], T], timeout_s: float = 10, interval_s: float = 0.05) -> T:
+def eventually_sync(
+    check: Callable[[], T | None], timeout_s: float = 10, interval_s: float = 0.05
+) -> T:
     """The same for code without an event loop."""
     deadline = time.monotonic() + timeout_s
     while True:

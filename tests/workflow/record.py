@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
 
@@ -22,13 +23,15 @@ from worker.refresh import REFRESH_WORKFLOW
 from worker.review import CaseDecision, FraudReview
 
 FOLDER = Path(__file__).parent / "histories"
+Handle = WorkflowHandle[Any, Any]
+
 LARGE = 5_000
 """An increment that is held for review here."""
 
 SPENDS_LOCAL_ATTEMPTS = 3
 
 
-async def _carry(pipeline: Pipeline, name: str, payload: bytes) -> WorkflowHandle:
+async def _carry(pipeline: Pipeline, name: str, payload: bytes) -> Handle:
     handle = await pipeline.client.start_workflow(
         contract.BATCH_WORKFLOW,
         payload,
@@ -47,34 +50,34 @@ def _batch(*pairs: tuple[int, int]) -> bytes:
     return contract.encode_batch([submission(user_id, points) for user_id, points in pairs])
 
 
-async def batch_applied(pipeline: Pipeline) -> WorkflowHandle:
+async def batch_applied(pipeline: Pipeline) -> Handle:
     return await _carry(pipeline, "batch_applied", _batch((1, 10), (2, 5)))
 
 
-async def batch_rejected(pipeline: Pipeline) -> WorkflowHandle:
+async def batch_rejected(pipeline: Pipeline) -> Handle:
     return await _carry(pipeline, "batch_rejected", _batch((99, 10), (1, 0)))
 
 
-async def batch_malformed(pipeline: Pipeline) -> WorkflowHandle:
+async def batch_malformed(pipeline: Pipeline) -> Handle:
     return await _carry(pipeline, "batch_malformed", b"no batch")
 
 
-async def batch_held(pipeline: Pipeline) -> WorkflowHandle:
+async def batch_held(pipeline: Pipeline) -> Handle:
     return await _carry(pipeline, "batch_held", _batch((1, LARGE), (2, 1)))
 
 
-def _patient(point: str) -> Callable[[Pipeline], Awaitable[WorkflowHandle]]:
+def _patient(point: str) -> Callable[[Pipeline], Awaitable[Handle]]:
     """A batch whose step fails so often that it goes on as an ordinary activity."""
 
-    async def path(pipeline: Pipeline) -> WorkflowHandle:
+    async def path(pipeline: Pipeline) -> Handle:
         Path(pipeline.settings.failpoints).write_text(f"{point} {SPENDS_LOCAL_ATTEMPTS} raise\n")
         return await _carry(pipeline, f"batch_patient_{point}", _batch((1, 1)))
 
     return path
 
 
-def _review(decision: str) -> Callable[[Pipeline], Awaitable[WorkflowHandle]]:
-    async def path(pipeline: Pipeline) -> WorkflowHandle:
+def _review(decision: str) -> Callable[[Pipeline], Awaitable[Handle]]:
+    async def path(pipeline: Pipeline) -> Handle:
         held = submission(1, LARGE)
         await _carry(pipeline, f"held_for_{decision}", contract.encode_batch([held]))
         handle = pipeline.client.get_workflow_handle_for(
@@ -89,7 +92,7 @@ def _review(decision: str) -> Callable[[Pipeline], Awaitable[WorkflowHandle]]:
     return path
 
 
-async def review_expired(pipeline: Pipeline) -> WorkflowHandle:
+async def review_expired(pipeline: Pipeline) -> Handle:
     held = submission(1, LARGE)
     await pipeline.hold(held)
     handle = await pipeline.client.start_workflow(
@@ -102,7 +105,7 @@ async def review_expired(pipeline: Pipeline) -> WorkflowHandle:
     return handle
 
 
-async def board_refresh(pipeline: Pipeline) -> WorkflowHandle:
+async def board_refresh(pipeline: Pipeline) -> Handle:
     handle = await pipeline.client.start_workflow(
         REFRESH_WORKFLOW,
         id=f"refresh-{pipeline.settings.task_queue}-now",
@@ -112,7 +115,7 @@ async def board_refresh(pipeline: Pipeline) -> WorkflowHandle:
     return handle
 
 
-PATHS: dict[str, Callable[[Pipeline], Awaitable[WorkflowHandle]]] = {
+PATHS: dict[str, Callable[[Pipeline], Awaitable[Handle]]] = {
     "batch_applied": batch_applied,
     "batch_rejected": batch_rejected,
     "batch_malformed": batch_malformed,

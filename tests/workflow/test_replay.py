@@ -1,6 +1,7 @@
 """Workflows under way survive a deployment: today's code replays every recorded history."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,10 @@ from worker.review import FraudReview
 from worker.workflow import SubmissionBatch
 
 WORKFLOWS = [SubmissionBatch, FraudReview, BoardRefresh]
-RUNNERS = {"unsandboxed": UnsandboxedWorkflowRunner, "sandboxed": SandboxedWorkflowRunner}
+RUNNERS: dict[str, Callable[[], WorkflowRunner]] = {
+    "unsandboxed": UnsandboxedWorkflowRunner,
+    "sandboxed": SandboxedWorkflowRunner,
+}
 HISTORIES = sorted(FOLDER.glob("*.json"))
 
 
@@ -37,7 +41,7 @@ def test_every_path_has_a_history() -> None:
 @pytest.mark.parametrize("runner", RUNNERS)
 @pytest.mark.parametrize("file", HISTORIES, ids=lambda file: file.stem)
 async def test_recorded_histories_replay(file: Path, runner: str) -> None:
-    kind: type[WorkflowRunner] = RUNNERS[runner]
+    kind = RUNNERS[runner]
 
     await Replayer(workflows=WORKFLOWS, workflow_runner=kind()).replay_workflow(history_of(file))
 

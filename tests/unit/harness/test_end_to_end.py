@@ -32,7 +32,8 @@ def over(found: EventTable, seq: int, *times_us: int, count: int) -> None:
 def rows(*tables: EventTable) -> list[list[int]]:
     wires = [found.to_reach().to_wire() for found in tables]
     times = reached([Reach.from_wire(wire) for wire in wires])
-    return (times[:, 1:] - COMMITTED).tolist()
+    found: list[list[int]] = (times[:, 1:] - COMMITTED).tolist()
+    return found
 
 
 def test_a_listener_that_is_seconds_late_is_the_last() -> None:

@@ -82,14 +82,13 @@ def test_a_section_is_replaced_and_one_without_a_new_result_is_written_from_the_
 
 
 def test_the_newest_good_whole_run_is_taken(place: Path) -> None:
-    for number, changes in enumerate(
-        (
-            {"seed": 1},
-            {"seed": 2, "started_unix_s": 1_764_000_100},
-            {"seed": 3, "started_unix_s": 1_764_000_200, "good": False, "verdict": "false"},
-            {"seed": 4, "started_unix_s": 1_764_000_300, "short": True},
-        )
-    ):
+    runs: tuple[dict[str, Any], ...] = (
+        {"seed": 1},
+        {"seed": 2, "started_unix_s": 1_764_000_100},
+        {"seed": 3, "started_unix_s": 1_764_000_200, "good": False, "verdict": "false"},
+        {"seed": 4, "started_unix_s": 1_764_000_300, "short": True},
+    )
+    for number, changes in enumerate(runs):
         put(place, f"chaos-{number}", chaos_document(**changes))
     (place / "results" / "torn.json").write_text("{")
 

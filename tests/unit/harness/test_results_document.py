@@ -79,7 +79,7 @@ def test_a_run_is_praised_only_for_what_it_is(verdict: dict[str, Any], told: str
 
 
 def test_the_command_told_asks_for_the_same_run() -> None:
-    wanted = {
+    wanted: dict[str, Any] = {
         "rate": "100-2000x60",
         "arrivals": "poisson",
         "players": 5000,

@@ -3,6 +3,7 @@
 import base64
 import hmac
 import json
+from typing import Any
 
 import jwt
 import pytest
@@ -22,14 +23,18 @@ EC_KEY = ec.generate_private_key(ec.SECP256R1())
 ED_KEY = ed25519.Ed25519PrivateKey.generate()
 
 
-def jwk(private: object, kid: str = "a", **members: str) -> dict[str, object]:
-    writer = {
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+
+def jwk(private: PrivateKey, kid: str = "a", **members: str) -> dict[str, Any]:
+    writer: dict[type, Any] = {
         rsa.RSAPrivateKey: RSAAlgorithm,
         ec.EllipticCurvePrivateKey: ECAlgorithm,
         ed25519.Ed25519PrivateKey: OKPAlgorithm,
     }
     [kind] = [kind for base, kind in writer.items() if isinstance(private, base)]
-    return json.loads(kind.to_jwk(private.public_key())) | {"kid": kid} | members
+    public: dict[str, Any] = json.loads(kind.to_jwk(private.public_key()))
+    return public | {"kid": kid} | members
 
 
 def jwks(*entries: dict[str, object]) -> bytes:
@@ -46,7 +51,9 @@ def forged_hs256(secret: bytes) -> str:
 @pytest.mark.parametrize(
     ("private", "algorithm"), [(RSA_KEY, "RS256"), (EC_KEY, "ES256"), (ED_KEY, "EdDSA")]
 )
-def test_each_kind_of_key_proves_tokens_of_its_algorithm(private: object, algorithm: str) -> None:
+def test_each_kind_of_key_proves_tokens_of_its_algorithm(
+    private: PrivateKey, algorithm: str
+) -> None:
     keys = Keyring(public=parse_jwks(jwks(jwk(private))))
     token = jwt.encode(CLAIMS, private, algorithm=algorithm, headers={"kid": "a"})
 

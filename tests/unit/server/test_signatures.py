@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def b64(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
 
 
-def key_file(tmp_path: Path, *entries: dict[str, object]) -> str:
+def key_file(tmp_path: Path, *entries: Mapping[str, object]) -> str:
     path = tmp_path / "keys.json"
     path.write_text(json.dumps({"keys": list(entries)}))
     return str(path)
@@ -136,7 +137,7 @@ def test_a_key_for_a_scope_signs_for_tokens_with_it(tmp_path: Path) -> None:
 
 
 def test_an_idempotency_key_must_be_covered(signatures: Signatures) -> None:
-    covered = signed(**{"Idempotency-Key": "k"})
+    covered = signed(HMAC_KEY, nonce="n1", age_s=0, **{"Idempotency-Key": "k"})
 
     assert check(signatures, covered)
     with pytest.raises(Problem):

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from stack import ports
 from stack.__main__ import main
 from stack.errors import PortRefused
 from stack.ports import free_port, is_free
@@ -42,7 +41,7 @@ def test_a_port_that_needs_root_is_not_called_taken(monkeypatch: pytest.MonkeyPa
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(Bound, "bind", bind)
-    monkeypatch.setattr(ports.socket, "socket", Bound)
+    monkeypatch.setattr("stack.ports.socket.socket", Bound)
 
     with pytest.raises(PortRefused, match=f"port 80 of 127.0.0.1: {os.strerror(errno.EACCES)}"):
         is_free(80)
@@ -55,7 +54,7 @@ def test_a_port_that_needs_root_is_not_called_taken(monkeypatch: pytest.MonkeyPa
 def test_a_port_is_tried_in_the_family_that_the_server_binds(
     monkeypatch: pytest.MonkeyPatch, host: str, family: socket.AddressFamily
 ) -> None:
-    monkeypatch.setattr(ports.socket, "socket", Bound)
+    monkeypatch.setattr("stack.ports.socket.socket", Bound)
 
     assert is_free(3000, host)
     assert Bound.asked == (family, (host, 3000))

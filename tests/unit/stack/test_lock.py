@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from stack import state
 from stack.errors import AlreadyRunning
 from stack.state import RunFolder, is_locked, take_lock
 
@@ -31,7 +30,7 @@ def test_a_start_is_not_refused_because_somebody_looks(
 ) -> None:
     folder = RunFolder(root=tmp_path)
     other = look(folder)
-    monkeypatch.setattr(state.time, "sleep", lambda _s: os.close(other))
+    monkeypatch.setattr("stack.state.time.sleep", lambda _s: os.close(other))
 
     os.close(take_lock(folder))
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from stack import services
-from stack import supervisor as supervisor_module
 from stack.console import Console
+from stack.process import spawn
 from stack.services import start
 from stack.settings import StackSettings
+from stack.state import write_state
 from stack.supervisor import Supervisor, Unit
 from tests.support.eventually import eventually
 
@@ -65,8 +65,8 @@ def kill(unit: Unit) -> None:
 async def test_a_full_disk_is_said_once_and_the_process_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = Refusing(supervisor_module.write_state, OSError(errno.ENOSPC, "No space left on device"))
-    monkeypatch.setattr(supervisor_module, "write_state", disk)
+    disk = Refusing(write_state, OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr("stack.supervisor.write_state", disk)
     supervisor, unit, shown = supervised(tmp_path)
     await supervisor._launch(unit)
 
@@ -86,8 +86,8 @@ async def test_a_full_disk_is_said_once_and_the_process_comes_back(
 async def test_a_machine_without_room_for_a_process_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fork = Refusing(services.spawn, OSError(errno.EAGAIN, "Resource temporarily unavailable"))
-    monkeypatch.setattr(services, "spawn", fork)
+    fork = Refusing(spawn, OSError(errno.EAGAIN, "Resource temporarily unavailable"))
+    monkeypatch.setattr("stack.services.spawn", fork)
     supervisor, unit, shown = supervised(tmp_path)
     await supervisor._launch(unit)
 
