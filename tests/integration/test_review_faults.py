@@ -66,7 +66,7 @@ async def open_case(
 async def has_event(case: Case, event: str) -> bool:
     """Whether the history of the case has an event of this type."""
     history = await case.fetch_history()
-    return any(e.HasField(f"{event}_event_attributes") for e in history.events)
+    return any(e.WhichOneof("attributes") == f"{event}_event_attributes" for e in history.events)
 
 
 async def decide(case: Case, decision: str, by: str = "reviewer") -> CaseState:
