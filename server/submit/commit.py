@@ -21,6 +21,7 @@ from scoreboard.domain import Submission
 from scoreboard.errors import KEY_REUSED, OVERLOADED, RATE_LIMITED, UNAVAILABLE, Problem
 from server.backends.mysql import MYSQL_ERRORS
 from server.backends.redis import REDIS_ERRORS
+from server.backends.tasks import end
 from server.backends.temporal import TEMPORAL_ERRORS
 from server.observe.counts import CommitCounts
 from server.submit.admission import Code, Item, Verdict
@@ -33,6 +34,8 @@ STUCK_AFTER_S = 2.0
 """With every permitted batch unfinished and none finishing for this long, waiting is pointless."""
 
 RETRY_AFTER_S = 1
+SHUTTING_DOWN = "The server is shutting down."
+INTERRUPTED = "The submission was interrupted; its effect is unknown."
 
 
 class StartBatch(Protocol):
@@ -93,7 +96,8 @@ class Committer:
         self._running: set[asyncio.Task[None]] = set()
         self._pump_is_due = False
         self._pump_timer: asyncio.TimerHandle | None = None
-        self._closed = False
+        # Closed: nothing new is taken. Stopped: what was taken is not started any more either.
+        self._closed = self._stopped = False
         self.counts = CommitCounts()
         unfinished.on_room = self._pump_soon
 
@@ -109,7 +113,7 @@ class Committer:
         way with another body.
         """
         if self._closed:
-            raise Problem(UNAVAILABLE, "The server is shutting down.", retry_after_s=RETRY_AFTER_S)
+            raise Problem(UNAVAILABLE, SHUTTING_DOWN, retry_after_s=RETRY_AFTER_S)
         if self._waiters >= self._queue_max or self._unfinished.stuck(STUCK_AFTER_S):
             self.counts.overloaded += 1
             raise Problem(
@@ -137,18 +141,25 @@ class Committer:
             self._pump_soon()
 
     async def close(self, timeout_s: float) -> None:
-        """Refuse new submissions and wait for those under way, for at most `timeout_s`."""
+        """Refuse new submissions and commit those that wait, for at most `timeout_s`.
+
+        Every caller has its answer when this returns, and no batch is running or will start.
+        """
         self._closed = True
-        waiters = [waiter for entry in self._entries.values() for waiter in entry.waiters]
-        if waiters:
-            await asyncio.wait(waiters, timeout=timeout_s)
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-        if self._pump_timer is not None:
-            self._pump_timer.cancel()
-        self._fail(list(self._queue), "The server is shutting down.")
-        self._queue.clear()
+        try:
+            waiters = [waiter for entry in self._entries.values() for waiter in entry.waiters]
+            if waiters:
+                await asyncio.wait(waiters, timeout=timeout_s)
+        finally:
+            # Before the cancellation: a batch that ends makes room, and its callback pumps.
+            self._stopped = True
+            if self._pump_timer is not None:
+                self._pump_timer.cancel()
+            waiting, self._queue = list(self._queue), deque()
+            self._fail(waiting, SHUTTING_DOWN)
+            await end(self._running)
+            # A batch cancelled before its first step has not failed its own submissions.
+            self._fail(list(self._entries.values()), INTERRUPTED)
 
     def _pump_soon(self) -> None:
         # Not at once: requests that the event loop has already read join the same batch.
@@ -158,6 +169,8 @@ class Committer:
 
     def _pump(self) -> None:
         self._pump_is_due = False
+        if self._stopped:
+            return
         if self._pump_timer is not None:
             self._pump_timer.cancel()
             self._pump_timer = None
@@ -193,7 +206,7 @@ class Committer:
             log.warning("batch_failed", error=type(error).__name__, size=len(batch))
             self._fail(batch, "A backend is away; try again with the same Idempotency-Key.")
         except BaseException:
-            self._fail(batch, "The submission was interrupted; its effect is unknown.")
+            self._fail(batch, INTERRUPTED)
             raise
 
     async def _admitted(self, batch: list[_Entry]) -> tuple[list[_Entry], int]:

@@ -9,6 +9,7 @@ import pytest
 from scoreboard import contract
 from scoreboard.domain import Submission
 from scoreboard.errors import Problem
+from server.submit import commit
 from server.submit.admission import Code, Item, Verdict
 from server.submit.commit import Committer
 from server.submit.inflight_window import Unfinished
@@ -75,6 +76,14 @@ async def refusal(waiter: "asyncio.Future[None]") -> str:
     with pytest.raises(Problem) as refused:
         await asyncio.wait_for(waiter, 5)
     return refused.value.kind.code
+
+
+def code_now(waiter: "asyncio.Future[None]") -> str:
+    """The code of a refusal that has been given already."""
+    assert waiter.done()
+    problem = waiter.exception()
+    assert isinstance(problem, Problem)
+    return problem.kind.code
 
 
 async def test_an_idle_committer_starts_a_batch_of_one_at_once(backends: Backends) -> None:
@@ -301,19 +310,92 @@ async def test_a_client_that_goes_away_takes_nobody_with_it(backends: Backends) 
     assert committer.waiting == 0
 
 
-async def test_closing_answers_everybody_and_takes_nobody(backends: Backends) -> None:
+async def test_close_refuses_running_queued_and_new_submissions_at_once(
+    backends: Backends,
+) -> None:
     backends.gate.clear()
     committer = backends.committer()
-    first = committer.submit(submission(), keyed=False)
+    running = committer.submit(submission(), keyed=False)
     await eventually(lambda: len(backends.batches) == 1)
-    second = committer.submit(submission(), keyed=False)
+    queued = [committer.submit(submission(), keyed=False) for _ in range(3)]
 
-    await committer.close(0.1)
+    async with asyncio.timeout(1):
+        await committer.close(0.05)
 
-    assert await refusal(first) == "unavailable"
-    assert await refusal(second) == "unavailable"
+    # No await in between: each has its answer when close returns.
+    assert [code_now(waiter) for waiter in (running, *queued)] == ["unavailable"] * 4
+    assert committer.waiting == 0
     with pytest.raises(Problem):
         committer.submit(submission(), keyed=False)
+
+
+async def test_committer_starts_no_batch_after_close(backends: Backends) -> None:
+    backends.gate.clear()
+    committer = backends.committer()
+    running = committer.submit(submission(), keyed=False)
+    await eventually(lambda: len(backends.batches) == 1)
+    queued = committer.submit(submission(), keyed=False)
+    sweeper = asyncio.create_task(committer.sweep())
+
+    await committer.close(0.05)
+    backends.gate.set()
+    backends.unfinished.discard("unknown")
+    backends.now += 1
+    await asyncio.sleep(2 * commit.SWEEP_INTERVAL_S)
+
+    assert len(backends.batches) == 1
+    assert (code_now(running), code_now(queued)) == ("unavailable", "unavailable")
+    assert asyncio.all_tasks() == {asyncio.current_task(), sweeper}
+    sweeper.cancel()
+
+
+async def test_close_before_the_first_step_of_a_batch_answers_its_submissions(
+    backends: Backends,
+) -> None:
+    """A task that is cancelled before it ran never enters its own `except`."""
+    committer = backends.committer()
+    # In one turn of the loop: close begins to wait, is cancelled, and the batch's task is made.
+    closing = asyncio.create_task(committer.close(60))
+    asyncio.get_running_loop().call_soon(closing.cancel)
+    waiter = committer.submit(submission(), keyed=False)
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(closing, 1)
+
+    assert code_now(waiter) == "unavailable"
+    assert backends.batches == []
+
+
+async def test_close_that_is_cancelled_still_answers_everybody(backends: Backends) -> None:
+    backends.gate.clear()
+    committer = backends.committer()
+    running = committer.submit(submission(), keyed=False)
+    await eventually(lambda: len(backends.batches) == 1)
+    queued = committer.submit(submission(), keyed=False)
+
+    closing = asyncio.create_task(committer.close(60))
+    await asyncio.sleep(0)
+    closing.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(closing, 1)
+    assert (code_now(running), code_now(queued)) == ("unavailable", "unavailable")
+
+
+async def test_close_commits_what_is_queued_while_time_is_left(backends: Backends) -> None:
+    backends.gate.clear()
+    committer = backends.committer()
+    waiters = [committer.submit(submission(), keyed=False)]
+    await eventually(lambda: len(backends.batches) == 1)
+    waiters += [committer.submit(submission(), keyed=False) for _ in range(3)]
+
+    closing = asyncio.create_task(committer.close(5))
+    await asyncio.sleep(0)
+    backends.gate.set()
+
+    await asyncio.wait_for(closing, 1)
+    assert [waiter.exception() for waiter in waiters] == [None] * 4
+    assert [len(batch) for batch in backends.batches] == [1, 3]
 
 
 async def test_closing_waits_for_what_is_under_way(backends: Backends) -> None:
