@@ -372,6 +372,7 @@ class Api:
             await end([temporal])
         await asyncio.gather(temporal, return_exceptions=True)
         await end(parts)
+        await self._board.close()
         if self.tracing is not None:
             await self.tracing.close()
         await self._redis.aclose()

@@ -117,6 +117,7 @@ async def running(
                 await server.before_stop()
             finally:
                 acceptor.close()
+                await acceptor.settled()
                 await _close_connections(connections)
                 await end([reaper])
                 await server.after_stop()

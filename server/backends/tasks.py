@@ -7,7 +7,7 @@ from typing import Any
 CANCEL_AGAIN_S = 0.2
 
 
-async def end(tasks: Iterable["asyncio.Task[None]"]) -> None:
+async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
     """Cancel tasks until all of them have ended; what they raise is theirs.
 
     Once is not enough: a connect that fails in the moment of the cancellation

@@ -20,6 +20,7 @@ from scoreboard.errors import UNAVAILABLE, Problem
 from scoreboard.sse import Snapshot
 from server.backends.mysql import MYSQL_ERRORS, LedgerReader
 from server.backends.redis import REDIS_ERRORS, Redis, script
+from server.backends.tasks import end
 
 log = structlog.get_logger()
 
@@ -95,6 +96,10 @@ class Board:
         self._given, self._top = 0, None
         self._reads = {}
         self._history += 1
+
+    async def close(self) -> None:
+        """End the reads under way: nobody waits for them, and they would reopen connections."""
+        await end(self._reads.values())
 
     async def snapshot(self, at_least: int = 0) -> Snapshot:
         """The default page for listeners, read anew if it is older than `at_least`.

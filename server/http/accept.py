@@ -54,6 +54,11 @@ class Acceptor:
         self._accept(self._backlog)
         self._listening.close()
 
+    async def settled(self) -> None:
+        """Return once every connection that was taken has its protocol."""
+        while self._opening:
+            await asyncio.wait(self._opening)
+
     def _watch(self) -> None:
         self._pause = None
         self._loop.add_reader(self._listening, self._accept, ACCEPTS_PER_TURN)

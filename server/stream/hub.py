@@ -176,10 +176,19 @@ class Hub:
 
         Raises Problem when there is no room, or nothing to start from.
         """
+        self._require_room()
+        found = await self._opening(last_event_id, snapshot=snapshot)
+        # A snapshot can outlast a drain, which would never end a stream attached after it.
+        self._require_room()
+        return found
+
+    def _require_room(self) -> None:
         if self._closing or not self._started:
             raise Problem(UNAVAILABLE, "The event stream is not up.", retry_after_s=RETRY_AFTER_S)
         if len(self._listeners) >= self._listeners_max:
             raise Problem(OVERLOADED, "Too many event streams.", retry_after_s=RETRY_AFTER_S)
+
+    async def _opening(self, last_event_id: int | None, *, snapshot: bool) -> tuple[bytes, int]:
         if last_event_id is None:
             if not snapshot:
                 return sse.encode_hello(self.cursor), self.cursor

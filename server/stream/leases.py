@@ -12,7 +12,7 @@ one for each process, and streams go on.
 import asyncio
 import secrets
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -58,13 +58,14 @@ class Leases:
         self._wake = asyncio.Event()
         self._no_redis_before = 0.0
         self._alone = False
+        self._ended = False
 
     async def acquire(self, claims: Sequence[Claim]) -> Claim | None:
         """Count a stream for every holder, or for none: then the claim that is over its limit.
 
         One round trip to Redis, shared with others; none while it is away.
         """
-        if self._paused:
+        if self._paused or self._ended:
             return self._decide_alone(claims)
         ask = _Ask(claims, asyncio.get_running_loop().create_future())
         self._asks.append(ask)
@@ -95,6 +96,10 @@ class Leases:
                 while self._asks or self._due:
                     await self._call()
         finally:
+            # Nothing asks Redis any more: those who wait, or come later, get an answer from here.
+            self._ended = True
+            self._decide_all_alone(self._asks)
+            self._asks.clear()
             await self._leave()
 
     async def _woken_or_renewal_due(self) -> None:
@@ -131,6 +136,9 @@ class Leases:
             self._note_away(error)
             self._decide_all_alone(asks)
             return
+        except asyncio.CancelledError:
+            self._decide_all_alone(asks)
+            raise
         self._note_reached()
         self._tell_all = self._tell_all or not known
         for ask, full in zip(asks, answers, strict=True):
@@ -163,7 +171,7 @@ class Leases:
         else:
             ask.answer.set_result(None)
 
-    def _decide_all_alone(self, asks: Sequence[_Ask]) -> None:
+    def _decide_all_alone(self, asks: Iterable[_Ask]) -> None:
         for ask in asks:
             if not ask.answer.done():
                 ask.answer.set_result(self._decide_alone(ask.claims))

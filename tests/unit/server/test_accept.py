@@ -83,6 +83,17 @@ async def test_what_connected_before_the_end_is_still_taken(door: Door) -> None:
         socket.create_connection(address, timeout=1)
 
 
+async def test_settled_acceptor_has_made_every_protocol(door: Door) -> None:
+    """Whoever closes the connections after it then misses none."""
+    door.acceptor.start()
+    door.connect(5)
+    door.acceptor.close()
+
+    await asyncio.wait_for(door.acceptor.settled(), 1)
+
+    assert len(door.made) == 5
+
+
 async def test_without_descriptors_connections_wait(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:

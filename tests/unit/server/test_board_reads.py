@@ -135,3 +135,18 @@ async def test_a_read_that_a_replaced_history_overtook_is_read_again(reads: Read
     page = reads.board.ready_top()
     assert page is not None
     assert page.seq == 10
+
+
+async def test_close_ends_the_reads_under_way(reads: Reads) -> None:
+    """Each would reopen the connections that are closed after it."""
+    reads.redis.seq = None
+    reads.ledger.gate.clear()
+    read = asyncio.create_task(reads.seq_of())
+    await eventually(lambda: reads.ledger.asked == 1)
+
+    await asyncio.wait_for(reads.board.close(), 1)
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(read, 1)
+    reads.ledger.gate.set()
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -548,6 +548,35 @@ async def test_draining_delivers_what_is_pending_and_ends_the_body(site: Site) -
         await site.listen()
 
 
+async def test_stream_that_was_opening_during_a_drain_is_refused(site: Site) -> None:
+    """Attached after the drain, it would stay open until its client gave up."""
+    site.board.gate.clear()
+    opening = asyncio.create_task(site.listen(snapshot=True))
+    await eventually(lambda: site.board.asked == 1)
+
+    await site.hub.drain(0.05)
+    site.board.gate.set()
+
+    with pytest.raises(Problem) as refused:
+        await asyncio.wait_for(opening, 1)
+    assert refused.value.kind is UNAVAILABLE
+    assert len(site.hub) == 0
+
+
+async def test_streams_opening_side_by_side_cannot_exceed_the_maximum() -> None:
+    site = Site(listeners_max=1)
+    site.hub.begin(10, [])
+    site.board.seq = 10
+    site.board.gate.clear()
+    opening = [asyncio.create_task(site.listen(snapshot=True)) for _ in range(2)]
+    await eventually(lambda: site.board.asked == 2)
+
+    site.board.gate.set()
+
+    found = await asyncio.gather(*opening, return_exceptions=True)
+    assert [isinstance(one, Problem) for one in found] == [False, True]
+
+
 async def test_a_listener_that_keeps_talking_is_disconnected(site: Site) -> None:
     wire = await site.listen()
     assert wire.protocol
