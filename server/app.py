@@ -290,12 +290,11 @@ class Api:
             forget=lambda: self._board.forget(),  # noqa: PLW0108
             listeners_max=settings.listeners_max,
             history_changes=settings.history_changes,
+            on_written=self.tracing.written if self.tracing else None,
             tick_max_s=settings.tick_max_s,
             heartbeat_s=settings.heartbeat_s,
             lagging_max_s=settings.lagging_max_s,
         )
-        if self.tracing is not None:
-            self._hub.on_written = self.tracing.written
         self._board = Board(self._public_redis, self._public_ledger, shown=lambda: self._hub.cursor)
         feed = Feed(self._redis, self._ledger, self._hub, history_changes=settings.history_changes)
         admission = Admission(

@@ -16,7 +16,7 @@ MAX_SHARE = 2 / 3
 broadcast takes longer, and requests must not wait for one after the other."""
 
 
-def tick_s(listeners: int, usual_max_s: float, took_s: float) -> float:
+def flush_interval_s(listeners: int, usual_max_s: float, took_s: float) -> float:
     """Least seconds from the start of one write to all of `listeners` to the next.
 
     Grows with their number up to `usual_max_s`, stays there up to 6,400 of

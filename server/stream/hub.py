@@ -21,17 +21,13 @@ import structlog
 from scoreboard import sse
 from scoreboard.domain import Change
 from scoreboard.errors import OVERLOADED, UNAVAILABLE, Problem
-from scoreboard.gzipped import Check
 from server.backends.tasks import together
 from server.observe.counts import HubCounts
-from server.stream.flush_interval import tick_s
+from server.stream.groups import LISTENERS_PER_GROUP, Group, Groups
 from server.stream.listener import Listener, Shared
 from server.stream.ring import Ring
 
 log = structlog.get_logger()
-
-LISTENERS_PER_GROUP = 500
-"""Written to before other work gets a turn: 3 to 5 milliseconds."""
 
 CHANGES_PER_SEGMENT = 500
 RING_MAX_BYTES = 16 * 1024 * 1024
@@ -43,23 +39,8 @@ NEEDS_RESET = -1
 """Cursor of a listener that nothing can be written to but a snapshot."""
 
 
-class _Group:
-    """Listeners that are written to together.
-
-    `cursor` is where they stand, those apart that lag or have just come; `took_s` is how long
-    the last write to them took, and before `not_before` there is no other. `check` is of all
-    that they were sent together with gzip.
-    """
-
-    __slots__ = ("check", "cursor", "listeners", "not_before", "took_s")
-
-    def __init__(self, cursor: int) -> None:
-        # A dict keeps the order of arrival, so each tick reaches listeners in the same order.
-        self.listeners: dict[Listener, None] = {}
-        self.cursor = cursor
-        self.check = Check()
-        self.not_before = 0.0
-        self.took_s = 0.0
+OnWritten = Callable[[int, int, float, int], None]
+"""Called after the last group is written: first and last seq, Unix time it began, listeners."""
 
 
 class Hub:
@@ -70,6 +51,7 @@ class Hub:
         snapshot: Callable[[int], Awaitable[sse.Snapshot]],
         *,
         forget: Callable[[], None] = lambda: None,
+        on_written: OnWritten | None = None,
         listeners_max: int,
         history_changes: int,
         tick_max_s: float,
@@ -79,6 +61,7 @@ class Hub:
     ) -> None:
         self._snapshot = snapshot
         self._forget = forget
+        self._on_written = on_written
         # Which history this is, counted: what was read of another one is not true any more.
         self._history = 0
         self._listeners_max = listeners_max
@@ -96,18 +79,17 @@ class Hub:
         self._idle = asyncio.Event()
         self._idle.set()
         self._reset_due = asyncio.Event()
-        self._last_write_at = self._slot = clock()
-        self._groups: list[_Group] = []
-        self._listeners: dict[Listener, _Group] = {}
-        # The last change and the first write of what has not reached every group, for `on_written`.
+        self._last_write_at = clock()
+        self._groups = Groups(self._last_write_at)
+        self._listeners: dict[Listener, Group] = {}
+        # For `on_written`: the last change, and the time of the first write, of each append that
+        # has not reached every group.
         self._spreading: deque[tuple[int, float]] = deque()
-        self._told = 0
+        self._reported = 0
         self._lagging: dict[Listener, float] = {}
         self._emptied = asyncio.Event()
         self._emptied.set()
         self.counts = HubCounts()
-        self.on_written: Callable[[int, int, float, int], None] | None = None
-        """Told when all have been written to: first and last seq, Unix time it began, listeners."""
 
     @property
     def cursor(self) -> int:
@@ -144,9 +126,8 @@ class Hub:
         self._wake.set()
 
     def wait_s(self) -> float:
-        """How long it will be before a group may be written to."""
-        soonest = min((group.not_before for group in self._groups), default=0.0)
-        return max(0.0, soonest - self._clock())
+        """Seconds until a group may be written to."""
+        return self._groups.wait_s(self._clock())
 
     def restart(self, cursor: int, *, replaced: bool) -> None:
         """Go on after `cursor` without what led there: every listener gets a reset.
@@ -164,10 +145,9 @@ class Hub:
         self._reset_due.set()
 
     def _stand_at(self, cursor: int) -> None:
-        self._told = cursor
+        self._reported = cursor
         self._spreading.clear()
-        for group in self._groups:
-            group.cursor = cursor
+        self._groups.move_to(cursor)
 
     # What a request calls.
 
@@ -231,9 +211,7 @@ class Hub:
         `gzip`: the body is one gzip file, as `head` must say.
         """
         listener = Listener(self, transport, cursor, gzip=gzip)
-        group = self._group_with_room()
-        group.listeners[listener] = None
-        self._listeners[listener] = group
+        self._listeners[listener] = self._groups.add(listener, self._ring.end)
         self.counts.listeners_opened += 1
         self._emptied.clear()
         listener.take_over()
@@ -241,14 +219,6 @@ class Hub:
         if listener.ready:
             self._continue(listener)
         return listener
-
-    def _group_with_room(self) -> _Group:
-        for group in self._groups:
-            if len(group.listeners) < LISTENERS_PER_GROUP:
-                return group
-        group = _Group(self._ring.end)
-        self._groups.append(group)
-        return group
 
     # What a listener calls.
 
@@ -264,12 +234,9 @@ class Hub:
     def closed(self, listener: Listener) -> None:
         """Its connection is gone."""
         group = self._listeners.pop(listener, None)
-        if group is not None:
-            del group.listeners[listener]
-            if not group.listeners:
-                self._groups.remove(group)
-                # The others may be waiting for its turn.
-                self._wake.set()
+        if group is not None and self._groups.remove(listener, group):
+            # The other groups may be waiting for its turn.
+            self._wake.set()
         self._lagging.pop(listener, None)
         if not self._listeners:
             self._emptied.set()
@@ -327,10 +294,12 @@ class Hub:
             self._wake.clear()
             if alarm is not None:
                 alarm.cancel()
-            group = self._next_group()
+            # With something to append, every group has something to write.
+            ahead = 1 if self._pending and self._has_room() else 0
+            group = self._groups.next(self._ring.end + ahead)
             if group is None:
                 self._append_pending()
-                self._told_to_all()
+                self._report_written()
                 self._idle.set()
                 continue
             left_s = group.not_before - self._clock()
@@ -339,39 +308,27 @@ class Hub:
                 continue
             self._append_pending()
             self._write_to(group)
-            self._told_to_all()
+            self._report_written()
             # Other work has a turn, then the next group.
             self._wake.set()
             await asyncio.sleep(0)
 
-    def _next_group(self) -> _Group | None:
-        """Of the groups that something can be written to, the one whose turn is next."""
-        fresh = bool(self._pending) and self._has_room()
-        return min(
-            (group for group in self._groups if fresh or group.cursor < self._ring.end),
-            key=lambda group: group.not_before,
-            default=None,
-        )
-
-    def _slowest(self) -> int:
-        return min((group.cursor for group in self._groups), default=self._ring.end)
-
     def _has_room(self) -> bool:
-        return self._ring.end - self._slowest() < self._spread_max
+        return self._ring.end - self._groups.slowest(self._ring.end) < self._spread_max
 
     def _append_pending(self) -> None:
         """Put what has come into the ring, as far as the slowest group allows."""
         taken = 0
         while taken < len(self._pending) and self._has_room():
             segment = self._pending[taken : taken + CHANGES_PER_SEGMENT]
-            self._ring.append(segment, keep_after=self._slowest())
+            self._ring.append(segment, keep_after=self._groups.slowest(self._ring.end))
             taken += len(segment)
         if taken:
             del self._pending[:taken]
-            if self.on_written is not None:
+            if self._on_written is not None:
                 self._spreading.append((self._ring.end, time.time()))
 
-    def _write_to(self, group: _Group) -> None:
+    def _write_to(self, group: Group) -> None:
         """Write to a group what it has not had, and set when its next turn is."""
         began = self._last_write_at = self._clock()
         counts = self.counts
@@ -393,25 +350,22 @@ class Hub:
                         # One that was ahead of this process, and has now been reached.
                         self._continue(listener)
             counts.deliveries += written * (reached - before)
-        group.took_s = self._clock() - began
-        self._set_turn(group, began)
+        self._groups.written(
+            group,
+            began=began,
+            ended=self._clock(),
+            listeners=len(self._listeners),
+            usual_max_s=self._tick_max_s,
+        )
 
-    def _set_turn(self, group: _Group, began: float) -> None:
-        all_took_s = sum(each.took_s for each in self._groups)
-        period_s = tick_s(len(self._listeners), self._tick_max_s, all_took_s)
-        # After a quiet time all are written to one after the other; from then on their turns
-        # are spread over the period, so that the work is as even as the changes are.
-        self._slot = min(max(self._slot + period_s / len(self._groups), began), began + period_s)
-        group.not_before = self._slot + period_s
-
-    def _told_to_all(self) -> None:
-        """Say what has reached the last group."""
-        reached = self._slowest()
+    def _report_written(self) -> None:
+        """Tell `on_written` what has reached the last group."""
+        reached = self._groups.slowest(self._ring.end)
         while self._spreading and self._spreading[0][0] <= reached:
             last, began = self._spreading.popleft()
-            if self.on_written is not None:
-                self.on_written(self._told + 1, last, began, len(self._listeners))
-            self._told = last
+            if self._on_written is not None:
+                self._on_written(self._reported + 1, last, began, len(self._listeners))
+            self._reported = last
 
     async def _sweep(self) -> None:
         interval_s = min(SWEEP_INTERVAL_S, self._heartbeat_s / 4)

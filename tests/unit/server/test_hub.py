@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -137,6 +137,9 @@ class Site:
     def __init__(self, *, gzip: bool = False, **settings: float) -> None:
         self.gzip = gzip
         self.board = Board()
+        self.wires: list[Wire] = []
+        self.reports: list[tuple[int, int, int]] = []
+        self.on_report: Callable[[int], object] = lambda _last: None
         limits: dict[str, float] = {
             "listeners_max": 100,
             "history_changes": 20,
@@ -147,8 +150,14 @@ class Site:
         self.hub = Hub(
             self.board.snapshot,
             forget=self.board.forget,
+            on_written=self._written,
             **{**limits, **settings},  # type: ignore[arg-type]
         )
+
+    def _written(self, first: int, last: int, began_s: float, listeners: int) -> None:
+        assert began_s > 0
+        self.reports.append((first, last, listeners))
+        self.on_report(last)
 
     async def listen(
         self,
@@ -160,6 +169,7 @@ class Site:
         wire = Wire(gzip=self.gzip if gzip is None else gzip)
         opening, cursor = await self.hub.opening(last_event_id, snapshot=snapshot)
         self.hub.attach(wire, b"HEAD\r\n", opening, cursor, gzip=wire.gzip)
+        self.wires.append(wire)
         return wire
 
     async def take(self, first: int, last: int) -> None:
@@ -244,7 +254,10 @@ async def test_a_stream_that_ends_was_one_whole_gzip_file_whatever_befell_it(sit
     assert slow.seqs == [*range(13, 35), 89, 90, 91, 3, 4, 5, 6]
 
 
-async def test_changes_that_arrive_within_a_tick_share_a_write(site: Site) -> None:
+async def test_changes_within_a_flush_interval_share_a_write(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.stream.flush_interval.CALM_WRITES_PER_S", 400)
     site.hub._tick_max_s = 10.0
     wires = [await site.listen() for _ in range(100)]
     site.hub.take(changes(11, 11))
@@ -377,7 +390,7 @@ async def test_a_silent_stream_has_heartbeats() -> None:
 async def test_groups_take_turns_and_none_misses_or_repeats_a_change(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.stream.hub.LISTENERS_PER_GROUP", 2)
+    monkeypatch.setattr("server.stream.groups.LISTENERS_PER_GROUP", 2)
     wires = [await site.listen() for _ in range(7)]
     for first in range(11, 111):
         site.hub.take(changes(first, first))
@@ -391,7 +404,7 @@ async def test_groups_take_turns_and_none_misses_or_repeats_a_change(
 async def test_a_flood_waits_until_every_group_has_had_its_turn(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.stream.hub.LISTENERS_PER_GROUP", 1)
+    monkeypatch.setattr("server.stream.groups.LISTENERS_PER_GROUP", 1)
     monkeypatch.setattr("server.stream.hub.CHANGES_PER_SEGMENT", 4)
     wires = [await site.listen() for _ in range(3)]
 
@@ -404,7 +417,7 @@ async def test_a_flood_waits_until_every_group_has_had_its_turn(
 async def test_a_group_that_everybody_has_left_holds_nobody_up(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.stream.hub.LISTENERS_PER_GROUP", 1)
+    monkeypatch.setattr("server.stream.groups.LISTENERS_PER_GROUP", 1)
     gone, stays = await site.listen(), await site.listen()
     site.hub._tick_max_s = 30.0
     monkeypatch.setattr("server.stream.flush_interval.CALM_WRITES_PER_S", 0.1)
@@ -412,28 +425,25 @@ async def test_a_group_that_everybody_has_left_holds_nobody_up(
     site.hub.take(changes(12, 12))
     gone.close()
 
-    site.hub._groups[-1].not_before = 0.0
+    list(site.hub._listeners.values())[-1].not_before = 0.0
     await eventually(lambda: stays.seqs == [11, 12])
     assert len(site.hub) == 1
 
 
-async def test_what_has_been_written_is_told_once_all_have_it(
+async def test_write_is_reported_once_every_listener_has_it(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.stream.hub.LISTENERS_PER_GROUP", 1)
-    wires = [await site.listen() for _ in range(3)]
-    told: list[tuple[int, int, int]] = []
+    monkeypatch.setattr("server.stream.groups.LISTENERS_PER_GROUP", 1)
+    for _ in range(3):
+        await site.listen()
+    complete: list[bool] = []
+    site.on_report = lambda last: complete.append(all(w.seqs[-1] >= last for w in site.wires))
 
-    def on_written(first: int, last: int, began_s: float, listeners: int) -> None:
-        assert began_s > 0
-        assert all(wire.seqs[-1] >= last for wire in wires)
-        told.append((first, last, listeners))
-
-    site.hub.on_written = on_written
     await site.take(11, 13)
-    await eventually(lambda: told == [(11, 13, 3)])
+    await eventually(lambda: site.reports == [(11, 13, 3)])
     await site.take(14, 15)
-    await eventually(lambda: told == [(11, 13, 3), (14, 15, 3)])
+    await eventually(lambda: site.reports == [(11, 13, 3), (14, 15, 3)])
+    assert complete == [True, True]
 
 
 async def test_another_history_resets_everybody(site: Site) -> None:
