@@ -1,28 +1,33 @@
 # Each target sets up what it needs; `make` alone lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PYTHON ?= python3
 RUN := .venv/bin/python
 SOURCES := scoreboard server worker stack harness scoreboard_client
 CHECKED := $(wildcard $(SOURCES) loadtests benchmarks tests)
 
-.PHONY: help up down token test test-fast test-containers check format load chaos bench bench-compare bench-peers results clean setup
+.PHONY: help up down token test test-fast test-containers check format load chaos bench bench-compare bench-peers results clean setup setup-run setup-load
 
 help: ## this list
 	@printf 'Scoreboard\n\n'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 	@printf '\nREADME.md says more.\n'
 
-setup: ## install what is missing (all other targets do it too)
-	@PYTHON=$(PYTHON) scripts/bootstrap.sh
+setup: ## install everything that is missing (other targets install what they need)
+	@scripts/bootstrap.sh dev
 
-up: setup ## run everything until Ctrl-C (PORT=3000)
+setup-run:
+	@scripts/bootstrap.sh run
+
+setup-load:
+	@scripts/bootstrap.sh load
+
+up: setup-run ## run everything until Ctrl-C (PORT=3000)
 	@exec $(RUN) -m stack up $(if $(PORT),--port $(PORT))
 
 down: ## stop what `make up` runs in another terminal
 	@exec $(RUN) -m stack down
 
-token: setup ## print a token (USER=1, SCOPE=scores:write:any, TTL_S=86400)
+token: setup-run ## print a token (USER=1, SCOPE=scores:write:any, TTL_S=86400)
 	@exec $(RUN) -m stack token --user $(if $(filter command line,$(origin USER)),$(USER),1) \
 		$(if $(SCOPE),--scope $(SCOPE)) $(if $(TTL_S),--ttl-s $(TTL_S))
 
@@ -44,12 +49,12 @@ format: setup ## put all files in form
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-load: setup ## a minute of load and its verdict (USERS, RATE, LISTENERS, DURATION, WORKERS)
+load: setup-load ## a minute of load and its verdict (USERS, RATE, LISTENERS, DURATION, WORKERS)
 	@exec $(RUN) -m harness load $(if $(filter command line,$(origin USERS)),--users $(USERS)) \
 		$(if $(RATE),--rate $(RATE)) $(if $(LISTENERS),--listeners $(LISTENERS)) \
 		$(if $(DURATION),--duration $(DURATION)) $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
-chaos: setup ## kill and cut things under load, then check every promise (SEED, SHORT=1)
+chaos: setup-load ## kill and cut things under load, then check every promise (SEED, SHORT=1)
 	@exec $(RUN) -m harness chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short) $(ARGS)
 
 bench: setup ## regression benchmarks
@@ -58,7 +63,7 @@ bench: setup ## regression benchmarks
 bench-compare: setup ## this tree against another revision, interleaved (BASE=rev)
 	@exec $(RUN) -m harness bench-compare --counts $(if $(BASE),--base $(BASE)) $(ARGS)
 
-results: setup ## write RESULTS.md from the newest result files
+results: setup-load ## write RESULTS.md from the newest result files
 	@exec $(RUN) -m harness results $(ARGS)
 
 bench-peers: setup ## measure beside other ways to do it, judge the targets (ONLY, ROUNDS)
@@ -67,4 +72,5 @@ bench-peers: setup ## measure beside other ways to do it, judge the targets (ONL
 
 clean: ## forget all data, logs and installed packages of this checkout
 	@if [ -x $(RUN) ]; then $(RUN) -m stack down; fi
-	@rm -rf .scoreboard .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info
+	@rm -rf .scoreboard .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info dist \
+		clients/python/build clients/python/*.egg-info
