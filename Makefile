@@ -3,23 +3,21 @@
 SHELL := /bin/bash
 RUN := .venv/bin/python
 SOURCES := scoreboard server worker stack harness scoreboard_client
+LEVELS := setup-run setup-load setup-check
 CHECKED := $(wildcard $(SOURCES) loadtests benchmarks tests)
 
-.PHONY: help up down token test test-fast test-containers check format load chaos bench bench-compare bench-peers results clean setup setup-run setup-load
+.PHONY: help up down token test test-fast test-containers check format load chaos bench bench-compare bench-peers results clean setup $(LEVELS)
 
-help: ## this list
+help: ## list the targets
 	@printf 'Scoreboard\n\n'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
-	@printf '\nREADME.md says more.\n'
+	@printf '\nREADME.md has more.\n'
 
 setup: ## install everything that is missing (other targets install what they need)
 	@scripts/bootstrap.sh dev
 
-setup-run:
-	@scripts/bootstrap.sh run
-
-setup-load:
-	@scripts/bootstrap.sh load
+$(LEVELS): setup-%:
+	@scripts/bootstrap.sh $*
 
 up: setup-run ## run everything until Ctrl-C (PORT=3000)
 	@exec $(RUN) -m stack up $(if $(PORT),--port $(PORT))
@@ -34,43 +32,43 @@ token: setup-run ## print a token (USER=1, SCOPE=scores:write:any, TTL_S=86400)
 test: setup ## run all tests, on private services and on containers (ARGS="-k name" for some)
 	@exec scripts/test.sh $(ARGS)
 
-test-fast: setup ## unit and workflow tests: no service, no browser, no root (ARGS="-k name")
+test-fast: setup-check ## run unit and workflow tests: no service, no browser, no root (ARGS="-k name")
 	@exec scripts/test.sh fast $(ARGS)
 
-test-containers: setup ## those on containers alone (installs and starts Docker)
+test-containers: setup ## run the container tests alone (installs and starts Docker)
 	@exec scripts/containers.sh test $(ARGS)
 
-check: setup ## lint, formatting, types
+check: setup-check ## run the linter, the format check and the type checker
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
-format: setup ## put all files in form
+format: setup-check ## format all files
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-load: setup-load ## a minute of load and its verdict (USERS, RATE, LISTENERS, DURATION, WORKERS)
+load: setup-load ## run a minute of load, then judge it (USERS, RATE, LISTENERS, DURATION, WORKERS)
 	@exec $(RUN) -m harness load $(if $(filter command line,$(origin USERS)),--users $(USERS)) \
 		$(if $(RATE),--rate $(RATE)) $(if $(LISTENERS),--listeners $(LISTENERS)) \
 		$(if $(DURATION),--duration $(DURATION)) $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
-chaos: setup-load ## kill and cut things under load, then check every promise (SEED, SHORT=1)
+chaos: setup-load ## inject faults under load, then check every guarantee (SEED, SHORT=1)
 	@exec $(RUN) -m harness chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short) $(ARGS)
 
-bench: setup ## regression benchmarks
+bench: setup ## run the benchmarks once; bench-compare judges
 	@exec $(RUN) -m pytest benchmarks --benchmark-only $(ARGS)
 
-bench-compare: setup ## this tree against another revision, interleaved (BASE=rev)
+bench-compare: setup ## compare this checkout with another revision (BASE=rev)
 	@exec $(RUN) -m harness bench-compare --counts $(if $(BASE),--base $(BASE)) $(ARGS)
 
 results: setup-load ## write RESULTS.md from the newest result files
 	@exec $(RUN) -m harness results $(ARGS)
 
-bench-peers: setup ## measure beside other ways to do it, judge the targets (ONLY, ROUNDS)
+bench-peers: setup ## compare with alternative designs, check the targets (ONLY, ROUNDS)
 	@exec $(RUN) -m benchmarks.peers $(if $(ONLY),--only $(ONLY),--write RESULTS.md) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 
-clean: ## forget all data, logs and installed packages of this checkout
+clean: ## remove all data, logs and installed packages of this checkout
 	@if [ -x $(RUN) ]; then $(RUN) -m stack down; fi
 	@rm -rf .scoreboard .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info dist \
 		clients/python/build clients/python/*.egg-info

@@ -212,8 +212,8 @@ class ServiceSettings:
     def __post_init__(self) -> None:
         if self.otlp_endpoint and importlib.util.find_spec("opentelemetry") is None:
             raise SettingsError(
-                "SCOREBOARD_OTLP_ENDPOINT needs packages that are not installed:"
-                " pip install 'scoreboard[otel]'"
+                "SCOREBOARD_OTLP_ENDPOINT needs packages that are not installed: `make up` brings"
+                " them, or pip install '.[otel]' in the checkout"
             )
         if self.temporal_tls_cert and not self.temporal_tls_key:
             raise SettingsError(

@@ -4,7 +4,8 @@
 #
 #   bootstrap.sh run    what `make up` needs
 #   bootstrap.sh load   that, and what load runs and chaos runs need
-#   bootstrap.sh dev    that, and what tests, linters and benchmarks need (the default)
+#   bootstrap.sh check  what linters and unit tests need: packages of Python alone
+#   bootstrap.sh dev    all of it, for tests and benchmarks (the default)
 #
 # PYTHON names the interpreter (python3). Programs of services that run elsewhere, by their
 # SCOREBOARD_* addresses, are not installed.
@@ -68,8 +69,8 @@ has() { PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "$1" >/dev/null 2>&1; 
 case ${1:-dev} in
 run) extras=(stack) ;;
 load) extras=(stack harness) ;;
-dev) extras=(stack harness otel dev) ;;
-*) fail "Usage: scripts/bootstrap.sh [run|load|dev]" ;;
+check | dev) extras=(stack harness otel dev) ;;
+*) fail "Usage: scripts/bootstrap.sh [run|load|check|dev]" ;;
 esac
 [[ -z ${SCOREBOARD_OTLP_ENDPOINT:-} ]] || extras+=(otel)
 
@@ -103,14 +104,14 @@ if [[ -n $interpreter && ${made[0]:-} == "$interpreter in $PWD" ]]; then
 fi
 
 packages=()
-if [[ -z ${SCOREBOARD_MYSQL_URL:-} ]]; then
+if [[ ${1:-} != check && -z ${SCOREBOARD_MYSQL_URL:-} ]]; then
     if ! has mariadbd && ! has mysqld; then
         packages+=(mariadb-server-core mariadb-client-core)
     elif has mariadbd && ! has mariadb-install-db; then
         packages+=(mariadb-server-core)
     fi
 fi
-if [[ -z ${SCOREBOARD_REDIS_URL:-} ]] && ! has redis-server && ! has valkey-server && ! has redis-check-rdb; then
+if [[ ${1:-} != check && -z ${SCOREBOARD_REDIS_URL:-} ]] && ! has redis-server && ! has valkey-server && ! has redis-check-rdb; then
     packages+=(redis-tools)
 fi
 if [[ -z $usable ]] && ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then

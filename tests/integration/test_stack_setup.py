@@ -298,6 +298,15 @@ def test_each_level_installs_its_extras_and_takes_none_away(tmp_path: Path) -> N
     assert asked("run") == ".[dev,harness,otel,stack]"
 
 
+def test_linters_and_unit_tests_need_no_service(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path, **{"apt-get": "exit 9"})
+    checkout.environments()
+    (tmp_path / "bin/redis-server").unlink()
+
+    assert checkout.bootstrap("check", SCOREBOARD_MYSQL_URL="").returncode == 0
+    assert checkout.bootstrap("dev").returncode == 1
+
+
 def test_a_checkout_that_moved_gets_a_new_environment(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     checkout = Checkout(tmp_path / "old")
