@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.engines.standalone import drive
-from harness.engines.swarm import Swarm, SwarmSettings
+from harness.engines.swarm import Swarm
+from harness.engines.swarm_settings import SwarmSettings
 from harness.net.readiness import EPOLLIN, Readiness
 from harness.net.sockets import raise_descriptor_limit
 
@@ -57,7 +58,7 @@ def main() -> int:
             start_unix_ns=time.time_ns(),
             connect_per_s=2000,
             # Every browser's EventSource does, and most libraries.
-            gzip=True,
+            gzip_every=1,
         )
     )
     if not drive([swarm], lambda: swarm.converging_to >= 0, timeout_s=CONVERGE_TIMEOUT_S):

@@ -19,7 +19,8 @@ from pathlib import Path
 import redis
 
 from harness.engines.standalone import drive
-from harness.engines.swarm import Swarm, SwarmSettings
+from harness.engines.swarm import Swarm
+from harness.engines.swarm_settings import SwarmSettings
 from harness.evidence.board_look import connect
 from harness.net.http_wire import SubmissionRequests, answer_end, status_of
 from harness.net.target import Target, TargetError

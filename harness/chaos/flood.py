@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from harness.chaos.wire import BrokenReply, Connection, Reply, get, post
+from harness.chaos.wire import BROKEN, Line, NothingSent, Reply, get
 from harness.evidence.history import (
     HistoryWriter,
     Outcome,
@@ -24,9 +24,9 @@ from harness.evidence.history import (
     outcome_of_error,
     outcome_of_status,
 )
+from harness.net.http_wire import SUBMISSION_BODY, submission_head
 from scoreboard import contract, ids, tokens
 
-REPLY_TIMEOUT_S = 6.0
 PATIENCE_S = 90.0
 """How long one submission is repeated. Longer than any fault and its recovery."""
 PAUSE_FIRST_S = 0.1
@@ -37,7 +37,6 @@ DUPLICATED_SHARE = 0.005
 ATTACK_SHARE = 0.01
 NEGATIVE_SHARE = 0.25
 TOKEN_TTL_S = 24 * 3600
-BROKEN = (OSError, TimeoutError, BrokenReply)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +171,7 @@ class Client:
         self._counts = counts
         self._stopping = stopping
         self._numbers = itertools.count()
-        self._connection: Connection | None = None
+        self._line = Line(port)
 
     async def run(self) -> None:
         """Submit until told to stop, on a schedule that does not catch up more than a second."""
@@ -188,7 +187,7 @@ class Client:
                 due = max(due + self._interval_s, loop.time() - 1.0)
                 await self._one(self._rng.choice(self._players))
         finally:
-            self._close()
+            self._line.close()
 
     async def _one(self, player: Player) -> None:
         chance = self._rng.random()
@@ -224,44 +223,50 @@ class Client:
             pause_s = min(pause_s * 2, PAUSE_MAX_S)
 
     async def attempt(
-        self, player: Player, key: str, increment: int, attempt: int
+        self,
+        player: Player,
+        key: str,
+        increment: int,
+        attempt: int = 1,
+        *,
+        fresh: bool = False,
+        attack: str | None = None,
+        user: int | None = None,
+        token: str | None = None,
     ) -> tuple[Outcome, int | None]:
-        """Send one attempt of a submission; what it proved, and the status if there was one."""
-        body = _body(player.user, increment)
-        request = _request(body, key, player.token)
+        """Send one attempt of a submission; what it proved, and the status if there was one.
+
+        `fresh` takes a connection of its own. `user` and `token` are the player's own but in an
+        attack.
+        """
+        user = player.user if user is None else user
+        body = SUBMISSION_BODY % (user, increment)
         principal = str(player.user)
         of = self._writer.submit(
-            client=self._name,
+            client=f"{self._name}/{attempt}" if fresh else self._name,
             principal=principal,
-            user=player.user,
+            user=user,
             increment=increment,
             digest=digest_of(body),
             key=key,
             sid=ids.text(ids.keyed_submission_id(principal, key)),
             attempt=attempt,
+            attack=attack,
         )
-        return await self._exchange(of, request)
+        request = _request(body, key, token or player.token)
+        if not fresh:
+            return await self._exchange(self._line, of, request)
+        line = Line(self._port)
+        try:
+            return await self._exchange(line, of, request)
+        finally:
+            line.close()
 
     async def _duplicated(self, player: Player, key: str, increment: int) -> None:
         """The same request three times at once, on connections of their own."""
-        body = _body(player.user, increment)
-        request = _request(body, key, player.token)
-        principal = str(player.user)
-
-        async def once(attempt: int) -> None:
-            of = self._writer.submit(
-                client=f"{self._name}/{attempt}",
-                principal=principal,
-                user=player.user,
-                increment=increment,
-                digest=digest_of(body),
-                key=key,
-                sid=ids.text(ids.keyed_submission_id(principal, key)),
-                attempt=attempt,
-            )
-            await self._exchange(of, request, fresh=True)
-
-        await asyncio.gather(*(once(attempt) for attempt in (1, 2, 3)))
+        await asyncio.gather(
+            *(self.attempt(player, key, increment, n, fresh=True) for n in (1, 2, 3))
+        )
         self._counts["sent three times at once"] += 1
 
     async def _attack(self, player: Player) -> None:
@@ -279,60 +284,25 @@ class Client:
             return
         else:
             key = self._rng.choice(player.keys)
-        body = _body(user, increment)
-        principal = str(player.user)
-        of = self._writer.submit(
-            client=self._name,
-            principal=principal,
-            user=user,
-            increment=increment,
-            digest=digest_of(body),
-            key=key,
-            sid=ids.text(ids.keyed_submission_id(principal, key)),
-            attack=kind,
-        )
-        await self._exchange(of, _request(body, key, token))
+        await self.attempt(player, key, increment, attack=kind, user=user, token=token)
         self._counts["attacks"] += 1
 
-    async def _exchange(
-        self, of: int, request: bytes, *, fresh: bool = False
-    ) -> tuple[Outcome, int | None]:
+    async def _exchange(self, line: Line, of: int, request: bytes) -> tuple[Outcome, int | None]:
         """Send and wait for the answer; whatever happens is recorded."""
-        connection = None if fresh else self._connection
-        sent = False
         try:
-            if connection is None:
-                connection = await Connection.open(self._port)
-                if not fresh:
-                    self._connection = connection
-            sent = True
-            connection.send(request)
-            reply = await connection.reply(timeout_s=REPLY_TIMEOUT_S)
+            reply = await line.ask(request)
+        except NothingSent as error:
+            self._writer.done(of, Outcome.FAIL, code=str(error))
+            return Outcome.FAIL, None
         except BROKEN as error:
-            # Without a connection nothing was sent, however the attempt to get one ended.
-            outcome = outcome_of_error(error) if sent else Outcome.FAIL
+            outcome = outcome_of_error(error)
             self._writer.done(of, outcome, code=type(error).__name__)
             self._counts["answers lost"] += outcome is Outcome.UNKNOWN
-            self._drop(connection, fresh)
             return outcome, None
-        except BaseException:
-            self._drop(connection, fresh)
-            raise
         outcome = outcome_of_status(reply.status)
         sid, code = _said(reply)
         self._writer.done(of, outcome, status=reply.status, sid=sid, code=code)
-        if fresh or reply.headers.get("connection", "").lower() == "close":
-            self._drop(connection, fresh)
         return outcome, reply.status
-
-    def _drop(self, connection: Connection | None, fresh: bool) -> None:
-        if connection is not None:
-            connection.close()
-        if not fresh:
-            self._connection = None
-
-    def _close(self) -> None:
-        self._drop(self._connection, fresh=False)
 
 
 class Reader:
@@ -340,10 +310,9 @@ class Reader:
 
     def __init__(self, writer: HistoryWriter, port: int, *, name: str, rng: random.Random) -> None:
         self._writer = writer
-        self._port = port
         self._name = name
         self._rng = rng
-        self._connection: Connection | None = None
+        self._line = Line(port)
 
     async def run(self, interval_s: float) -> None:
         """Until cancelled."""
@@ -354,36 +323,26 @@ class Reader:
                 )
                 await asyncio.sleep(interval_s)
         finally:
-            self._close()
+            self._line.close()
 
     async def read(self, *, limit: int = 10, offset: int = 0) -> tuple[int, list[Score]] | None:
         """One read; its seq and scores when it succeeded."""
         of = self._writer.read(client=self._name, limit=limit, offset=offset)
         try:
-            if self._connection is None:
-                self._connection = await Connection.open(self._port)
             # The default page is its own path through a server that keeps it ready.
             asked = "" if (limit, offset) == (10, 0) else f"?limit={limit}&offset={offset}"
-            path = f"{contract.SCORES_PATH}{asked}"
-            self._connection.send(get(path))
-            reply = await self._connection.reply(timeout_s=REPLY_TIMEOUT_S)
+            reply = await self._line.ask(get(f"{contract.SCORES_PATH}{asked}"))
         except BROKEN as error:
             self._writer.done(of, Outcome.UNKNOWN, code=type(error).__name__)
-            self._close()
             return None
         outcome = outcome_of_status(reply.status)
-        seq = reply.headers.get(contract.SEQ_HEADER.lower())
+        seq = reply.header(contract.SEQ_HEADER)
         if outcome is not Outcome.OK or seq is None:
             self._writer.done(of, outcome, status=reply.status)
             return None
         scores: list[Score] = [(row["user"], row["score"]) for row in json.loads(reply.body)]
         self._writer.done(of, outcome, status=reply.status, seq=int(seq), scores=scores)
         return int(seq), scores
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 class Probe:
@@ -429,14 +388,10 @@ class Probe:
         raise AssertionError("unreachable")
 
 
-def _body(user: int, increment: int) -> bytes:
-    return b'{"userId":%d,"increment":%d}' % (user, increment)
-
-
 def _request(body: bytes, key: str, token: str) -> bytes:
-    return post(
-        contract.UPDATE_PATH, body, Authorization=f"Bearer {token}", Idempotency_Key=f'"{key}"'
-    )
+    head = submission_head("127.0.0.1", token)
+    named = f'{contract.IDEMPOTENCY_HEADER}: "{key}"\r\nContent-Length: {len(body)}\r\n\r\n'
+    return (head + named).encode() + body
 
 
 def _said(reply: Reply) -> tuple[str | None, str | None]:

@@ -40,7 +40,6 @@ from harness.evidence.history import (
     Score,
     read_history,
 )
-from harness.evidence.transcript import Canon
 from scoreboard import contract
 
 LEAST_HOLD_S = 0.3
@@ -198,10 +197,9 @@ class _Conductor:
         self._say = say
         self._faults = list(chosen.faults) or plan(chosen.seed, short=chosen.short)
         rng = random.Random(f"clients {chosen.seed}")
-        self._canon = Canon(writer)
         client_port = system.proxies["client-server"].port
         self._audience = Audience(
-            self._canon,
+            writer,
             system.proxies["listener-server"].port,
             count=chosen.listeners,
             restless=chosen.restless,
@@ -228,14 +226,13 @@ class _Conductor:
         self._final_reader = Reader(
             writer, system.server_port, name="final", rng=random.Random(rng.random())
         )
-        self._probe_name = f"User{PROBE_USER:05d}"
-        self._probe_watch = _Watch(self._canon, self._probe_name)
+        probe_name = f"User{PROBE_USER:05d}"
         self._probe = Probe(
             writer,
             client_port,
             secret=system.secret.encode(),
             user=PROBE_USER,
-            seen=self._probe_watch.newest,
+            seen=lambda: self._audience.newest_of(probe_name),
         )
 
     def about(self) -> dict[str, Any]:
@@ -387,22 +384,6 @@ class _Conductor:
                     return True
             await asyncio.sleep(0.7)
         return False
-
-
-class _Watch:
-    """How many changes of one user any listener has seen."""
-
-    def __init__(self, canon: Canon, name: str) -> None:
-        self._marker = b'"user":"%b"' % name.encode()
-        self._count = 0
-        canon.on_new = self._look
-
-    def _look(self, payload: bytes) -> None:
-        self._count += self._marker in payload
-
-    def newest(self) -> int:
-        """Grows with each."""
-        return self._count
 
 
 def _names(mysql_url: str) -> list[tuple[int, str]]:

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 client for one connection: enough for correct accounting, no more.
+"""One kept-alive connection to the server in asyncio. How bytes are framed is `net.http_wire`'s.
 
 Every way an exchange can break surfaces as an exception; what it proves is
 ``harness.evidence.history.outcome_of_error``'s to say.
@@ -7,92 +7,105 @@ Every way an exchange can break surfaces as an exception; what it proves is
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from typing import Self
+
+from harness.net.http_wire import answer_end, body_of, header_of, status_of
+
+READ_BYTES = 64 * 1024
+CONNECT_TIMEOUT_S = 3.0
+REPLY_TIMEOUT_S = 6.0
 
 
 class BrokenReply(Exception):
-    """The connection ended in mid reply, or what came is no HTTP."""
+    """The connection ended in mid reply, or the bytes are no HTTP."""
 
 
-@dataclass(frozen=True, kw_only=True)
+class NothingSent(Exception):
+    """There was no connection; the message names the cause."""
+
+
+BROKEN = (OSError, TimeoutError, BrokenReply, NothingSent)
+"""Every way an exchange can end without a reply."""
+
+
+@dataclass(frozen=True)
 class Reply:
-    """A whole reply. Header names are in lower case."""
+    """A whole reply."""
 
     status: int
-    headers: dict[str, str]
-    body: bytes
+    data: bytes
+
+    @property
+    def body(self) -> bytes:
+        """The content, without its chunks."""
+        return body_of(self.data)
+
+    def header(self, name: str) -> str | None:
+        """A field's value, None when it is not there."""
+        return header_of(self.data, name)
 
 
-class Connection:
-    """One kept-alive connection; after any exception it must be closed, not reused."""
+class Line:
+    """A connection to a port of 127.0.0.1, opened when needed and replaced after it broke."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self._writer = writer
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
 
-    @classmethod
-    async def open(cls, port: int, *, timeout_s: float = 3.0) -> Self:
-        """Connect to 127.0.0.1. Raises OSError (ConnectionRefusedError proves no effect)."""
-        async with asyncio.timeout(timeout_s):
-            return cls(*await asyncio.open_connection("127.0.0.1", port))
-
-    def send(self, request: bytes) -> None:
-        """Hand over the whole request. Raises ConnectionResetError when the peer is gone."""
+    async def ask(self, request: bytes, *, timeout_s: float = REPLY_TIMEOUT_S) -> Reply:
+        """Send a request and wait for its reply. Raises one of BROKEN."""
         try:
-            self._writer.write(request)
-        except RuntimeError as error:
-            # uvloop's answer when the connection was reset while it lay idle.
-            raise ConnectionResetError(str(error)) from error
-
-    async def reply(self, *, timeout_s: float) -> Reply:
-        """The next reply. Raises BrokenReply, OSError or TimeoutError."""
-        async with asyncio.timeout(timeout_s):
+            reader, writer = await self._opened()
             try:
-                status, headers = await self.head()
-                if "content-length" in headers:
-                    body = await self.reader.readexactly(int(headers["content-length"]))
-                elif headers.get("transfer-encoding") == "chunked":
-                    body = await self._chunks()
-                else:
-                    body = b""
-            except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
-                raise BrokenReply(str(error)) from error
-        return Reply(status=status, headers=headers, body=body)
+                writer.write(request)
+            except RuntimeError as error:
+                # uvloop's answer when the connection was reset while it lay idle.
+                raise ConnectionResetError(str(error)) from error
+            async with asyncio.timeout(timeout_s):
+                reply = await _reply(reader)
+        except BaseException:
+            self.close()
+            raise
+        if (reply.header("connection") or "").lower() == "close":
+            self.close()
+        return reply
 
-    async def head(self) -> tuple[int, dict[str, str]]:
-        """Status and headers. Raises asyncio.IncompleteReadError and ValueError."""
-        text = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        first, *lines = text.split("\r\n")
-        if not first.startswith("HTTP/1.1 "):
-            raise ValueError("not HTTP/1.1")
-        pairs = (line.partition(":") for line in lines if line)
-        return int(first[9:12]), {name.lower(): value.strip() for name, _, value in pairs}
-
-    async def _chunks(self) -> bytes:
-        parts = []
-        while size := int(await self.reader.readuntil(b"\r\n"), 16):
-            parts.append(await self.reader.readexactly(size))
-            await self.reader.readexactly(2)
-        await self.reader.readexactly(2)
-        return b"".join(parts)
+    async def _opened(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._reader is None or self._writer is None:
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    opened = await asyncio.open_connection("127.0.0.1", self._port)
+            except (OSError, TimeoutError) as error:
+                raise NothingSent(type(error).__name__) from error
+            self._reader, self._writer = opened
+        return self._reader, self._writer
 
     def close(self) -> None:
         """Drop the connection at once."""
-        with contextlib.suppress(RuntimeError):
-            self._writer.transport.abort()
+        if self._writer is not None:
+            with contextlib.suppress(RuntimeError):
+                self._writer.transport.abort()
+        self._reader = self._writer = None
 
 
-def get(path: str, **headers: str) -> bytes:
+async def _reply(reader: asyncio.StreamReader) -> Reply:
+    data = b""
+    while True:
+        piece = await reader.read(READ_BYTES)
+        if not piece:
+            raise BrokenReply(f"the connection ended after {len(data)} bytes")
+        data += piece
+        try:
+            end = answer_end(data)
+            if end is not None:
+                break
+        except ValueError as error:
+            raise BrokenReply(str(error)) from error
+    if end < len(data):
+        raise BrokenReply(f"{len(data) - end} bytes more than the reply")
+    return Reply(status_of(data), data)
+
+
+def get(path: str) -> bytes:
     """The bytes of a GET."""
-    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}\r\n".encode()
-
-
-def post(path: str, body: bytes, **headers: str) -> bytes:
-    """The bytes of a POST of JSON."""
-    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n{lines}\r\n"
-    )
-    return head.encode() + body
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()

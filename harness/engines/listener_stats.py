@@ -1,9 +1,9 @@
-"""What a swarm swears to at the end, and what befell its listeners for the history. Values only."""
+"""Per-listener delivery statistics and the records for the history. Values only."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from harness.net.sse_parser import Top
+from scoreboard.sse import Snapshot
 
 VIOLATIONS = {
     "gaps": "events are missing",
@@ -53,4 +53,4 @@ class Stretch(NamedTuple):
     first: int = -1
     last: int = -1
     detail: str = ""
-    top: Top | None = None
+    top: Snapshot | None = None

@@ -1,10 +1,10 @@
 """Thousands of SSE listeners in one process, every id accounted for. Not an SSE library.
 
-The state of a listener is a cursor and a few bytes in arrays. Listeners that
-receive equal bytes share one `Span`, so at a thousand changes a second the
-scanning happens once, not a thousand times; what each listener adds is a
-comparison, a cursor and two times. Figures are made from the spans a moment
-later, for all listeners at once.
+This module is the connections: when to open, read, leave and come back. What each listener was
+delivered is `harness.engines.deliveries`, the figures are `harness.engines.span_figures`.
+Listeners that receive equal bytes share one `Span`, so at a thousand changes a second the
+scanning happens once, not a thousand times; what each listener adds is a comparison, a cursor
+and two times.
 
 The engine never blocks. An outer loop waits for `fileno()` and calls `pump()`.
 """
@@ -12,29 +12,24 @@ The engine never blocks. An outer loop waits for `fileno()` and calls `pump()`.
 import _socket
 import errno
 import heapq
-import itertools
 import random
 import socket
 import struct
 import time
 from array import array
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import Counter
 
-import numpy as np
-import numpy.typing as npt
-
-from harness.engines.event_table import EventTable
-from harness.engines.listener_stats import VIOLATIONS, Account, Stretch
+from harness.engines.deliveries import Deliveries
+from harness.engines.listener_stats import Account, Stretch
+from harness.engines.span_figures import NS, SPANS_KEPT, SpanFigures
+from harness.engines.swarm_settings import SwarmSettings
 from harness.measure.series import Second, Series
 from harness.net.http_wire import status_of, stream_request
 from harness.net.readiness import EPOLLIN, EPOLLOUT, Readiness
 from harness.net.sockets import resolve
-from harness.net.sse_parser import Framer, Item, Kind, Span, Top, framer_of
+from harness.net.sse_parser import Framer, Span, framer_of
 from scoreboard.gzipped import HasHistory
 
-NS = 1_000_000_000
 IDLE, CONNECTING, HEAD, STREAMING, WAITING = range(5)
 RECEIVE_BYTES = 64 * 1024
 SO_TIMESTAMPNS = 35
@@ -42,52 +37,16 @@ _ANCILLARY_BYTES = 64
 _TIMESPEC = struct.Struct("qq")
 HANDSHAKES_AT_ONCE = 256
 HANDSHAKE_TIMEOUT_NS = 15 * NS
-SETTLE_AFTER_NS = 2 * NS
+HEAD_BYTES_MAX = 65536
+CONNECT_TICK_NS = 5_000_000
+"""While listeners are still to be opened: 25 at a time at the default rate, so the server meets a
+stream of connects, not bursts."""
 PORTS_PER_SOURCE = 20_000
-MAX_RETRY_MS = 30_000
-MAX_FAULTY = 1000
-VIOLATIONS_NOTED = 20
-"""Violations of one kind and listener that go into the history; all are counted."""
-LAGS_AT_ONCE = 200_000
-"""Bounds the arrays that settling needs, and how long it keeps the loop from reading."""
-REACH = ("reach_first", "reach_median", "reach_last")
+LEFT, STOPPED = "left to come back", "stopped"
 
 
-@dataclass(frozen=True, kw_only=True)
-class SwarmSettings:
-    """What a swarm needs. `start_unix_ns` is second 0 of the series.
-
-    Listeners carry the `tokens` in turn, so that there is one per player, not per listener.
-    With `gzip` they accept it, as every browser does.
-    """
-
-    address: tuple[str, int]
-    host_header: str
-    listeners: int
-    start_unix_ns: int
-    name: str = "swarm"
-    first_number: int = 0
-    connect_per_s: float = 5000.0
-    seed: int = 1
-    kernel_stamps: bool = True
-    tokens: Sequence[str] = field(default=(), repr=False)
-    gzip: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """The bytes of one read that was whole blocks only: plain spans `first` to `last`."""
-
-    data: bytes
-    spans: tuple[Span, ...]
-    first: int
-    last: int
-
-
-def _consecutive(spans: list[Span]) -> bool:
-    return all(span.plain for span in spans) and all(
-        one.last + 1 == other.first for one, other in itertools.pairwise(spans)
-    )
+def _every(index: int, nth: int) -> bool:
+    return nth > 0 and index % nth == 0
 
 
 class Swarm:
@@ -106,37 +65,33 @@ class Swarm:
         self.series = series or Series()
         self._ready = Readiness()
         count = settings.listeners
+        self.deliveries = Deliveries(
+            count, first_number=settings.first_number, on_fault=self._on_fault
+        )
+        self.table = self.deliveries.table
+        self._figures = SpanFigures(self.series, self.table, start_unix_ns=settings.start_unix_ns)
         self._state = bytearray(count)
         self._gzip = bytearray(count)
-        self._cursor = array("q", [-1]) * count
         self._opened_ns = array("q", bytes(8 * count))
-        self._stretch = array("q", [-1]) * count
+        self._heard_unix_ns = array("q", bytes(8 * count))
         self._sockets: list[_socket.socket | None] = [None] * count
         self._by_fd: dict[int, int] = {}
         self._framers: dict[int, Framer] = {}
         self._heads: dict[int, bytes] = {}
-        self._missing: dict[int, set[int]] = {}
         self._wait: list[tuple[int, int]] = []
+        self._leave: list[tuple[int, int, int]] = []
+        self._churn = {index: churn for churn in settings.churn for index in churn.listeners}
         self._next_listener = 0
         self._handshakes = 0
-        self._retry_ms = 2000
         self._random = random.Random(settings.seed)
         self._started_ns = time.monotonic_ns()
         self._cpu_us = time.process_time_ns() // 1000
-        self._reads: dict[object, Read] = {}
-        self._spans: dict[object, Span] = {}
         self._next_second_ns = 0
-        self._deliveries = 0
         self._read_count = 0
         self._byte_count = 0
         self._stopping = False
-        self.table = EventTable()
         self.streaming = 0
-        self._totals: Counter[str] = Counter()
-        self._faulty: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self._disconnects: Counter[str] = Counter()
-        self._event_records: list[tuple[int, str, int]] = []
-        self._stretch_records: list[Stretch] = []
         family, target = resolve(settings.address)
         self._family, self._target = family, target
         self._rotate = family == socket.AF_INET and target[0].startswith("127.")
@@ -148,15 +103,16 @@ class Swarm:
     @property
     def converging_to(self) -> int:
         """The least cursor of all listeners, -1 while one has none."""
-        return min(self._cursor) if len(self._cursor) else -1
+        return min(self.deliveries.cursor, default=-1)
 
     # The turn
 
     def pump(self) -> None:
         """Do all that can be done now without waiting."""
         by_fd, state, sockets = self._by_fd, self._state, self._sockets
-        reads, cursor, gzip = self._reads, self._cursor, self._gzip
-        framers, missing = self._framers, self._missing
+        reads, framers, gzip = self._figures.reads, self._framers, self._gzip
+        deliveries, heard = self.deliveries, self._heard_unix_ns
+        cursor, irregular = deliveries.cursor, deliveries.irregular
         stamps = self._settings.kernel_stamps
         unpack = _TIMESPEC.unpack
         clock = time.time_ns
@@ -193,6 +149,7 @@ class Swarm:
                 continue
             self._read_count += 1
             self._byte_count += len(data)
+            heard[index] = now
             # The common case: bytes that another listener received before, and in step.
             known = reads.get((len(data), data[:64], gzip[index]))
             if (
@@ -200,14 +157,14 @@ class Swarm:
                 and known.data == data
                 and cursor[index] + 1 == known.first
                 and index not in framers
-                and index not in missing
+                and index not in irregular
                 and state[index] == STREAMING
             ):
                 cursor[index] = known.last
                 for span in known.spans:
                     span.arrived.append(arrived)
                     span.noticed.append(now)
-                self._deliveries += known.last - known.first + 1
+                deliveries.delivered += known.last - known.first + 1
             else:
                 self._received(index, data, arrived, now)
         # What arrives in the next moment may be read together where the kernel says when it did.
@@ -218,14 +175,16 @@ class Swarm:
         if now >= self._next_second_ns:
             self._next_second_ns = now + NS
             self._publish()
+        self._leave_due(now)
         self._open_due(now)
-        if len(self._spans) > 64:
+        if len(self._figures) > SPANS_KEPT:
             self.settle()
         due = self._next_second_ns
-        if self._wait:
-            due = min(due, self._wait[0][0])
+        for heap in (self._wait, self._leave):
+            if heap:
+                due = min(due, heap[0][0])
         if self._next_listener < self._settings.listeners and not self._stopping:
-            due = min(due, now + 5_000_000)
+            due = min(due, now + CONNECT_TICK_NS)
         self._ready.rest(due, gather=gather)
 
     def _publish(self) -> None:
@@ -236,13 +195,22 @@ class Swarm:
         for name, value in (
             ("reads", self._read_count),
             ("bytes", self._byte_count),
-            ("deliveries", self._deliveries),
+            ("deliveries", self.deliveries.delivered),
         ):
             if value:
                 second.counters[name] += value
-        self._read_count = self._byte_count = self._deliveries = 0
+        self._read_count = self._byte_count = self.deliveries.delivered = 0
         self.settle()
-        self._expire_handshakes()
+        self._expire()
+
+    def settle(self, *, everything: bool = False) -> None:
+        """Turn spans that everybody has, or that are old, into figures."""
+        self._figures.settle(
+            now_unix_ns=time.time_ns(), listeners=self.streaming, everything=everything
+        )
+
+    def _on_fault(self, what: str) -> None:
+        self._second_now().counters[what] += 1
 
     def _second_now(self) -> Second:
         return self.series.seconds[(time.time_ns() - self._settings.start_unix_ns) // NS]
@@ -251,10 +219,9 @@ class Swarm:
 
     def _received(self, index: int, data: bytes, arrived: int, now: int) -> None:
         if self._state[index] == HEAD:
-            rest = self._head(index, data)
-            if not rest:
+            data = self._head(index, data)
+            if not data:
                 return
-            data = rest
         framer = self._framers.get(index)
         clean = framer is None
         if framer is None:
@@ -262,217 +229,28 @@ class Swarm:
         spans: list[Span] = []
         try:
             for payload in framer.feed(data):
-                span = self._span(index, payload)
+                span, fresh = self._figures.span_of(payload, time.time_ns())
+                if fresh:
+                    self.deliveries.examine(index, span)
                 spans.append(span)
-                self._deliver(index, span, arrived, now)
+                self.deliveries.deliver(index, span)
+                if span.first >= 0:
+                    span.arrived.append(arrived)
+                    span.noticed.append(now)
         except HasHistory:
             self._lost(index, "gzip_with_history")
             return
-        except ValueError:
-            self._fault(index, "broken")
-            self._lost(index, "broken")
+        except ValueError as error:
+            self._unreadable(index, "broken", str(error))
             return
         if framer.ended:
             self._lost(index, "closed")
         elif framer.empty:
             self._framers.pop(index, None)
-            if clean and spans and _consecutive(spans):
-                key = (len(data), data[:64], self._gzip[index])
-                if key not in self._reads:
-                    self._reads[key] = Read(data, tuple(spans), spans[0].first, spans[-1].last)
-                    for span in spans:
-                        span.keys.append(key)
+            if clean:
+                self._figures.remember((len(data), data[:64], self._gzip[index]), data, spans)
         else:
             self._framers[index] = framer
-
-    def _span(self, index: int, payload: bytes) -> Span:
-        key = (len(payload), payload[:64])
-        span = self._spans.get(key)
-        if span is not None and span.payload == payload:
-            return span
-        fresh = Span(payload, time.time_ns())
-        committed = iter(fresh.groups)
-        group = next(committed, None)
-        for item in fresh.items:
-            if item.kind is not Kind.UPDATE:
-                continue
-            while group is not None and not group[1] <= item.id < group[1] + group[2]:
-                group = next(committed, None)
-            verdict = self.table.note(item, group[0] if group else 0)
-            if verdict:
-                self._event_records.append((item.id, item.user, item.score))
-            elif verdict is False:
-                self._fault(index, "conflicts", item.id)
-        if span is None:
-            self._spans[key] = fresh
-        else:
-            # Same length and beginning, other content: keep both, under a key of its own.
-            self._spans[id(fresh)] = fresh
-        return fresh
-
-    def _deliver(self, index: int, span: Span, arrived: int, now: int) -> None:
-        cursor = self._cursor
-        if span.plain and cursor[index] + 1 == span.first:
-            if self._stretch[index] < 0:
-                self._stretch[index] = span.first
-            cursor[index] = span.last
-            self._deliveries += span.last - span.first + 1
-        else:
-            for item in span.items:
-                self._item(index, item)
-        if span.first >= 0:
-            span.arrived.append(arrived)
-            span.noticed.append(now)
-
-    def _item(self, index: int, item: Item) -> None:
-        kind = item.kind
-        if kind is Kind.UPDATE:
-            self._update(index, item.id)
-        elif kind is Kind.HELLO:
-            if item.retry_ms >= 0:
-                self._retry_ms = min(item.retry_ms, MAX_RETRY_MS)
-            if self._cursor[index] < 0 and item.id >= 0:
-                self._cursor[index] = item.id
-                self._stretch[index] = item.id + 1
-        elif kind in (Kind.RESET, Kind.SNAPSHOT):
-            seq = item.top.seq if item.top else item.id
-            self._end_stretch(index)
-            self._missing.pop(index, None)
-            if kind is Kind.RESET:
-                self._fault(index, "resets")
-            self._note(index, kind.value, seq, seq, top=item.top)
-            self._cursor[index] = seq
-            self._stretch[index] = seq + 1
-        elif kind is Kind.BROKEN:
-            self._fault(index, "broken", item.id)
-
-    def _update(self, index: int, seq: int) -> None:
-        cursor = self._cursor[index]
-        self._deliveries += 1
-        if cursor < 0 or seq == cursor + 1:
-            if self._stretch[index] < 0 or cursor < 0:
-                self._stretch[index] = seq
-            self._cursor[index] = seq
-        elif seq > cursor:
-            self._end_stretch(index)
-            self._fault(index, "gaps", seq)
-            missing = self._missing.setdefault(index, set())
-            missing.update(range(cursor + 1, seq))
-            self._cursor[index] = seq
-            self._stretch[index] = seq
-        elif seq in self._missing.get(index, ()):
-            self._fault(index, "reorders", seq)
-            missing = self._missing[index]
-            missing.discard(seq)
-            if not missing:
-                del self._missing[index]
-        else:
-            self._fault(index, "duplicates", seq)
-
-    def _fault(self, index: int, what: str, seq: int = -1) -> None:
-        self._totals[what] += 1
-        faults = self._faulty[self._settings.first_number + index]
-        faults[what] += 1
-        self._second_now().counters[what] += 1
-        if what != "resets" and faults[what] <= VIOLATIONS_NOTED:
-            self._note(index, "violation", self._cursor[index] + 1, seq, detail=VIOLATIONS[what])
-
-    def _note(
-        self,
-        index: int,
-        what: str,
-        first: int = -1,
-        last: int = -1,
-        *,
-        detail: str = "",
-        top: Top | None = None,
-    ) -> None:
-        number = self._settings.first_number + index
-        self._stretch_records.append(Stretch(number, what, first, last, detail, top))
-
-    def _end_stretch(self, index: int) -> None:
-        start, end = self._stretch[index], self._cursor[index]
-        if 0 <= start <= end:
-            self._note(index, "range", start, end)
-        self._stretch[index] = -1
-
-    # Figures
-
-    def settle(self, *, everything: bool = False) -> None:
-        """Turn spans that everybody has, or that are old, into figures."""
-        now = time.time_ns()
-        ripe: list[tuple[object, Span]] = []
-        for key, span in self._spans.items():
-            if (
-                everything
-                or len(span.arrived) >= self.streaming
-                or now - span.born_ns > SETTLE_AFTER_NS
-            ):
-                ripe.append((key, span))
-        groups: list[list[Span]] = []
-        end = -1
-        for key, span in ripe:
-            del self._spans[key]
-            for read_key in span.keys:
-                self._reads.pop(read_key, None)
-        spans = sorted((s for _, s in ripe if s.first >= 0 and s.arrived), key=lambda s: s.first)
-        for span in spans:
-            if span.first <= end:
-                groups[-1].append(span)
-            else:
-                groups.append([span])
-            end = max(end, span.last)
-        for group in groups:
-            self._settle_group(group)
-
-    def _settle_group(self, group: list[Span]) -> None:
-        start_us = self._settings.start_unix_ns // 1000
-        sorted_us = []
-        for span in group:
-            arrived = np.frombuffer(span.arrived, dtype=np.int64)
-            delay = (np.frombuffer(span.noticed, dtype=np.int64) - arrived) // 1000
-            arrived_us = np.sort(arrived // 1000)
-            sorted_us.append(arrived_us)
-            self._record_lag(span.groups, arrived_us)
-            if span.groups:
-                second = self.series.seconds[(int(arrived_us[0]) - start_us) // 1_000_000]
-                second.histograms["notice"].record_many(delay)
-        bounds = sorted({s.first for s in group} | {s.last + 1 for s in group})
-        for low, high in itertools.pairwise(bounds):
-            parts = [
-                times
-                for span, times in zip(group, sorted_us, strict=True)
-                if span.first <= low and span.last >= high - 1
-            ]
-            if parts:
-                times = parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
-                ends = (int(times[0]), int(times[len(times) // 2]), int(times[-1]))
-                if self.table.reach(low, high - 1, ends, len(times)):
-                    self._record_reach(low, high - 1, ends)
-
-    def _record_lag(
-        self, groups: list[tuple[int, int, int]], arrived_us: npt.NDArray[np.int64]
-    ) -> None:
-        start_us = self._settings.start_unix_ns // 1000
-        by_second: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-        for committed, _, count in groups:
-            if committed:
-                by_second[(committed - start_us) // 1_000_000].append((committed, count))
-        at_once = max(1, LAGS_AT_ONCE // len(arrived_us))
-        for number, commits in by_second.items():
-            histogram = self.series.seconds[number].histograms["lag"]
-            table = np.array(commits, dtype=np.int64)
-            for start in range(0, len(table), at_once):
-                part = table[start : start + at_once]
-                histogram.record_differences(arrived_us, part[:, 0], part[:, 1])
-
-    def _record_reach(self, low: int, high: int, ends: tuple[int, int, int]) -> None:
-        start_us = self._settings.start_unix_ns // 1000
-        for committed, count in self.table.commits(low, high):
-            if committed:
-                histograms = self.series.seconds[(committed - start_us) // 1_000_000].histograms
-                for name, at in zip(REACH, ends, strict=True):
-                    histograms[name].record(at - committed, count)
 
     # Connections
 
@@ -487,6 +265,13 @@ class Swarm:
             self._next_listener += 1
         while self._wait and self._wait[0][0] <= now and self._handshakes < HANDSHAKES_AT_ONCE:
             self._open(heapq.heappop(self._wait)[1], now)
+
+    def _leave_due(self, now: int) -> None:
+        while self._leave and self._leave[0][0] <= now:
+            _, index, opened_ns = heapq.heappop(self._leave)
+            # Unless that connection was lost before.
+            if self._state[index] == STREAMING and self._opened_ns[index] == opened_ns:
+                self._lost(index, LEFT)
 
     def _open(self, index: int, now: int) -> None:
         sock = _socket.socket(
@@ -518,7 +303,7 @@ class Swarm:
         if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._lost(index, "refused")
             return
-        settings, cursor = self._settings, self._cursor[index]
+        settings, cursor = self._settings, self.deliveries.cursor[index]
         token = settings.tokens[index % len(settings.tokens)] if settings.tokens else ""
         try:
             # A request this short always fits an empty send buffer.
@@ -527,7 +312,8 @@ class Swarm:
                     settings.host_header,
                     cursor if cursor >= 0 else None,
                     token,
-                    gzip=settings.gzip,
+                    gzip=_every(index, settings.gzip_every),
+                    snapshot=_every(index, settings.snapshot_every),
                 )
             )
         except OSError:
@@ -540,24 +326,19 @@ class Swarm:
         """Read the answer's head; returns what follows it."""
         data = self._heads.pop(index, b"") + data
         end = data.find(b"\r\n\r\n")
-        if end < 0:
-            if len(data) > 65536:
-                self._lost(index, "bad_answer")
-            else:
+        try:
+            if end < 0:
+                if len(data) > HEAD_BYTES_MAX:
+                    raise ValueError("no end of headers in 64 KiB")
                 self._heads[index] = data
-            return b""
-        try:
+                return b""
             status = status_of(data)
-        except ValueError:
-            self._lost(index, "bad_answer")
-            return b""
-        if status != 200:
-            self._lost(index, f"status_{status}")
-            return b""
-        try:
+            if status != 200:
+                self._lost(index, f"status_{status}")
+                return b""
             framer = framer_of(data)
-        except ValueError:
-            self._lost(index, "bad_answer")
+        except ValueError as error:
+            self._unreadable(index, "bad_answer", str(error))
             return b""
         self._gzip[index] = framer.gzip
         if not framer.empty:
@@ -565,11 +346,21 @@ class Swarm:
         self._state[index] = STREAMING
         self._handshakes -= 1
         self.streaming += 1
+        opened_ns = self._opened_ns[index]
+        now = time.monotonic_ns()
         second = self._second_now()
         second.counters["connects"] += 1
-        second.histograms["connect"].record((time.monotonic_ns() - self._opened_ns[index]) // 1000)
-        self._note(index, "open", self._cursor[index])
+        second.histograms["connect"].record((now - opened_ns) // 1000)
+        self.deliveries.opened(index)
+        if index in self._churn:
+            stays_ns = int(self._random.uniform(*self._churn[index].stays_s) * NS)
+            heapq.heappush(self._leave, (now + stays_ns, index, opened_ns))
         return data[end + 4 :]
+
+    def _unreadable(self, index: int, cause: str, why: str) -> None:
+        """No fault of a network makes such bytes: the sender is to blame."""
+        self.deliveries.fault(index, "broken", detail=f"the stream cannot be read: {why}")
+        self._lost(index, cause)
 
     def _lost(self, index: int, cause: str) -> None:
         sock = self._sockets[index]
@@ -582,8 +373,7 @@ class Swarm:
         self._heads.pop(index, None)
         if self._state[index] == STREAMING:
             self.streaming -= 1
-            self._end_stretch(index)
-            self._note(index, "close", last=self._cursor[index], detail=cause)
+            self.deliveries.closed(index, cause)
         else:
             self._handshakes -= 1
         self._state[index] = IDLE
@@ -594,32 +384,42 @@ class Swarm:
 
     def _retry(self, index: int) -> None:
         self._state[index] = WAITING
-        # Jitter, so that a restarted server is not met by all listeners in one moment.
-        delay_ns = int(self._retry_ms * (0.5 + self._random.random()) * 1_000_000)
+        if index in self._churn:
+            low_s, high_s = self._churn[index].away_s
+        elif self._settings.reconnect_s is not None:
+            low_s, high_s = self._settings.reconnect_s
+        else:
+            # Jitter, so that a restarted server is not met by all listeners in one moment.
+            retry_s = self.deliveries.retry_ms / 1000
+            low_s, high_s = retry_s * 0.5, retry_s * 1.5
+        delay_ns = int(self._random.uniform(low_s, high_s) * NS)
         heapq.heappush(self._wait, (time.monotonic_ns() + delay_ns, index))
 
-    def _expire_handshakes(self) -> None:
-        if not self._handshakes:
-            return
-        limit = time.monotonic_ns() - HANDSHAKE_TIMEOUT_NS
-        for index, state in enumerate(self._state):
-            if state in (CONNECTING, HEAD) and self._opened_ns[index] < limit:
-                self._lost(index, "handshake_timeout")
+    def _expire(self) -> None:
+        """Give up handshakes that take too long, and streams that fell silent."""
+        if self._handshakes:
+            limit = time.monotonic_ns() - HANDSHAKE_TIMEOUT_NS
+            for index, state in enumerate(self._state):
+                if state in (CONNECTING, HEAD) and self._opened_ns[index] < limit:
+                    self._lost(index, "handshake_timeout")
+        if self._settings.silence_ns:
+            limit = time.time_ns() - self._settings.silence_ns
+            for index, state in enumerate(self._state):
+                if state == STREAMING and self._heard_unix_ns[index] < limit:
+                    self._lost(index, "silence")
 
     # The end
 
     def take_records(self) -> tuple[list[tuple[int, str, int]], list[Stretch]]:
         """First sights of events (seq, user, score), and listeners' stretches, since last time."""
-        events, self._event_records = self._event_records, []
-        stretches, self._stretch_records = self._stretch_records, []
-        return events, stretches
+        return self.deliveries.take_records()
 
     def stop(self) -> None:
         """Close every connection and end all stretches. No reconnects after this."""
         self._stopping = True
         for index in range(self._settings.listeners):
             if self._sockets[index] is not None:
-                self._lost(index, "stopped")
+                self._lost(index, STOPPED)
         self.settle(everything=True)
         self._publish()
 
@@ -630,21 +430,6 @@ class Swarm:
 
     def account(self, target: int | None = None) -> Account:
         """Where every listener stands; `behind` counts cursors that are not exactly `target`."""
-        missing = sum(len(ids) for ids in self._missing.values())
-        behind = 0 if target is None else sum(1 for seq in self._cursor if seq != target)
-        return Account(
-            listeners=self._settings.listeners,
-            streaming=self.streaming,
-            cursor_min=min(self._cursor, default=-1),
-            cursor_max=max(self._cursor, default=-1),
-            behind=behind,
-            missing=missing,
-            gaps=self._totals["gaps"],
-            duplicates=self._totals["duplicates"],
-            reorders=self._totals["reorders"],
-            resets=self._totals["resets"],
-            broken=self._totals["broken"],
-            conflicts=self._totals["conflicts"],
-            disconnects=dict(self._disconnects),
-            faulty={n: dict(c) for n, c in sorted(self._faulty.items())[:MAX_FAULTY]},
+        return self.deliveries.account(
+            streaming=self.streaming, disconnects=dict(self._disconnects), target=target
         )

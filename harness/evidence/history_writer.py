@@ -33,14 +33,27 @@ def history_path(folder: Path, name: str) -> Path:
     return folder / f"history-{name}.jsonl"
 
 
-class SubmissionJournal:
+class _Journal:
+    """One history file of one engine."""
+
+    def __init__(self, folder: Path, *, name: str, shift_ns: int = 0) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = history_path(folder, name)
+        self._name = name
+        self._writer = HistoryWriter(self.path, process=name, shift_ns=shift_ns)
+
+    def close(self, *, drained: bool) -> int:
+        """Write the closing record and close the file; its size in bytes."""
+        self._writer.end(drained=drained)
+        self._writer.close()
+        return self._writer.bytes_written
+
+
+class SubmissionJournal(_Journal):
     """Writes submissions. Keeps one integer for each that has not ended."""
 
     def __init__(self, folder: Path, *, name: str, run_id: str, shift_ns: int = 0) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = history_path(folder, name)
-        self._writer = HistoryWriter(self.path, process=name, shift_ns=shift_ns)
-        self._name = name
+        super().__init__(folder, name=name, shift_ns=shift_ns)
         self._run_id = run_id
         self._open: dict[int, int] = {}
 
@@ -68,50 +81,39 @@ class SubmissionJournal:
                 sid=sid.decode("ascii", "replace") if sid else None,
             )
 
-    def close(self, *, drained: bool) -> int:
-        """Write the closing record and close the file; its size in bytes."""
-        self._writer.end(drained=drained)
-        self._writer.close()
-        return self._writer.bytes_written
 
-
-class ListenerJournal:
-    """Writes what listeners saw: each change once, each listener's stretches."""
-
-    def __init__(self, folder: Path, *, name: str, shift_ns: int = 0) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = history_path(folder, name)
-        self._writer = HistoryWriter(self.path, process=name, shift_ns=shift_ns)
-        self._name = name
+class ListenerJournal(_Journal):
+    """Writes what listeners saw, into a file of its own."""
 
     def write(self, events: list[tuple[int, str, int]], stretches: list[Stretch]) -> None:
-        """Append what a swarm handed out. About 3 µs per record."""
-        put = self._writer.put
-        for seq, user, score in events:
-            put(Event, seq=seq, user=user, score=score)
-        for listener, what, first, last, detail, top in stretches:
-            name = f"listener-{listener}"
-            match what:
-                case "open":
-                    resumed = first if first >= 0 else None
-                    put(Listen, listener=name, what=what, last_event_id=resumed)
-                case "close":
-                    cause = FINAL_CAUSE if detail == "stopped" else detail
-                    put(Listen, listener=name, what=what, last=last, detail=cause)
-                case "reset" | "snapshot":
-                    scores = [(row.user, row.score) for row in top.scores] if top else None
-                    put(Listen, listener=name, what=what, seq=first, scores=scores)
-                case "violation":
-                    text = f"{detail}: expected {first}, got {last}"
-                    put(Listen, listener=name, what=what, first=first, last=last, detail=text)
-                case _:
-                    put(Listen, listener=name, what=what, first=first, last=last)
+        """Append what a swarm handed out."""
+        write_listeners(self._writer, events, stretches)
 
-    def close(self, *, drained: bool) -> int:
-        """Write the closing record and close the file; its size in bytes."""
-        self._writer.end(drained=drained)
-        self._writer.close()
-        return self._writer.bytes_written
+
+def write_listeners(
+    writer: HistoryWriter, events: list[tuple[int, str, int]], stretches: list[Stretch]
+) -> None:
+    """Append each change once and each listener's stretches. About 3 µs per record."""
+    put = writer.put
+    for seq, user, score in events:
+        put(Event, seq=seq, user=user, score=score)
+    for listener, what, first, last, detail, top in stretches:
+        name = f"listener-{listener}"
+        match what:
+            case "open":
+                resumed = first if first >= 0 else None
+                put(Listen, listener=name, what=what, last_event_id=resumed)
+            case "close":
+                cause = FINAL_CAUSE if detail == "stopped" else detail
+                put(Listen, listener=name, what=what, last=last, detail=cause)
+            case "reset" | "snapshot":
+                scores = [(row.user, row.score) for row in top.scores] if top else None
+                put(Listen, listener=name, what=what, seq=first, scores=scores)
+            case "violation":
+                got = f": expected {first}, got {last}" if last >= 0 else ""
+                put(Listen, listener=name, what=what, first=first, last=last, detail=detail + got)
+            case _:
+                put(Listen, listener=name, what=what, first=first, last=last)
 
 
 class BoardJournal:

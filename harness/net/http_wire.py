@@ -62,19 +62,53 @@ def _rare_end(data: bytes, head_end: int) -> int | None:
     if b"transfer-encoding: chunked" not in head:
         raise BadAnswer("neither Content-Length nor chunked")
     position = head_end + 4
-    while True:
-        line_end = data.find(b"\r\n", position)
-        if line_end < 0:
-            return None
-        try:
-            size = int(data[position:line_end].split(b";")[0], 16)
-        except ValueError as error:
-            raise BadAnswer("unreadable chunk size") from error
-        position = line_end + 2 + size + 2
-        if position > len(data):
-            return None
-        if size == 0:
+    while (chunk := chunk_at(data, position)) is not None:
+        start, end = chunk
+        position = end + 2
+        if start == end:
             return position
+    return None
+
+
+CHUNK_BYTES_MAX = 4 * 1024 * 1024
+_SIZE_LINE_MAX = 256
+
+
+def chunk_at(data: bytes, position: int) -> tuple[int, int] | None:
+    """Start and end of the content of the chunk at `position`, None while it is incomplete.
+
+    The next chunk begins two bytes after that end; the last one is empty. Raises BadAnswer.
+    """
+    line_end = data.find(b"\r\n", position, position + _SIZE_LINE_MAX)
+    if line_end < 0:
+        if len(data) - position > _SIZE_LINE_MAX:
+            raise BadAnswer("no chunk size")
+        return None
+    try:
+        size = int(data[position:line_end].split(b";")[0], 16)
+    except ValueError as error:
+        raise BadAnswer("unreadable chunk size") from error
+    if not 0 <= size <= CHUNK_BYTES_MAX:
+        raise BadAnswer("chunk too large")
+    start = line_end + 2
+    end = start + size
+    if len(data) < end + 2:
+        return None
+    if data[end : end + 2] != b"\r\n":
+        raise BadAnswer("chunk without end")
+    return start, end
+
+
+def body_of(answer: bytes) -> bytes:
+    """The body of one whole answer, as `answer_end` found it."""
+    start = answer.find(b"\r\n\r\n") + 4
+    if (header_of(answer, "transfer-encoding") or "").lower() != "chunked":
+        return answer[start:]
+    parts = []
+    while (chunk := chunk_at(answer, start)) is not None:
+        parts.append(answer[slice(*chunk)])
+        start = chunk[1] + 2
+    return b"".join(parts)
 
 
 def status_of(data: bytes) -> int:
@@ -174,15 +208,24 @@ class SubmissionRequests:
 
 
 def stream_request(
-    host_header: str, last_event_id: int | None, token: str = "", *, gzip: bool = False
+    host_header: str,
+    last_event_id: int | None,
+    token: str = "",
+    *,
+    gzip: bool = False,
+    snapshot: bool = False,
 ) -> bytes:
-    """The GET that opens a stream, from after `last_event_id` and with a token if there is one."""
+    """The GET that opens a stream, from after `last_event_id` and with a token if there is one.
+
+    `snapshot` asks for the top of the board first; a listener that resumes needs none.
+    """
     accept = "Accept-Encoding: gzip\r\n" if gzip else ""
     bearer = f"Authorization: Bearer {token}\r\n" if token else ""
     resume = (
         "" if last_event_id is None else f"{contract.LAST_EVENT_ID_HEADER}: {last_event_id}\r\n"
     )
+    path = contract.STREAM_PATH + ("?snapshot=1" if snapshot and last_event_id is None else "")
     return (
-        f"GET {contract.STREAM_PATH} HTTP/1.1\r\nHost: {host_header}\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: {host_header}\r\n"
         f"Accept: text/event-stream\r\nCache-Control: no-store\r\n{accept}{bearer}{resume}\r\n"
     ).encode()

@@ -15,9 +15,9 @@ from enum import StrEnum
 
 import msgspec
 
-from harness.net.http_wire import header_of
+from harness.net.http_wire import CHUNK_BYTES_MAX, chunk_at, header_of
 from scoreboard.gzipped import unpacked, without_head
-from scoreboard.sse import Update
+from scoreboard.sse import Snapshot, Update
 
 
 class Kind(StrEnum):
@@ -31,13 +31,6 @@ class Kind(StrEnum):
     BROKEN = "broken"
 
 
-class Top(msgspec.Struct, frozen=True):
-    """Data of a reset or snapshot."""
-
-    seq: int
-    scores: list[Update]
-
-
 class Item(msgspec.Struct, frozen=True, gc=False):
     """One block. `id` is -1 where there is none; `retry_ms` comes with a hello."""
 
@@ -46,7 +39,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     user: str = ""
     score: int = 0
     retry_ms: int = -1
-    top: Top | None = None
+    top: Snapshot | None = None
 
 
 class Span:
@@ -77,7 +70,7 @@ class Span:
         self.born_ns = born_ns
         self.items: list[Item] = []
         self.groups: list[tuple[int, int, int]] = []
-        self.keys: list[object] = []
+        self.keys: list[tuple[int, bytes, int]] = []
         self.arrived = array("q")
         self.noticed = array("q")
         _read_blocks(payload, self.items, self.groups)
@@ -95,7 +88,7 @@ _UPDATE_BLOCK = re.compile(
     rb"(?:: committed (\d{1,18})\n)?id: (\d{1,18})\nevent: update\ndata: ([^\n]*)\n\n"
 )
 _decode_update = msgspec.json.Decoder(Update).decode
-_decode_top = msgspec.json.Decoder(Top).decode
+_decode_top = msgspec.json.Decoder(Snapshot).decode
 
 
 def _read_blocks(payload: bytes, items: list[Item], groups: list[tuple[int, int, int]]) -> None:
@@ -120,7 +113,7 @@ def _read_blocks(payload: bytes, items: list[Item], groups: list[tuple[int, int,
                 committed = int(stamp)
             try:
                 update = _decode_update(data)
-            except msgspec.DecodeError:
+            except ValueError:
                 items.append(Item(Kind.BROKEN, int(number)))
                 continue
             seq = int(number)
@@ -174,7 +167,7 @@ def _read_block(block: bytes) -> Item:
             return Item(Kind.UPDATE, number, update.user, update.score)
         if event in (b"reset", b"snapshot"):
             return Item(Kind(event.decode()), number, top=_decode_top(text))
-    except msgspec.DecodeError:
+    except ValueError:
         pass
     return Item(Kind.BROKEN, number)
 
@@ -189,7 +182,7 @@ class Framer:
     (`scoreboard.gzipped`); `begins` at the start of such a stream.
     """
 
-    MAX_KEPT = 4 * 1024 * 1024
+    MAX_KEPT = CHUNK_BYTES_MAX
 
     __slots__ = ("begins", "block", "chunked", "ended", "gzip", "over", "raw")
 
@@ -240,27 +233,13 @@ class Framer:
             return
         raw = self.raw + data if self.raw else data
         position = 0
-        while True:
-            line_end = raw.find(b"\r\n", position, position + 256)
-            if line_end < 0:
-                if len(raw) - position > 256:
-                    raise ValueError("no chunk size")
-                break
-            size = int(raw[position:line_end].split(b";")[0], 16)
-            if size > self.MAX_KEPT:
-                raise ValueError("chunk too large")
-            end = line_end + 2 + size
-            if len(raw) < end + 2:
-                break
-            if raw[end : end + 2] != b"\r\n":
-                raise ValueError("chunk without end")
-            if size == 0:
-                self.ended = True
-                position = end + 2
-                break
-            payload = raw[line_end + 2 : end]
+        while not self.ended and (chunk := chunk_at(raw, position)) is not None:
+            start, end = chunk
             position = end + 2
-            yield payload
+            if start == end:
+                self.ended = True
+            else:
+                yield raw[start:end]
         self.raw = raw[position:]
 
 

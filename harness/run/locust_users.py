@@ -24,7 +24,7 @@ from locust.env import Environment
 from harness.engines.listener_stats import Account
 from harness.engines.submitter import Submitter, SubmitterSettings
 from harness.engines.swarm import Swarm as SwarmEngine
-from harness.engines.swarm import SwarmSettings
+from harness.engines.swarm_settings import SwarmSettings
 from harness.evidence.history_upload import read_piece
 from harness.evidence.history_writer import ListenerJournal, SubmissionJournal
 from harness.measure.clocks import Clock, shift_ns, this_clock
@@ -281,7 +281,7 @@ class Swarm(EngineUser):
                 start_unix_ns=assignment["zero_unix_ns"],
                 seed=assignment["seed"],
                 tokens=assignment["listener_tokens"],
-                gzip=assignment["gzip"],
+                gzip_every=1 if assignment["gzip"] else 0,
             )
         )
         self._engine = engine

@@ -11,7 +11,8 @@ from harness.checker import reconcile
 from harness.engines.listener_stats import Account
 from harness.engines.standalone import drive
 from harness.engines.submitter import Submitter, SubmitterSettings
-from harness.engines.swarm import Swarm, SwarmSettings
+from harness.engines.swarm import Swarm
+from harness.engines.swarm_settings import SwarmSettings
 from harness.evidence import board_look
 from harness.measure.schedule import arrivals, mix, parse_profile
 from harness.measure.series import Series

@@ -29,6 +29,7 @@ from temporalio.client import Client as TemporalClient
 
 from harness.chaos.flood import Flood, Reader
 from harness.chaos.listeners import Audience
+from harness.chaos.wire import BROKEN, Line, get
 from harness.checker import Demands, Finding, Promises, Verdict, check, gather
 from harness.evidence.database import board_seq, connect_redis, read_witness, sample_redis
 from harness.evidence.history import (
@@ -41,7 +42,6 @@ from harness.evidence.history import (
     Score,
     read_history,
 )
-from harness.evidence.transcript import Canon
 from harness.net.fault_proxy import Mode, Proxy
 from scoreboard.settings import mysql_address
 from server.run import running
@@ -258,16 +258,12 @@ def _through(url: str, proxy: Proxy) -> str:
 
 
 async def _until_ready(port: int) -> None:
-    from harness.chaos.wire import BrokenReply, Connection, get
-
+    line = Line(port)
     deadline = time.monotonic() + 20
     while True:
-        with contextlib.suppress(OSError, BrokenReply):
-            connection = await Connection.open(port)
-            connection.send(get("/readyz"))
-            reply = await connection.reply(timeout_s=2)
-            connection.close()
-            if reply.status == 200:
+        with contextlib.suppress(*BROKEN):
+            if (await line.ask(get("/readyz"), timeout_s=2)).status == 200:
+                line.close()
                 return
         assert time.monotonic() < deadline, "the API did not become ready"
         await asyncio.sleep(0.05)
@@ -281,12 +277,11 @@ async def _exercise(
     rng: random.Random,
     faults: Sequence["Small"],
 ) -> None:
-    canon = Canon(writer)
     final = Reader(writer, port, name="final", rng=rng)
     page = await final.read(limit=100)
     assert page is not None, "the board could not be read"
     await _introduce(at, writer, *page)
-    audience = Audience(canon, edges["listener"].port, count=LISTENERS, restless=RESTLESS, rng=rng)
+    audience = Audience(writer, edges["listener"].port, count=LISTENERS, restless=RESTLESS, rng=rng)
     audience.start()
     assert await audience.until_all(0, timeout_s=10)
     flood = Flood(

@@ -1,0 +1,42 @@
+"""What a swarm is told: which server, how many listeners, how they come, leave and return."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Churn:
+    """Listeners that leave on purpose and resume: how long they stay and then stay away."""
+
+    listeners: range
+    stays_s: tuple[float, float]
+    away_s: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwarmSettings:
+    """What a swarm needs. `start_unix_ns` is second 0 of the series.
+
+    Listeners carry the `tokens` in turn, so that there is one per player, not per listener.
+    Every `gzip_every`-th accepts gzip, as every browser does, and every `snapshot_every`-th asks
+    for a snapshot where it has nothing to resume from; 0 is none of them.
+
+    A listener comes back when the server's `retry` says, or within `reconnect_s` where that is
+    given. A stream silent for `silence_ns` is given up; 0 waits for ever.
+    """
+
+    address: tuple[str, int]
+    host_header: str
+    listeners: int
+    start_unix_ns: int
+    name: str = "swarm"
+    first_number: int = 0
+    connect_per_s: float = 5000.0
+    seed: int = 1
+    kernel_stamps: bool = True
+    tokens: Sequence[str] = field(default=(), repr=False)
+    gzip_every: int = 0
+    snapshot_every: int = 0
+    reconnect_s: tuple[float, float] | None = None
+    silence_ns: int = 0
+    churn: Sequence[Churn] = ()
