@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from server.backends.tasks import together
+from tests.support.eventually import settled
 
 
 class Forgetful:
@@ -34,13 +35,12 @@ async def test_parts_that_lose_a_cancellation_end_all_the_same(
     monkeypatch.setattr("server.backends.tasks.CANCEL_AGAIN_S", 0.01)
     parts = [Forgetful(0), Forgetful(3)]
     running = asyncio.create_task(together(*(part.run() for part in parts)))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await settled()
 
     # Whoever ends it may ask again meanwhile.
     for _ in range(3):
         running.cancel()
-        await asyncio.sleep(0)
+        await settled()
     with pytest.raises(asyncio.CancelledError):
         await running
 
