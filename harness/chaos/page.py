@@ -9,7 +9,8 @@ from html import escape
 from typing import Any
 
 from harness.measure.terminal import duration, number
-from harness.report.load_page import figures_over_time, page, quantile_lines, verdict_cards
+from harness.report.charts import quantile_lines
+from harness.report.load_page import figures_over_time, page, verdict_cards
 from harness.report.plots import Axis, Line, Shade, line_plot
 
 COUNTS = (

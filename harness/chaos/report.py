@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.checker import Finding, Verdict, overall
 from harness.evidence.history import Outcome
+from harness.measure.figures import PERCENTILES
 from harness.measure.histogram import Histogram
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 VERSION = 1
 KIND = "scoreboard-chaos"
-QUANTILES = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (1.0, "max"))
 
 
 def report_of(run: "Run") -> dict[str, Any]:
@@ -108,9 +108,10 @@ def seconds_seen(evidence: "Evidence") -> list[dict[str, Any]]:
             "unknown": unknown[second],
             "times": {
                 "answer": {
-                    label: answers[second].at(quantile)
-                    for quantile, label in QUANTILES
-                    if second in answers and answers[second].at(quantile) is not None
+                    percentile.key: at_us
+                    for percentile in PERCENTILES
+                    if second in answers
+                    and (at_us := answers[second].at(percentile.quantile)) is not None
                 }
             },
         }

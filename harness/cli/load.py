@@ -7,11 +7,17 @@ and listeners apart), runs the scenario, judges and writes one result file.
 
 import argparse
 import os
+import resource
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from harness.measure.settings import add_options, read_signing_key, settings_from
-from harness.measure.slo import load_slo
+from harness.measure.settings import (
+    add_options,
+    connections_that_fit,
+    read_signing_key,
+    settings_from,
+)
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -39,11 +45,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Run it. 0 for a good verdict, 1 for a bad one, 2 for wrong use."""
     try:
         settings = settings_from(vars(arguments))
-        load_slo(settings.slo)
         read_signing_key(settings.signing_key)
+        _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+        connections = connections_that_fit(
+            settings, workers=max(1, arguments.workers), descriptors=descriptors
+        )
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error: " + str(error).replace("\n", "\n       "), file=sys.stderr)
         return 2
+    if connections < settings.connections:
+        told = f"--connections {connections}: all that {descriptors:,} file descriptors allow"
+        print(told, file=sys.stderr)
+        settings = replace(settings, connections=connections)
     # Importing Locust patches the whole process for gevent, so only this command does it.
     from harness.sessions.load_session import Session
 

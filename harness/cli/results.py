@@ -17,6 +17,7 @@ from typing import Any
 
 from harness.chaos import report as chaos
 from harness.report import results_document
+from harness.report.run_view import window_s
 
 Section = Callable[[Mapping[str, Any], str], str]
 Plots = Callable[[Mapping[str, Any]], dict[str, str]]
@@ -111,7 +112,7 @@ def newest_good(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
         if not _is_good(document):
             continue
         kind = kind_of(document)
-        if kind == "scoreboard-run" and results_document.measured_s(document) < HEADLINE_S:
+        if kind == "scoreboard-run" and window_s(document) < HEADLINE_S:
             continue
         known = best.get(kind)
         if known is None or known["started_unix_s"] < document["started_unix_s"]:

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+from harness.measure.figures import PERCENTILES
 from harness.measure.machine import fingerprint
 from harness.measure.terminal import Ink, duration
 from harness.sessions.self_test import prove
@@ -33,10 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"  {sign} {proof['planted']:42} {proof['reported']}")
     stall = document["stall"]
     print(f"\n  {stall['planted']}; {stall['intended']:,} requests intended\n")
-    print(ink.dim(f"  {'':24}{'requests':>10}{'p50':>10}{'p90':>10}{'p99':>10}{'max':>10}"))
+    heads = "".join(f"{percentile.label:>10}" for percentile in PERCENTILES)
+    print(ink.dim(f"  {'':24}{'requests':>10}{heads}"))
     for report in stall["reports"]:
         cells = "".join(
-            f"{duration(1000 * report[f'{q}_ms']):>10}" for q in ("p50", "p90", "p99", "max")
+            f"{duration(1000 * report[f'{percentile.key}_ms']):>10}" for percentile in PERCENTILES
         )
         print(f"  {report['tool']:24}{report['requests']:>10,}{cells}")
     print(ink.dim(f"\n  {path}"))

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
+from harness.measure.quantities import DURATION, RATE, parse_rate, parse_seconds
+
 NS = 1_000_000_000
 
 
@@ -95,53 +97,61 @@ class Profile:
         return Profile(text=self.text, segments=tuple(kept))
 
 
-_STEP = re.compile(r"(?P<start>\d+(\.\d+)?)(-(?P<end>\d+(\.\d+)?))?(x(?P<s>\d+(\.\d+)?))?")
+_STEP = re.compile(rf"(?P<start>{RATE})(-(?P<end>{RATE}))?(x(?P<s>{DURATION}))?")
 _SPIKE = re.compile(
-    r"spike:(?P<base>\d+(\.\d+)?)-(?P<peak>\d+(\.\d+)?)@(?P<at>\d+(\.\d+)?)\+(?P<s>\d+(\.\d+)?)"
+    rf"spike:(?P<base>{RATE})-(?P<peak>{RATE})@(?P<at>{DURATION})\+(?P<s>{DURATION})"
 )
 
 
 def parse_profile(text: str) -> Profile:
     """Read a profile. Raises BadProfile.
 
-    `1000` holds a rate; `100-2000x60` ramps for 60 s; a comma joins steps
-    (`500x10,1000x10,2000`); `spike:1000-5000@20+2` holds 1000 and leaps to 5000
-    for 2 s at second 20. A part without seconds is held for ever and comes last.
+    `1000` holds a rate, as `1k` and `100/m` do; `100-2000x60` ramps for 60 s; a comma joins
+    steps (`500x10,1000x10s,2000`); `spike:1000-5000@20+2` holds 1000 and leaps to 5000 for 2 s
+    at second 20. A part without a duration is held without end and comes last.
     """
     text = text.strip()
+    try:
+        return Profile(text=text, segments=tuple(_segments(text)))
+    except BadProfile:
+        raise
+    except ValueError as error:
+        raise BadProfile(str(error)) from None
+
+
+def _segments(text: str) -> list[Segment]:
     spike = _SPIKE.fullmatch(text)
     if spike:
-        base, peak = float(spike["base"]), float(spike["peak"])
+        base, peak = parse_rate(spike["base"]), parse_rate(spike["peak"])
+        at_s, length_s = parse_seconds(spike["at"]), parse_seconds(spike["s"])
         segments = [
-            Segment(duration_s=float(spike["at"]), rate_start=base, rate_end=base),
-            Segment(duration_s=float(spike["s"]), rate_start=peak, rate_end=peak),
+            Segment(duration_s=at_s, rate_start=base, rate_end=base),
+            Segment(duration_s=length_s, rate_start=peak, rate_end=peak),
             Segment(duration_s=math.inf, rate_start=base, rate_end=base),
         ]
-        return Profile(text=text, segments=tuple(s for s in segments if s.duration_s > 0))
-    segments = []
-    for part in text.split(","):
-        step = _STEP.fullmatch(part.strip())
-        if step is None:
-            raise BadProfile(
-                f"{text!r} is no arrival profile; try 1000, 500x10,1000x10, 100-2000x60 "
-                "or spike:1000-5000@20+2"
-            )
-        start = float(step["start"])
-        end = float(step["end"]) if step["end"] else start
-        if step["s"] is None and end != start:
-            raise BadProfile(f"the ramp {part!r} needs seconds, as in {part}x60")
-        segments.append(
-            Segment(
-                duration_s=float(step["s"]) if step["s"] else math.inf,
-                rate_start=start,
-                rate_end=end,
-            )
-        )
+        segments = [s for s in segments if s.duration_s > 0]
+    else:
+        segments = [_step(text, part.strip()) for part in text.split(",")]
     if any(math.isinf(segment.duration_s) for segment in segments[:-1]):
-        raise BadProfile(f"in {text!r} only the last part may lack seconds")
+        raise BadProfile(f"in {text!r} only the last part may lack a duration")
     if any(math.isinf(segment.duration_s) and segment.rate_start == 0 for segment in segments):
-        raise BadProfile("a rate of 0 cannot be held for ever")
-    return Profile(text=text, segments=tuple(segments))
+        raise BadProfile("a rate of 0 cannot be held without end")
+    return segments
+
+
+def _step(text: str, part: str) -> Segment:
+    step = _STEP.fullmatch(part)
+    if step is None:
+        raise BadProfile(
+            f"{text!r} is not an arrival profile; try 1000, 1k, 100/m, 500x10,1000x10, "
+            "100-2000x60s or spike:1000-5000@20+2"
+        )
+    start = parse_rate(step["start"])
+    end = parse_rate(step["end"]) if step["end"] else start
+    if step["s"] is None and end != start:
+        raise BadProfile(f"the ramp {part!r} needs a duration, as in {part}x60")
+    duration_s = parse_seconds(step["s"]) if step["s"] else math.inf
+    return Segment(duration_s=duration_s, rate_start=start, rate_end=end)
 
 
 def arrivals(

@@ -6,20 +6,33 @@ environment, as its own do: `--rate` from SCOREBOARD_LOAD_RATE.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from harness.measure.schedule import parse_profile
+from harness.measure.figures import DURATIONS
+from harness.measure.quantities import SECONDS_MAX, parse_seconds, parse_whole
+from harness.measure.schedule import BadProfile, parse_profile
+from harness.measure.slo import BadSlo, Limit, canonical, histogram_and_quantile, load_slo
 from scoreboard.signing import SigningKey, parse_key
 
 PREFIX = "SCOREBOARD_LOAD_"
+DESCRIPTORS_BESIDE = 64
+"""Descriptors a load process has open beside its connections, generously."""
+
+
+class BadSettings(ValueError):
+    """Options that make no run. The message has a line for each fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """One run. `duration_s` 0 means until stopped; `slo` lists limits (`harness.measure.slo`)."""
+    """One run. `duration_s` 0 means until stopped; `slo` lists limits (`harness.measure.slo`).
+
+    Raises BadSettings with everything that is wrong.
+    """
 
     rate: str = "1000"
     arrivals: str = "constant"
@@ -40,17 +53,56 @@ class RunSettings:
     results: str = "results"
 
     def __post_init__(self) -> None:
-        parse_profile(self.rate)
+        if faults := list(self._faults()):
+            raise BadSettings("\n".join(faults))
+
+    def _faults(self) -> Iterator[str]:
+        profile = None
+        try:
+            profile = parse_profile(self.rate)
+        except BadProfile as error:
+            yield f"--rate: {error}"
         if self.arrivals not in ("constant", "poisson"):
-            raise ValueError("--arrivals is constant or poisson")
-        for name in ("players", "connections"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name} must be at least 1")
+            yield f"--arrivals is constant or poisson, not {self.arrivals!r}"
+        for name, least in (("players", 1), ("connections", 1), ("listeners", 0)):
+            if getattr(self, name) < least:
+                yield f"--{name} must be at least {least}"
+        for flag, name in (("timeout", "timeout_s"), ("late-limit", "late_limit_ms")):
+            if not 0 < getattr(self, name) < SECONDS_MAX:
+                yield f"--{flag} must be more than 0, and finite"
+        for flag in ("duration", "warmup"):
+            if not 0 <= getattr(self, f"{flag}_s") < SECONDS_MAX:
+                yield f"--{flag} must not be negative, and finite"
         if self.signing_key and not all(self.signing_key.partition(":")):
-            raise ValueError("--signing-key must be ID:FILE")
-        for name in ("listeners", "duration_s", "warmup_s"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name.removesuffix('_s')} must not be negative")
+            yield "--signing-key must be ID:FILE"
+        try:
+            limits = load_slo(self.slo)
+        except BadSlo as error:
+            yield from (f"--slo: {line}" for line in str(error).splitlines())
+            return
+        if profile is not None and 0 < self.duration_s < math.inf and self.warmup_s < math.inf:
+            end_s = self.warmup_s + self.duration_s
+            submissions = sum(s.arrivals for s in profile.cut(end_s).segments) - sum(
+                s.arrivals for s in profile.cut(self.warmup_s).segments
+            )
+            for limit in limits:
+                yield from self._out_of_reach(limit, submissions)
+
+    def _out_of_reach(self, limit: Limit, submissions: float) -> Iterator[str]:
+        """Why the figure of a limit cannot be measured in this run, whatever the server does."""
+        found = histogram_and_quantile(limit.figure)
+        if found is None:
+            return
+        source = next(d.source for d in DURATIONS if d.name == found[0])
+        if source != "submissions" and not self.listeners:
+            yield f"--slo: {limit.text!r} needs listeners, and --listeners is 0"
+        # A Poisson process may bring more arrivals than its rate says, never twice as many.
+        most = submissions * (2 if self.arrivals == "poisson" else 1) + 1
+        if source == "submissions" and most < limit.samples_min:
+            yield (
+                f"--slo: {limit.text!r} needs at least {limit.samples_min:,} submissions; "
+                f"--rate {self.rate} makes {submissions:,.0f} in the {self.duration_s:g} s measured"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the result file; the database's password stays out.
@@ -63,47 +115,80 @@ class RunSettings:
         return values
 
 
-OPTIONS: tuple[tuple[str, str, type, str], ...] = (
+OPTIONS: tuple[tuple[str, str, str], ...] = (
     (
         "--rate",
         "rate",
-        str,
-        "submissions/s: 1000, 500x10,1000x10, 100-2000x60, spike:1000-5000@20+2",
+        "submissions/s: 1000, 1k, 100/m, 500x10,1000x10, 100-2000x60s, spike:1000-5000@20+2",
     ),
-    ("--arrivals", "arrivals", str, "constant or poisson"),
-    ("--players", "players", int, "users the submissions are for, ids 1..N"),
-    ("--listeners", "listeners", int, "open SSE connections"),
-    ("--duration", "duration_s", float, "seconds measured after the warm-up; 0 runs until stopped"),
-    ("--warmup", "warmup_s", float, "seconds sent first and left out of every percentile"),
+    ("--arrivals", "arrivals", "constant or poisson"),
+    ("--players", "players", "users the submissions are for, ids 1..N"),
+    ("--listeners", "listeners", "open SSE connections"),
+    ("--duration", "duration_s", "measured after the warm-up: 60, 60s, 1m; 0 runs until stopped"),
+    ("--warmup", "warmup_s", "sent first and left out of every percentile: 5, 5s"),
     (
         "--connections",
         "connections",
-        int,
         "most keep-alive connections for submissions; opened as needed",
     ),
-    ("--timeout", "timeout_s", float, "seconds after which an answer counts as lost"),
-    ("--seed", "seed", int, "of the arrival schedule and the choice of users"),
-    ("--late-limit", "late_limit_ms", float, "p99 of the generator's own delay that voids the run"),
-    ("--slo", "slo", str, "limits, as in p99<250ms,lag_p99<500ms,errors<0.1%%; or a file of them"),
-    ("--mysql-url", "mysql_url", str, "look into the ledger for the verdict; default: the stack's"),
+    ("--timeout", "timeout_s", "seconds (or 500ms, 1m) after which an answer counts as lost"),
+    ("--seed", "seed", "of the arrival schedule and the choice of users"),
+    (
+        "--late-limit",
+        "late_limit_ms",
+        "ms (or 0.1s): the run is void when p99 of the generator's own delay is above",
+    ),
+    (
+        "--slo",
+        "slo",
+        "limits: p99:250ms,lag_p99:500ms,errors:0.1%%,goodput:990/s, or with an operator, "
+        "'p99<250ms'; @FILE reads them from a file",
+    ),
+    ("--mysql-url", "mysql_url", "look into the ledger for the verdict; default: the stack's"),
     (
         "--signing-key",
         "signing_key",
-        str,
         "ID:FILE: sign every submission (RFC 9421) with this key; FILE holds a shared secret in "
         "base64 (HMAC-SHA256) or an Ed25519 private key in PEM",
     ),
-    ("--stream-auth", "stream_auth", bool, "every listener carries the token of a player"),
-    ("--stream-gzip", "stream_gzip", bool, "every listener accepts gzip, as browsers do"),
-    ("--label", "label", str, "a name for the result file"),
-    ("--results", "results", str, "folder for result files"),
+    ("--stream-auth", "stream_auth", "every listener carries the token of a player"),
+    ("--stream-gzip", "stream_gzip", "every listener accepts gzip, as browsers do"),
+    ("--label", "label", "a name for the run, shown in its report"),
+    ("--results", "results", "folder for result files"),
 )
+_FLAGS = {name: flag for flag, name, _ in OPTIONS}
+
+
+def _seconds(value: str) -> float:
+    return parse_seconds(value)
+
+
+def _milliseconds(value: str) -> float:
+    return 1000 * parse_seconds(value, bare="ms")
+
+
+def _slo(value: str) -> str:
+    # Files are read here and once: the run may end where they are gone, or changed.
+    return canonical(load_slo(value))
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("players", "listeners", "connections", "seed"), parse_whole),
+    **dict.fromkeys(("duration_s", "warmup_s", "timeout_s"), _seconds),
+    "late_limit_ms": _milliseconds,
+    "slo": _slo,
+}
 
 
 def add_options(parser: argparse.ArgumentParser, *, for_locust: bool = False) -> None:
-    """Add every option of a run to a parser of ours or of Locust's."""
+    """Add every option of a run to a parser of ours or of Locust's.
+
+    The values stay text until `settings_from`, which tells all faults at once. Locust's web form
+    keeps the type of a default, so text is what lets `10s` be typed there; its command line has
+    nobody who would call `settings_from` at once, so there the parser itself refuses.
+    """
     defaults = RunSettings()
-    for flag, name, kind, text in OPTIONS:
+    for flag, name, text in OPTIONS:
         default = getattr(defaults, name)
         # Only Locust's parser knows `env_var`.
         extra: dict[str, Any] = (
@@ -111,10 +196,11 @@ def add_options(parser: argparse.ArgumentParser, *, for_locust: bool = False) ->
         )
         # Locust has a --users of its own, so under Locust they are players only.
         alias = () if for_locust or flag != "--players" else ("--users",)
-        if kind is bool:
+        if isinstance(default, bool):
             extra["action"] = "store_true"
         else:
-            extra["type"] = kind
+            default = f"{default:g}" if isinstance(default, float) else str(default)
+            extra["type"] = _checked(name) if for_locust else str
         parser.add_argument(
             flag,
             *alias,
@@ -125,17 +211,61 @@ def add_options(parser: argparse.ArgumentParser, *, for_locust: bool = False) ->
         )
 
 
+def _checked(name: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        try:
+            if name in _PARSERS:
+                _PARSERS[name](value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return value
+
+    return check
+
+
 def settings_from(values: Mapping[str, Any]) -> RunSettings:
-    """Settings from parsed options. Raises ValueError with the option's name."""
+    """Settings from parsed options, as text or as values. Raises BadSettings with every fault."""
     known = {field.name for field in fields(RunSettings)}
     given = {
-        name.removeprefix("scoreboard_"): value
-        for name, value in values.items()
-        if name.startswith("scoreboard_") and value is not None
+        name: value
+        for key, value in values.items()
+        if (name := key.removeprefix("scoreboard_")) != key and name in known and value is not None
     }
-    defaults = asdict(RunSettings())
-    # Locust's web form hands every value over as text.
-    return RunSettings(**{n: type(defaults[n])(v) for n, v in given.items() if n in known})
+    read, faults = {}, []
+    for name, value in given.items():
+        try:
+            unread = isinstance(value, str) and name in _PARSERS
+            read[name] = _PARSERS[name](value) if unread else value
+        except ValueError as error:
+            faults += [f"{_FLAGS[name]}: {line}" for line in str(error).splitlines()]
+    if faults:
+        # Whether a limit is within reach depends on the options that could not be read.
+        read.pop("slo", None)
+    try:
+        settings = RunSettings(**read)
+    except BadSettings as error:
+        faults += str(error).splitlines()
+    if faults:
+        raise BadSettings("\n".join(faults))
+    return settings
+
+
+def connections_that_fit(settings: RunSettings, *, workers: int, descriptors: int) -> int:
+    """As many of `--connections` as each load process may open descriptors for; -1 is no limit.
+
+    Raises BadSettings when the listeners do not fit: the run would end without them.
+    """
+    if descriptors < 0:
+        return settings.connections
+    room = descriptors - DESCRIPTORS_BESIDE
+    each = -(-settings.listeners // workers)
+    if each > room or room < 1:
+        raise BadSettings(
+            f"--listeners {settings.listeners} needs about {each + DESCRIPTORS_BESIDE:,} file "
+            f"descriptors in a load process, and the limit is {descriptors:,}: raise it "
+            "(`ulimit -Hn`), add --workers, or ask for fewer listeners"
+        )
+    return min(settings.connections, room * workers)
 
 
 def read_signing_key(option: str) -> tuple[str, bytes] | None:

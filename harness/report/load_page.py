@@ -3,237 +3,16 @@
 Self-contained: no script, no font, no address of another host.
 """
 
-import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from hdrh.histogram import HdrHistogram
-
-from harness.measure.listener_cost import cost_words
-from harness.measure.slo import parse_slo
+from harness.measure.figures import DURATIONS, PERCENTILES
 from harness.measure.terminal import duration, number
-from harness.report.plots import Axis, Line, Shade, heat_map, line_plot, percentile_plot
-
-HEAT_PER_OCTAVE = 4
-CURVE = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999)
-LABELS = ("p50", "p90", "p99", "p999", "max")
-
-
-def heat_bounds(bucket: int) -> tuple[float, float]:
-    """Lowest and highest µs of a bucket of the heat maps."""
-    return 2 ** (bucket / HEAT_PER_OCTAVE), 2 ** ((bucket + 1) / HEAT_PER_OCTAVE)
-
-
-def heat_bucket(us: int) -> int:
-    """The bucket of the heat maps that holds a duration."""
-    return math.floor(math.log2(max(1, us)) * HEAT_PER_OCTAVE)
-
-
-def shades_of(document: Mapping[str, Any]) -> list[Shade]:
-    """What lies outside the measured window, and faults."""
-    window = document["window"]
-    shades = [
-        Shade(start=-1e9, end=window["start"], label="warm-up, not measured"),
-        Shade(start=window["end"], end=1e9, label="drain, not measured"),
-    ]
-    shades += [
-        Shade(start=f["start"], end=f["end"], kind="fault", label=f["name"], mark=f["name"])
-        for f in document.get("faults", ())
-    ]
-    return shades
-
-
-def plots_of(document: Mapping[str, Any]) -> dict[str, str]:
-    """Every plot of a run as SVG, by name; only those that have something to show."""
-    seconds = [s for s in document["seconds"] if s["t"] >= -1]
-    shades = shades_of(document)
-    plots: dict[str, str] = {}
-    active = [s for s in seconds if s.get("intended")]
-    if active:
-        plots["rate"] = line_plot(
-            "Submissions per second, by intended second",
-            [
-                Line(name=name, points=[(s["t"], s.get(key, 0)) for s in active])
-                for key, name in (
-                    ("intended", "intended"),
-                    ("ok", "accepted"),
-                    ("fail", "refused"),
-                    ("unknown", "unknown"),
-                    ("dropped", "dropped"),
-                )
-                if key in ("intended", "ok") or any(s.get(key) for s in active)
-            ],
-            axis=Axis(text=number),
-            shades=shades,
-        )
-        plots["response"] = line_plot(
-            "Response time from the intended send",
-            quantile_lines(active, "response"),
-            axis=Axis(text=duration, log=True, limits=_limits(document, "p", "max")),
-            shades=shades,
-        )
-        plots["delay"] = line_plot(
-            "How late submissions were sent (p99)",
-            [
-                Line(name=name, points=[(s["t"], _at(s, key, "p99", "p90", "max")) for s in active])
-                for key, name in (
-                    ("delay", "waiting for a connection too"),
-                    ("late", "generator alone"),
-                )
-            ],
-            axis=Axis(text=duration, log=True),
-            shades=shades,
-        )
-    heard = [s for s in seconds if "lag" in s["times"]]
-    if heard:
-        plots["lag"] = line_plot(
-            "Delivery lag: commit to listener",
-            quantile_lines(heard, "lag"),
-            axis=Axis(text=duration, log=True, limits=_limits(document, "lag_")),
-            shades=shades,
-        )
-        plots["reach"] = line_plot(
-            "When an event reached its first, median and last listener (median event)",
-            [
-                Line(name=name, points=[(s["t"], _at(s, key, "p50")) for s in heard])
-                for key, name in (
-                    ("reach_first", "first"),
-                    ("reach_median", "median"),
-                    ("reach_last", "last"),
-                )
-            ],
-            axis=Axis(text=duration, log=True),
-            shades=shades,
-        )
-    for key, title in (("response", "Response times"), ("lag", "Delivery lags")):
-        columns = {
-            s["t"]: {int(b): n for b, n in s["heat"][key].items()}
-            for s in seconds
-            if s.get("heat", {}).get(key)
-        }
-        if columns:
-            plots[f"{key}_heat"] = heat_map(
-                f"{title}, darker is more", columns, bounds=heat_bounds, shades=shades
-            )
-    connected = [s for s in seconds if "connected" in s]
-    if connected:
-        plots["listeners"] = line_plot(
-            "Open streams",
-            [Line(name="connected", points=[(s["t"], s["connected"]) for s in connected])],
-            axis=Axis(text=number),
-            shades=shades,
-        )
-    plots.update(_resource_plots(document, shades))
-    curves = [
-        (name, _curve(document["histograms"][key]))
-        for key, name in (
-            ("response", "response"),
-            ("service", "service"),
-            ("lag", "lag"),
-            ("reach_last", "last listener"),
-        )
-        if key in document["histograms"]
-    ]
-    if curves:
-        plots["percentiles"] = percentile_plot("All durations by percentile", curves)
-    return plots
-
-
-def _resource_plots(document: Mapping[str, Any], shades: Sequence[Shade]) -> dict[str, str]:
-    samples = document["resources"]["samples"]
-    if len(samples) < 2:
-        return {}
-    names = sorted({name for s in samples for name in s["processes"]})
-    used = {
-        name: max(
-            (s["processes"][name]["cpu"] for s in samples if name in s["processes"]), default=0
-        )
-        for name in names
-    }
-    shown = sorted((name for name in names if used[name] >= 0.02), key=lambda n: -used[n])[:6]
-    cpus = document["machine"].get("cpus") or 1
-
-    def series(name: str, key: str) -> list[tuple[float, float | None]]:
-        return [
-            (s["t"], s["processes"][name][key] if name in s["processes"] else None) for s in samples
-        ]
-
-    plots = {
-        "cpu": line_plot(
-            f"CPU in cores (the machine has {cpus})",
-            [
-                *(Line(name=_short(name), points=series(name, "cpu")) for name in shown),
-                Line(
-                    name="machine", points=[(s["t"], s["machine"]["busy"] * cpus) for s in samples]
-                ),
-            ],
-            axis=Axis(least=1.0),
-            shades=shades,
-        ),
-        "memory": line_plot(
-            "Resident memory in MiB",
-            [Line(name=_short(name), points=series(name, "rss_mib")) for name in shown],
-            axis=Axis(text=number),
-            shades=shades,
-        ),
-    }
-    rates = [
-        Line(name=name, points=[(s["t"], s.get(group, {}).get(key)) for s in samples])
-        for group, key, name in (
-            ("mysql", "Questions", "MySQL statements/s"),
-            ("mysql", "Com_commit", "MySQL commits/s"),
-            ("mysql", "Innodb_os_log_fsyncs", "MySQL log syncs/s"),
-            ("redis", "total_commands_processed", "Redis commands/s"),
-        )
-        if any(key in s.get(group, {}) for s in samples)
-    ]
-    if rates:
-        plots["backends"] = line_plot(
-            "What the stores were asked", rates, axis=Axis(text=number), shades=shades
-        )
-    return plots
-
-
-def _short(name: str) -> str:
-    return name.removeprefix("harness ")
-
-
-def _limits(document: Mapping[str, Any], *prefixes: str) -> list[tuple[str, float]]:
-    found = []
-    for kept in document["verdict"]["limits"]:
-        [limit] = parse_slo(kept["limit"])
-        if limit.figure.startswith(prefixes) and limit.below:
-            found.append((limit.text, limit.value))
-    return found
-
-
-def quantile_lines(seconds: Sequence[Mapping[str, Any]], key: str) -> list[Line]:
-    """The percentiles of one histogram over the seconds, the greatest first."""
-    return [
-        Line(
-            name=label.replace("p999", "p99.9"),
-            points=[(s["t"], _at(s, key, label)) for s in seconds],
-        )
-        for label in ("max", "p99", "p90", "p50")
-    ]
-
-
-def _at(second: Mapping[str, Any], key: str, *labels: str) -> float | None:
-    times = second["times"].get(key, {})
-    return next((times[label] for label in labels if label in times), None)
-
-
-def _curve(encoded: str) -> list[tuple[float, float]]:
-    histogram = HdrHistogram.decode(encoded)
-    total = histogram.get_total_count()
-    return [
-        (q, max(1.0, float(histogram.get_value_at_percentile(100 * q))))
-        for q in CURVE
-        if (1 - q) * total >= 10
-    ]
-
+from harness.report.charts import plots_of
+from harness.report.listener_cost import cost_words
+from harness.report.plots import standalone
 
 # The page
 
@@ -267,20 +46,6 @@ td.text,th.text{text-align:left;white-space:normal;color:var(--soft)}.true{color
 .false{color:var(--bad)}.unknown{color:var(--warn)}
 """
 
-MEANINGS = (
-    ("response", "response", "intended send to 2xx; unanswered, dropped too; 4xx, 5xx are errors"),
-    ("service", "service", "actual send to 2xx"),
-    ("delay", "send delay", "intended send to actual send"),
-    ("late", "generator late", "the part of it that is the generator's own"),
-    ("lag", "lag", "commit to the kernel of each listener"),
-    ("reach_first", "first listener", "commit to the first listener, per event"),
-    ("reach_median", "median listener", "commit to the median listener, per event"),
-    ("reach_last", "last listener", "commit to the last listener, per event"),
-    ("submit_deliver_median", "submit → deliver", "intended send to the median listener"),
-    ("notice", "harness delay", "kernel to the harness, not part of lag"),
-    ("connect", "connect", "connection begun to stream open"),
-)
-
 
 def html_report(document: Mapping[str, Any]) -> str:
     """The page. A few hundred kilobytes for a minute."""
@@ -310,7 +75,7 @@ def page(title: str, about: str, body: str) -> str:
 
 def figures_over_time(plots: Iterable[str]) -> str:
     """The plots side by side."""
-    figures = "".join(f"<figure>{svg}</figure>" for svg in plots)
+    figures = "".join(f"<figure>{standalone(svg)}</figure>" for svg in plots)
     return f"<h2>Over time</h2><div class=plots>{figures}</div>"
 
 
@@ -379,12 +144,14 @@ def _tiles(document: Mapping[str, Any]) -> str:
 def _durations(document: Mapping[str, Any]) -> str:
     figures = document["figures"]
     rows = []
-    for key, name, meaning in MEANINGS:
+    for key, name, meaning in ((d.name, d.label, d.meaning) for d in DURATIONS):
         if figures.get(f"{key}_max") is None:
             continue
-        cells = "".join(f"<td>{duration(figures.get(f'{key}_{q}'))}</td>" for q in LABELS)
+        cells = "".join(
+            f"<td>{duration(figures.get(f'{key}_{q}'))}</td>" for q in (p.key for p in PERCENTILES)
+        )
         rows.append(f"<tr><td>{name}</td>{cells}<td class=text>{meaning}</td></tr>")
-    head = "".join(f"<th>{q.replace('p999', 'p99.9')}</th>" for q in LABELS)
+    head = "".join(f"<th>{p.label}</th>" for p in PERCENTILES)
     return (
         f"<div class=wide><table><tr><th></th>{head}<th></th></tr>{''.join(rows)}</table></div>"
         "<p class=sub>A dash stands where fewer than ten samples lie beyond a percentile.</p>"

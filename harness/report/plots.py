@@ -1,8 +1,8 @@
 """Draws figures as SVG text: lines, heat maps, percentile curves. Pure; knows no run.
 
-Every plot is a whole SVG file that also stands inside an HTML page. Colours
-follow the reader's light or dark preference by CSS alone, so the same file
-serves RESULTS.md and the report.
+Every plot stands inside an HTML page that has `STYLE`, or alone as a file (`standalone`).
+Colours follow the reader's light or dark preference by CSS alone, and each second has its
+values as a tooltip.
 """
 
 import math
@@ -42,6 +42,11 @@ class Line:
 
     name: str
     points: Sequence[tuple[float, float | None]]
+
+    @property
+    def known(self) -> bool:
+        """Whether any point has a value."""
+        return any(y is not None for _, y in self.points)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +112,12 @@ class _Frame:
         return HEIGHT - BOTTOM - min(1.0, max(0.0, share)) * (HEIGHT - TOP - BOTTOM)
 
 
+def standalone(svg: str) -> str:
+    """A plot with its styles, to be a file of its own; pages have `STYLE` once."""
+    head, end, rest = svg.partition(">")
+    return f"{head}{end}<style>{STYLE}</style>{rest}"
+
+
 def _document(title: str, parts: Sequence[str], legend: Sequence[tuple[str, str]] = ()) -> str:
     marks, at = [], LEFT
     for colour, name in legend:
@@ -117,7 +128,7 @@ def _document(title: str, parts: Sequence[str], legend: Sequence[tuple[str, str]
         at += 34 + round(6.6 * len(name))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'role="img" aria-label="{escape(title)}"><style>{STYLE}</style>'
+        f'role="img" aria-label="{escape(title)}">'
         f'<text class="title" x="{LEFT}" y="16">{escape(title)}</text>'
         f"{''.join(marks)}{''.join(parts)}</svg>"
     )

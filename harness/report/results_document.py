@@ -10,12 +10,14 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from harness.measure.listener_cost import KIB_PER_LISTENER_TARGET, US_PER_READ_TARGET, cost_words
+from harness.measure.figures import DURATIONS, PERCENTILES
 from harness.measure.machine import commit_of
 from harness.measure.settings import OPTIONS, RunSettings
 from harness.measure.terminal import duration, number
-from harness.report.load_page import MEANINGS, plots_of
-from harness.report.plots import Axis, Line, line_plot
+from harness.report.charts import plots_of
+from harness.report.listener_cost import KIB_PER_LISTENER_TARGET, US_PER_READ_TARGET, cost_words
+from harness.report.plots import Axis, Line, line_plot, standalone
+from harness.report.run_view import listeners_of, window_s
 
 KEPT = "docs/results"
 CROWD_LISTENERS = 5000
@@ -50,17 +52,6 @@ def slim(document: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def listeners_of(document: Mapping[str, Any]) -> int:
-    """Listeners of a load run, over all its processes."""
-    swarms = (m["status"] for m in document["members"] if m["kind"] == "swarm")
-    return sum(status.get("listeners", 0) for status in swarms)
-
-
-def measured_s(document: Mapping[str, Any]) -> int:
-    """Seconds of a load run after its warm-up, at least 1."""
-    return max(1, int(document["window"]["end"] - document["window"]["start"]))
-
-
 def section_of(document: Mapping[str, Any]) -> str:
     """Which of the two sections for load runs a run belongs to: `load` or `crowd`."""
     return "crowd" if listeners_of(document) >= CROWD_LISTENERS else "load"
@@ -69,9 +60,9 @@ def section_of(document: Mapping[str, Any]) -> str:
 def load_command(document: Mapping[str, Any]) -> str:
     """The command that repeats a load run, with every option that is not at its default."""
     defaults, settings = RunSettings().to_json(), document["settings"]
-    told = {**settings, "listeners": listeners_of(document), "duration_s": measured_s(document)}
+    told = {**settings, "listeners": listeners_of(document), "duration_s": window_s(document)}
     words = ["python", "-m", "harness", "load"]
-    for flag, name, _, _ in OPTIONS:
+    for flag, name, _ in OPTIONS:
         value = told.get(name, defaults.get(name))
         if name in ALWAYS_TOLD or (name not in NEVER_TOLD and value != defaults.get(name)):
             words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
@@ -85,7 +76,7 @@ def load_section(document: Mapping[str, Any], file: str) -> str:
     """A load run: the headline, or the one with a crowd of listeners."""
     figures, counts, settings = document["figures"], document["counts"], document["settings"]
     resources, machine = document["resources"], document["machine"]
-    length, listeners = measured_s(document), listeners_of(document)
+    length, listeners = window_s(document), listeners_of(document)
     lines = [
         f"## {TITLES[section_of(document)]}",
         "",
@@ -99,15 +90,15 @@ def load_section(document: Mapping[str, Any], file: str) -> str:
         f"{number(counts.get('deliveries', 0) / length)} events delivered per second. "
         f"Verdict: {_verdict(document['verdict'])}.**",
         "",
-        "| | p50 | p90 | p99 | p99.9 | max | |",
-        "|---|--:|--:|--:|--:|--:|---|",
+        f"| duration | {' | '.join(p.label for p in PERCENTILES)} | from … to |",
+        f"|---|{'--:|' * len(PERCENTILES)}---|",
     ]
-    for key, name, meaning in MEANINGS:
-        if figures.get(f"{key}_max") is not None:
+    for measured in DURATIONS:
+        if figures.get(f"{measured.name}_max") is not None:
             cells = " | ".join(
-                duration(figures.get(f"{key}_{q}")) for q in ("p50", "p90", "p99", "p999", "max")
+                duration(figures.get(f"{measured.name}_{p.key}")) for p in PERCENTILES
             )
-            lines.append(f"| {name} | {cells} | {meaning} |")
+            lines.append(f"| {measured.label} | {cells} | {measured.meaning} |")
     cores = sorted(resources["cores"].items(), key=lambda pair: -pair[1])
     lines += [
         "",
@@ -160,7 +151,9 @@ def load_plots(document: Mapping[str, Any]) -> dict[str, str]:
     """The plots the section shows, by file name."""
     plots = plots_of(document)
     section = section_of(document)
-    return {f"{section}-{name}.svg": plots[name] for name in LOAD_PLOTS if name in plots}
+    return {
+        f"{section}-{name}.svg": standalone(plots[name]) for name in LOAD_PLOTS if name in plots
+    }
 
 
 def capacity_section(document: Mapping[str, Any], file: str) -> str:
@@ -225,7 +218,7 @@ def capacity_plots(document: Mapping[str, Any]) -> dict[str, str]:
         x_text=number,
         dots=True,
     )
-    return {"capacity-trials.svg": plot}
+    return {"capacity-trials.svg": standalone(plot)}
 
 
 def selfproof_section(document: Mapping[str, Any], file: str) -> str:
@@ -244,16 +237,18 @@ def selfproof_section(document: Mapping[str, Any], file: str) -> str:
         for p in document["proofs"]
     ]
     stall = document["stall"]
+    # Proofs of an earlier version have fewer percentiles.
+    shown = [p for p in PERCENTILES if all(f"{p.key}_ms" in r for r in stall["reports"])]
     lines += [
         "",
         f"The same stall beside stock Locust ({stall['planted']}; {stall['intended']:,} requests "
         "intended):",
         "",
-        "| tool | requests measured | p50 | p90 | p99 | max |",
-        "|---|--:|--:|--:|--:|--:|",
+        f"| tool | requests measured | {' | '.join(p.label for p in shown)} |",
+        f"|---|--:|{'--:|' * len(shown)}",
     ]
     for report in stall["reports"]:
-        cells = " | ".join(duration(1000 * report[f"{q}_ms"]) for q in ("p50", "p90", "p99", "max"))
+        cells = " | ".join(duration(1000 * report[f"{p.key}_ms"]) for p in shown)
         lines.append(f"| {report['tool']} | {report['requests']:,} | {cells} |")
     lines += [
         "",

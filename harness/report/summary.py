@@ -1,20 +1,24 @@
 """The few lines a person reads at the end of a run. Made from the result document only."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-from harness.measure.listener_cost import cost_words
+from harness.measure.figures import PERCENTILES
 from harness.measure.terminal import Ink, duration, number
-
-ELSEWHERE_TOLD = 0.1
-"""Cores; below it lies the noise of sampling."""
-ROWS = (
-    ("response", "response", "intended send to 2xx"),
-    ("service", "service", "actual send to 2xx"),
-    ("lag", "lag", "commit to each listener"),
-    ("reach_last", "last listener", "commit to the last of them"),
-    ("submit_deliver_median", "submit → seen", "intended send to the median listener"),
+from harness.report.listener_cost import cost_words
+from harness.report.run_view import (
+    SIGNS,
+    duration_rows,
+    error_rows,
+    listeners_of,
+    slo_rows,
+    swarm_statuses,
+    window_s,
 )
+
+ELSEWHERE_MIN = 0.1
+"""Cores; below it lies the noise of sampling."""
+ERRORS_MAX = 6
 
 
 def print_summary(document: Mapping[str, Any], out: TextIO, path: str) -> None:
@@ -24,14 +28,26 @@ def print_summary(document: Mapping[str, Any], out: TextIO, path: str) -> None:
 
 def lines(document: Mapping[str, Any], ink: Ink, path: str) -> Iterator[str]:
     """The summary, line by line."""
-    figures, counts, settings = document["figures"], document["counts"], document["settings"]
-    window = document["window"]
-    length = window["end"] - window["start"]
+    settings = document["settings"]
     yield ""
     yield ink.bold(f"  {document['run_id']}") + ink.dim(
-        f"   {document['target']}   {length} s after {settings['warmup_s']:g} s of warm-up"
+        f"   {document['target']}   {window_s(document)} s after {settings['warmup_s']:g} s of"
+        " warm-up"
     )
     yield ""
+    yield from _load(document, ink)
+    yield ""
+    yield from _durations(document, ink)
+    yield from _errors(document, ink)
+    yield from _resources(document, ink)
+    yield ""
+    yield from _verdict(document, ink)
+    yield ""
+    yield ink.dim(f"  {path}   report: {path.removesuffix('.json')}.html")
+
+
+def _load(document: Mapping[str, Any], ink: Ink) -> Iterator[str]:
+    figures, counts = document["figures"], document["counts"]
     if counts.get("intended"):
         bad = [
             f"{number(counts[name])} {word}"
@@ -43,28 +59,40 @@ def lines(document: Mapping[str, Any], ink: Ink, path: str) -> Iterator[str]:
             f"{number(figures['rate'])}/s intended, {number(counts.get('ok', 0))} in all"
             + (ink.warn(f"; {', '.join(bad)}") if bad else "; none refused, lost or dropped")
         )
-    swarms = [m["status"] for m in document["members"] if m["kind"] == "swarm"]
-    if swarms:
-        listeners = sum(status.get("listeners", 0) for status in swarms)
-        deliveries = counts.get("deliveries", 0)
+    if swarm_statuses(document):
+        length = window_s(document)
         yield (
-            f"  listeners    {number(listeners)} connected, "
-            f"{number(deliveries / max(1, length))} events/s delivered, "
-            f"{counts.get('bytes', 0) / max(1, length) / 1e6:.1f} MB/s"
+            f"  listeners    {number(listeners_of(document))} connected, "
+            f"{number(counts.get('deliveries', 0) / length)} events/s delivered, "
+            f"{counts.get('bytes', 0) / length / 1e6:.1f} MB/s"
         )
-        if told := cost_words(document):
-            yield f"  {'swarm':13}" + ", ".join(
-                f"{name} {figure if within else ink.warn(figure)}" for name, figure, within in told
+        if costs := cost_words(document):
+            yield f"  {'own cost':13}" + ", ".join(
+                f"{name} {figure if within else ink.warn(figure)}" for name, figure, within in costs
             )
-    yield ""
-    yield ink.dim(f"  {'':15}{'p50':>9}{'p90':>9}{'p99':>9}{'p99.9':>9}{'max':>9}")
-    for key, title, meaning in ROWS:
-        if figures.get(f"{key}_max") is None:
-            continue
-        cells = "".join(
-            f"{duration(figures[f'{key}_{q}']):>9}" for q in ("p50", "p90", "p99", "p999", "max")
-        )
-        yield f"  {title:15}{cells}   {ink.dim(meaning)}"
+
+
+def _durations(document: Mapping[str, Any], ink: Ink) -> Iterator[str]:
+    heads = "".join(f"{percentile.label:>9}" for percentile in PERCENTILES)
+    yield ink.dim(f"  {'':17}{heads}{'samples':>13}")
+    for row in duration_rows(document, headlines=True):
+        cells = "".join(f"{duration(value):>9}" for value in row.values)
+        samples = number(row.samples)
+        yield f"  {row.figure.label:17}{cells}{samples:>13}   {ink.dim(row.figure.meaning)}"
+
+
+def _errors(document: Mapping[str, Any], ink: Ink) -> Iterator[str]:
+    rows = error_rows(document)
+    if rows:
+        yield ""
+    for row in rows[:ERRORS_MAX]:
+        share = "" if row.share is None else f" ({row.share:.2%})"
+        yield f"  {row.what:19}{ink.warn(number(row.count))}{share} {row.cause}"
+    if len(rows) > ERRORS_MAX:
+        yield f"  and {len(rows) - ERRORS_MAX} more causes, in the report"
+
+
+def _resources(document: Mapping[str, Any], ink: Ink) -> Iterator[str]:
     resources = document["resources"]
     if resources["cores"]:
         yield ""
@@ -74,7 +102,7 @@ def lines(document: Mapping[str, Any], ink: Ink, path: str) -> Iterator[str]:
             f"  {'cores':13}{', '.join(stack) + '; ' if stack else ''}"
             f"harness {resources['harness_share']:.0%} of the machine"
         )
-        if resources["elsewhere"] >= ELSEWHERE_TOLD:
+        if resources["elsewhere"] >= ELSEWHERE_MIN:
             yield (
                 f"  {'disturbed':13}"
                 + ink.warn(f"{resources['elsewhere']:.2f} cores were busy with other programs")
@@ -84,50 +112,38 @@ def lines(document: Mapping[str, Any], ink: Ink, path: str) -> Iterator[str]:
         yield ink.warn(f"  {'fault':13}{fault['name']} at {fault['start']} to {fault['end']} s")
     if ceiling := document.get("ceiling"):
         yield (
-            f"  {'ceiling':13}{number(ceiling['per_core'])}/s per core is what this generator "
-            "could send at most"
+            f"  {'ceiling':13}{number(ceiling['per_core'])}/s per core is the most this generator "
+            "can send"
         )
-    yield ""
-    verdict = document["verdict"]
+
+
+def _verdict(document: Mapping[str, Any], ink: Ink) -> Iterator[str]:
+    verdict, figures = document["verdict"], document["figures"]
     of = "p99" if figures.get("late_p99") is not None else "max"
     late = f"generator late by {duration(figures.get(f'late_{of}'))} ({of})"
-    yield _line(ink, verdict["valid"], "valid", verdict["invalid"], late)
+    yield from _line(ink, verdict["valid"], "valid", verdict["invalid"], late)
     good = "; ".join(_good_words(finding) for finding in document["findings"])
-    yield _line(ink, verdict["correct"], "correct", verdict["incorrect"], good)
-    if verdict["limits"]:
-        broken = [
-            f"{kept['limit']} measured {_measured(kept)}"
-            for kept in verdict["limits"]
-            if not kept["kept"]
-        ]
-        held = ", ".join(kept["limit"] for kept in verdict["limits"])
-        yield _line(ink, verdict["within_slo"], "within SLO", broken, held)
-    yield ""
-    yield ink.dim(f"  {path}   report: {path.removesuffix('.json')}.html")
+    yield from _line(ink, verdict["correct"], "correct", verdict["incorrect"], good)
+    rows = slo_rows(document)
+    if not rows:
+        yield ink.dim("    no SLO given (--slo p99:250ms,errors:0.1%)")
+        return
+    passed = sum(row.verdict == "true" for row in rows)
+    counted = f"{passed} of {len(rows)} limits hold"
+    yield from _line(ink, verdict["within_slo"], "within SLO", [counted], counted)
+    inks = {"true": ink.good, "false": ink.bad, "unknown": ink.warn}
+    for row in rows:
+        yield f"      {inks[row.verdict](SIGNS[row.verdict])} {row.text:<20} {row.words}"
 
 
-def _measured(kept: Mapping[str, Any]) -> str:
-    value = kept["measured"]
-    if value is None:
-        return "too little"
-    if kept["limit"].endswith("%"):
-        return f"{value:.3%}"
-    return (
-        duration(value)
-        if kept["limit"].endswith("s") and "/s" not in kept["limit"]
-        else f"{value:,.1f}"
-    )
-
-
-def _line(ink: Ink, good: bool, word: str, problems: list[str], praise: str) -> str:
+def _line(
+    ink: Ink, good: bool, word: str, problems: Sequence[str], explanation: str
+) -> Iterator[str]:
     if good:
-        return f"  {ink.good('✓')} {ink.bold(word):<12}  {praise}"
-    return "\n".join(
-        [
-            f"  {ink.bad('✗')} {ink.bold('not ' + word):<12}  {problems[0]}",
-            *(f"      {problem}" for problem in problems[1:6]),
-        ]
-    )
+        yield f"  {ink.good('✓')} {ink.bold(word):<12}  {explanation}"
+        return
+    yield f"  {ink.bad('✗')} {ink.bold('not ' + word):<12}  {problems[0] if problems else ''}"
+    yield from (f"      {problem}" for problem in problems[1:6])
 
 
 def _good_words(finding: Mapping[str, Any]) -> str:

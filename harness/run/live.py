@@ -8,6 +8,7 @@ import shutil
 import time
 from typing import Any, TextIO
 
+from harness.measure.figures import PERCENTILES
 from harness.measure.histogram import Histogram
 from harness.measure.terminal import Ink, duration, number, sparkline
 
@@ -95,8 +96,9 @@ class LiveView:
 
 def _quantiles(histogram: Histogram) -> str:
     return "   ".join(
-        f"{label} {duration(histogram.at(q)):>7}"
-        for q, label in ((0.5, "p50"), (0.99, "p99"), (1.0, "max"))
+        f"{percentile.label} {duration(histogram.at(percentile.quantile)):>7}"
+        for percentile in PERCENTILES
+        if percentile.live
     )
 
 

@@ -23,25 +23,22 @@ from harness.engines.reach import Reach
 from harness.evidence import board_look
 from harness.evidence.history import Done, Submit, history_paths, read_history
 from harness.measure.bottleneck import name_bottleneck, usage_of
+from harness.measure.figures import DURATION_NAMES, PERCENTILES
 from harness.measure.histogram import Histogram, lowest_of
-from harness.measure.listener_cost import swarm_cost
 from harness.measure.schedule import arrivals, parse_profile
 from harness.measure.series import Series
 from harness.measure.settings import RunSettings
-from harness.measure.slo import Kept, histogram_and_quantile, judge, load_slo
-from harness.report.load_page import heat_bucket, html_report
+from harness.measure.slo import SloResult, histogram_and_quantile, judge, load_slo
+from harness.report.charts import heat_bucket
+from harness.report.listener_cost import swarm_cost
+from harness.report.load_page import html_report
 from harness.run.resources import restarts_of
 from harness.run.worker_state import Member
 
 VERSION = 1
-QUANTILES = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p999"), (1.0, "max"))
-SUBMISSION_HISTOGRAMS = ("response", "service", "delay", "late")
 REACH_HISTOGRAMS = ("reach_first", "reach_median", "reach_last")
-LISTENER_HISTOGRAMS = ("lag", *REACH_HISTOGRAMS, "notice")
 JOURNEY_HISTOGRAMS = ("submit_deliver_first", "submit_deliver_median", "submit_deliver_last")
-HISTOGRAMS = (*SUBMISSION_HISTOGRAMS, *LISTENER_HISTOGRAMS, *JOURNEY_HISTOGRAMS, "connect")
 HEAT_HISTOGRAMS = ("response", "lag")
-LISTENER_ACCOUNT = ("gaps", "missing", "duplicates", "reorders", "resets", "conflicts", "broken")
 
 
 @dataclass(kw_only=True)
@@ -50,7 +47,7 @@ class Verdict:
 
     invalid: list[str] = field(default_factory=list)
     incorrect: list[str] = field(default_factory=list)
-    limits: list[Kept] = field(default_factory=list)
+    limits: list[SloResult] = field(default_factory=list)
 
     @property
     def valid(self) -> bool:
@@ -65,7 +62,7 @@ class Verdict:
     @property
     def within_slo(self) -> bool:
         """Every limit holds; true when none was set."""
-        return all(kept.kept for kept in self.limits)
+        return all(result.passed for result in self.limits)
 
     @property
     def good(self) -> bool:
@@ -137,10 +134,10 @@ class RunRecord:
         figures["goodput"] = self.counter("ok") / seconds
         limits = load_slo(self.settings.slo)
         asked = [histogram_and_quantile(limit.figure) for limit in limits]
-        for name in HISTOGRAMS:
+        for name in DURATION_NAMES:
             histogram = self.histogram(name)
-            for quantile, label in QUANTILES:
-                figures[f"{name}_{label}"] = histogram.at(quantile)
+            for percentile in PERCENTILES:
+                figures[f"{name}_{percentile.key}"] = histogram.at(percentile.quantile)
             figures[f"{name}_mean"] = histogram.mean_us
         for limit, pair in zip(limits, asked, strict=True):
             if pair is not None:
@@ -266,11 +263,12 @@ class RunRecord:
                 "incorrect": self.verdict.incorrect,
                 "limits": [
                     {
-                        "limit": kept.limit.text,
-                        "measured": kept.measured,
-                        "kept": kept.kept,
+                        "limit": result.limit.text,
+                        "figure": result.limit.figure,
+                        "measured": result.measured,
+                        "kept": result.passed,
                     }
-                    for kept in self.verdict.limits
+                    for result in self.verdict.limits
                 ],
             },
             "counts": {name: self.counter(name) for name in sorted(self.series.names()[0])},
@@ -293,7 +291,7 @@ class RunRecord:
             "seconds": list(self._seconds()),
             "histograms": {
                 name: self.histogram(name).to_hdr()
-                for name in HISTOGRAMS
+                for name in DURATION_NAMES
                 if self.histogram(name).total
             },
             **self.extra,
@@ -326,9 +324,9 @@ class RunRecord:
                     times[name] = {
                         "n": histogram.total,
                         **{
-                            label: histogram.at(quantile)
-                            for quantile, label in QUANTILES
-                            if histogram.at(quantile) is not None
+                            percentile.key: at_us
+                            for percentile in PERCENTILES
+                            if (at_us := histogram.at(percentile.quantile)) is not None
                         },
                     }
             heat = {

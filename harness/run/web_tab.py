@@ -10,27 +10,18 @@ from typing import Any
 
 from flask import Response, redirect, request, send_file
 
+from harness.measure.figures import HEADLINES, LISTENER_ACCOUNT, PERCENTILES
 from harness.measure.histogram import Histogram
 from harness.measure.terminal import duration, number
 from harness.run.coordinator import Conductor
-from harness.run.result import LISTENER_ACCOUNT
 
 KEY = "scoreboard"
 REPORT_PATH = "/scoreboard/report"
-QUANTILES = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (1.0, "max"))
-ROWS = (
-    ("response", "response, from the intended send"),
-    ("service", "service, from the actual send"),
-    ("late", "generator's own delay"),
-    ("lag", "delivery lag, commit to listener"),
-    ("reach_last", "lag of the last listener of each event"),
-    ("connect", "stream connect"),
-)
 
 
 def install(web_ui: Any, conductor: Conductor) -> None:
     """Add the tab to Locust's web UI and the report's address to its server."""
-    titles = (("name", "Figure"), ("value", "Value"), *((label, label) for _, label in QUANTILES))
+    titles = (("name", "Figure"), ("value", "Value"), *((p.key, p.label) for p in PERCENTILES))
     web_ui.template_args |= {
         "extended_tabs": [{"title": "Scoreboard", "key": KEY}],
         "extended_tables": [
@@ -68,7 +59,7 @@ def rows(conductor: Conductor) -> Iterator[dict[str, str]]:
             (
                 "within SLO",
                 verdict.within_slo,
-                [kept.limit.text for kept in verdict.limits if not kept.kept],
+                [result.limit.text for result in verdict.limits if not result.passed],
             ),
         ):
             yield _row(f"run: {word}", "yes" if good else "no: " + "; ".join(problems))
@@ -85,17 +76,17 @@ def rows(conductor: Conductor) -> Iterator[dict[str, str]]:
     statuses = [m.status for m in conductor.members.values() if m.kind == "swarm" and m.status]
     yield _row("listeners: connected", number(conductor.connected))
     yield _row("listeners: events delivered", number(series.total("deliveries")))
-    for name in LISTENER_ACCOUNT:
+    for name, title in LISTENER_ACCOUNT.items():
         yield _row(
-            f"listeners: {name}", number(sum(int(status.get(name, 0)) for status in statuses))
+            f"listeners: {title}", number(sum(int(status.get(name, 0)) for status in statuses))
         )
-    for name, title in ROWS:
-        yield _row(f"times: {title}", "", conductor.so_far[name])
+    for figure in HEADLINES:
+        yield _row(f"times: {figure.label} ({figure.meaning})", "", conductor.so_far[figure.name])
 
 
 def _row(name: str, value: str, histogram: Histogram | None = None) -> dict[str, str]:
     cells = {
-        label: duration(histogram.at(quantile)) if histogram is not None else ""
-        for quantile, label in QUANTILES
+        percentile.key: duration(histogram.at(percentile.quantile)) if histogram else ""
+        for percentile in PERCENTILES
     }
     return {"name": name, "value": value, **cells}

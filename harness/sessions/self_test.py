@@ -8,13 +8,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.engines.null_server import Faults
 from harness.engines.standalone import null_server
+from harness.measure.figures import PERCENTILES
 from harness.sessions.trial import Trial, run_trial
 
 RATE, SECONDS, LISTENERS = "300", 2.0, 50
@@ -128,14 +129,21 @@ def prove_slow_listener() -> Proof:
 
 @dataclass(frozen=True, kw_only=True)
 class StallReport:
-    """One tool's view of the same stall. Times in ms; requests made and never made."""
+    """One tool's view of the same stall: requests measured, and ms by percentile key."""
 
     tool: str
     requests: int
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    max_ms: float
+    times_ms: Mapping[str, float]
+
+    @property
+    def p99_ms(self) -> float:
+        """The 99th percentile."""
+        return self.times_ms["p99"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, a key such as `p99_ms` for each percentile."""
+        times = {f"{key}_ms": value for key, value in self.times_ms.items()}
+        return {"tool": self.tool, "requests": self.requests, **times}
 
 
 def stall_by_harness() -> StallReport:
@@ -146,10 +154,7 @@ def stall_by_harness() -> StallReport:
     return StallReport(
         tool="this harness",
         requests=response.total,
-        p50_ms=response.value_at(0.5) / 1000,
-        p90_ms=response.value_at(0.9) / 1000,
-        p99_ms=response.value_at(0.99) / 1000,
-        max_ms=response.max_us / 1000,
+        times_ms={p.key: (response.at(p.quantile) or 0) / 1000 for p in PERCENTILES},
     )
 
 
@@ -185,10 +190,10 @@ def stall_by_stock_locust() -> StallReport:
     return StallReport(
         tool="stock Locust, 20 users",
         requests=int(entry["num_requests"]),
-        p50_ms=at(0.5),
-        p90_ms=at(0.9),
-        p99_ms=at(0.99),
-        max_ms=float(entry["max_response_time"]),
+        times_ms={
+            **{p.key: at(p.quantile) for p in PERCENTILES},
+            "max": float(entry["max_response_time"]),
+        },
     )
 
 
@@ -204,7 +209,7 @@ def prove() -> dict[str, Any]:
         "stall": {
             "planted": f"a stall of {STALL.stall_s:g} s in {STALL_SECONDS:g} s at {STALL_RATE}/s",
             "intended": int(STALL_RATE * STALL_SECONDS),
-            "reports": [asdict(report) for report in stalls],
+            "reports": [report.to_json() for report in stalls],
         },
         # A tenth of the arrivals fall into the first second of the stall and wait longer
         # than the second: the true p99 lies just below the stall's length.

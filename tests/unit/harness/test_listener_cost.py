@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.measure.listener_cost import cost_words, swarm_cost
+from harness.report.listener_cost import cost_words, swarm_cost
 
 
 def member(kind: str, pid: int, **status: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from harness.report.load_page import heat_bounds, heat_bucket
+from harness.report.charts import heat_bounds, heat_bucket
 from harness.report.plots import Axis, Line, Shade, heat_map, line_plot, log_ticks, nice_ticks
 
 

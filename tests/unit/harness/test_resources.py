@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 
 from harness.net.target import Target
-from harness.report.load_page import shades_of
+from harness.report.charts import shades_of
 from harness.report.plots import Axis, Line, line_plot
 from harness.run.resources import ProcessGauge, Sampler, restarts_of
 from tests.support.eventually import eventually_sync

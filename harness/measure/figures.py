@@ -1,0 +1,160 @@
+"""The figures of a run: names, units, labels and meanings, each written once. Not their values.
+
+A percentile or a duration added here appears in limits (`slo`), results, the summary, the pages,
+Locust's tab and RESULTS.md.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Percentile:
+    """`key` names it in documents, `label` on pages; `live` ones are shown while a run goes on."""
+
+    key: str
+    label: str
+    quantile: float
+    live: bool = False
+
+
+PERCENTILES = (
+    Percentile(key="p50", label="p50", quantile=0.5, live=True),
+    Percentile(key="p90", label="p90", quantile=0.9),
+    Percentile(key="p99", label="p99", quantile=0.99, live=True),
+    Percentile(key="p999", label="p99.9", quantile=0.999),
+    Percentile(key="max", label="max", quantile=1.0, live=True),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Duration:
+    """A duration of which a run keeps a histogram in µs. `headline` ones are in every summary.
+
+    `source` is what a run needs to have it: `submissions`, `listeners`, or `ledger` for both
+    and a look into MySQL.
+    """
+
+    name: str
+    label: str
+    meaning: str
+    source: str
+    headline: bool = False
+
+
+DURATIONS = (
+    Duration(
+        name="response",
+        label="response",
+        meaning="intended send to 2xx, or to giving up; answers 4xx and 5xx count as errors",
+        source="submissions",
+        headline=True,
+    ),
+    Duration(
+        name="service",
+        label="service",
+        meaning="actual send to 2xx",
+        source="submissions",
+        headline=True,
+    ),
+    Duration(
+        name="delay",
+        label="send delay",
+        meaning="intended send to actual send",
+        source="submissions",
+    ),
+    Duration(
+        name="late",
+        label="generator late",
+        meaning="the generator's own share of the send delay",
+        source="submissions",
+        headline=True,
+    ),
+    Duration(
+        name="lag",
+        label="lag",
+        meaning="commit to the kernel of each listener",
+        source="listeners",
+        headline=True,
+    ),
+    Duration(
+        name="reach_first",
+        label="first listener",
+        meaning="commit to the first listener, per event",
+        source="listeners",
+    ),
+    Duration(
+        name="reach_median",
+        label="median listener",
+        meaning="commit to the median listener, per event; of two middle ones the later",
+        source="listeners",
+    ),
+    Duration(
+        name="reach_last",
+        label="last listener",
+        meaning="commit to the last listener, per event",
+        source="listeners",
+        headline=True,
+    ),
+    Duration(
+        name="submit_deliver_first",
+        label="submit → first",
+        meaning="intended send to the first listener",
+        source="ledger",
+    ),
+    Duration(
+        name="submit_deliver_median",
+        label="submit → deliver",
+        meaning="intended send to the median listener",
+        source="ledger",
+        headline=True,
+    ),
+    Duration(
+        name="submit_deliver_last",
+        label="submit → last",
+        meaning="intended send to the last listener",
+        source="ledger",
+    ),
+    Duration(
+        name="notice",
+        label="harness delay",
+        meaning="kernel to the harness, not part of lag",
+        source="listeners",
+    ),
+    Duration(
+        name="connect",
+        label="connect",
+        meaning="connection begun to stream open",
+        source="listeners",
+        headline=True,
+    ),
+)
+DURATION_NAMES = tuple(duration.name for duration in DURATIONS)
+HEADLINES = tuple(duration for duration in DURATIONS if duration.headline)
+
+SHARES = {
+    "errors": "refused, unanswered or dropped submissions, of those intended",
+    "dropped": "submissions never sent, of those intended",
+    "unknown": "submissions without a definite answer, of those intended",
+    "waited": "submissions that waited for a connection, of those intended",
+}
+RATES = {
+    "goodput": "accepted submissions per second",
+    "throughput": "accepted or refused submissions per second",
+    "rate": "intended submissions per second: the offered load",
+}
+
+LISTENER_ACCOUNT = {
+    "gaps": "gaps",
+    "missing": "missing events",
+    "duplicates": "duplicate events",
+    "reorders": "events out of order",
+    "resets": "resets",
+    "conflicts": "events with conflicting content",
+    "broken": "malformed events",
+}
+"""What a listener pool counts, with labels."""
+
+
+def labelled(name: str) -> str:
+    """The label of a duration."""
+    return next(duration.label for duration in DURATIONS if duration.name == name)

@@ -1,0 +1,209 @@
+"""What a load run's result says, as labelled rows: limits, durations, errors, counts of listeners.
+
+The summary, the page and the exports show the same rows. Pure; made from the result document.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from harness.measure.figures import DURATIONS, HEADLINES, PERCENTILES, RATES, Duration
+from harness.measure.slo import BadSlo, Limit, histogram_and_quantile, parse_slo
+from harness.measure.terminal import duration, number
+
+SIGNS = {"true": "✓", "false": "✗", "unknown": "?"}
+CAUSES = {
+    "timeout": "no answer within the timeout",
+    "reset": "connection closed or reset before the answer",
+    "bad_answer": "malformed answer",
+}
+STREAM_CAUSES = {
+    "refused": "stream refused",
+    "closed": "stream closed by the server",
+    "reset": "connection reset",
+    "broken": "malformed chunk or event",
+    "bad_answer": "malformed answer",
+    "handshake_timeout": "no answer to the request for the stream",
+    "gzip_with_history": "gzip stream that refers to earlier chunks",
+}
+FINDING_COUNTS = {
+    "acknowledged": "acknowledged",
+    "unknown": "outcome unknown",
+    "unknown_applied": "unknown but applied",
+    "behind": "listeners behind",
+    "wrong_scores": "wrong scores",
+}
+"""Labels of a finding's counts that are not clear from their names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SloRow:
+    """A limit with its verdict: `true`, `false`, or `unknown` without enough samples.
+
+    `samples` is None where the figure is no percentile or the document does not tell.
+    """
+
+    text: str
+    verdict: str
+    measured: str
+    value: float | None
+    samples: int | None
+    samples_min: int
+
+    @property
+    def words(self) -> str:
+        """`measured 312 ms of 60,000 samples`, or what was missing."""
+        seen = "" if self.samples is None else f" of {number(self.samples)} samples"
+        if self.verdict != "unknown":
+            return f"measured {self.measured}{seen}"
+        if not self.samples_min:
+            return "not measured"
+        return f"not enough samples: {number(self.samples or 0)} of {number(self.samples_min)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DurationRow:
+    """A duration's percentiles in µs, in the order of PERCENTILES, and how many samples it has."""
+
+    figure: Duration
+    values: tuple[float | None, ...]
+    samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorRow:
+    """How many submissions (or streams) failed in one way."""
+
+    what: str
+    cause: str
+    count: int
+    share: float | None
+
+
+def window_s(document: Mapping[str, Any]) -> int:
+    """Seconds measured after the warm-up, at least 1."""
+    return max(1, int(document["window"]["end"] - document["window"]["start"]))
+
+
+def samples_of(document: Mapping[str, Any], histogram: str) -> int:
+    """Samples of a duration in the measured window, `connect` in the whole run."""
+    window = document["window"]
+    start, end = window["start"], window["end"]
+    return sum(
+        int(second["times"][histogram]["n"])
+        for second in document["seconds"]
+        if histogram in second["times"] and (histogram == "connect" or start <= second["t"] < end)
+    )
+
+
+def slo_rows(document: Mapping[str, Any]) -> list[SloRow]:
+    """Every limit of the run."""
+    return [_slo_row(document, result) for result in document["verdict"]["limits"]]
+
+
+def _slo_row(document: Mapping[str, Any], result: Mapping[str, Any]) -> SloRow:
+    value, text = result.get("measured"), str(result["limit"])
+    kept = "true" if result["kept"] else "false" if value is not None else "unknown"
+    try:
+        [limit] = parse_slo(text)
+    except BadSlo:
+        # Earlier versions took limits that mean nothing.
+        shown = "nothing" if value is None else f"{value:,.4g}"
+        return SloRow(
+            text=text, verdict=kept, measured=shown, value=value, samples=None, samples_min=0
+        )
+    found = histogram_and_quantile(limit.figure)
+    return SloRow(
+        text=text,
+        verdict=kept,
+        measured=_measured(limit, value),
+        value=value,
+        samples=None if found is None else samples_of(document, found[0]),
+        samples_min=limit.samples_min,
+    )
+
+
+def _measured(limit: Limit, value: float | None) -> str:
+    if value is None:
+        return "nothing"
+    if histogram_and_quantile(limit.figure) is not None:
+        shown = duration(value)
+        exact = f"{value / 1000:,.3f} ms"
+        # The rounded value may seem to be on the other side of the limit.
+        return shown if duration(limit.value) != shown else exact
+    return f"{value:,.2f}/s" if limit.figure in RATES else f"{value:.4%}"
+
+
+def duration_rows(document: Mapping[str, Any], *, headlines: bool = False) -> list[DurationRow]:
+    """Every duration that the run measured."""
+    figures = document["figures"]
+    return [
+        DurationRow(
+            figure=figure,
+            values=tuple(figures.get(f"{figure.name}_{p.key}") for p in PERCENTILES),
+            samples=samples_of(document, figure.name),
+        )
+        for figure in (HEADLINES if headlines else DURATIONS)
+        if figures.get(f"{figure.name}_max") is not None
+    ]
+
+
+def error_rows(document: Mapping[str, Any]) -> list[ErrorRow]:
+    """Submissions that were not accepted, and streams that ended, by status and cause."""
+    counts = document["counts"]
+    intended = counts.get("intended") or None
+    found: list[tuple[str, str, int]] = []
+    for name, count in counts.items():
+        kind, _, detail = name.partition("_")
+        if kind == "status" and not detail.startswith("2"):
+            what = "submission refused" if detail.startswith("4") else "submission unknown"
+            found.append((what, _status(detail), count))
+        elif kind == "cause":
+            cause = CAUSES.get(detail, detail.replace("_", " "))
+            found.append(("submission unknown", cause, count))
+    found.append(("submission dropped", "never sent: no connection free", counts.get("dropped", 0)))
+    rows = [
+        ErrorRow(what=what, cause=cause, count=n, share=n / intended if intended else None)
+        for what, cause, n in found
+        if n
+    ]
+    ended: Counter[str] = Counter()
+    for status in swarm_statuses(document):
+        ended.update(status.get("disconnects") or {})
+    rows += [
+        ErrorRow(
+            what="stream ended",
+            cause=STREAM_CAUSES.get(cause) or _status(cause.removeprefix("status_")),
+            count=n,
+            share=None,
+        )
+        for cause, n in ended.items()
+        if cause != "stopped"
+    ]
+    return sorted(rows, key=lambda row: -row.count)
+
+
+def _status(code: str) -> str:
+    try:
+        return f"HTTP {code} {HTTPStatus(int(code)).phrase}"
+    except ValueError:
+        return f"HTTP {code}" if code.isdigit() else code.replace("_", " ")
+
+
+def swarm_statuses(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The last word of every listener pool."""
+    return [m["status"] for m in document["members"] if m["kind"] == "swarm"]
+
+
+def listeners_of(document: Mapping[str, Any]) -> int:
+    """Listeners of the run, over all its processes."""
+    return sum(int(status.get("listeners", 0)) for status in swarm_statuses(document))
+
+
+def finding_words(counts: Mapping[str, Any]) -> Iterator[str]:
+    """What a finding looked at, in words; zeros are left out."""
+    for name, count in counts.items():
+        if count:
+            yield f"{number(count)} {FINDING_COUNTS.get(name, name.replace('_', ' '))}"
