@@ -158,7 +158,8 @@ install_packages() {
             [[ -z $value || -n $(printenv "${pair#*=}") ]] || uv+=("${pair#*=}=$value")
         done
         attempt "Installing Python packages" \
-            "${uv[@]}" .venv/bin/uv pip install --compile-bytecode --python .venv/bin/python "${target[@]}" && return
+            "${uv[@]}" .venv/bin/uv pip install --compile-bytecode --build-constraints constraints.txt \
+            --python .venv/bin/python "${target[@]}" && return
     elif cause >/dev/null; then
         fail "Python packages cannot be installed: the package index cannot be used ($(cause)). \`.venv/bin/pip config list\` shows which one pip was told to use; all output is in $log"
     fi

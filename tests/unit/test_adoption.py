@@ -4,9 +4,11 @@ Reads the tree only. That the client's distribution installs and runs is
 tests/integration/test_client_distribution.py.
 """
 
+import ast
 import json
 import re
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,37 @@ def test_the_version_is_written_once() -> None:
     }
     assert tags == {__version__.partition(".dev")[0]}, "images carry the version, too"
     assert f"## {__version__.partition('.dev')[0]}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_the_application_is_installed_with_all_of_its_packages() -> None:
+    found = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    patterns = named["tool"]["setuptools"]["packages"]["find"]["include"]
+
+    # These run from the checkout.
+    missing = {name for name in found if not any(fnmatch(name, each) for each in patterns)}
+    assert missing <= {"benchmarks", "loadtests", "tests"}
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "deploy/Dockerfile.locust"])
+def test_images_hold_every_package_that_theirs_import(name: str) -> None:
+    copied = set(re.findall(r"^COPY (\w+) \1$", (ROOT / name).read_text("utf-8"), re.MULTILINE))
+    imported = {
+        module.partition(".")[0]
+        for package in copied
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for module in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+
+    assert "scoreboard" in copied
+    assert {each for each in imported if (ROOT / each / "__init__.py").is_file()} <= copied
 
 
 def test_the_client_depends_on_ranges_that_hold_the_tested_versions() -> None:
