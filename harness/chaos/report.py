@@ -4,84 +4,77 @@ The JSON holds everything that these and the page (`harness.chaos.page`) show, s
 from it at any later time, and without what it takes to run chaos.
 """
 
-import os
-import platform
 import statistics
 import subprocess
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from harness.checker import Finding, Verdict, overall
 from harness.evidence.history import Outcome
 from harness.measure.figures import PERCENTILES
 from harness.measure.histogram import Histogram
+from harness.measure.machine import fingerprint
+from harness.report.document import ChaosResult, ChaosSecond, InjectedFault, Machine
 
 if TYPE_CHECKING:
     from harness.chaos.run import Run
     from harness.checker.evidence import Evidence
 
-VERSION = 1
 KIND = "scoreboard-chaos"
 
 
-def report_of(run: "Run") -> dict[str, Any]:
-    """The whole report as JSON-ready data."""
+def report_of(run: "Run") -> ChaosResult:
+    """The whole report."""
     evidence = run.evidence
     verdict = overall(run.findings)
     outcomes = [s.outcome for s in evidence.submissions]
     opens = sum(r.what == "open" for records in evidence.listens.values() for r in records)
-    return {
-        "kind": KIND,
-        "version": VERSION,
-        "seed": run.plan.seed,
-        "short": run.plan.short,
-        "commit": _commit(),
-        "started_unix_s": evidence.started_unix_us // 1_000_000,
-        "machine": {
-            "cpus": os.cpu_count(),
-            "system": f"{platform.system()} {platform.release()}",
-            "python": platform.python_version(),
-        },
-        "good": verdict is Verdict.TRUE,
-        "verdict": verdict.value,
-        "verdict_black_box": overall(run.black_box).value,
-        "seconds": round(run.seconds, 1),
-        "flood_s": round(run.flood_s, 1),
-        "accepted": outcomes.count(Outcome.OK),
-        "refused": outcomes.count(Outcome.FAIL),
-        "unknown": outcomes.count(Outcome.UNKNOWN),
-        "attempts": sum(len(s.attempts) for s in evidence.submissions),
-        "attempts_unknown": sum(
+    return ChaosResult(
+        seed=run.plan.seed,
+        short=run.plan.short,
+        commit=_commit(),
+        started_unix_s=evidence.started_unix_us // 1_000_000,
+        machine=Machine(**fingerprint()),
+        good=verdict is Verdict.TRUE,
+        verdict=verdict,
+        verdict_black_box=overall(run.black_box),
+        seconds=round(run.seconds, 1),
+        flood_s=round(run.flood_s, 1),
+        accepted=outcomes.count(Outcome.OK),
+        refused=outcomes.count(Outcome.FAIL),
+        unknown=outcomes.count(Outcome.UNKNOWN),
+        attempts=sum(len(s.attempts) for s in evidence.submissions),
+        attempts_unknown=sum(
             a.outcome is Outcome.UNKNOWN for s in evidence.submissions for a in s.attempts
         ),
-        "attacks": len(evidence.attacks),
-        "reads": len(evidence.reads),
-        "changes": evidence.last_seq - evidence.base_seq,
-        "listeners": len(evidence.listens),
-        "reconnects": opens - len(evidence.listens),
-        "resets": sum(r.what == "reset" for records in evidence.listens.values() for r in records),
-        "counts": dict(run.counts),
-        "about": run.about,
-        "findings": [_finding(finding) for finding in run.findings],
-        "findings_black_box": [_finding(finding) for finding in run.black_box],
-        "faults": [
-            {
-                "number": fault.number,
-                "kind": fault.kind,
-                "target": fault.target,
-                "at_s": round((fault.inject_ns - evidence.started_ns) / 1e9, 1),
-                "held_s": round(((fault.heal_ns or evidence.ended_ns) - fault.inject_ns) / 1e9, 1),
-                "fired": fault.fired,
-                "recovery_ms": None if fault.recovery_ms is None else round(fault.recovery_ms, 1),
-            }
+        attacks=len(evidence.attacks),
+        reads=len(evidence.reads),
+        changes=evidence.last_seq - evidence.base_seq,
+        listeners=len(evidence.listens),
+        reconnects=opens - len(evidence.listens),
+        resets=sum(r.what == "reset" for records in evidence.listens.values() for r in records),
+        counts=dict(run.counts),
+        about=run.about,
+        findings=run.findings,
+        findings_black_box=run.black_box,
+        faults=[
+            InjectedFault(
+                number=fault.number,
+                kind=fault.kind,
+                target=fault.target,
+                at_s=round((fault.inject_ns - evidence.started_ns) / 1e9, 1),
+                held_s=round(((fault.heal_ns or evidence.ended_ns) - fault.inject_ns) / 1e9, 1),
+                fired=fault.fired,
+                recovery_ms=None if fault.recovery_ms is None else round(fault.recovery_ms, 1),
+            )
             for fault in evidence.faults
         ],
-        "seconds_seen": seconds_seen(evidence),
-    }
+        seconds_seen=seconds_seen(evidence),
+    )
 
 
-def seconds_seen(evidence: "Evidence") -> list[dict[str, Any]]:
+def seconds_seen(evidence: "Evidence") -> list[ChaosSecond]:
     """What clients saw in each second of the run, from the first on, with none left out.
 
     `ok` and `unknown` count attempts by when they ended; `times` holds the µs until an
@@ -102,11 +95,11 @@ def seconds_seen(evidence: "Evidence") -> list[dict[str, Any]]:
             elif attempt.outcome is Outcome.UNKNOWN:
                 unknown[ended] += 1
     return [
-        {
-            "t": second,
-            "ok": ok[second],
-            "unknown": unknown[second],
-            "times": {
+        ChaosSecond(
+            t=second,
+            ok=ok[second],
+            unknown=unknown[second],
+            times={
                 "answer": {
                     percentile.key: at_us
                     for percentile in PERCENTILES
@@ -114,20 +107,9 @@ def seconds_seen(evidence: "Evidence") -> list[dict[str, Any]]:
                     and (at_us := answers[second].at(percentile.quantile)) is not None
                 }
             },
-        }
+        )
         for second in range(max(ok, default=-1) + 1)
     ]
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "invariant": finding.invariant,
-        "title": finding.title,
-        "verdict": finding.verdict.value,
-        "looked_at": finding.looked_at,
-        "violations": finding.violations,
-        "explanations": list(finding.explanations),
-    }
 
 
 def _commit() -> str:
@@ -147,34 +129,32 @@ def _commit() -> str:
 _MARKS = {"true": "✓ true   ", "false": "✗ FALSE  ", "unknown": "? unknown"}
 
 
-def findings_table(findings: Iterable[Mapping[str, Any]]) -> str:
+def findings_table(findings: Iterable[Finding]) -> str:
     """One line per invariant, and under each that is not true its reasons."""
     lines = []
     for finding in findings:
-        lines.append(
-            f"{_MARKS[finding['verdict']]}  {finding['invariant']:17} {finding['looked_at']}"
-        )
-        lines += [f"               · {text}" for text in finding["explanations"]]
-        more = finding["violations"] - len(finding["explanations"])
+        lines.append(f"{_MARKS[finding.verdict]}  {finding.invariant:17} {finding.looked_at}")
+        lines += [f"               · {text}" for text in finding.explanations]
+        more = finding.violations - len(finding.explanations)
         if more > 0:
             lines.append(f"               · and {more} more")
     return "\n".join(lines)
 
 
-def terminal(report: Mapping[str, Any]) -> str:
+def terminal(report: ChaosResult) -> str:
     """The report for a person who has just waited for it."""
     rows = [
         ("fault", "on", "at", "held", "recovered", "proof"),
         *(
             (
-                fault["kind"],
-                fault["target"],
-                f"{fault['at_s']:.0f} s",
-                f"{fault['held_s']:.1f} s",
+                fault.kind,
+                fault.target,
+                f"{fault.at_s:.0f} s",
+                f"{fault.held_s:.1f} s",
                 _recovered(fault),
-                fault["fired"] or "DID NOT FIRE",
+                fault.fired or "DID NOT FIRE",
             )
-            for fault in report["faults"]
+            for fault in report.faults
         ),
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
@@ -184,44 +164,44 @@ def terminal(report: Mapping[str, Any]) -> str:
         for row in rows
     )
     return (
-        f"{table}\n\n{findings_table(report['findings'])}\n\n"
-        f"{report['accepted']} accepted, {report['refused']} refused, {report['unknown']} unknown "
-        f"submissions in {report['flood_s']:.0f} s ({report['attempts_unknown']} of "
-        f"{report['attempts']} attempts without an answer); {report['listeners']} listeners, "
-        f"{report['reconnects']} reconnects; {len(report['faults'])} faults\n"
-        f"verdict: {report['verdict']}; from HTTP and streams alone: "
-        f"{report['verdict_black_box']}; seed {report['seed']}, commit {report['commit']}"
+        f"{table}\n\n{findings_table(report.findings)}\n\n"
+        f"{report.accepted} accepted, {report.refused} refused, {report.unknown} unknown "
+        f"submissions in {report.flood_s:.0f} s ({report.attempts_unknown} of "
+        f"{report.attempts} attempts without an answer); {report.listeners} listeners, "
+        f"{report.reconnects} reconnects; {len(report.faults)} faults\n"
+        f"verdict: {report.verdict}; from HTTP and streams alone: "
+        f"{report.verdict_black_box}; seed {report.seed}, commit {report.commit}"
     )
 
 
-def _recovered(fault: Mapping[str, Any]) -> str:
-    value = fault["recovery_ms"]
+def _recovered(fault: InjectedFault) -> str:
+    value = fault.recovery_ms
     return "never" if value is None else f"{value:.0f} ms"
 
 
-def markdown(report: Mapping[str, Any], file: str) -> str:
+def markdown(report: ChaosResult, file: str) -> str:
     """The section for RESULTS.md; `file` is where the report is kept."""
-    faults = report["faults"]
-    recoveries = [f["recovery_ms"] for f in faults if f["recovery_ms"] is not None]
-    targets = {fault["target"] for fault in faults}
+    faults = report.faults
+    recoveries = [f.recovery_ms for f in faults if f.recovery_ms is not None]
+    targets = {fault.target for fault in faults}
     lines = [
         "## Reliability: every promise under faults",
         "",
-        f"One run of `make chaos SEED={report['seed']}{' SHORT=1' if report['short'] else ''}` at "
-        f"commit `{report['commit']}` on {report['machine']['cpus']} CPUs "
-        f"(Python {report['machine']['python']}), all processes and all clients on one machine. "
-        f"Verdict: **{report['verdict']}**; from HTTP and streams alone, without a look into the "
-        f"database: **{report['verdict_black_box']}**. Result file: [`{file}`]({file}); what "
+        f"One run of `make chaos SEED={report.seed}{' SHORT=1' if report.short else ''}` at "
+        f"commit `{report.commit}` on {report.machine.cpus} CPUs "
+        f"(Python {report.machine.python}), all processes and all clients on one machine. "
+        f"Verdict: **{report.verdict}**; from HTTP and streams alone, without a look into the "
+        f"database: **{report.verdict_black_box}**. Result file: [`{file}`]({file}); what "
         "each promise rests on: [docs/reliability.md](docs/reliability.md).",
         "",
-        f"- {report['flood_s']:.0f} s of flood, {report['accepted']:,} acknowledged submissions, "
-        f"{report['refused']:,} refused, {report['unknown']:,} left unknown; "
-        f"{report['attempts_unknown']:,} of {report['attempts']:,} attempts got no answer, "
-        f"{report['attacks']:,} attacks.",
-        f"- {report['listeners']} listeners with {report['reconnects']:,} reconnects, "
-        f"{report['changes']:,} changes, {report['resets']} resets; {report['reads']:,} reads.",
-        f"- {len(faults)} faults of {len({f['kind'] for f in faults})} kinds on "
-        f"{len(targets)} processes and edges, {sum(bool(f['fired']) for f in faults)} proven to "
+        f"- {report.flood_s:.0f} s of flood, {report.accepted:,} acknowledged submissions, "
+        f"{report.refused:,} refused, {report.unknown:,} left unknown; "
+        f"{report.attempts_unknown:,} of {report.attempts:,} attempts got no answer, "
+        f"{report.attacks:,} attacks.",
+        f"- {report.listeners} listeners with {report.reconnects:,} reconnects, "
+        f"{report.changes:,} changes, {report.resets} resets; {report.reads:,} reads.",
+        f"- {len(faults)} faults of {len({f.kind for f in faults})} kinds on "
+        f"{len(targets)} processes and edges, {sum(bool(f.fired) for f in faults)} proven to "
         f"have taken hold. Recovery, from heal to a fresh submission acknowledged and seen: "
         + (
             f"median {statistics.median(recoveries):.0f} ms, longest {max(recoveries):.0f} ms."
@@ -231,10 +211,7 @@ def markdown(report: Mapping[str, Any], file: str) -> str:
         "",
         "| promise | verdict | looked at |",
         "|---|---|---|",
-        *(
-            f"| {f['invariant']}: {f['title']} | {f['verdict']} | {f['looked_at']} |"
-            for f in report["findings"]
-        ),
+        *(f"| {f.invariant}: {f.title} | {f.verdict} | {f.looked_at} |" for f in report.findings),
         "",
         "| fault | on (recovery in ms) |",
         "|---|---|",
@@ -243,10 +220,10 @@ def markdown(report: Mapping[str, Any], file: str) -> str:
     return "\n".join(lines)
 
 
-def _by_kind(faults: Sequence[Mapping[str, Any]]) -> list[str]:
+def _by_kind(faults: Sequence[InjectedFault]) -> list[str]:
     kinds: dict[str, list[str]] = defaultdict(list)
     for fault in faults:
-        value = fault["recovery_ms"]
+        value = fault.recovery_ms
         shown = "never" if value is None else f"{value:.0f}"
-        kinds[fault["kind"]].append(f"{fault['target']} {shown}")
+        kinds[fault.kind].append(f"{fault.target} {shown}")
     return [f"| {kind} | {', '.join(sorted(targets))} |" for kind, targets in sorted(kinds.items())]

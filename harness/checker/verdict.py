@@ -4,8 +4,10 @@ Unknown is not a soft true: a run that saw too little has proven nothing, and fa
 """
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+import msgspec
 
 EXPLANATIONS_MAX = 5
 """Violations told in full for one invariant; the rest are counted."""
@@ -19,16 +21,19 @@ class Verdict(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """The verdict on one invariant: what was looked at, and each violation in a few lines."""
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """The verdict on one invariant: what was looked at, and each violation in a few lines.
+
+    `counts` are the figures behind it, for programs.
+    """
 
     invariant: str
-    title: str
+    title: str = ""
     verdict: Verdict
-    looked_at: str
+    looked_at: str = ""
     explanations: tuple[str, ...] = ()
     violations: int = 0
+    counts: dict[str, int] = {}
 
 
 @dataclass
@@ -52,7 +57,7 @@ class Inquiry:
         if reason not in self._doubts:
             self._doubts.append(reason)
 
-    def conclude(self, looked_at: str) -> Finding:
+    def conclude(self, looked_at: str, counts: Mapping[str, int] | None = None) -> Finding:
         """False when anything violates, else unknown when anything is in doubt, else true."""
         if self._count:
             verdict, reasons = Verdict.FALSE, tuple(self._violations)
@@ -67,6 +72,7 @@ class Inquiry:
             looked_at=looked_at,
             explanations=reasons,
             violations=self._count,
+            counts=dict(counts or {}),
         )
 
 

@@ -6,20 +6,21 @@ there are enough points.
 """
 
 import argparse
+import calendar
 import contextlib
-import json
 import os
 import shlex
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from harness.measure.machine import fingerprint
 from harness.measure.slo import load_slo
 from harness.measure.terminal import Ink, duration, number
 from harness.net.target import Target, TargetError, find_target
+from harness.report.document import CapacityResult, Machine, Search, SearchPlan, SearchStep
+from harness.report.result_files import write_result_file
 from harness.sessions.capacity import Capacity, Plan, Trial, limiting, scalability
 from harness.sessions.managed_stack import own_stack
 
@@ -85,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     ink = Ink(sys.stderr)
     capacity = Capacity(plan, lambda trial: print(_line(trial, ink), file=sys.stderr, flush=True))
-    searches: list[dict[str, Any]] = []
+    searches: list[Search] = []
     try:
         with contextlib.ExitStack() as stack:
             if find() is None:
@@ -99,34 +100,34 @@ def run(arguments: argparse.Namespace) -> int:
                 else:
                     found = capacity.over_rate(count)
                 searches.append(
-                    {
-                        "over": "listeners" if arguments.over == "listeners" else "rate",
-                        "fixed": arguments.rate if arguments.over == "listeners" else count,
-                        **asdict(found),
-                        "bottleneck": limiting(capacity.trials[before:]),
-                    }
+                    Search(
+                        over="listeners" if arguments.over == "listeners" else "rate",
+                        fixed=arguments.rate if arguments.over == "listeners" else count,
+                        load=found.load,
+                        bounded=found.bounded,
+                        bottleneck=limiting(capacity.trials[before:]),
+                        steps=[SearchStep(**asdict(step)) for step in found.steps],
+                    )
                 )
     except (TargetError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; what was found so far follows", file=sys.stderr)
-    trials = [trial.to_json() for trial in capacity.trials]
-    document = {
-        "version": 1,
-        "kind": "scoreboard-capacity",
-        "started_unix_s": time.mktime(started),
-        "machine": fingerprint(),
-        "command": command_of(arguments),
-        "plan": {"slo": plan.slo, "seconds": plan.seconds, "repeats": plan.repeats},
-        "searches": searches,
-        "trials": trials,
-        "scalability": scalability(trials),
-    }
+    trials = [trial.to_result() for trial in capacity.trials]
+    document = CapacityResult(
+        started_unix_s=calendar.timegm(started),
+        machine=Machine(**fingerprint()),
+        command=command_of(arguments),
+        plan=SearchPlan(slo=plan.slo, seconds=plan.seconds, repeats=plan.repeats),
+        searches=searches,
+        trials=trials,
+        scalability=scalability(trials),
+    )
     path = folder.with_suffix(".json")
-    path.write_text(json.dumps(document, indent=1))
+    write_result_file(document, path)
     _print(document, Ink(sys.stdout), path)
-    return 0 if searches and all(s["load"] for s in searches) else 1
+    return 0 if searches and all(found.load for found in searches) else 1
 
 
 def command_of(arguments: argparse.Namespace) -> str:
@@ -138,45 +139,45 @@ def command_of(arguments: argparse.Namespace) -> str:
 
 
 def _line(trial: Trial, ink: Ink) -> str:
-    kept = trial.to_json()
+    kept = trial.to_result()
     word = ink.good("held    ") if trial.held else ink.bad("not held")
     return (
         f"  {trial.phase:8} {number(trial.rate):>7}/s {number(trial.listeners):>7} listeners"
         f"  {word}"
-        f"  p99 {duration(kept['response_p99']):>7}  lag p99 {duration(kept['lag_p99']):>7}"
+        f"  p99 {duration(kept.response_p99):>7}  lag p99 {duration(kept.lag_p99):>7}"
         + (f"  {ink.dim(trial.why)}" if trial.why else "")
     )
 
 
-def _print(document: dict[str, Any], ink: Ink, path: Path) -> None:
+def _print(document: CapacityResult, ink: Ink, path: Path) -> None:
     print()
-    for found in document["searches"]:
-        unit = "listeners" if found["over"] == "listeners" else "submissions/s"
+    for found in document.searches:
+        unit = "listeners" if found.over == "listeners" else "submissions/s"
         beside = (
-            f"{number(found['fixed'])}/s"
-            if found["over"] == "listeners"
-            else (f"{number(found['fixed'])} listeners")
+            f"{number(found.fixed)}/s"
+            if found.over == "listeners"
+            else (f"{number(found.fixed)} listeners")
         )
-        least = "" if found["bounded"] else "at least "
-        if found["load"]:
+        least = "" if found.bounded else "at least "
+        if found.load:
             print(
-                ink.bold(f"  {least}{number(found['load'])} {unit}") + f" with {beside}, within "
-                f"{document['plan']['slo']}, {document['plan']['repeats']} times"
+                ink.bold(f"  {least}{number(found.load)} {unit}") + f" with {beside}, within "
+                f"{document.plan.slo}, {document.plan.repeats} times"
             )
         else:
             print(ink.bad(f"  no load held with {beside}"))
-        if found["bottleneck"]:
-            where = "beyond it" if found["bounded"] else "there"
-            print(f"  {where}: {found['bottleneck']}")
-    law = document["scalability"]
-    if "refused" in law:
-        print(ink.dim(f"  no scalability law: {law['refused']}"))
+        if found.bottleneck:
+            where = "beyond it" if found.bounded else "there"
+            print(f"  {where}: {found.bottleneck}")
+    law = document.scalability
+    if law.fit is None:
+        print(ink.dim(f"  no scalability law: {law.refused}"))
     else:
-        low, high = law["peak"]
-        told = "no bound" if law["peak_rate"] is None else f"{number(law['peak_rate'])}/s"
+        low, high = law.peak
+        told = "no bound" if law.peak_rate is None else f"{number(law.peak_rate)}/s"
         told += f" ({number(low or 0)}–{'∞' if high is None else number(high)})"
         print(
-            f"  scalability law: peak {told}, contention {law['fit']['contention']:.3f}, "
-            f"coherency {law['fit']['coherency']:.5f}"
+            f"  scalability law: peak {told}, contention {law.fit.contention:.3f}, "
+            f"coherency {law.fit.coherency:.5f}"
         )
     print(ink.dim(f"  {path}"))

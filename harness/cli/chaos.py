@@ -5,7 +5,6 @@ Leaves its report as JSON and as a page in the results folder. What the run itse
 """
 
 import argparse
-import json
 import logging
 import shutil
 import sys
@@ -19,6 +18,7 @@ from harness.chaos.report import report_of, terminal
 from harness.chaos.run import Plan, run_chaos
 from harness.chaos.schedule import duration_s, plan
 from harness.chaos.system import StackFailed
+from harness.report.result_files import write_result_file
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -60,17 +60,16 @@ def _chaos(arguments: argparse.Namespace) -> int:
         return 1
     report = report_of(run)
     print(terminal(report))
-    arguments.results.mkdir(parents=True, exist_ok=True)
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(report["started_unix_s"]))
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(report.started_unix_s))
     path = arguments.results / f"chaos-{stamp}.json"
-    path.write_text(json.dumps(report, separators=(",", ":")) + "\n")
+    write_result_file(report, path)
     path.with_suffix(".html").write_text(html_page(report))
     print(f"{path}   report: {path.with_suffix('.html')}")
-    if report["good"] and kept is None:
+    if report.good and kept is None:
         shutil.rmtree(folder, ignore_errors=True)
     else:
         print(f"Everything is in {folder}", file=sys.stderr)
-    return 0 if report["good"] else 1
+    return 0 if report.good else 1
 
 
 def _say(line: str) -> None:

@@ -4,7 +4,6 @@ import argparse
 import gc
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import msgspec
@@ -68,11 +67,11 @@ def _judge(arguments: argparse.Namespace) -> int:
     )
     verdict = overall(findings)
     if arguments.json:
-        print(json.dumps({"verdict": verdict, "findings": [asdict(f) for f in findings]}, indent=1))
+        print(json.dumps({"verdict": verdict, "findings": msgspec.to_builtins(findings)}, indent=1))
     else:
         from harness.chaos.report import findings_table
 
-        print(findings_table([asdict(finding) for finding in findings]))
+        print(findings_table(findings))
         print(f"verdict: {verdict}")
     return 0 if verdict is Verdict.TRUE else 1
 

@@ -1,12 +1,13 @@
 """`python -m harness compare A B`: is B slower than A? Exit 1 when it is, or when it is wrong."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from harness.measure.terminal import Ink, duration, number
 from harness.report.compare import EFFECT, compare, different_settings
+from harness.report.document import LoadResult
+from harness.report.result_files import UnreadableResult, read_result_as
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -25,13 +26,15 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(arguments: argparse.Namespace) -> int:
     """0 same or better, 1 worse or a bad verdict, 2 when a file cannot be read."""
     try:
-        before, after = (json.loads(p.read_text()) for p in (arguments.before, arguments.after))
-        differences = compare(before, after, effect=arguments.effect)
-    except (OSError, ValueError, KeyError) as error:
+        before, after = (
+            read_result_as(path, LoadResult) for path in (arguments.before, arguments.after)
+        )
+    except (OSError, UnreadableResult) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    differences = compare(before, after, effect=arguments.effect)
     ink = Ink(sys.stdout)
-    print(f"\n  {'':22}{before['run_id'][-11:]:>12}{after['run_id'][-11:]:>12}{'change':>10}")
+    print(f"\n  {'':22}{before.run_id[-11:]:>12}{after.run_id[-11:]:>12}{'change':>10}")
     for found in differences:
         show = duration if found.is_time else number
         word = {"worse": ink.bad, "better": ink.good}.get(found.judgement, ink.dim)
@@ -43,10 +46,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
     for reason in different_settings(before, after):
         print(ink.warn(f"  not the same: {reason}"))
-    sound = all(document["verdict"]["valid"] for document in (before, after))
+    sound = all(document.verdict.valid for document in (before, after))
     if not sound:
         print(ink.bad("  at least one of the runs is not valid"))
-    if not after["verdict"]["correct"]:
+    if not after.verdict.correct:
         print(ink.bad("  the second run is not correct"))
     worse = any(found.judgement == "worse" for found in differences)
-    return 1 if worse or not sound or not after["verdict"]["correct"] else 0
+    return 1 if worse or not sound or not after.verdict.correct else 0

@@ -37,6 +37,11 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument(
         "--no-ceiling", action="store_true", help="do not measure the generator's own ceiling"
     )
+    parser.add_argument(
+        "--result-file",
+        type=Path,
+        help="write the result to this file; default: a new one in --results",
+    )
     add_options(parser)
     parser.set_defaults(run=run)
 
@@ -69,4 +74,5 @@ def run(arguments: argparse.Namespace) -> int:
         ceiling=not arguments.no_ceiling,
         environ=dict(os.environ),
         folder=Path.cwd(),
+        result_file=arguments.result_file,
     ).run()

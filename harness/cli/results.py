@@ -11,16 +11,23 @@ on. Only a minute of measurement or more, or a file named, becomes the headline.
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from harness.chaos import report as chaos
 from harness.report import results_document
-from harness.report.run_view import window_s
+from harness.report.document import CapacityResult, ChaosResult, LoadResult, Result
+from harness.report.result_files import (
+    CEILING_FILE,
+    UnreadableResult,
+    read_result,
+    schema,
+    write_result_file,
+)
 
-Section = Callable[[Mapping[str, Any], str], str]
-Plots = Callable[[Mapping[str, Any]], dict[str, str]]
+Section = Callable[[Any, str], str]
+Plots = Callable[[Any], dict[str, str]]
 CROWD = "scoreboard-run crowd"
 HEADLINE_S = 60
 KINDS: dict[str, tuple[str, Section, Plots]] = {
@@ -53,14 +60,20 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--kept", type=Path, default=Path(results_document.KEPT), help="folder kept"
     )
     parser.add_argument("--output", type=Path, default=Path("RESULTS.md"))
+    parser.add_argument(
+        "--schema", action="store_true", help="print the JSON Schema of result files and stop"
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0 when at least one section was written, 2 when there is nothing to write."""
+    if arguments.schema:
+        print(json.dumps(schema(), indent=2))
+        return 0
     try:
-        given = [_read(path) for path in arguments.files]
-    except (OSError, ValueError) as error:
+        given = [read_result(path) for path in arguments.files]
+    except (OSError, UnreadableResult) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     fresh = {kind_of(document): document for document in given}
@@ -72,11 +85,10 @@ def run(arguments: argparse.Namespace) -> int:
     for kind, (name, section, plots) in KINDS.items():
         kept = arguments.kept / f"{name}.json"
         if kind in fresh:
-            slim = results_document.slim(fresh[kind])
-            kept.write_text(json.dumps(slim, separators=(",", ":")) + "\n")
+            write_result_file(results_document.slim(fresh[kind]), kept)
         if not kept.exists():
             continue
-        document = _read(kept)
+        document = read_result(kept)
         for file, svg in plots(document).items():
             (arguments.kept / file).write_text(svg + "\n")
         text = results_document.replace_section(
@@ -91,44 +103,44 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def kind_of(document: Mapping[str, Any]) -> str:
+def kind_of(document: Result) -> str:
     """The key of KINDS for a document."""
-    kind = str(document["kind"])
-    crowded = kind == "scoreboard-run" and results_document.section_of(document) == "crowd"
-    return CROWD if crowded else kind
+    crowded = isinstance(document, LoadResult) and results_document.section_of(document) == "crowd"
+    return CROWD if crowded else str(document.__struct_config__.tag)
 
 
-def newest_good(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
-    """The newest document of each kind that is good and whole; unreadable files are no results.
+def newest_good(paths: Iterable[Path]) -> dict[str, Result]:
+    """The newest document of each kind that is good and whole; names those that are unreadable.
 
     A load run of less than HEADLINE_S is no headline, however new.
     """
-    best: dict[str, dict[str, Any]] = {}
+    best: dict[str, Result] = {}
     for path in paths:
         try:
-            document = _read(path)
-        except (OSError, ValueError):
+            document = read_result(path)
+        except (OSError, UnreadableResult) as error:
+            if path.name != CEILING_FILE:
+                print(f"skipped: {error}", file=sys.stderr)
             continue
         if not _is_good(document):
             continue
         kind = kind_of(document)
-        if kind == "scoreboard-run" and window_s(document) < HEADLINE_S:
+        if (
+            isinstance(document, LoadResult)
+            and kind != CROWD
+            and document.seconds_measured < HEADLINE_S
+        ):
             continue
         known = best.get(kind)
-        if known is None or known["started_unix_s"] < document["started_unix_s"]:
+        if known is None or known.started_unix_s < document.started_unix_s:
             best[kind] = document
     return best
 
 
-def _is_good(document: Mapping[str, Any]) -> bool:
+def _is_good(document: Result) -> bool:
     """Whether its verdict is good; short forms of a run prove too little."""
-    verdict = document.get("verdict")
-    holder = verdict if isinstance(verdict, dict) else document
-    return bool(holder.get("good", True)) and not document.get("short", False)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    document = json.loads(path.read_text())
-    if not isinstance(document, dict) or document.get("kind") not in KINDS:
-        raise ValueError(f"{path} is no result file")
-    return document
+    if isinstance(document, LoadResult):
+        return document.verdict.good
+    if isinstance(document, CapacityResult):
+        return True
+    return document.good and not (isinstance(document, ChaosResult) and document.short)

@@ -1,14 +1,14 @@
 """Which plots a load run has, made from its result document. How plots are drawn is in `plots`."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from hdrh.histogram import HdrHistogram
 
 from harness.measure.figures import PERCENTILES, labelled
 from harness.measure.slo import BadSlo, histogram_and_quantile, parse_slo
 from harness.measure.terminal import duration, number
+from harness.report.document import ChaosSecond, LoadResult, Second
 from harness.report.plots import Axis, Line, Shade, heat_map, line_plot, percentile_plot
 
 HEAT_PER_OCTAVE = 4
@@ -26,31 +26,31 @@ def heat_bucket(us: int) -> int:
     return math.floor(math.log2(max(1, us)) * HEAT_PER_OCTAVE)
 
 
-def shades_of(document: Mapping[str, Any]) -> list[Shade]:
+def shades_of(document: LoadResult) -> list[Shade]:
     """Everything outside the measured window, and faults."""
-    window = document["window"]
+    window = document.window
     shades = [
-        Shade(start=-1e9, end=window["start"], label="warm-up, not measured"),
-        Shade(start=window["end"], end=1e9, label="drain, not measured"),
+        Shade(start=-1e9, end=window.start, label="warm-up, not measured"),
+        Shade(start=window.end, end=1e9, label="drain, not measured"),
     ]
     shades += [
-        Shade(start=f["start"], end=f["end"], kind="fault", label=f["name"], mark=f["name"])
-        for f in document.get("faults", ())
+        Shade(start=f.start, end=f.end, kind="fault", label=f.name, mark=f.name)
+        for f in document.faults
     ]
     return shades
 
 
-def plots_of(document: Mapping[str, Any]) -> dict[str, str]:
+def plots_of(document: LoadResult) -> dict[str, str]:
     """Every plot of a run as SVG, by name; only those that have something to show."""
-    seconds = [s for s in document["seconds"] if s["t"] >= -1]
+    seconds = [s for s in document.seconds if s.t >= -1]
     shades = shades_of(document)
     plots: dict[str, str] = {}
-    active = [s for s in seconds if s.get("intended")]
+    active = [s for s in seconds if s.counters.get("intended")]
     if active:
         plots["rate"] = line_plot(
             "Submissions per second, by intended second",
             [
-                Line(name=name, points=[(s["t"], s.get(key, 0)) for s in active])
+                Line(name=name, points=[(s.t, s.counters.get(key, 0)) for s in active])
                 for key, name in (
                     ("intended", "intended"),
                     ("ok", "accepted"),
@@ -58,7 +58,7 @@ def plots_of(document: Mapping[str, Any]) -> dict[str, str]:
                     ("unknown", "unknown"),
                     ("dropped", "dropped"),
                 )
-                if key in ("intended", "ok") or any(s.get(key) for s in active)
+                if key in ("intended", "ok") or any(s.counters.get(key) for s in active)
             ],
             axis=Axis(text=number),
             shades=shades,
@@ -72,7 +72,7 @@ def plots_of(document: Mapping[str, Any]) -> dict[str, str]:
         plots["delay"] = line_plot(
             "How late submissions were sent (p99)",
             [
-                Line(name=name, points=[(s["t"], _at(s, key, "p99", "p90", "max")) for s in active])
+                Line(name=name, points=[(s.t, _at(s, key, "p99", "p90", "max")) for s in active])
                 for key, name in (
                     ("delay", "with the wait for a connection"),
                     ("late", "generator alone"),
@@ -81,7 +81,7 @@ def plots_of(document: Mapping[str, Any]) -> dict[str, str]:
             axis=Axis(text=duration, log=True),
             shades=shades,
         )
-    heard = [s for s in seconds if "lag" in s["times"]]
+    heard = [s for s in seconds if "lag" in s.times]
     if heard:
         plots["lag"] = line_plot(
             "Delivery lag: commit to listener",
@@ -92,7 +92,7 @@ def plots_of(document: Mapping[str, Any]) -> dict[str, str]:
         plots["reach"] = line_plot(
             "When an event reached its first, median and last listener (median event)",
             [
-                Line(name=name, points=[(s["t"], _at(s, key, "p50")) for s in heard])
+                Line(name=name, points=[(s.t, _at(s, key, "p50")) for s in heard])
                 for key, name in (
                     ("reach_first", "first"),
                     ("reach_median", "median"),
@@ -103,61 +103,51 @@ def plots_of(document: Mapping[str, Any]) -> dict[str, str]:
             shades=shades,
         )
     for key, title in (("response", "Response times"), ("lag", "Delivery lags")):
-        columns = {
-            s["t"]: {int(b): n for b, n in s["heat"][key].items()}
-            for s in seconds
-            if s.get("heat", {}).get(key)
-        }
+        columns = {s.t: s.heat[key] for s in seconds if s.heat.get(key)}
         if columns:
             plots[f"{key}_heat"] = heat_map(
                 f"{title}, darker is more", columns, bounds=heat_bounds, shades=shades
             )
-    connected = [s for s in seconds if "connected" in s]
+    connected = [s for s in seconds if "connected" in s.counters]
     if connected:
         plots["listeners"] = line_plot(
             "Open streams",
-            [Line(name="connected", points=[(s["t"], s["connected"]) for s in connected])],
+            [Line(name="connected", points=[(s.t, s.counters["connected"]) for s in connected])],
             axis=Axis(text=number),
             shades=shades,
         )
     plots.update(_resource_plots(document, shades))
     curves = [
-        (labelled(key), _curve(document["histograms"][key]))
+        (labelled(key), _curve(document.histograms[key]))
         for key in CURVES
-        if key in document["histograms"]
+        if key in document.histograms
     ]
     if curves:
         plots["percentiles"] = percentile_plot("All durations by percentile", curves)
     return plots
 
 
-def _resource_plots(document: Mapping[str, Any], shades: Sequence[Shade]) -> dict[str, str]:
-    samples = document["resources"]["samples"]
+def _resource_plots(document: LoadResult, shades: Sequence[Shade]) -> dict[str, str]:
+    samples = document.resources.samples
     if len(samples) < 2:
         return {}
-    names = sorted({name for s in samples for name in s["processes"]})
+    names = sorted({name for s in samples for name in s.processes})
     used = {
-        name: max(
-            (s["processes"][name]["cpu"] for s in samples if name in s["processes"]), default=0
-        )
+        name: max((s.processes[name]["cpu"] for s in samples if name in s.processes), default=0)
         for name in names
     }
     shown = sorted((name for name in names if used[name] >= 0.02), key=lambda n: -used[n])[:6]
-    cpus = document["machine"].get("cpus") or 1
+    cpus = document.machine.cpus or 1
 
     def series(name: str, key: str) -> list[tuple[float, float | None]]:
-        return [
-            (s["t"], s["processes"][name][key] if name in s["processes"] else None) for s in samples
-        ]
+        return [(s.t, s.processes[name][key] if name in s.processes else None) for s in samples]
 
     plots = {
         "cpu": line_plot(
             f"CPU in cores (the machine has {cpus})",
             [
                 *(Line(name=_short(name), points=series(name, "cpu")) for name in shown),
-                Line(
-                    name="machine", points=[(s["t"], s["machine"]["busy"] * cpus) for s in samples]
-                ),
+                Line(name="machine", points=[(s.t, s.machine["busy"] * cpus) for s in samples]),
             ],
             axis=Axis(least=1.0),
             shades=shades,
@@ -170,14 +160,14 @@ def _resource_plots(document: Mapping[str, Any], shades: Sequence[Shade]) -> dic
         ),
     }
     rates = [
-        Line(name=name, points=[(s["t"], s.get(group, {}).get(key)) for s in samples])
+        Line(name=name, points=[(s.t, getattr(s, group).get(key)) for s in samples])
         for group, key, name in (
             ("mysql", "Questions", "MySQL statements/s"),
             ("mysql", "Com_commit", "MySQL commits/s"),
             ("mysql", "Innodb_os_log_fsyncs", "MySQL log syncs/s"),
             ("redis", "total_commands_processed", "Redis commands/s"),
         )
-        if any(key in s.get(group, {}) for s in samples)
+        if any(key in getattr(s, group) for s in samples)
     ]
     if rates:
         plots["backends"] = line_plot(
@@ -190,11 +180,11 @@ def _short(name: str) -> str:
     return name.removeprefix("harness ")
 
 
-def _limits(document: Mapping[str, Any], histogram: str) -> list[tuple[str, float]]:
+def _limits(document: LoadResult, histogram: str) -> list[tuple[str, float]]:
     found = []
-    for result in document["verdict"]["limits"]:
+    for result in document.verdict.limits:
         try:
-            [limit] = parse_slo(result["limit"])
+            [limit] = parse_slo(result.limit)
         except BadSlo:
             # Earlier versions took limits that mean nothing.
             continue
@@ -204,7 +194,7 @@ def _limits(document: Mapping[str, Any], histogram: str) -> list[tuple[str, floa
     return found
 
 
-def quantile_lines(seconds: Sequence[Mapping[str, Any]], key: str) -> list[Line]:
+def quantile_lines(seconds: Sequence[Second | ChaosSecond], key: str) -> list[Line]:
     """The percentiles of one histogram over the seconds, the greatest first; none that is empty."""
     return [
         line
@@ -212,14 +202,14 @@ def quantile_lines(seconds: Sequence[Mapping[str, Any]], key: str) -> list[Line]
         if (
             line := Line(
                 name=percentile.label,
-                points=[(s["t"], _at(s, key, percentile.key)) for s in seconds],
+                points=[(s.t, _at(s, key, percentile.key)) for s in seconds],
             )
         ).known
     ]
 
 
-def _at(second: Mapping[str, Any], key: str, *labels: str) -> float | None:
-    times = second["times"].get(key, {})
+def _at(second: Second | ChaosSecond, key: str, *labels: str) -> float | None:
+    times = second.times.get(key, {})
     return next((times[label] for label in labels if label in times), None)
 
 

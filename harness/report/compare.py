@@ -6,12 +6,12 @@ So a longer run says more, and one lucky second says nothing.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from harness.measure.settings import RunSettings
+from harness.report.document import LoadResult
 
 EFFECT = 0.10
 SIGNIFICANCE = 0.01
@@ -70,13 +70,8 @@ def rank_test(first: Sequence[float], second: Sequence[float]) -> float:
     return math.erfc(z / math.sqrt(2))
 
 
-def compare(
-    before: Mapping[str, Any], after: Mapping[str, Any], *, effect: float = EFFECT
-) -> list[Difference]:
-    """Every figure that both runs have. Raises ValueError for documents of another kind."""
-    for document in (before, after):
-        if document.get("kind") != "scoreboard-run":
-            raise ValueError("not the result of a load run")
+def compare(before: LoadResult, after: LoadResult, *, effect: float = EFFECT) -> list[Difference]:
+    """Every figure that both runs have."""
     return [
         judge(name, _samples(before, key, q), _samples(after, key, q), worse_up=up, effect=effect)
         for name, key, q, up in FIGURES
@@ -114,29 +109,27 @@ def judge(
     )
 
 
-def _samples(document: Mapping[str, Any], key: str, quantile: str) -> list[float]:
-    window = document["window"]
-    seconds = [s for s in document["seconds"] if window["start"] <= s["t"] < window["end"]]
+def _samples(document: LoadResult, key: str, quantile: str) -> list[float]:
+    window = document.window
+    seconds = [s for s in document.seconds if window.start <= s.t < window.end]
     if not quantile:
-        return [float(s.get(key, 0)) for s in seconds]
-    return [
-        float(s["times"][key][quantile]) for s in seconds if quantile in s["times"].get(key, {})
-    ]
+        return [float(s.counters.get(key, 0)) for s in seconds]
+    return [float(s.times[key][quantile]) for s in seconds if quantile in s.times.get(key, {})]
 
 
-def different_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+def different_settings(before: LoadResult, after: LoadResult) -> list[str]:
     """Why the runs may not be comparable: settings and machine that differ."""
     ignored = {"label", "results", "slo"}
     # A run of before an option was there had what is its default now.
     defaults = RunSettings().to_json()
-    one, other = defaults | before["settings"], defaults | after["settings"]
+    one, other = defaults | before.settings, defaults | after.settings
     reasons = [
         f"{name}: {one.get(name)} and {other.get(name)}"
         for name in sorted(set(one) | set(other))
         if name not in ignored and one.get(name) != other.get(name)
     ]
     return reasons + [
-        f"{name}: {before['machine'].get(name)} and {after['machine'].get(name)}"
+        f"{name}: {getattr(before.machine, name)} and {getattr(after.machine, name)}"
         for name in ("cpu", "cpus", "kernel", "python")
-        if before["machine"].get(name) != after["machine"].get(name)
+        if getattr(before.machine, name) != getattr(after.machine, name)
     ]

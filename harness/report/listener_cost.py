@@ -7,6 +7,8 @@ at most 10 µs of its CPU for each read that delivered something.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 US_PER_READ_TARGET = 10.0
 KIB_PER_LISTENER_TARGET = 1.0
 READS_MIN = 50_000
@@ -15,9 +17,14 @@ LISTENERS_MIN = 500
 """Fewer take less memory than what an interpreter takes and gives back meanwhile."""
 
 
-def swarm_cost(
-    members: Sequence[Mapping[str, Any]], *, cpu_us: int, reads: int
-) -> dict[str, float | None]:
+class ListenerCost(msgspec.Struct, frozen=True, kw_only=True):
+    """What listening cost the harness itself; None where it cannot be told."""
+
+    us_per_read: float | None = None
+    kib_per_listener: float | None = None
+
+
+def swarm_cost(members: Sequence[Mapping[str, Any]], *, cpu_us: int, reads: int) -> ListenerCost:
     """µs of CPU per read and KiB of memory per listener over all swarms of a run.
 
     `members` as in a result document; `cpu_us` and `reads` are those of the measured
@@ -30,18 +37,17 @@ def swarm_cost(
     grown_kib = [m["status"].get("grown_kib") for m in swarms]
     listeners = sum(int(m["status"].get("listeners", 0)) for m in swarms)
     told = None not in grown_kib and listeners >= LISTENERS_MIN
-    return {
-        "us_per_read": cpu_us / reads if reads >= READS_MIN and not shared else None,
-        "kib_per_listener": sum(grown_kib) / listeners if told else None,
-    }
+    return ListenerCost(
+        us_per_read=cpu_us / reads if reads >= READS_MIN and not shared else None,
+        kib_per_listener=sum(grown_kib) / listeners if told else None,
+    )
 
 
-def cost_words(document: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+def cost_words(cost: ListenerCost) -> list[tuple[str, str, bool]]:
     """Triples (name, figure, within its target) of what could be told."""
-    cost = document.get("swarm", {})
     words = []
-    if (us := cost.get("us_per_read")) is not None:
+    if (us := cost.us_per_read) is not None:
         words.append(("CPU per delivered read", f"{us:.1f} µs", us <= US_PER_READ_TARGET))
-    if (kib := cost.get("kib_per_listener")) is not None:
+    if (kib := cost.kib_per_listener) is not None:
         words.append(("memory per listener", f"{kib:.2f} KiB", kib < KIB_PER_LISTENER_TARGET))
     return words

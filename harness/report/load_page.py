@@ -4,13 +4,16 @@ Self-contained: no script, no font, no address of another host.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
+
+import msgspec
 
 from harness.measure.figures import DURATIONS, PERCENTILES
 from harness.measure.terminal import duration, number
 from harness.report.charts import plots_of
+from harness.report.document import LoadResult
 from harness.report.listener_cost import cost_words
 from harness.report.plots import standalone
 
@@ -47,15 +50,15 @@ td.text,th.text{text-align:left;white-space:normal;color:var(--soft)}.true{color
 """
 
 
-def html_report(document: Mapping[str, Any]) -> str:
+def html_report(document: LoadResult) -> str:
     """The page. A few hundred kilobytes for a minute."""
-    title = f"Load run {document['run_id']}"
-    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(document["started_unix_s"]))
-    window = document["window"]
+    title = f"Load run {document.run_id}"
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(document.started_unix_s))
+    window = document.window
     return page(
-        document["label"] or title,
-        f"{document['target']} · {when} · "
-        f"{window['end'] - window['start']} s measured after {window['start']} s of warm-up",
+        document.label or title,
+        f"{document.target} · {when} · "
+        f"{window.end - window.start} s measured after {window.start} s of warm-up",
         f"{_verdicts(document)}{_tiles(document)}"
         f"<h2>Durations</h2>{_durations(document)}"
         f"{figures_over_time(plots_of(document).values())}"
@@ -79,21 +82,21 @@ def figures_over_time(plots: Iterable[str]) -> str:
     return f"<h2>Over time</h2><div class=plots>{figures}</div>"
 
 
-def _verdicts(document: Mapping[str, Any]) -> str:
-    verdict = document["verdict"]
+def _verdicts(document: LoadResult) -> str:
+    verdict = document.verdict
     cards = [
-        ("valid", verdict["valid"], verdict["invalid"], "The generator kept its schedule."),
+        ("valid", verdict.valid, verdict.invalid, "The generator kept its schedule."),
         (
             "correct",
-            verdict["correct"],
-            verdict["incorrect"],
+            verdict.correct,
+            verdict.incorrect,
             "Every acknowledged submission counted once; every listener saw every change in order.",
         ),
     ]
-    if verdict["limits"]:
-        broken = [f"{kept['limit']} is broken" for kept in verdict["limits"] if not kept["kept"]]
-        held = ", ".join(kept["limit"] for kept in verdict["limits"])
-        cards.append(("within SLO", verdict["within_slo"], broken, held))
+    if verdict.limits:
+        broken = [f"{kept.limit} is broken" for kept in verdict.limits if not kept.passed]
+        held = ", ".join(kept.limit for kept in verdict.limits)
+        cards.append(("within SLO", verdict.within_slo, broken, held))
     return verdict_cards(cards)
 
 
@@ -111,38 +114,35 @@ def verdict_cards(cards: Iterable[tuple[str, bool, Sequence[str], str]]) -> str:
     return f"<div class=verdicts>{''.join(parts)}</div>"
 
 
-def _tiles(document: Mapping[str, Any]) -> str:
-    figures, counts, resources = document["figures"], document["counts"], document["resources"]
-    length = max(1, document["window"]["end"] - document["window"]["start"])
+def _tiles(document: LoadResult) -> str:
+    figures, counts, resources = document.figures, document.counts, document.resources
+    length = document.seconds_measured
     tiles = []
     if counts.get("intended"):
         tiles += [
-            ("accepted per second", number(figures["goodput"])),
+            ("accepted per second", number(figures["goodput"] or 0)),
             ("response p99", duration(figures["response_p99"])),
             ("not accepted", number(sum(counts.get(n, 0) for n in ("fail", "unknown", "dropped")))),
         ]
-    swarms = [m["status"] for m in document["members"] if m["kind"] == "swarm"]
-    if swarms:
+    if any(member.kind == "swarm" for member in document.members):
         tiles += [
-            ("listeners", number(sum(s.get("listeners", 0) for s in swarms))),
+            ("listeners", number(document.listeners)),
             ("delivered per second", number(counts.get("deliveries", 0) / length)),
             ("lag p99", duration(figures["lag_p99"])),
-            *((f"harness' {name}", figure) for name, figure, _ in cost_words(document)),
+            *((f"harness' {name}", figure) for name, figure, _ in cost_words(document.swarm)),
         ]
-    if resources["harness_share"] is not None:
-        tiles.append(("harness' share of the machine", f"{resources['harness_share']:.0%}"))
-    ceiling = document.get("ceiling")
+    if resources.harness_share is not None:
+        tiles.append(("harness' share of the machine", f"{resources.harness_share:.0%}"))
+    ceiling = document.ceiling
     if ceiling:
-        tiles.append(("generator's own ceiling", f"{number(ceiling['per_core'])}/s per core"))
+        tiles.append(("generator's own ceiling", f"{number(ceiling.per_core)}/s per core"))
     cells = "".join(f"<div class=tile><span>{escape(n)}</span><b>{v}</b></div>" for n, v in tiles)
-    bottleneck = (
-        f"<p>Bottleneck: {escape(resources['bottleneck'])}.</p>" if resources["cores"] else ""
-    )
+    bottleneck = f"<p>Bottleneck: {escape(resources.bottleneck)}.</p>" if resources.cores else ""
     return f"<div class=tiles>{cells}</div>{bottleneck}"
 
 
-def _durations(document: Mapping[str, Any]) -> str:
-    figures = document["figures"]
+def _durations(document: LoadResult) -> str:
+    figures = document.figures
     rows = []
     for key, name, meaning in ((d.name, d.label, d.meaning) for d in DURATIONS):
         if figures.get(f"{key}_max") is None:
@@ -158,31 +158,26 @@ def _durations(document: Mapping[str, Any]) -> str:
     )
 
 
-def _limits_table(document: Mapping[str, Any]) -> str:
-    limits = document["verdict"]["limits"]
+def _limits_table(document: LoadResult) -> str:
+    limits = document.verdict.limits
     if not limits:
         return ""
     rows = "".join(
-        f"<tr><td>{escape(k['limit'])}</td>"
-        f"<td class={str(k['kept']).lower()}>{'kept' if k['kept'] else 'broken'}</td></tr>"
+        f"<tr><td>{escape(k.limit)}</td>"
+        f"<td class={str(k.passed).lower()}>{'kept' if k.passed else 'broken'}</td></tr>"
         for k in limits
     )
     return f"<h2>Limits</h2><div class=wide><table>{rows}</table></div>"
 
 
-def _findings(document: Mapping[str, Any]) -> str:
+def _findings(document: LoadResult) -> str:
     rows = [
         (
-            f["witness"],
-            "true" if not f["problems"] else "false",
-            "; ".join(f["problems"])
-            or ", ".join(f"{n.replace('_', ' ')} {number(v)}" for n, v in f["counts"].items() if v),
+            f.invariant,
+            f.verdict,
+            "; ".join(f.explanations) or f.looked_at,
         )
-        for f in document["findings"]
-    ]
-    rows += [
-        (i["invariant"], i["verdict"], "; ".join(i["explanations"]) or i["looked_at"])
-        for i in document.get("invariants", ())
+        for f in document.findings
     ]
     body = "".join(
         f"<tr><td>{escape(name)}</td><td class={verdict}>{verdict}</td>"
@@ -192,7 +187,7 @@ def _findings(document: Mapping[str, Any]) -> str:
     return f"<h2>Correctness</h2><div class=wide><table>{body}</table></div>"
 
 
-def _machine(document: Mapping[str, Any]) -> str:
+def _machine(document: LoadResult) -> str:
     def rows(pairs: Iterable[tuple[str, Any]]) -> str:
         return "".join(
             f"<tr><td>{escape(name.replace('_', ' '))}</td>"
@@ -202,7 +197,9 @@ def _machine(document: Mapping[str, Any]) -> str:
         )
 
     return "".join(
-        f"<h2>{name.capitalize()}</h2>"
-        f"<div class=wide><table>{rows(document[name].items())}</table></div>"
-        for name in ("machine", "settings")
+        f"<h2>{name.capitalize()}</h2><div class=wide><table>{rows(values.items())}</table></div>"
+        for name, values in (
+            ("machine", msgspec.structs.asdict(document.machine)),
+            ("settings", document.settings),
+        )
     )

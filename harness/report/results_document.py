@@ -7,17 +7,23 @@ is kept in docs/results/ beside its plots.
 
 import re
 import shlex
-from collections.abc import Mapping
-from typing import Any
+
+import msgspec
 
 from harness.measure.figures import DURATIONS, PERCENTILES
-from harness.measure.machine import commit_of
 from harness.measure.settings import OPTIONS, RunSettings
 from harness.measure.terminal import duration, number
 from harness.report.charts import plots_of
+from harness.report.document import (
+    BenchProofResult,
+    CapacityResult,
+    LoadResult,
+    LoadVerdict,
+    Result,
+    SelfTestResult,
+)
 from harness.report.listener_cost import KIB_PER_LISTENER_TARGET, US_PER_READ_TARGET, cost_words
 from harness.report.plots import Axis, Line, line_plot, standalone
-from harness.report.run_view import listeners_of, window_s
 
 KEPT = "docs/results"
 CROWD_LISTENERS = 5000
@@ -43,52 +49,54 @@ def replace_section(text: str, name: str, body: str) -> str:
     return text.rstrip() + "\n\n" + block + "\n"
 
 
-def slim(document: Mapping[str, Any]) -> dict[str, Any]:
+def slim(document: Result) -> Result:
     """The document without what belongs to this machine's paths; small enough to keep."""
-    kept = dict(document)
-    kept["members"] = [{**m, "host": "", "pid": 0} for m in document.get("members", [])]
-    if "settings" in kept:
-        kept["settings"] = {k: v for k, v in kept["settings"].items() if k != "results"}
-    return kept
+    if not isinstance(document, LoadResult):
+        return document
+    return msgspec.structs.replace(
+        document,
+        members=[msgspec.structs.replace(m, host="", pid=0) for m in document.members],
+        settings={k: v for k, v in document.settings.items() if k != "results"},
+    )
 
 
-def section_of(document: Mapping[str, Any]) -> str:
+def section_of(document: LoadResult) -> str:
     """Which of the two sections for load runs a run belongs to: `load` or `crowd`."""
-    return "crowd" if listeners_of(document) >= CROWD_LISTENERS else "load"
+    return "crowd" if document.listeners >= CROWD_LISTENERS else "load"
 
 
-def load_command(document: Mapping[str, Any]) -> str:
+def load_command(document: LoadResult) -> str:
     """The command that repeats a load run, with every option that is not at its default."""
-    defaults, settings = RunSettings().to_json(), document["settings"]
-    told = {**settings, "listeners": listeners_of(document), "duration_s": window_s(document)}
+    defaults, settings = RunSettings().to_json(), document.settings
+    told = {**settings, "listeners": document.listeners, "duration_s": document.seconds_measured}
     words = ["python", "-m", "harness", "load"]
     for flag, name, _ in OPTIONS:
         value = told.get(name, defaults.get(name))
         if name in ALWAYS_TOLD or (name not in NEVER_TOLD and value != defaults.get(name)):
             words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
-    workers = sum(1 for member in document["members"] if member["kind"] == "flood")
+    workers = sum(1 for member in document.members if member.kind == "flood")
     if workers > 1:
         words += ["--workers", str(workers)]
     return shlex.join(words)
 
 
-def load_section(document: Mapping[str, Any], file: str) -> str:
+def load_section(document: LoadResult, file: str) -> str:
     """A load run: the headline, or the one with a crowd of listeners."""
-    figures, counts, settings = document["figures"], document["counts"], document["settings"]
-    resources, machine = document["resources"], document["machine"]
-    length, listeners = window_s(document), listeners_of(document)
+    figures, counts, settings = document.figures, document.counts, document.settings
+    resources, machine = document.resources, document.machine
+    length, listeners = document.seconds_measured, document.listeners
     lines = [
         f"## {TITLES[section_of(document)]}",
         "",
-        f"`{load_command(document)}` at commit {commit_of(machine)}, {machine['cpus']} CPUs "
-        f"({machine['cpu']}), {machine['memory_mib'] // 1024} GiB, everything on one machine, "
+        f"`{load_command(document)}` at commit {machine.revision}, {machine.cpus} CPUs "
+        f"({machine.cpu}), {machine.memory_mib // 1024} GiB, everything on one machine, "
         f"{length} s after {settings['warmup_s']:g} s of warm-up. Result file: "
         f"[`{file}`]({file}).",
         "",
-        f"**{number(figures['goodput'])} accepted submissions/s of {number(figures['rate'])} "
-        f"intended, {number(listeners)} listeners, "
+        f"**{number(figures['goodput'] or 0)} accepted submissions/s of "
+        f"{number(figures['rate'] or 0)} intended, {number(listeners)} listeners, "
         f"{number(counts.get('deliveries', 0) / length)} events delivered per second. "
-        f"Verdict: {_verdict(document['verdict'])}.**",
+        f"Verdict: {_verdict(document.verdict)}.**",
         "",
         f"| duration | {' | '.join(p.label for p in PERCENTILES)} | from … to |",
         f"|---|{'--:|' * len(PERCENTILES)}---|",
@@ -99,55 +107,50 @@ def load_section(document: Mapping[str, Any], file: str) -> str:
                 duration(figures.get(f"{measured.name}_{p.key}")) for p in PERCENTILES
             )
             lines.append(f"| {measured.label} | {cells} | {measured.meaning} |")
-    cores = sorted(resources["cores"].items(), key=lambda pair: -pair[1])
+    cores = sorted(resources.cores.items(), key=lambda pair: -pair[1])
     lines += [
         "",
         "Cores used: " + ", ".join(f"{name} {used:.2f}" for name, used in cores) + ". "
-        f"The harness took {resources['harness_share']:.0%} of the machine."
+        f"The harness took {resources.harness_share or 0:.0%} of the machine."
         + (
-            f" {resources['elsewhere']:.2f} cores were busy with programs that are no part of it."
-            if (resources.get("elsewhere") or 0) > 0.1
+            f" {resources.elsewhere:.2f} cores were busy with programs that are no part of it."
+            if (resources.elsewhere or 0) > 0.1
             else ""
         )
-        + f" Bottleneck: {resources['bottleneck']}.",
+        + f" Bottleneck: {resources.bottleneck}.",
     ]
-    if costs := cost_words(document):
+    if costs := cost_words(document.swarm):
         lines.append(
             "Listening cost the harness itself: "
             + ", ".join(f"{name} {figure}" for name, figure, _ in costs)
             + f" (targets: at most {US_PER_READ_TARGET:g} µs, "
             f"under {KIB_PER_LISTENER_TARGET:g} KiB beyond the interpreter)."
         )
-    if ceiling := document.get("ceiling"):
+    if ceiling := document.ceiling:
         lines.append(
-            f"The generator's own ceiling on the null server: {number(ceiling['per_core'])} "
-            f"requests/s per core ({ceiling['us_per_request']:.0f} µs of CPU each)."
+            f"The generator's own ceiling on the null server: {number(ceiling.per_core)} "
+            f"requests/s per core ({ceiling.us_per_request:.0f} µs of CPU each)."
         )
-    lines += ["", "| witness | verdict | looked at |", "|---|---|---|"]
-    for finding in document["findings"]:
-        told = ", ".join(
-            f"{n.replace('_', ' ')} {number(v)}" for n, v in finding["counts"].items() if v
-        )
-        lines.append(
-            f"| {finding['witness']} | {'bad' if finding['problems'] else 'good'} | {told} |"
-        )
-    for found in document.get("invariants", ()):
-        lines.append(f"| {found['invariant']} | {found['verdict']} | {found['looked_at']} |")
+    lines += ["", "| promise | verdict | looked at |", "|---|---|---|"]
+    lines += [f"| {f.invariant} | {f.verdict} | {f.looked_at} |" for f in document.findings]
     section = section_of(document)
     lines += ["", *(f"![{name}]({KEPT}/{section}-{name}.svg)" for name in LOAD_PLOTS)]
     return "\n".join(lines)
 
 
-def _verdict(verdict: Mapping[str, Any]) -> str:
-    words = [w if verdict[w] else f"not {w}" for w in ("valid", "correct")]
-    for kept in (True, False):
-        limits = ", ".join(k["limit"] for k in verdict["limits"] if k["kept"] is kept)
+def _verdict(verdict: LoadVerdict) -> str:
+    words = [
+        "valid" if verdict.valid else "not valid",
+        "correct" if verdict.correct else "not correct",
+    ]
+    for passed in (True, False):
+        limits = ", ".join(k.limit for k in verdict.limits if k.passed is passed)
         if limits:
-            words.append(f"{'within' if kept else 'not within'} {limits}")
+            words.append(f"{'within' if passed else 'not within'} {limits}")
     return ", ".join(words)
 
 
-def load_plots(document: Mapping[str, Any]) -> dict[str, str]:
+def load_plots(document: LoadResult) -> dict[str, str]:
     """The plots the section shows, by file name."""
     plots = plots_of(document)
     section = section_of(document)
@@ -156,54 +159,52 @@ def load_plots(document: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def capacity_section(document: Mapping[str, Any], file: str) -> str:
+def capacity_section(document: CapacityResult, file: str) -> str:
     """How much is sustained, and what is full beyond it."""
-    plan, machine = document["plan"], document["machine"]
+    plan, machine = document.plan, document.machine
     # Searches of an earlier version told no more than their limits.
-    command = document.get("command", f"python -m harness capacity --slo '{plan['slo']}'")
+    command = document.command or f"python -m harness capacity --slo '{plan.slo}'"
     lines = [
         "## Capacity within limits",
         "",
-        f"`{command}` at commit {commit_of(machine)}, "
-        f"{machine['cpus']} CPUs ({machine['cpu']}): trials of {plan['seconds']:g} s, doubled, "
-        f"bisected, and each load named held {plan['repeats']} times. A trial counts only when "
+        f"`{command}` at commit {machine.revision}, "
+        f"{machine.cpus} CPUs ({machine.cpu}): trials of {plan.seconds:g} s, doubled, "
+        f"bisected, and each load named held {plan.repeats} times. A trial counts only when "
         f"it was valid, correct, within the limits and without a growing backlog. Result file: "
         f"[`{file}`]({file}).",
         "",
         "| with | sustained | beyond it |",
         "|---|--:|---|",
     ]
-    for found in document["searches"]:
-        over_rate = found["over"] == "rate"
-        beside = (
-            f"{number(found['fixed'])} listeners" if over_rate else f"{number(found['fixed'])}/s"
-        )
+    for found in document.searches:
+        over_rate = found.over == "rate"
+        beside = f"{number(found.fixed)} listeners" if over_rate else f"{number(found.fixed)}/s"
         unit = "/s" if over_rate else " listeners"
-        least = "" if found["bounded"] else "≥ "
-        lines.append(f"| {beside} | {least}{number(found['load'])}{unit} | {found['bottleneck']} |")
-    law = document["scalability"]
+        least = "" if found.bounded else "≥ "
+        lines.append(f"| {beside} | {least}{number(found.load)}{unit} | {found.bottleneck} |")
+    law = document.scalability
     lines.append("")
-    if "refused" in law:
-        lines.append(f"No scalability law is claimed: {law['refused']}.")
+    if law.fit is None:
+        lines.append(f"No scalability law is claimed: {law.refused}.")
     else:
-        low, high = law["peak"]
-        peak = "no peak" if law["peak_rate"] is None else f"peak {number(law['peak_rate'])}/s"
+        low, high = law.peak
+        peak = "no peak" if law.peak_rate is None else f"peak {number(law.peak_rate)}/s"
         lines.append(
             f"Universal Scalability Law over submissions in flight: {peak} "
             f"(90 % bootstrap bounds {number(low or 0)} to "
             f"{'∞' if high is None else number(high)}), "
-            f"contention {law['fit']['contention']:.4f}, coherency {law['fit']['coherency']:.6f}."
+            f"contention {law.fit.contention:.4f}, coherency {law.fit.coherency:.6f}."
         )
     lines += ["", f"![trials]({KEPT}/capacity-trials.svg)"]
     return "\n".join(lines)
 
 
-def capacity_plots(document: Mapping[str, Any]) -> dict[str, str]:
+def capacity_plots(document: CapacityResult) -> dict[str, str]:
     """Response and lag of every trial over its rate."""
-    trials = sorted(document["trials"], key=lambda t: (t["rate"], t["listeners"]))
+    trials = sorted(document.trials, key=lambda t: (t.rate, t.listeners))
 
     def points(key: str, *, held: bool) -> list[tuple[float, float | None]]:
-        return [(t["rate"], t[key]) for t in trials if t["held"] is held and t[key]]
+        return [(t.rate, getattr(t, key)) for t in trials if t.held is held and getattr(t, key)]
 
     lines = [
         Line(name="response p99, held", points=points("response_p99", held=True)),
@@ -221,7 +222,7 @@ def capacity_plots(document: Mapping[str, Any]) -> dict[str, str]:
     return {"capacity-trials.svg": standalone(plot)}
 
 
-def selfproof_section(document: Mapping[str, Any], file: str) -> str:
+def selfproof_section(document: SelfTestResult, file: str) -> str:
     """What was planted and what was reported."""
     lines = [
         "## Self-proof: planted faults",
@@ -233,23 +234,23 @@ def selfproof_section(document: Mapping[str, Any], file: str) -> str:
         "|---|---|---|",
     ]
     lines += [
-        f"| {p['planted']} | {p['reported']} | {'yes' if p['exact'] else '**no**'} |"
-        for p in document["proofs"]
+        f"| {p.planted} | {p.reported} | {'yes' if p.exact else '**no**'} |"
+        for p in document.proofs
     ]
-    stall = document["stall"]
+    stall = document.stall
     # Proofs of an earlier version have fewer percentiles.
-    shown = [p for p in PERCENTILES if all(f"{p.key}_ms" in r for r in stall["reports"])]
+    shown = [p for p in PERCENTILES if all(p.key in r.times_ms for r in stall.reports)]
     lines += [
         "",
-        f"The same stall beside stock Locust ({stall['planted']}; {stall['intended']:,} requests "
+        f"The same stall beside stock Locust ({stall.planted}; {stall.intended:,} requests "
         "intended):",
         "",
         f"| tool | requests measured | {' | '.join(p.label for p in shown)} |",
         f"|---|--:|{'--:|' * len(shown)}",
     ]
-    for report in stall["reports"]:
-        cells = " | ".join(duration(1000 * report[f"{p.key}_ms"]) for p in shown)
-        lines.append(f"| {report['tool']} | {report['requests']:,} | {cells} |")
+    for report in stall.reports:
+        cells = " | ".join(duration(1000 * report.times_ms[p.key]) for p in shown)
+        lines.append(f"| {report.tool} | {report.requests:,} | {cells} |")
     lines += [
         "",
         "Stock Locust's users wait for the stalled answer and send nothing meanwhile, so the "
@@ -258,31 +259,31 @@ def selfproof_section(document: Mapping[str, Any], file: str) -> str:
     return "\n".join(lines)
 
 
-def bench_gate_section(document: Mapping[str, Any], file: str) -> str:
+def bench_gate_section(document: BenchProofResult, file: str) -> str:
     """How often the regression gate judges wrongly."""
-    machine, planted = document["machine"], f"{document['planted']:.0%}"
+    machine, planted = document.machine, f"{document.planted:.0%}"
     rows = [
-        ("equal", "equal code called worse", document["false_alarm_rate"]),
-        ("slower", f"a {planted} slowdown not called worse", document["miss_rate"]),
+        ("equal", "equal code called worse", document.false_alarm_rate),
+        ("slower", f"a {planted} slowdown not called worse", document.miss_rate),
         ("one_more_call", "one more function call not found", None),
     ]
     lines = [
         "## Regression gate: how often it is wrong",
         "",
-        f"`python -m harness bench-compare --prove` at commit {commit_of(machine)}, "
-        f"{machine['cpus']} CPUs ({machine['cpu']}), {document['rounds']} rounds a side: one tree "
+        f"`python -m harness bench-compare --prove` at commit {machine.revision}, "
+        f"{machine.cpus} CPUs ({machine.cpu}), {document.rounds} rounds a side: one tree "
         "against itself as it is, with a slowdown planted into the work, and with a planted call. "
-        f"Then the rounds of the first comparison, of {document['cases']} cases, resampled "
-        f"{document['trials']} times with and without a slowdown. Result file: [`{file}`]({file}).",
+        f"Then the rounds of the first comparison, of {document.cases} cases, resampled "
+        f"{document.trials} times with and without a slowdown. Result file: [`{file}`]({file}).",
         "",
         "| error | really run | resampled |",
         "|---|--:|--:|",
     ]
     for key, name, resampled in rows:
-        real = document["real"][key]
+        real = document.real[key]
         lines.append(
-            f"| {name} | {real['wrong']} of {real['decisions']} decisions in "
-            f"{real['comparisons']} comparisons ({real['rate']:.1%}) | "
+            f"| {name} | {real.wrong} of {real.decisions} decisions in "
+            f"{real.comparisons} comparisons ({real.rate:.1%}) | "
             f"{'' if resampled is None else f'{resampled:.3%}'} |"
         )
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from typing import Any
 from harness.measure.figures import DURATIONS, HEADLINES, PERCENTILES, RATES, Duration
 from harness.measure.slo import BadSlo, Limit, histogram_and_quantile, parse_slo
 from harness.measure.terminal import duration, number
+from harness.report.document import LimitResult, LoadResult
 
 SIGNS = {"true": "✓", "false": "✗", "unknown": "?"}
 CAUSES = {
@@ -82,30 +83,25 @@ class ErrorRow:
     share: float | None
 
 
-def window_s(document: Mapping[str, Any]) -> int:
-    """Seconds measured after the warm-up, at least 1."""
-    return max(1, int(document["window"]["end"] - document["window"]["start"]))
-
-
-def samples_of(document: Mapping[str, Any], histogram: str) -> int:
+def samples_of(document: LoadResult, histogram: str) -> int:
     """Samples of a duration in the measured window, `connect` in the whole run."""
-    window = document["window"]
-    start, end = window["start"], window["end"]
+    window = document.window
+    start, end = window.start, window.end
     return sum(
-        int(second["times"][histogram]["n"])
-        for second in document["seconds"]
-        if histogram in second["times"] and (histogram == "connect" or start <= second["t"] < end)
+        second.times[histogram]["n"]
+        for second in document.seconds
+        if histogram in second.times and (histogram == "connect" or start <= second.t < end)
     )
 
 
-def slo_rows(document: Mapping[str, Any]) -> list[SloRow]:
+def slo_rows(document: LoadResult) -> list[SloRow]:
     """Every limit of the run."""
-    return [_slo_row(document, result) for result in document["verdict"]["limits"]]
+    return [_slo_row(document, result) for result in document.verdict.limits]
 
 
-def _slo_row(document: Mapping[str, Any], result: Mapping[str, Any]) -> SloRow:
-    value, text = result.get("measured"), str(result["limit"])
-    kept = "true" if result["kept"] else "false" if value is not None else "unknown"
+def _slo_row(document: LoadResult, result: LimitResult) -> SloRow:
+    value, text = result.measured, result.limit
+    kept = "true" if result.passed else "false" if value is not None else "unknown"
     try:
         [limit] = parse_slo(text)
     except BadSlo:
@@ -136,9 +132,9 @@ def _measured(limit: Limit, value: float | None) -> str:
     return f"{value:,.2f}/s" if limit.figure in RATES else f"{value:.4%}"
 
 
-def duration_rows(document: Mapping[str, Any], *, headlines: bool = False) -> list[DurationRow]:
+def duration_rows(document: LoadResult, *, headlines: bool = False) -> list[DurationRow]:
     """Every duration that the run measured."""
-    figures = document["figures"]
+    figures = document.figures
     return [
         DurationRow(
             figure=figure,
@@ -150,9 +146,9 @@ def duration_rows(document: Mapping[str, Any], *, headlines: bool = False) -> li
     ]
 
 
-def error_rows(document: Mapping[str, Any]) -> list[ErrorRow]:
+def error_rows(document: LoadResult) -> list[ErrorRow]:
     """Submissions that were not accepted, and streams that ended, by status and cause."""
-    counts = document["counts"]
+    counts = document.counts
     intended = counts.get("intended") or None
     found: list[tuple[str, str, int]] = []
     for name, count in counts.items():
@@ -192,14 +188,9 @@ def _status(code: str) -> str:
         return f"HTTP {code}" if code.isdigit() else code.replace("_", " ")
 
 
-def swarm_statuses(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def swarm_statuses(document: LoadResult) -> list[Mapping[str, Any]]:
     """The last word of every listener pool."""
-    return [m["status"] for m in document["members"] if m["kind"] == "swarm"]
-
-
-def listeners_of(document: Mapping[str, Any]) -> int:
-    """Listeners of the run, over all its processes."""
-    return sum(int(status.get("listeners", 0)) for status in swarm_statuses(document))
+    return [member.status for member in document.members if member.kind == "swarm"]
 
 
 def finding_words(counts: Mapping[str, Any]) -> Iterator[str]:

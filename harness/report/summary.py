@@ -1,19 +1,18 @@
 """The few lines a person reads at the end of a run. Made from the result document only."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TextIO
+from collections.abc import Iterator, Sequence
+from typing import TextIO
 
 from harness.measure.figures import PERCENTILES
 from harness.measure.terminal import Ink, duration, number
+from harness.report.document import LoadResult
 from harness.report.listener_cost import cost_words
 from harness.report.run_view import (
     SIGNS,
     duration_rows,
     error_rows,
-    listeners_of,
     slo_rows,
     swarm_statuses,
-    window_s,
 )
 
 ELSEWHERE_MIN = 0.1
@@ -21,17 +20,17 @@ ELSEWHERE_MIN = 0.1
 ERRORS_MAX = 6
 
 
-def print_summary(document: Mapping[str, Any], out: TextIO, path: str) -> None:
+def print_summary(document: LoadResult, out: TextIO, path: str) -> None:
     """Write the summary of a result document."""
     out.write("\n".join(lines(document, Ink(out), path)) + "\n")
 
 
-def lines(document: Mapping[str, Any], ink: Ink, path: str) -> Iterator[str]:
+def lines(document: LoadResult, ink: Ink, path: str) -> Iterator[str]:
     """The summary, line by line."""
-    settings = document["settings"]
+    settings = document.settings
     yield ""
-    yield ink.bold(f"  {document['run_id']}") + ink.dim(
-        f"   {document['target']}   {window_s(document)} s after {settings['warmup_s']:g} s of"
+    yield ink.bold(f"  {document.run_id}") + ink.dim(
+        f"   {document.target}   {document.seconds_measured} s after {settings['warmup_s']:g} s of"
         " warm-up"
     )
     yield ""
@@ -46,8 +45,8 @@ def lines(document: Mapping[str, Any], ink: Ink, path: str) -> Iterator[str]:
     yield ink.dim(f"  {path}   report: {path.removesuffix('.json')}.html")
 
 
-def _load(document: Mapping[str, Any], ink: Ink) -> Iterator[str]:
-    figures, counts = document["figures"], document["counts"]
+def _load(document: LoadResult, ink: Ink) -> Iterator[str]:
+    figures, counts = document.figures, document.counts
     if counts.get("intended"):
         bad = [
             f"{number(counts[name])} {word}"
@@ -55,24 +54,24 @@ def _load(document: Mapping[str, Any], ink: Ink) -> Iterator[str]:
             if counts.get(name)
         ]
         yield (
-            f"  submissions  {number(figures['goodput'])}/s accepted of "
-            f"{number(figures['rate'])}/s intended, {number(counts.get('ok', 0))} in all"
+            f"  submissions  {number(figures['goodput'] or 0)}/s accepted of "
+            f"{number(figures['rate'] or 0)}/s intended, {number(counts.get('ok', 0))} in all"
             + (ink.warn(f"; {', '.join(bad)}") if bad else "; none refused, lost or dropped")
         )
     if swarm_statuses(document):
-        length = window_s(document)
+        length = document.seconds_measured
         yield (
-            f"  listeners    {number(listeners_of(document))} connected, "
+            f"  listeners    {number(document.listeners)} connected, "
             f"{number(counts.get('deliveries', 0) / length)} events/s delivered, "
             f"{counts.get('bytes', 0) / length / 1e6:.1f} MB/s"
         )
-        if costs := cost_words(document):
+        if costs := cost_words(document.swarm):
             yield f"  {'own cost':13}" + ", ".join(
                 f"{name} {figure if within else ink.warn(figure)}" for name, figure, within in costs
             )
 
 
-def _durations(document: Mapping[str, Any], ink: Ink) -> Iterator[str]:
+def _durations(document: LoadResult, ink: Ink) -> Iterator[str]:
     heads = "".join(f"{percentile.label:>9}" for percentile in PERCENTILES)
     yield ink.dim(f"  {'':17}{heads}{'samples':>13}")
     for row in duration_rows(document, headlines=True):
@@ -81,7 +80,7 @@ def _durations(document: Mapping[str, Any], ink: Ink) -> Iterator[str]:
         yield f"  {row.figure.label:17}{cells}{samples:>13}   {ink.dim(row.figure.meaning)}"
 
 
-def _errors(document: Mapping[str, Any], ink: Ink) -> Iterator[str]:
+def _errors(document: LoadResult, ink: Ink) -> Iterator[str]:
     rows = error_rows(document)
     if rows:
         yield ""
@@ -92,45 +91,45 @@ def _errors(document: Mapping[str, Any], ink: Ink) -> Iterator[str]:
         yield f"  and {len(rows) - ERRORS_MAX} more causes, in the report"
 
 
-def _resources(document: Mapping[str, Any], ink: Ink) -> Iterator[str]:
-    resources = document["resources"]
-    if resources["cores"]:
+def _resources(document: LoadResult, ink: Ink) -> Iterator[str]:
+    resources = document.resources
+    if resources.cores:
         yield ""
-        cores = sorted(resources["cores"].items(), key=lambda pair: -pair[1])
+        cores = sorted(resources.cores.items(), key=lambda pair: -pair[1])
         stack = [f"{name} {used:.2f}" for name, used in cores if not name.startswith("harness ")]
         yield (
             f"  {'cores':13}{', '.join(stack) + '; ' if stack else ''}"
-            f"harness {resources['harness_share']:.0%} of the machine"
+            f"harness {resources.harness_share or 0:.0%} of the machine"
         )
-        if resources["elsewhere"] >= ELSEWHERE_MIN:
+        if (resources.elsewhere or 0) >= ELSEWHERE_MIN:
             yield (
                 f"  {'disturbed':13}"
-                + ink.warn(f"{resources['elsewhere']:.2f} cores were busy with other programs")
+                + ink.warn(f"{resources.elsewhere:.2f} cores were busy with other programs")
             )
-        yield f"  {'bottleneck':13}{resources['bottleneck']}"
-    for fault in document.get("faults", ()):
-        yield ink.warn(f"  {'fault':13}{fault['name']} at {fault['start']} to {fault['end']} s")
-    if ceiling := document.get("ceiling"):
+        yield f"  {'bottleneck':13}{resources.bottleneck}"
+    for fault in document.faults:
+        yield ink.warn(f"  {'fault':13}{fault.name} at {fault.start} to {fault.end} s")
+    if ceiling := document.ceiling:
         yield (
-            f"  {'ceiling':13}{number(ceiling['per_core'])}/s per core is the most this generator "
+            f"  {'ceiling':13}{number(ceiling.per_core)}/s per core is the most this generator "
             "can send"
         )
 
 
-def _verdict(document: Mapping[str, Any], ink: Ink) -> Iterator[str]:
-    verdict, figures = document["verdict"], document["figures"]
+def _verdict(document: LoadResult, ink: Ink) -> Iterator[str]:
+    verdict, figures = document.verdict, document.figures
     of = "p99" if figures.get("late_p99") is not None else "max"
     late = f"generator late by {duration(figures.get(f'late_{of}'))} ({of})"
-    yield from _line(ink, verdict["valid"], "valid", verdict["invalid"], late)
-    good = "; ".join(_good_words(finding) for finding in document["findings"])
-    yield from _line(ink, verdict["correct"], "correct", verdict["incorrect"], good)
+    yield from _line(ink, verdict.valid, "valid", verdict.invalid, late)
+    good = "; ".join(_good_words(document))
+    yield from _line(ink, verdict.correct, "correct", verdict.incorrect, good)
     rows = slo_rows(document)
     if not rows:
         yield ink.dim("    no SLO given (--slo p99:250ms,errors:0.1%)")
         return
     passed = sum(row.verdict == "true" for row in rows)
     counted = f"{passed} of {len(rows)} limits hold"
-    yield from _line(ink, verdict["within_slo"], "within SLO", [counted], counted)
+    yield from _line(ink, verdict.within_slo, "within SLO", [counted], counted)
     inks = {"true": ink.good, "false": ink.bad, "unknown": ink.warn}
     for row in rows:
         yield f"      {inks[row.verdict](SIGNS[row.verdict])} {row.text:<20} {row.words}"
@@ -146,15 +145,15 @@ def _line(
     yield from (f"      {problem}" for problem in problems[1:6])
 
 
-def _good_words(finding: Mapping[str, Any]) -> str:
-    counts = finding["counts"]
-    if finding["witness"] == "listeners":
-        return f"all {number(counts.get('listeners', 0))} listeners end at the last change, no gap"
-    unknown = counts.get("unknown", 0)
-    words = (
-        f"{number(counts['acknowledged'])} acknowledged, each applied once ({finding['witness']})"
-    )
-    if unknown:
-        settled = number(counts.get("unknown_applied", 0))
-        words += f", {number(unknown)} unknown, {settled} of them applied"
-    return words
+def _good_words(document: LoadResult) -> Iterator[str]:
+    """What was found right, in figures."""
+    for finding in document.findings:
+        counts = finding.counts
+        if "acknowledged" in counts:
+            words = f"{number(counts['acknowledged'])} acknowledged, each applied once"
+            if unknown := counts.get("unknown", 0):
+                settled = number(counts.get("unknown_applied", 0))
+                words += f", {number(unknown)} unknown, {settled} of them applied"
+            yield words
+        elif counts.get("listeners"):
+            yield f"all {number(counts['listeners'])} listeners end at the last change, no gap"

@@ -29,6 +29,7 @@ from harness.measure.machine import fingerprint
 from harness.measure.series import Series
 from harness.measure.settings import RunSettings, read_signing_key, settings_from
 from harness.net.target import Page, Target, TargetError, find_target, get_scores
+from harness.report.document import Ceiling
 from harness.run.resources import Sampler
 from harness.run.result import RunRecord, write_result
 from harness.run.worker_state import Member
@@ -42,8 +43,7 @@ START_AHEAD_S = 1.0
 SETTLE_TIMEOUT_S = 60.0
 FINAL_TIMEOUT_S = 30.0
 TICK_S = 0.2
-IDLE = "idle"
-"""The phase before a run has begun."""
+IDLE = "idle"  # before a run has begun
 
 
 class Conductor:
@@ -54,11 +54,11 @@ class Conductor:
         self.collect_locally: Callable[[], list[dict[str, Any]]] | None = None
         self.target: Target | None = None
         self.settings = RunSettings()
-        self.phase = IDLE
-        self.problem = ""
+        self.phase, self.problem = IDLE, ""
         self.record: RunRecord | None = None
+        self.result_file: Path | None = None
         self.result_path: Path | None = None
-        self.extra: dict[str, Any] = {}
+        self.ceiling: Ceiling | None = None
         self.finished = Event()
         self._begin()
         runner = environment.runner
@@ -270,10 +270,10 @@ class Conductor:
             notes=self.notes,
             folder=folder,
             mysql_url=target.mysql_url,
-            extra=self.extra,
+            ceiling=self.ceiling,
         )
         self.record.judge()
-        self.result_path = write_result(self.record)
+        self.result_path = write_result(self.record, self.result_file)
 
     def _send_swarms(
         self, swarms: list[Member], common: dict[str, Any], tokens: dict[int, str]

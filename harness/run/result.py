@@ -4,14 +4,14 @@ The file carries a version, the commit, the machine, the settings, one entry per
 second and whole histograms, so a report never needs the run again.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from harness.checker import reconcile
@@ -30,12 +30,25 @@ from harness.measure.series import Series
 from harness.measure.settings import RunSettings
 from harness.measure.slo import SloResult, histogram_and_quantile, judge, load_slo
 from harness.report.charts import heat_bucket
+from harness.report.document import (
+    Ceiling,
+    Fault,
+    LimitResult,
+    LoadResult,
+    LoadVerdict,
+    Machine,
+    Member,
+    Resources,
+    Sample,
+    Second,
+    Window,
+)
 from harness.report.listener_cost import swarm_cost
 from harness.report.load_page import html_report
+from harness.report.result_files import read_result_as, write_result_file, write_whole
 from harness.run.resources import restarts_of
-from harness.run.worker_state import Member
+from harness.run.worker_state import Member as WorkerState
 
-VERSION = 1
 REACH_HISTOGRAMS = ("reach_first", "reach_median", "reach_last")
 JOURNEY_HISTOGRAMS = ("submit_deliver_first", "submit_deliver_median", "submit_deliver_last")
 HEAT_HISTOGRAMS = ("response", "lag")
@@ -82,7 +95,7 @@ class RunRecord:
     series: Series
     begin_second: int
     measured_s: int
-    members: list[Member]
+    members: list[WorkerState]
     final_seq: int
     converged: bool
     before: board_look.Look
@@ -92,7 +105,7 @@ class RunRecord:
     notes: list[str]
     folder: Path
     mysql_url: str = field(default="", repr=False)
-    extra: dict[str, Any] = field(default_factory=dict)
+    ceiling: Ceiling | None = None
     verdict: Verdict = field(default_factory=Verdict)
     findings: list[reconcile.Findings] = field(default_factory=list)
     invariants: list[Finding] = field(default_factory=list)
@@ -238,103 +251,117 @@ class RunRecord:
             for name, duration in zip(JOURNEY_HISTOGRAMS, durations, strict=True):
                 second.histograms[name].record(duration)
 
-    def to_json(self) -> dict[str, Any]:
-        """The result document, version 1."""
+    def to_document(self) -> LoadResult:
+        """The result document."""
         start, end = self.window
+        names = sorted(self.series.names()[0])
         members = [
-            {"kind": m.kind, "host": m.host, "pid": m.pid, "status": m.status} for m in self.members
+            Member(kind=m.kind, host=m.host, pid=m.pid, status=m.status) for m in self.members
         ]
-        return {
-            "version": VERSION,
-            "kind": "scoreboard-run",
-            "run_id": self.run_id,
-            "label": self.settings.label,
-            "started_unix_s": self.started_unix_s,
-            "machine": self.machine,
-            "target": self.base_url,
-            "settings": self.settings.to_json(),
-            "window": {"start": start - self.begin_second, "end": end - self.begin_second},
-            "verdict": {
-                "valid": self.verdict.valid,
-                "correct": self.verdict.correct,
-                "within_slo": self.verdict.within_slo,
-                "good": self.verdict.good,
-                "invalid": self.verdict.invalid,
-                "incorrect": self.verdict.incorrect,
-                "limits": [
-                    {
-                        "limit": result.limit.text,
-                        "figure": result.limit.figure,
-                        "measured": result.measured,
-                        "kept": result.passed,
-                    }
+        return LoadResult(
+            run_id=self.run_id,
+            label=self.settings.label,
+            started_unix_s=self.started_unix_s,
+            machine=Machine(**self.machine),
+            target=self.base_url,
+            settings=self.settings.to_json(),
+            window=Window(start=start - self.begin_second, end=end - self.begin_second),
+            verdict=LoadVerdict(
+                valid=self.verdict.valid,
+                correct=self.verdict.correct,
+                within_slo=self.verdict.within_slo,
+                good=self.verdict.good,
+                invalid=self.verdict.invalid,
+                incorrect=self.verdict.incorrect,
+                limits=[
+                    LimitResult(
+                        limit=result.limit.text,
+                        figure=result.limit.figure,
+                        measured=result.measured,
+                        passed=result.passed,
+                    )
                     for result in self.verdict.limits
                 ],
-            },
-            "counts": {name: self.counter(name) for name in sorted(self.series.names()[0])},
-            "totals": {name: self.series.total(name) for name in sorted(self.series.names()[0])},
-            "figures": self.figures(),
-            "findings": [
-                {"witness": f.witness, "problems": f.problems, "counts": f.counts}
-                for f in self.findings
-            ],
-            "invariants": [asdict(invariant) for invariant in self.invariants],
-            "final_seq": self.final_seq,
-            "converged": self.converged,
-            "members": members,
-            "swarm": swarm_cost(
-                members, cpu_us=self.counter("cpu_us"), reads=self.counter("reads")
             ),
-            "backlog": [list(pair) for pair in self.backlog],
-            "resources": self._resources(),
-            "faults": restarts_of(self.samples),
-            "seconds": list(self._seconds()),
-            "histograms": {
+            counts={name: self.counter(name) for name in names},
+            totals={name: self.series.total(name) for name in names},
+            figures=self.figures(),
+            findings=[*(_finding(found) for found in self.findings), *self.invariants],
+            final_seq=self.final_seq,
+            converged=self.converged,
+            members=members,
+            swarm=swarm_cost(
+                [msgspec.structs.asdict(member) for member in members],
+                cpu_us=self.counter("cpu_us"),
+                reads=self.counter("reads"),
+            ),
+            backlog=self.backlog,
+            resources=self._resources(),
+            faults=[Fault(**fault) for fault in restarts_of(self.samples)],
+            seconds=list(self._seconds()),
+            histograms={
                 name: self.histogram(name).to_hdr()
                 for name in DURATION_NAMES
                 if self.histogram(name).total
             },
-            **self.extra,
-        }
+            ceiling=self.ceiling,
+        )
 
-    def _resources(self) -> dict[str, Any]:
+    def _resources(self) -> Resources:
         start, end = (second - self.begin_second for second in self.window)
-        cpus = int(self.machine.get("cpus") or 1)
         usage = usage_of(
             (s for s in self.samples if start <= s["t"] < end),
-            cpus,
+            int(self.machine.get("cpus") or 1),
             float(self.machine.get("memory_mib") or 0),
         )
-        return {
-            "samples": self.samples,
-            "cores": dict(usage.cores) if usage else {},
-            "rss_mib": dict(usage.rss_mib) if usage else {},
-            "counters": dict(usage.counters) if usage else {},
-            "busy": usage.busy if usage else None,
-            "elsewhere": usage.elsewhere if usage else None,
-            "harness_share": usage.harness_share if usage else None,
-            "bottleneck": name_bottleneck(usage),
-        }
+        samples = msgspec.convert(self.samples, list[Sample])
+        if usage is None:
+            return Resources(samples=samples, bottleneck=name_bottleneck(None))
+        return Resources(
+            samples=samples,
+            cores=dict(usage.cores),
+            rss_mib=dict(usage.rss_mib),
+            counters=dict(usage.counters),
+            busy=usage.busy,
+            elsewhere=usage.elsewhere,
+            harness_share=usage.harness_share,
+            bottleneck=name_bottleneck(usage),
+        )
 
-    def _seconds(self) -> Iterator[dict[str, Any]]:
+    def _seconds(self) -> Iterator[Second]:
         for number, second in sorted(self.series.seconds.items()):
-            times = {}
-            for name, histogram in second.histograms.items():
-                if histogram.total:
-                    times[name] = {
-                        "n": histogram.total,
-                        **{
-                            percentile.key: at_us
-                            for percentile in PERCENTILES
-                            if (at_us := histogram.at(percentile.quantile)) is not None
-                        },
-                    }
-            heat = {
-                name: _coarse(second.histograms[name])
-                for name in HEAT_HISTOGRAMS
-                if name in second.histograms
-            }
-            yield {"t": number - self.begin_second, **second.counters, "times": times, "heat": heat}
+            yield Second(
+                t=number - self.begin_second,
+                counters=dict(second.counters),
+                times={
+                    name: {"n": histogram.total, **_percentiles(histogram)}
+                    for name, histogram in second.histograms.items()
+                    if histogram.total
+                },
+                heat={
+                    name: _coarse(second.histograms[name])
+                    for name in HEAT_HISTOGRAMS
+                    if name in second.histograms
+                },
+            )
+
+
+def _finding(found: reconcile.Findings) -> Finding:
+    told = (f"{name.replace('_', ' ')} {value:,}" for name, value in found.counts.items() if value)
+    return Finding(
+        invariant=found.witness,
+        verdict=Belief.TRUE if found.good else Belief.FALSE,
+        looked_at=", ".join(told),
+        explanations=tuple(found.problems),
+        violations=len(found.problems),
+        counts=found.counts,
+    )
+
+
+def _percentiles(histogram: Histogram) -> dict[str, int]:
+    """Those that have enough samples, in µs."""
+    found = ((percentile.key, histogram.at(percentile.quantile)) for percentile in PERCENTILES)
+    return {key: at_us for key, at_us in found if at_us is not None}
 
 
 def lateness(late: Histogram) -> tuple[str, int] | None:
@@ -387,15 +414,11 @@ def _attempt(sent: Submit, outcome: str, sid: str | None) -> reconcile.Attempt:
     )
 
 
-def write_result(record: RunRecord) -> Path:
-    """Write the result file beside the run's folder, and its page; returns the file's path."""
-    record.folder.mkdir(parents=True, exist_ok=True)
-    path = record.folder.with_suffix(".json")
-    draft = path.with_suffix(".draft")
-    document = record.to_json()
-    text = json.dumps(document, separators=(",", ":"))
-    draft.write_text(text)
-    draft.replace(path)
+def write_result(record: RunRecord, path: Path | None = None) -> Path:
+    """Write the result file, by default beside the run's folder, and its page; returns the path."""
+    path = path or record.folder.with_suffix(".json")
+    write_result_file(record.to_document(), path)
     # Read back, so that the page is made of what the file holds and nothing else.
-    path.with_suffix(".html").write_text(html_report(json.loads(text)))
+    page = html_report(read_result_as(path, LoadResult))
+    write_whole(path.with_suffix(".html"), page.encode())
     return path

@@ -5,17 +5,20 @@ so a rate counts only when it was valid, correct, within the limits, and when no
 backlog grew behind fast answers.
 """
 
-import json
-import math
+import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from harness.measure.search import Found, backlog_grows, search
 from harness.measure.usl import Bounds, TooFewPoints, bootstrap
+from harness.report.document import LoadResult, Scalability, TrialResult
+from harness.report.result_files import read_result_as
 
 TRIAL_TIMEOUT_S = 600
 PLAYERS_PER_RATE = 1
@@ -47,49 +50,44 @@ class Trial:
     phase: str
     held: bool
     why: str
-    document: Mapping[str, Any] = field(repr=False)
+    document: LoadResult = field(repr=False)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_result(self) -> TrialResult:
         """What is kept of it; the run's own result file has the rest."""
-        figures, resources = self.document["figures"], self.document["resources"]
-        return {
-            "rate": self.rate,
-            "listeners": self.listeners,
-            "phase": self.phase,
-            "held": self.held,
-            "why": self.why,
-            "run_id": self.document["run_id"],
-            "goodput": figures.get("goodput"),
-            "response_p50": figures.get("response_p50"),
-            "response_p99": figures.get("response_p99"),
-            "lag_p99": figures.get("lag_p99"),
-            "in_flight": in_flight(self.document),
-            "deliveries_per_s": deliveries_per_s(self.document),
-            "cores": resources["cores"],
-            "bottleneck": resources["bottleneck"],
-        }
+        document = self.document
+        figures, resources = document.figures, document.resources
+        return TrialResult(
+            rate=self.rate,
+            listeners=self.listeners,
+            phase=self.phase,
+            held=self.held,
+            why=self.why,
+            run_id=document.run_id,
+            goodput=figures.get("goodput"),
+            response_p50=figures.get("response_p50"),
+            response_p99=figures.get("response_p99"),
+            lag_p99=figures.get("lag_p99"),
+            in_flight=in_flight(document),
+            deliveries_per_s=document.counts.get("deliveries", 0) / document.seconds_measured,
+            cores=resources.cores,
+            bottleneck=resources.bottleneck,
+        )
 
 
-def in_flight(document: Mapping[str, Any]) -> float:
+def in_flight(document: LoadResult) -> float:
     """Mean number of submissions on their way, by Little's law from rate and mean service time."""
-    mean_us = document["figures"].get("service_mean")
-    return float(document["figures"].get("goodput") or 0) * float(mean_us or 0) / 1e6
+    mean_us = document.figures.get("service_mean")
+    return float(document.figures.get("goodput") or 0) * float(mean_us or 0) / 1e6
 
 
-def deliveries_per_s(document: Mapping[str, Any]) -> float:
-    """Events delivered per second over all listeners."""
-    window = document["window"]
-    return float(document["counts"].get("deliveries", 0) / max(1, window["end"] - window["start"]))
-
-
-def why_not(document: Mapping[str, Any], rate: int) -> str:
+def why_not(document: LoadResult, rate: int) -> str:
     """Why a trial did not hold, empty when it did."""
-    verdict = document["verdict"]
-    if verdict["invalid"]:
-        return f"not valid: {verdict['invalid'][0]}"
-    if verdict["incorrect"]:
-        return f"not correct: {verdict['incorrect'][0]}"
-    broken = [kept["limit"] for kept in verdict["limits"] if not kept["kept"]]
+    verdict = document.verdict
+    if verdict.invalid:
+        return f"not valid: {verdict.invalid[0]}"
+    if verdict.incorrect:
+        return f"not correct: {verdict.incorrect[0]}"
+    broken = [limit.limit for limit in verdict.limits if not limit.passed]
     if broken:
         return f"over {', '.join(broken)}"
     if backlog_grows(unseen(document), rate=rate):
@@ -97,22 +95,22 @@ def why_not(document: Mapping[str, Any], rate: int) -> str:
     return ""
 
 
-def unseen(document: Mapping[str, Any]) -> list[tuple[float, float]]:
+def unseen(document: LoadResult) -> list[tuple[float, float]]:
     """Pairs (second, accepted submissions that the board did not show yet)."""
     accepted, total = {}, 0
-    for second in document["seconds"]:
-        total += int(second.get("ok", 0))
-        accepted[int(second["t"])] = total
-    window = document["window"]
-    seqs = {int(t): seq for t, seq in document["backlog"] if seq >= 0}
+    for second in document.seconds:
+        total += second.counters.get("ok", 0)
+        accepted[second.t] = total
+    window = document.window
+    seqs = {t: seq for t, seq in document.backlog if seq >= 0}
     if not seqs:
         return []
-    first = document["final_seq"] - int(document["totals"].get("ok", 0))
+    first = document.final_seq - document.totals.get("ok", 0)
     return [
         # The look falls into second t, so what was due before it should be there.
         (float(t), float(accepted[t - 1] - (seq - first)))
         for t, seq in sorted(seqs.items())
-        if window["start"] <= t < window["end"] and t - 1 in accepted
+        if window.start <= t < window.end and t - 1 in accepted
     ]
 
 
@@ -163,9 +161,9 @@ class Capacity:
         return trial
 
 
-def run_load(plan: Plan, rate: int, listeners: int) -> dict[str, Any]:
+def run_load(plan: Plan, rate: int, listeners: int) -> LoadResult:
     """One `harness load`; its result document. Raises OSError when it left none."""
-    known = set(plan.results.glob("*.json"))
+    path = plan.results / f"trial-{rate}-{listeners}-{os.urandom(3).hex()}.json"
     done = subprocess.run(
         [
             *(sys.executable, "-m", "harness", "load", "--no-ceiling"),
@@ -173,6 +171,7 @@ def run_load(plan: Plan, rate: int, listeners: int) -> dict[str, Any]:
             *("--duration", str(plan.seconds), "--warmup", str(plan.warmup_s)),
             *("--players", str(max(PLAYERS_MIN, rate * PLAYERS_PER_RATE))),
             *("--slo", plan.slo, "--results", str(plan.results)),
+            *("--result-file", str(path)),
             *plan.load_arguments,
         ],
         capture_output=True,
@@ -180,41 +179,25 @@ def run_load(plan: Plan, rate: int, listeners: int) -> dict[str, Any]:
         timeout=TRIAL_TIMEOUT_S,
         check=False,
     )
-    fresh = [
-        path
-        for path in set(plan.results.glob("*.json")) - known
-        if not path.name.startswith(("capacity", "ceiling"))
-    ]
-    if not fresh:
+    if not path.exists():
         raise OSError(f"a trial left no result:\n{done.stderr.strip()[-2000:]}")
-    document: dict[str, Any] = json.loads(fresh[0].read_text())
-    return document
+    return read_result_as(path, LoadResult)
 
 
-def scalability(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def scalability(trials: Sequence[TrialResult]) -> Scalability:
     """The law fitted to (submissions in flight, goodput) of all trials, or why it was not."""
     points = [
-        (max(1.0, t["in_flight"]), t["goodput"])
+        (max(1.0, t.in_flight), t.goodput)
         for t in trials
-        if t["goodput"] and t["in_flight"] and not t["why"].startswith("not ")
+        if t.goodput and t.in_flight and not t.why.startswith("not ")
     ]
     try:
         bounds: Bounds = bootstrap(points)
     except TooFewPoints as error:
-        return {"refused": str(error), "points": points}
-    law: dict[str, Any] = _finite(
-        {"points": points, **asdict(bounds), "peak_rate": bounds.fit.peak}
-    )
-    return law
-
-
-def _finite(value: Any) -> Any:
-    """The value with infinities as None, which JSON can hold."""
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and math.isinf(value) else value
+        return Scalability(points=points, refused=str(error))
+    # JSON knows no infinity: `msgspec` writes it as null, which stands for no bound.
+    law = {"points": points, **asdict(bounds), "peak_rate": bounds.fit.peak}
+    return msgspec.json.decode(msgspec.json.encode(law), type=Scalability)
 
 
 def limiting(trials: Sequence[Trial]) -> str:
@@ -225,4 +208,4 @@ def limiting(trials: Sequence[Trial]) -> str:
         if failed
         else max(trials, key=lambda t: (t.rate, t.listeners), default=None)
     )
-    return "" if decisive is None else str(decisive.document["resources"]["bottleneck"])
+    return "" if decisive is None else decisive.document.resources.bottleneck

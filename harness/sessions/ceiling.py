@@ -5,16 +5,17 @@ ceiling stands beside every result. Measured on a schedule that is too fast for
 it, with everything that a real run does per request.
 """
 
-import json
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from harness.engines.standalone import drive, null_server
 from harness.engines.submitter import Submitter, SubmitterSettings
 from harness.measure.machine import fingerprint
 from harness.net.http_wire import SubmissionRequests, parse_base_url
+from harness.report.document import Ceiling, Machine
+from harness.report.result_files import CEILING_FILE, write_whole
 
 NS = 1_000_000_000
 CONNECTIONS = 64
@@ -25,14 +26,11 @@ MEASURE_S = 2.0
 FRESH_S = 24 * 3600
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ceiling:
-    """Requests per second of the generator's CPU (`per_core`) and of the clock (`achieved`)."""
+class KeptCeiling(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept between runs."""
 
-    per_core: float
-    achieved: float
-    us_per_request: float
-    measured_unix_s: float
+    machine: Machine
+    ceiling: Ceiling
 
 
 def measure_ceiling(seconds: float = MEASURE_S) -> Ceiling:
@@ -75,19 +73,15 @@ def measure_ceiling(seconds: float = MEASURE_S) -> Ceiling:
 
 def known_ceiling(folder: Path) -> Ceiling:
     """The ceiling measured on this machine and commit within a day, else measure it now."""
-    path = folder / "ceiling.json"
-    machine = fingerprint()
+    path = folder / CEILING_FILE
+    machine = Machine(**fingerprint())
     try:
-        kept: dict[str, Any] = json.loads(path.read_text())
-        ceiling = Ceiling(**kept["ceiling"])
-        if kept["machine"] == machine and time.time() - ceiling.measured_unix_s < FRESH_S:
-            return ceiling
-    except (OSError, ValueError, KeyError, TypeError):
+        kept = msgspec.json.decode(path.read_bytes(), type=KeptCeiling)
+        if kept.machine == machine and time.time() - kept.ceiling.measured_unix_s < FRESH_S:
+            return kept.ceiling
+    except (OSError, msgspec.MsgspecError):
         # None yet, or one of another version: measure.
         pass
     ceiling = measure_ceiling()
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps({"machine": machine, "ceiling": asdict(ceiling)}))
-    draft.replace(path)
+    write_whole(path, msgspec.json.encode(KeptCeiling(machine=machine, ceiling=ceiling)))
     return ceiling

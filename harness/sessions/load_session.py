@@ -7,7 +7,6 @@ own command line.
 import locust  # isort: skip  # patches the process for gevent, so it comes first
 
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -26,6 +25,8 @@ from locust.util.load_locustfile import load_locustfile
 
 from harness.measure.settings import RunSettings
 from harness.net.target import Target, TargetError, find_target
+from harness.report.document import LoadResult
+from harness.report.result_files import read_result_as
 from harness.report.summary import print_summary
 from harness.run.coordinator import IDLE, Conductor
 from harness.run.dispatch import RoleDispatcher
@@ -50,6 +51,7 @@ class Session:
     ceiling: bool
     environ: dict[str, str]
     folder: Path
+    result_file: Path | None = None
     quiet: bool = False
 
     def run(self) -> int:
@@ -117,8 +119,9 @@ class Session:
         conductor: Conductor = environment.scoreboard
         conductor.target = target
         conductor.settings = self.settings
+        conductor.result_file = self.result_file
         if self.ceiling:
-            conductor.extra["ceiling"] = asdict(known_ceiling(Path(self.settings.results)))
+            conductor.ceiling = known_ceiling(Path(self.settings.results))
         workers = self._start_workers(runner.server.port, 2 * self.workers)
         view = LiveView(conductor, sys.stderr)
         try:
@@ -145,7 +148,7 @@ class Session:
             print(f"error: {conductor.problem}", file=sys.stderr)
         if conductor.record is None or conductor.result_path is None:
             return 1
-        document = json.loads(conductor.result_path.read_text())
+        document = read_result_as(conductor.result_path, LoadResult)
         print_summary(document, sys.stdout, _shown(conductor.result_path, self.folder))
         return 0 if conductor.record.good and not conductor.problem else 1
 

@@ -8,14 +8,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from harness.engines.null_server import Faults
 from harness.engines.standalone import null_server
 from harness.measure.figures import PERCENTILES
+from harness.measure.machine import fingerprint
+from harness.report.document import Machine, Proof, SelfTestResult, Stall, StallReport
 from harness.sessions.trial import Trial, run_trial
 
 RATE, SECONDS, LISTENERS = "300", 2.0, 50
@@ -26,15 +27,6 @@ STOCK_USERS, STOCK_RATE_PER_USER = 20, 25
 STOCK_FILE = Path(__file__).with_name("stock_locust.py")
 STALL_RATE = STOCK_USERS * STOCK_RATE_PER_USER
 STALL_SECONDS = 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proof:
-    """What was planted, what was reported, and whether these are the same."""
-
-    planted: str
-    reported: str
-    exact: bool
 
 
 def _faults_of(trial: Trial) -> str:
@@ -127,25 +119,6 @@ def prove_slow_listener() -> Proof:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class StallReport:
-    """One tool's view of the same stall: requests measured, and ms by percentile key."""
-
-    tool: str
-    requests: int
-    times_ms: Mapping[str, float]
-
-    @property
-    def p99_ms(self) -> float:
-        """The 99th percentile."""
-        return self.times_ms["p99"]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, a key such as `p99_ms` for each percentile."""
-        times = {f"{key}_ms": value for key, value in self.times_ms.items()}
-        return {"tool": self.tool, "requests": self.requests, **times}
-
-
 def stall_by_harness() -> StallReport:
     """Ten seconds with a stall of two, measured from the intended send."""
     with null_server(STALL, players=100) as (url, _):
@@ -197,24 +170,23 @@ def stall_by_stock_locust() -> StallReport:
     )
 
 
-def prove() -> dict[str, Any]:
+def prove() -> SelfTestResult:
     """The whole proof as a document."""
     proofs = [*prove_accounting(), prove_slow_listener()]
     stalls = [stall_by_harness(), stall_by_stock_locust()]
     ours, theirs = stalls
-    return {
-        "version": 1,
-        "kind": "scoreboard-selfproof",
-        "proofs": [asdict(proof) for proof in proofs],
-        "stall": {
-            "planted": f"a stall of {STALL.stall_s:g} s in {STALL_SECONDS:g} s at {STALL_RATE}/s",
-            "intended": int(STALL_RATE * STALL_SECONDS),
-            "reports": [report.to_json() for report in stalls],
-        },
-        # A tenth of the arrivals fall into the first second of the stall and wait longer
-        # than the second: the true p99 lies just below the stall's length.
-        "stall_shown": ours.p99_ms > 1700 and theirs.p99_ms < 1000,
-        "good": all(proof.exact for proof in proofs)
-        and ours.p99_ms > 1700
-        and theirs.p99_ms < 1000,
-    }
+    # A tenth of the arrivals fall into the first second of the stall and wait longer than a
+    # second: the true p99 lies just below the stall's length.
+    shown = ours.times_ms["p99"] > 1700 and theirs.times_ms["p99"] < 1000
+    return SelfTestResult(
+        started_unix_s=time.time(),
+        machine=Machine(**fingerprint()),
+        proofs=proofs,
+        stall=Stall(
+            planted=f"a stall of {STALL.stall_s:g} s in {STALL_SECONDS:g} s at {STALL_RATE}/s",
+            intended=int(STALL_RATE * STALL_SECONDS),
+            reports=stalls,
+        ),
+        stall_shown=shown,
+        good=all(proof.exact for proof in proofs) and shown,
+    )

@@ -11,9 +11,12 @@ from typing import Any
 
 import psutil
 import pytest
+from jsonschema import Draft202012Validator
 
 from harness.engines.null_server import Faults
 from harness.engines.standalone import null_server
+from harness.report.document import LoadResult
+from harness.report.result_files import read_result_as
 from tests.support.eventually import eventually_sync
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +70,22 @@ def test_a_sound_server_gets_a_good_verdict_from_any_number_of_workers(
     assert "✓ valid" in out
     assert "✓ correct" in out
     assert "✓ within SLO" in out
+
+
+def test_result_file_is_where_it_was_asked_for_and_keeps_to_the_schema(tmp_path: Path) -> None:
+    path = tmp_path / "elsewhere" / "mine.json"
+    with null_server(players=100) as (url, _):
+        process = load(url, tmp_path, "--duration", "1", "--result-file", str(path))
+        _, err = process.communicate(timeout=90)
+
+    result = read_result_as(path, LoadResult)
+    assert process.returncode == 0, err
+    assert result.verdict.good
+    assert result.totals["ok"] == 800
+    assert path.with_suffix(".html").exists()
+    assert list(tmp_path.glob("*.json")) == []
+    schema = json.loads((ROOT / "docs" / "result.schema.json").read_text())
+    Draft202012Validator(schema).validate(json.loads(path.read_text()))
 
 
 def test_a_server_that_loses_what_it_acknowledged_fails_the_command(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "engines": {"measure", "net"},
         "evidence": {"engines", "net"},
         "checker": {"engines", "evidence"},
-        "report": {"measure"},
+        "report": {"measure", "checker"},
         "run": {"measure", "net", "engines", "evidence", "checker", "report"},
         "chaos": {"measure", "net", "engines", "evidence", "checker", "report"},
         "sessions": {"measure", "net", "engines", "evidence", "checker", "report", "run"},

@@ -1,10 +1,26 @@
-"""Small made-up result documents, as the commands leave them in the results folder."""
+"""Small made-up result documents, as the commands leave them in the results folder.
 
-from typing import Any
+The load run is one of version 1, as are those kept from earlier runs.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from harness.measure.histogram import Histogram
+from harness.report.document import Document
+from harness.report.result_files import decode_result
+
+Kind = TypeVar("Kind", bound=Document)
 
 MACHINE = {"cpus": 2, "cpu": "a CPU", "memory_mib": 8192, "commit": "abc123", "python": "3.11"}
+
+
+def decoded(kind: type[Kind], document: Mapping[str, Any]) -> Kind:
+    """The document as its readers get it."""
+    result = decode_result(json.dumps(document).encode())
+    assert isinstance(result, kind)
+    return result
 
 
 def run_document(*, run_id: str = "r1", response_us: int = 5000, **changes: Any) -> dict[str, Any]:
@@ -86,7 +102,7 @@ def capacity_document() -> dict[str, Any]:
             }
         ],
         "trials": [
-            {"rate": rate, "listeners": 1000, "held": held, "response_p99": 9000, "lag_p99": None}
+            {"rate": rate, "listeners": 1000, "held": held, "response_p99": 9000}
             for rate, held in ((2000, True), (4000, False))
         ],
         "scalability": {"refused": "too few points"},

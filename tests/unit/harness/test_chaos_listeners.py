@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -62,10 +62,8 @@ class Heard:
 
 
 @pytest.fixture
-def heard(tmp_path: Path) -> Iterator[Heard]:
-    opened = Heard(tmp_path / "history.jsonl")
-    yield opened
-    opened.writer.close()
+def heard(tmp_path: Path) -> Heard:
+    return Heard(tmp_path / "history.jsonl")
 
 
 def updates(first: int, last: int) -> bytes:

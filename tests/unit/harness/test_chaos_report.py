@@ -17,9 +17,10 @@ from harness.checker import Evidence, Finding, Verdict
 from harness.checker.evidence import Attempt, Submission
 from harness.cli import chaos
 from harness.evidence.history import Outcome
-from tests.unit.harness.documents import chaos_document
+from harness.report.document import ChaosResult
+from tests.unit.harness.documents import chaos_document, decoded
 
-REPORT = chaos_document()
+REPORT = decoded(ChaosResult, chaos_document())
 
 
 def submission(attempt: Attempt) -> Submission:
@@ -76,10 +77,10 @@ def test_each_second_has_what_was_acknowledged_and_how_long_it_took() -> None:
 
     seconds = seconds_seen(evidence)
 
-    assert [(s["t"], s["ok"], s["unknown"]) for s in seconds] == [(0, 0, 0), (1, 0, 0), (2, 97, 3)]
-    assert seconds[2]["times"]["answer"] == {}
-    assert seconds[1]["times"]["answer"]["p50"] == pytest.approx(1_000_000, rel=0.02)
-    assert "p99" not in seconds[1]["times"]["answer"], "97 answers have no 99th percentile"
+    assert [(s.t, s.ok, s.unknown) for s in seconds] == [(0, 0, 0), (1, 0, 0), (2, 97, 3)]
+    assert seconds[2].times["answer"] == {}
+    assert seconds[1].times["answer"]["p50"] == pytest.approx(1_000_000, rel=0.02)
+    assert "p99" not in seconds[1].times["answer"], "97 answers have no 99th percentile"
 
 
 @pytest.mark.parametrize("good", [True, False])

@@ -5,6 +5,8 @@ import random
 import pytest
 
 from harness.report.compare import different_settings, judge, rank_test
+from harness.report.document import LoadResult
+from tests.unit.harness.documents import decoded, run_document
 
 
 def samples(middle: float, count: int, seed: int) -> list[float]:
@@ -45,10 +47,10 @@ def test_few_seconds_decide_nothing() -> None:
 
 
 def test_a_run_of_before_an_option_was_there_had_its_default() -> None:
-    machine = {"cpu": "cpu", "cpus": 2, "kernel": "6", "python": "3"}
-    before = {"settings": {"rate": "100"}, "machine": machine}
-    same = {"settings": {"rate": "100", "stream_gzip": False}, "machine": machine}
-    other = {"settings": {"rate": "100", "stream_gzip": True}, "machine": machine}
+    before, same, other = (
+        decoded(LoadResult, run_document(settings={"rate": "100", **more}))
+        for more in ({}, {"stream_gzip": False}, {"stream_gzip": True})
+    )
 
     assert different_settings(before, same) == []
     assert different_settings(before, other) == ["stream_gzip: False and True"]

@@ -12,6 +12,8 @@ from harness.__main__ import main
 from harness.bench.compare_revisions import Sample, compare_sides, error_rates, measure_sides, tally
 from harness.bench.runner import count_calls, one_call_more, slowed
 from harness.cli import bench_compare
+from harness.report.document import BenchProofResult
+from harness.report.result_files import read_result_as
 from harness.report.results_document import bench_gate_section
 
 CASES = [f"case{n}" for n in range(20)]
@@ -152,7 +154,8 @@ def test_the_proof_compares_what_it_planted_and_publishes_both_errors(
         "one_more_call": {"comparisons": 1, "decisions": 4, "wrong": 0, "rate": 0.0},
     }
     assert document["trials"] == 5
-    section = bench_gate_section(document, "docs/results/bench-gate.json")
+    proof = read_result_as(path, BenchProofResult)
+    section = bench_gate_section(proof, "docs/results/bench-gate.json")
     assert "| equal code called worse | 0 of 28 decisions in 3 comparisons (0.0%) |" in section
     assert "| a 15% slowdown not called worse | 0 of 12 decisions in 3 comparisons" in section
 

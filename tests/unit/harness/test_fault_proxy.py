@@ -31,12 +31,10 @@ class EchoServer:
 
     def __init__(self) -> None:
         self.received: list[bytes] = []
-        self.serving: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.serving.add(task)
+        self._writers.append(writer)
         try:
             while line := await reader.readline():
                 self.received.append(line)
@@ -56,23 +54,15 @@ async def edge() -> AsyncIterator[tuple[Proxy, EchoServer]]:
     try:
         yield proxy, echo
     finally:
-        while opened:
-            opened.pop().close()
         await proxy.close()
         server.close()
-        await asyncio.gather(*echo.serving)
 
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
-opened: list[asyncio.StreamWriter] = []
-"""The clients of the edge there is; it closes them."""
-
 
 async def connect(proxy: Proxy) -> Connection:
-    connection = await asyncio.open_connection("127.0.0.1", proxy.port)
-    opened.append(connection[1])
-    return connection
+    return await asyncio.open_connection("127.0.0.1", proxy.port)
 
 
 async def ask(connection: Connection, line: bytes, *, timeout_s: float = 2.0) -> bytes:

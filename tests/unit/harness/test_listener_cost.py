@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.report.listener_cost import cost_words, swarm_cost
+from harness.report.listener_cost import ListenerCost, cost_words, swarm_cost
 
 
 def member(kind: str, pid: int, **status: Any) -> dict[str, Any]:
@@ -20,15 +20,16 @@ SWARMS = [
 def test_cpu_is_per_read_and_memory_per_listener_over_all_swarms() -> None:
     cost = swarm_cost([member("flood", 1), *SWARMS], cpu_us=800_000, reads=100_000)
 
-    assert cost == {"us_per_read": pytest.approx(8.0), "kib_per_listener": pytest.approx(0.45)}
-    assert cost_words({"swarm": cost}) == [
+    assert cost.us_per_read == pytest.approx(8.0)
+    assert cost.kib_per_listener == pytest.approx(0.45)
+    assert cost_words(cost) == [
         ("CPU per delivered read", "8.0 µs", True),
         ("memory per listener", "0.45 KiB", True),
     ]
 
 
 def test_a_figure_beyond_its_target_is_told_as_such() -> None:
-    words = cost_words({"swarm": {"us_per_read": 10.2, "kib_per_listener": 1.0}})
+    words = cost_words(ListenerCost(us_per_read=10.2, kib_per_listener=1.0))
 
     assert [within for _, _, within in words] == [False, False]
 
@@ -36,17 +37,17 @@ def test_a_figure_beyond_its_target_is_told_as_such() -> None:
 @pytest.mark.parametrize(
     ("members", "reads", "expected"),
     [
-        ([member("flood", 2), *SWARMS], 100_000, {"us_per_read": None, "kib_per_listener": 0.45}),
-        (SWARMS, 20_000, {"us_per_read": None, "kib_per_listener": 0.45}),
+        ([member("flood", 2), *SWARMS], 100_000, ListenerCost(kib_per_listener=0.45)),
+        (SWARMS, 20_000, ListenerCost(kib_per_listener=0.45)),
         ([member("swarm", 2, listeners=60, grown_kib=90)], 0, None),
         ([member("swarm", 2, listeners=6000)], 0, None),
         ([], 0, None),
     ],
 )
 def test_what_cannot_be_told_is_not(
-    members: list[dict[str, Any]], reads: int, expected: dict[str, Any] | None
+    members: list[dict[str, Any]], reads: int, expected: ListenerCost | None
 ) -> None:
     cost = swarm_cost(members, cpu_us=1000, reads=reads)
 
-    assert cost == (expected or {"us_per_read": None, "kib_per_listener": None})
-    assert cost_words({"swarm": {"us_per_read": None, "kib_per_listener": None}}) == []
+    assert cost == (expected or ListenerCost())
+    assert cost_words(ListenerCost()) == []

@@ -11,9 +11,11 @@ import psutil
 
 from harness.net.target import Target
 from harness.report.charts import shades_of
+from harness.report.document import LoadResult
 from harness.report.plots import Axis, Line, line_plot
 from harness.run.resources import ProcessGauge, Sampler, restarts_of
 from tests.support.eventually import eventually_sync
+from tests.unit.harness.documents import decoded, run_document
 
 
 def sample(second: int, **pids: int) -> dict[str, Any]:
@@ -86,10 +88,13 @@ def test_what_has_a_gauge_of_its_own_counts_nowhere_else_nor_what_it_started() -
 
 
 def test_a_fault_is_shaded_and_named_in_the_plots() -> None:
-    document = {
-        "window": {"start": 0, "end": 9},
-        "faults": [{"name": "server restarted", "start": 3, "end": 5}],
-    }
+    document = decoded(
+        LoadResult,
+        run_document(
+            window={"start": 0, "end": 9},
+            faults=[{"name": "server restarted", "start": 3, "end": 5}],
+        ),
+    )
 
     svg = line_plot(
         "t",

@@ -12,7 +12,8 @@ from harness.cli import capacity as capacity_command
 from harness.cli import load, results
 from harness.measure.settings import RunSettings, settings_from
 from harness.report import results_document
-from tests.unit.harness.documents import bench_proof_document
+from harness.report.document import BenchProofResult, CapacityResult, LoadResult
+from tests.unit.harness.documents import bench_proof_document, capacity_document, decoded
 
 MACHINE = {"cpus": 2, "cpu": "cpu", "memory_mib": 2048, "commit": "abc", "changed": False}
 
@@ -73,7 +74,7 @@ def parse(command: Any, line: str) -> argparse.Namespace:
     ],
 )
 def test_a_run_is_praised_only_for_what_it_is(verdict: dict[str, Any], told: str) -> None:
-    text = results_document.load_section(load_run(verdict=verdict), "f.json")
+    text = results_document.load_section(decoded(LoadResult, load_run(verdict=verdict)), "f.json")
 
     assert f"Verdict: {told}.**" in text
 
@@ -87,7 +88,9 @@ def test_the_command_told_asks_for_the_same_run() -> None:
         "warmup_s": 2.5,
         "late_limit_ms": 100.0,
     }
-    document = load_run(listeners=6000, seconds=30, workers=2, label="mine", **wanted)
+    document = decoded(
+        LoadResult, load_run(listeners=6000, seconds=30, workers=2, label="mine", **wanted)
+    )
 
     parsed = parse(load, results_document.load_command(document))
 
@@ -96,7 +99,7 @@ def test_the_command_told_asks_for_the_same_run() -> None:
 
 
 def test_a_run_of_defaults_is_told_without_them() -> None:
-    assert results_document.load_command(load_run()) == (
+    assert results_document.load_command(decoded(LoadResult, load_run())) == (
         "python -m harness load --rate 1000 --listeners 1000 --duration 60"
     )
 
@@ -114,6 +117,7 @@ def test_a_search_is_told_with_every_option() -> None:
 def test_a_tree_that_differs_from_its_commit_is_marked(changed: bool, told: str) -> None:
     machine = {**MACHINE, "changed": changed}
     capacity = {
+        **capacity_document(),
         "plan": {"slo": "p99<1s", "seconds": 10, "repeats": 3},
         "command": "python -m harness capacity",
         "machine": machine,
@@ -122,9 +126,12 @@ def test_a_tree_that_differs_from_its_commit_is_marked(changed: bool, told: str)
     }
     gate = {**bench_proof_document(), "machine": machine}
 
-    assert told in results_document.load_section(load_run(changed=changed), "f.json")
-    assert told in results_document.capacity_section(capacity, "f.json")
-    assert told in results_document.bench_gate_section(gate, "f.json")
+    sections = (
+        results_document.load_section(decoded(LoadResult, load_run(changed=changed)), "f.json"),
+        results_document.capacity_section(decoded(CapacityResult, capacity), "f.json"),
+        results_document.bench_gate_section(decoded(BenchProofResult, gate), "f.json"),
+    )
+    assert all(told in section for section in sections)
 
 
 def newest(tmp_path: Path, *documents: dict[str, Any]) -> dict[str, float]:
@@ -132,7 +139,7 @@ def newest(tmp_path: Path, *documents: dict[str, Any]) -> dict[str, float]:
     for number, document in enumerate(documents):
         (tmp_path / f"{number}.json").write_text(json.dumps(document))
     found = results.newest_good(tmp_path.glob("*.json"))
-    return {kind: document["started_unix_s"] for kind, document in found.items()}
+    return {kind: document.started_unix_s for kind, document in found.items()}
 
 
 def test_the_newest_long_run_is_the_headline_and_a_crowd_stands_beside_it(tmp_path: Path) -> None:

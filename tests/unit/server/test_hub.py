@@ -12,7 +12,7 @@ from scoreboard.domain import Change, Standing
 from scoreboard.errors import UNAVAILABLE, Problem
 from server.stream.hub import Hub
 from server.stream.listener import MAX_RECEIVED_BYTES
-from tests.support.eventually import eventually, settled
+from tests.support.eventually import eventually
 
 
 def changes(first: int, last: int) -> list[Change]:
@@ -266,7 +266,7 @@ async def test_changes_within_a_flush_interval_share_a_write(
 
     for seq in range(12, 30):
         site.hub.take(changes(seq, seq))
-    await settled()
+    await asyncio.sleep(0)
     assert len(wires[0].sent) == before
 
     await eventually(lambda: site.hub.cursor == 29, interval_s=0.001)
