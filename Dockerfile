@@ -10,6 +10,7 @@ RUN python3 -m venv /opt/scoreboard
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY scoreboard scoreboard
+COPY adapters adapters
 COPY server server
 COPY worker worker
 COPY stack stack

@@ -6,10 +6,11 @@ Exit status: 0 after a signal, 1 when it failed, 2 for bad settings.
 import os
 import sys
 
+from adapters.files import read_file
+from adapters.logs import configure_logging
 from scoreboard.settings import SettingsError, from_mapping
-from server.observe.logs import configure_logging
 from server.run import serve
-from server.settings import ServerSettings, read_file
+from server.settings import ServerSettings
 
 
 def main() -> int:

@@ -21,6 +21,8 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 from temporalio.client import Client
 
+from adapters import redis, temporal
+from adapters.tasks import end
 from scoreboard import contract, ids
 from scoreboard.errors import MALFORMED, UNAVAILABLE, Problem
 from scoreboard.gzipped import accepts_gzip
@@ -28,9 +30,7 @@ from scoreboard.keys import Keyring, shared_secret
 from server.auth.bearer import Authenticator
 from server.auth.jwks import Jwks
 from server.auth.signatures import Signatures, load_keys
-from server.backends import redis, temporal
 from server.backends.mysql import LedgerReader
-from server.backends.tasks import end
 from server.backends.temporal import Workflows
 from server.board.board import Board, Page
 from server.board.query import parse_flag, parse_resume, parse_window

@@ -18,8 +18,8 @@ from sanic.application.state import ApplicationServerInfo
 from sanic.http.constants import HTTP
 from sanic.server.async_server import AsyncioServer
 
+from adapters.tasks import end
 from server.app import Companion, create_app
-from server.backends.tasks import end
 from server.http.accept import Acceptor
 from server.http.protocol import StrictProtocol, reap
 from server.settings import ServerSettings

@@ -1,7 +1,6 @@
 """Settings of the API process; read from the environment in `__main__` only."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from scoreboard import contract
 from scoreboard.ratelimit import RateLimit
@@ -25,11 +24,6 @@ def batch_size(value: str) -> int:
     if number > contract.MAX_BATCH:
         raise ValueError(f"must be at most {contract.MAX_BATCH}")
     return number
-
-
-def read_file(path: str) -> bytes:
-    """The content of a file that a setting names. Raises OSError."""
-    return Path(path).read_bytes()
 
 
 @dataclass(frozen=True, kw_only=True)

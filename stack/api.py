@@ -13,10 +13,11 @@ from contextlib import AbstractAsyncContextManager
 
 from temporalio.client import Client
 
+from adapters.files import read_file
+from adapters.logs import configure_logging
 from scoreboard.settings import SettingsError, from_mapping
-from server.observe.logs import configure_logging
 from server.run import serve
-from server.settings import ServerSettings, read_file
+from server.settings import ServerSettings
 from worker.runtime import running_worker
 from worker.settings import WorkerSettings
 

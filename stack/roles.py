@@ -9,13 +9,12 @@ import http.client
 import sys
 from collections.abc import Mapping
 
-from temporalio.service import TLSConfig
-
+from adapters.files import read_file
+from adapters.temporal import connect_arguments
 from scoreboard.settings import SettingsError, from_mapping
-from scoreboard.temporal import connect_arguments
 from stack.settings import ADDRESS_VARIABLES, TEMPORAL_SECURITY, StackSettings
 from stack.temporal_probes import describe_pollers
-from worker.settings import WorkerSettings, read_file
+from worker.settings import WorkerSettings
 
 _PROBE_TIMEOUT_S = 2.0
 
@@ -67,7 +66,7 @@ class Worker:
         except SettingsError:
             # The process says so itself, and ends.
             return False
-        connection = connect_arguments(settings, TLSConfig)
+        connection = connect_arguments(settings)
         # Not through a proxy that is there for the worker's faults.
         connection["target_host"] = self._temporal_address
         identities = await describe_pollers(connection, settings.task_queue)

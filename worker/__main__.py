@@ -6,58 +6,56 @@ settings or arguments.
 
 import argparse
 import asyncio
-import logging
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 import uvloop
 from temporalio.client import Client, Interceptor
-from temporalio.service import TLSConfig
 
+from adapters import temporal
+from adapters.files import read_file
+from adapters.logs import configure_logging
+from adapters.mysql import Pool
+from adapters.tasks import end
 from scoreboard.settings import SettingsError, from_mapping
-from scoreboard.temporal import connect_arguments, security
-from worker.board import RedisBoard, connect
+from worker.board import RedisBoard
 from worker.failpoints import Failpoints
 from worker.ledger import Ledger
 from worker.metrics import serving_metrics
 from worker.migrate import MigrationError, migrate
-from worker.mysql import Pool
-from worker.runtime import BACKEND_ERRORS, START_RETRY_S, running_worker
+from worker.runtime import BACKEND_ERRORS, connect_board, running_worker
 from worker.seed import seed
-from worker.settings import WorkerSettings, read_file
-from worker.tasks import end
+from worker.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 log = structlog.get_logger()
 
-
-def configure_logging() -> None:
-    """One line per event: readable on a terminal, JSON otherwise."""
-    renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer()
-        if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer()
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+STOP_TIMEOUT_S = 8.0
+"""Longer than `runtime.SHUTDOWN_GRACE`, which ends the steps that still run."""
 
 
 async def run_worker(settings: WorkerSettings) -> None:
-    """Run until SIGTERM or SIGINT; waits for Temporal when it is away."""
+    """Run until SIGTERM or SIGINT; waits for Temporal while that is unavailable."""
+    tracing = _tracing(settings)
+    try:
+        await _run_until_signal(settings, tracing)
+    finally:
+        if tracing is not None:
+            await asyncio.to_thread(tracing.shutdown)
+
+
+async def _run_until_signal(settings: WorkerSettings, tracing: "TracerProvider | None") -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    starting = asyncio.create_task(_connected(settings))
+    starting = asyncio.create_task(_connected(settings, tracing))
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
@@ -68,9 +66,9 @@ async def run_worker(settings: WorkerSettings) -> None:
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
         if not ready.is_set():
-            # It waits for MySQL, where no one looks at the event.
+            # It still waits for MySQL, and nothing there watches the event.
             await end([serving])
-        await asyncio.wait({serving}, timeout=8)
+        await asyncio.wait({serving}, timeout=STOP_TIMEOUT_S)
         await end([serving])
     if not serving.cancelled() and (error := serving.exception()):
         raise error
@@ -86,31 +84,28 @@ async def _serve(
     log.info("worker_stopped")
 
 
-async def _connected(settings: WorkerSettings) -> Client:
-    waiting = False
+async def _connected(settings: WorkerSettings, tracing: "TracerProvider | None") -> Client:
     interceptors: Sequence[Interceptor] = ()
-    if settings.otlp_endpoint:
-        # Not at the top: who traces nothing need not have the packages.
-        from worker.tracing import client_interceptors
+    if tracing is not None:
+        from adapters.tracing import temporal_interceptor
 
-        interceptors = client_interceptors(settings.otlp_endpoint, settings.trace_ratio)
-    while True:
-        try:
-            return await Client.connect(
-                **connect_arguments(settings, TLSConfig), interceptors=interceptors
-            )
-        except RuntimeError as error:
-            # The SDK reports a server that is away as a bare RuntimeError.
-            if not waiting:
-                log.warning("waiting_for_temporal", error=str(error)[:400], tls=security(settings))
-            waiting = True
-            await asyncio.sleep(START_RETRY_S)
+        interceptors = (temporal_interceptor(tracing),)
+    return await temporal.connect(settings, interceptors)
+
+
+def _tracing(settings: WorkerSettings) -> "TracerProvider | None":
+    if not settings.otlp_endpoint:
+        return None
+    # Not at the top: without tracing the packages need not be installed.
+    from adapters.tracing import provider
+
+    return provider("scoreboard-worker", settings.otlp_endpoint, ratio=settings.trace_ratio)
 
 
 async def run_seed(settings: WorkerSettings, users: int) -> None:
     """Migrate, add the users, and have the board show them."""
     pool = Pool(settings.mysql, size=1)
-    client = connect(settings.redis)
+    client = connect_board(settings)
     try:
         await migrate(pool)
         added = await seed(pool, users)

@@ -9,24 +9,22 @@ source of anything: all of it can be thrown away.
 """
 
 import asyncio
-import importlib.resources
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
 
-import redis.asyncio
 import structlog
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
+from adapters.files import script
+from adapters.redis import Redis
+from adapters.tasks import end
 from scoreboard import contract
 from scoreboard.domain import Change, User
 from worker import metrics
 from worker.drift import Drift
 from worker.ledger import Ledger
 from worker.refresh import RefreshReport
-from worker.tasks import end
 
 log = structlog.get_logger()
 
@@ -62,28 +60,10 @@ class RebuildFailed(Exception):
     """Redis kept losing or outrunning the rebuilt ranking; trying again later is safe."""
 
 
-def connect(url: str) -> "redis.asyncio.Redis":
-    """A client that never repeats a command by itself and never waits for long.
-
-    redis-py repeats up to ten times by default; the callers here decide what is
-    safe to repeat.
-    """
-    return redis.asyncio.Redis.from_url(
-        url,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=5,
-        socket_connect_timeout=2,
-        health_check_interval=0,
-        protocol=2,
-    )
-
-
 class RedisBoard:
     """Ranking and stream, fed from a ledger."""
 
-    def __init__(
-        self, client: "redis.asyncio.Redis", ledger: Ledger, *, stream_entries: int
-    ) -> None:
+    def __init__(self, client: Redis, ledger: Ledger, *, stream_entries: int) -> None:
         self._redis = client
         self._ledger = ledger
         self._stream_entries = stream_entries
@@ -92,10 +72,10 @@ class RedisBoard:
         self._incarnation: str | None = None
         # By their first number: what was committed here need not be read back.
         self._recent: dict[int, Sequence[Change]] = {}
-        self._advance_script = client.register_script(_script("advance"))
-        self._append_script = client.register_script(_script("append"))
-        self._swap_script = client.register_script(_script("swap"))
-        self._shown_script = client.register_script(_script("shown"))
+        self._advance_script = client.register_script(script("worker.lua", "advance"))
+        self._append_script = client.register_script(script("worker.lua", "append"))
+        self._swap_script = client.register_script(script("worker.lua", "swap"))
+        self._shown_script = client.register_script(script("worker.lua", "shown"))
 
     async def publish(self, changes: Sequence[Change], last_seq: int) -> None:
         """Bring the ranking to at least `last_seq`; `changes` save a look at the ledger.
@@ -431,7 +411,3 @@ def _stream_entries(changes: Sequence[Change]) -> list[int | bytes]:
         chunk = changes[start : start + CHANGES_PER_CALL]
         entries += (chunk[-1].seq, contract.encode_changes(chunk))
     return entries
-
-
-def _script(name: str) -> str:
-    return importlib.resources.files("worker.lua").joinpath(f"{name}.lua").read_text("utf-8")

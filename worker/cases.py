@@ -6,19 +6,19 @@ from typing import Any
 
 import msgspec
 
+from adapters.ledger_queries import BOARD_ID
+from adapters.mysql import Pool, query_all
 from scoreboard.domain import MAX_SCORE, Change, Outcome, Submission
 from scoreboard.fraud import FraudRules
 from scoreboard.rules import credited
 from worker.failpoints import Failpoints
 from worker.ledger import (
-    BOARD_ID,
     COMMIT_SYNCED,
     USER_COLUMNS,
     in_transaction,
     user_from,
     users_statement,
 )
-from worker.mysql import Pool, query_all
 
 
 class Decision(StrEnum):

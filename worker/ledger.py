@@ -14,20 +14,20 @@ import msgspec
 import pymysql
 import structlog
 
+from adapters.ledger_queries import BOARD_ID, BOARD_QUERY, BoardRow, changes_from, changes_query
+from adapters.mysql import Pool, query_all
+from scoreboard import backoff
 from scoreboard.domain import Change, LedgerRow, Outcome, Submission, User
 from scoreboard.fraud import Activity, FraudRules, decode_recent, encode_recent
 from scoreboard.ids import text
 from scoreboard.rules import Settlement, settle
 from worker import metrics
 from worker.failpoints import Failpoints
-from worker.mysql import Pool, query_all
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
-BOARD_ID = 1
-TRANSACTION_ATTEMPTS = 8
 RETRYABLE_ERRORS = frozenset({1205, 1213})
 """Lock wait timeout and deadlock. After 1205 the transaction is still open with the
 statement undone: committing it would store a ledger row without its score. So both
@@ -49,13 +49,6 @@ another one might reach a server that has crashed and started again in between.
 """
 
 USERS_PER_READ = 2000
-
-
-class Board(msgspec.Struct, frozen=True, kw_only=True):
-    """The board's row: its last sequence number and which history it belongs to."""
-
-    seq: int
-    incarnation: str
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +96,7 @@ class Ledger:
         """Decide and store a batch in one transaction.
 
         Safe to repeat by submission id. Raises the driver's errors when MySQL is
-        away, and after TRANSACTION_ATTEMPTS deadlocks or lock timeouts.
+        away, and after `backoff.TRANSACTION.attempts_max` deadlocks or lock timeouts.
         """
         return await in_transaction(
             self._pool, lambda connection: self._record(connection, screened)
@@ -161,16 +154,16 @@ class Ledger:
             + [row.submission.id for row in settlement.rows if row.outcome is Outcome.HELD],
         )
 
-    async def board(self, *, durable: bool = False) -> Board:
+    async def board(self, *, durable: bool = False) -> BoardRow:
         """The board's last committed sequence number and its incarnation.
 
         With `durable` a crash of MySQL cannot take back what is returned; costs a sync
         of its log.
         """
         async with self._pool.connection() as connection:
-            rows, *_ = await query_all(connection, _synced(_board_query(), durable))
+            rows, *_ = await query_all(connection, _synced(BOARD_QUERY, durable))
             await connection.rollback()
-        return Board(seq=rows[0][0], incarnation=rows[0][1])
+        return BoardRow(*rows[0])
 
     async def users_count(self) -> int:
         """How many users there are; reads an index of all of them."""
@@ -179,7 +172,7 @@ class Ledger:
             await connection.rollback()
         return int(rows[0][0])
 
-    async def begin_incarnation(self, seen: Board) -> Board:
+    async def begin_incarnation(self, seen: BoardRow) -> BoardRow:
         """Give the board's history a new name, unless someone has since `seen`; the board now."""
         async with self._pool.connection() as connection:
             await query_all(
@@ -195,21 +188,13 @@ class Ledger:
 
         `durable` as for `board`.
         """
-        query = (
-            # Outer: a user removed by hand must not leave a gap that stops the board.
-            "SELECT l.seq, l.user_id, COALESCE(u.name, ''), l.score_after, l.committed_at_us"
-            " FROM ledger l LEFT JOIN users u ON u.id = l.user_id"
-            f" WHERE l.seq > {seq} ORDER BY l.seq LIMIT {limit}"
-        )
+        query = changes_query(seq, limit)
         async with self._pool.connection() as connection:
             rows, *_ = await query_all(connection, _synced(query, durable))
             await connection.rollback()
-        return [
-            Change(seq=row[0], user_id=row[1], name=row[2], score=row[3], committed_us=row[4])
-            for row in rows
-        ]
+        return changes_from(rows)
 
-    async def snapshot(self) -> AsyncGenerator[tuple[Board, list[User]], None]:
+    async def snapshot(self) -> AsyncGenerator[tuple[BoardRow, list[User]], None]:
         """All users at one moment, in chunks; each chunk comes with that moment's board.
 
         Once it has ended by itself, a crash of MySQL cannot take back what it gave.
@@ -221,9 +206,9 @@ class Ledger:
             _, _, board_rows = await query_all(
                 connection,
                 "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;"
-                f" START TRANSACTION WITH CONSISTENT SNAPSHOT; {_board_query()}",
+                f" START TRANSACTION WITH CONSISTENT SNAPSHOT; {BOARD_QUERY}",
             )
-            board = Board(seq=board_rows[0][0], incarnation=board_rows[0][1])
+            board = BoardRow(*board_rows[0])
             after = -1
             while True:
                 [rows] = await query_all(
@@ -236,10 +221,6 @@ class Ledger:
                     break
                 after = rows[-1][0]
             await query_all(connection, f"COMMIT; {COMMIT_SYNCED}")
-
-
-def _board_query() -> str:
-    return f"SELECT seq, incarnation FROM boards WHERE id = {BOARD_ID}"
 
 
 def _synced(query: str, durable: bool) -> str:
@@ -299,17 +280,21 @@ async def in_transaction(pool: Pool, work: Callable[[Any], Awaitable[T]]) -> T:
 
     `work` begins and commits its own transaction and must be safe to repeat.
     """
-    for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
+    failures = 0
+    while True:
         try:
             async with pool.connection() as connection:
                 return await work(connection)
         except pymysql.err.OperationalError as error:
-            if error.args[0] not in RETRYABLE_ERRORS or attempt == TRANSACTION_ATTEMPTS:
+            if (
+                error.args[0] not in RETRYABLE_ERRORS
+                or failures + 1 == backoff.TRANSACTION.attempts_max
+            ):
                 raise
-            metrics.TRANSACTION_RETRIES.inc()
-            # The connection was closed, which rolls back; others get ahead meanwhile.
-            await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
-    raise AssertionError("unreachable")
+        metrics.TRANSACTION_RETRIES.inc()
+        # The connection was closed, which rolls back; others get ahead meanwhile.
+        await asyncio.sleep(backoff.TRANSACTION.jittered_s(failures, random.random()))
+        failures += 1
 
 
 def _writes(settlement: Settlement, committed_us: int) -> str:

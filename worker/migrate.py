@@ -7,7 +7,7 @@ from typing import Any
 import pymysql
 import structlog
 
-from worker.mysql import Pool, query_all
+from adapters.mysql import Pool, query_all
 
 log = structlog.get_logger()
 

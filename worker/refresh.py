@@ -20,9 +20,9 @@ from temporalio.client import (
     ScheduleUpdate,
     ScheduleUpdateInput,
 )
-from temporalio.common import RetryPolicy
 
-from worker.steps import REFRESH
+from scoreboard import backoff
+from worker.steps import REFRESH, retry_policy
 
 REFRESH_WORKFLOW = "BoardRefresh"
 TIMEOUT = timedelta(minutes=10)
@@ -54,7 +54,7 @@ class BoardRefresh:
             result_type=RefreshReport,
             start_to_close_timeout=TIMEOUT,
             heartbeat_timeout=timedelta(seconds=30),
-            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=20),
+            retry_policy=retry_policy(backoff.REFRESH_STEP),
         )
         return report
 

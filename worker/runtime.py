@@ -4,47 +4,40 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
 
-import pymysql
-import redis.exceptions
 import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
+from adapters.mysql import MYSQL_ERRORS, Pool
+from adapters.redis import REDIS_ERRORS, Redis
+from adapters.redis import connect as connect_redis
+from adapters.tasks import end
+from scoreboard import backoff
 from worker.activities import Activities
-from worker.board import RebuildFailed, RedisBoard, connect
+from worker.board import RebuildFailed, RedisBoard
 from worker.cases import Cases
 from worker.failpoints import Failpoints
 from worker.ledger import Ledger
 from worker.metrics import StepTimer
 from worker.migrate import migrate
-from worker.mysql import Pool
 from worker.refresh import BoardRefresh, ensure_schedule
 from worker.review import FraudReview
 from worker.settings import WorkerSettings
-from worker.tasks import end
 from worker.workflow import SubmissionBatch
 
 log = structlog.get_logger()
 
-BACKEND_ERRORS = (
-    OSError,
-    TimeoutError,
-    pymysql.err.Error,
-    redis.exceptions.RedisError,
-    RebuildFailed,
-    RuntimeError,
-)
-"""What a service that is away or restarting raises; waiting heals it.
+BACKEND_ERRORS = (*MYSQL_ERRORS, *REDIS_ERRORS, RebuildFailed)
+"""What a service that is away or restarting raises; it passes once the service is back."""
 
-RuntimeError: uvloop's answer to a write on a connection that has just been reset; redis-py and
-aiomysql hand it on as it is.
-"""
+REDIS_CONNECTIONS_MAX = 128
+"""More than the activities that may run at a time (below), the repair and its rebuild."""
 
-START_RETRY_S = 0.5
-SCHEDULE_RETRY_S = 10.0
+REDIS_TIMEOUT_S = 5.0
+"""A script that moves or swaps the ranking takes longer than the reads of an API process."""
+
 SCHEDULE_LOOK_S = 300.0
 """How long a Temporal that has lost its data may be without the schedule."""
 SHUTDOWN_GRACE = timedelta(seconds=3)
@@ -61,7 +54,7 @@ async def running_worker(
     seconds to finish; the rest is picked up by another worker.
     """
     pool = Pool(settings.mysql, size=settings.mysql_pool)
-    redis_client = connect(settings.redis)
+    redis_client = connect_board(settings)
     failpoints = Failpoints(settings.failpoints)
     ledger = Ledger(pool, failpoints, settings.fraud, log_decisions=settings.log_requests)
     cases = Cases(pool, failpoints, settings.fraud)
@@ -102,7 +95,16 @@ async def running_worker(
         await pool.close()
 
 
-def _relay(settings: WorkerSettings, client: Any) -> list[Interceptor]:
+def connect_board(settings: WorkerSettings) -> Redis:
+    """The worker's client for the board in Redis."""
+    return connect_redis(
+        settings.redis,
+        connections_max=REDIS_CONNECTIONS_MAX,
+        socket_timeout_s=REDIS_TIMEOUT_S,
+    )
+
+
+def _relay(settings: WorkerSettings, client: Redis) -> list[Interceptor]:
     if not settings.otlp_endpoint:
         return []
     # Not at the top: who traces nothing need not have the packages.
@@ -121,7 +123,7 @@ async def _migrated(pool: Pool) -> None:
             if not waiting:
                 log.warning("waiting_for_mysql", error=type(error).__name__)
             waiting = True
-            await asyncio.sleep(START_RETRY_S)
+            await asyncio.sleep(backoff.MIGRATION.delay_s(0))
 
 
 async def _keep_scheduled(client: Client, settings: WorkerSettings) -> None:
@@ -140,7 +142,7 @@ async def _keep_scheduled(client: Client, settings: WorkerSettings) -> None:
         except Exception:
             log.exception("schedule_not_set")
             away = True
-        await asyncio.sleep(SCHEDULE_RETRY_S if away else SCHEDULE_LOOK_S)
+        await asyncio.sleep(backoff.REFRESH_SCHEDULE.delay_s(0) if away else SCHEDULE_LOOK_S)
 
 
 async def _keep_healed(board: RedisBoard, interval_s: float) -> None:

@@ -1,7 +1,7 @@
 """Puts the demonstration's users into MySQL. Repeating it changes nothing."""
 
+from adapters.mysql import Pool, query_all
 from scoreboard.domain import User
-from worker.mysql import Pool, query_all
 
 ALICE = User(id=1, name="Alice", score=1500)
 BOB = User(id=2, name="Bob", score=1400)

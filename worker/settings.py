@@ -1,7 +1,6 @@
 """Settings of the worker process; read from the environment in `__main__` only."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from scoreboard.fraud import FraudRules
 from scoreboard.settings import (
@@ -14,11 +13,6 @@ from scoreboard.settings import (
     setting,
 )
 from worker.review import TIME_LIMIT_S
-
-
-def read_file(path: str) -> bytes:
-    """The content of a file that a setting names. Raises OSError."""
-    return Path(path).read_bytes()
 
 
 @dataclass(frozen=True, kw_only=True)

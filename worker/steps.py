@@ -1,8 +1,8 @@
-"""How a workflow runs a step: quickly where it is, or patiently wherever it can.
+"""How a workflow runs a step: first as a local activity, then as a regular activity.
 
-A local activity costs Temporal no write of its own; when that keeps failing, the
-same step goes on as an ordinary activity that any worker may run and that never
-gives up. Only errors of a type in NEVER_RETRIED end a workflow.
+A local activity costs Temporal no write of its own. When it keeps failing, the same
+step continues as a regular activity with unlimited retries, which any worker may
+run. Only errors of a type in NEVER_RETRIED end a workflow.
 """
 
 from datetime import timedelta
@@ -17,6 +17,9 @@ from temporalio.exceptions import (
     is_cancelled_exception,
 )
 
+from scoreboard import backoff
+from scoreboard.backoff import Backoff
+
 VALIDATE = "validate"
 RECORD = "record"
 PUBLISH = "publish"
@@ -30,18 +33,16 @@ NEVER_RETRIED = [MALFORMED_BATCH, UNKNOWN_CASE]
 
 STEP_TIMEOUT = timedelta(seconds=10)
 
-QUICK_RETRIES = RetryPolicy(
-    initial_interval=timedelta(milliseconds=50),
-    backoff_coefficient=4.0,
-    maximum_attempts=3,
-    non_retryable_error_types=NEVER_RETRIED,
-)
-ENDLESS_RETRIES = RetryPolicy(
-    initial_interval=timedelta(milliseconds=200),
-    backoff_coefficient=2.0,
-    maximum_interval=timedelta(seconds=2),
-    non_retryable_error_types=NEVER_RETRIED,
-)
+
+def retry_policy(policy: Backoff) -> RetryPolicy:
+    """The policy in Temporal's words."""
+    return RetryPolicy(
+        initial_interval=timedelta(seconds=policy.first_s),
+        backoff_coefficient=policy.factor,
+        maximum_interval=timedelta(seconds=policy.max_s),
+        maximum_attempts=policy.attempts_max,
+        non_retryable_error_types=NEVER_RETRIED,
+    )
 
 
 async def run_step(name: str, *arguments: Any, result_type: type | None = None) -> Any:
@@ -53,7 +54,7 @@ async def run_step(name: str, *arguments: Any, result_type: type | None = None) 
             args=arguments,
             result_type=result_type,
             start_to_close_timeout=STEP_TIMEOUT,
-            retry_policy=QUICK_RETRIES,
+            retry_policy=retry_policy(backoff.LOCAL_STEP),
         )
     except FailureError as error:
         # A local activity that timed out raises ActivityError, as documented; one that
@@ -69,5 +70,5 @@ async def run_step(name: str, *arguments: Any, result_type: type | None = None) 
         args=arguments,
         result_type=result_type,
         start_to_close_timeout=STEP_TIMEOUT,
-        retry_policy=ENDLESS_RETRIES,
+        retry_policy=retry_policy(backoff.ANYWHERE_STEP),
     )

@@ -1,7 +1,7 @@
 """Public keys from a JWKS file or URL, kept fresh. What a document may hold: `scoreboard.keys`.
 
 Rotation: the source is read again every `interval_s`, and at once (but not more
-often than RETRY_S) when a token names a key that is not known. A source that
+often than `backoff.JWKS`) when a token names a key that is not known. A source that
 fails or holds nonsense leaves the keys as they were.
 """
 
@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from scoreboard import backoff
 from scoreboard.keys import InvalidKeys, Key, parse_jwks
 
 log = structlog.get_logger()
 
 MAX_DOCUMENT_BYTES = 256 * 1024
 FETCH_TIMEOUT_S = 5.0
-RETRY_S = 10.0
 
 
 class JwksError(Exception):
@@ -63,9 +63,9 @@ class Jwks:
             except JwksError as error:
                 log.warning("jwks_not_read", reason=str(error))
                 self._wanted.set()
-            await asyncio.sleep(min(RETRY_S, self._interval_s))
+            await asyncio.sleep(min(backoff.JWKS.first_s, self._interval_s))
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, self._interval_s - RETRY_S)):
+                async with asyncio.timeout(max(0.0, self._interval_s - backoff.JWKS.first_s)):
                     await self._wanted.wait()
 
 

@@ -1,22 +1,17 @@
 """MySQL as the API process sees it: read-only. Everything that writes is in `worker`."""
 
-import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Collection, Sequence
 from typing import Any
 
-import aiomysql
 import msgspec
 import pymysql
 
+from adapters.ledger_queries import BOARD_ID, BOARD_QUERY, BoardRow, changes_from, changes_query
+from adapters.mysql import READER, Pool
 from scoreboard.domain import Change, Standing
 from scoreboard.settings import MySqlAddress
 
-BOARD_ID = 1
 CONNECTIONS = 4
-QUERY_TIMEOUT_S = 3.0
-CLOSE_TIMEOUT_S = 2
-IDLE_CONNECTION_S = 60
 
 _BETTER = (
     "SELECT id, name, score FROM users WHERE score > %s"
@@ -28,12 +23,6 @@ _WORSE = (
     " OR (score = %s AND (seq > %s OR (seq = %s AND id >= %s)))"
     " ORDER BY score DESC, seq ASC, id ASC LIMIT %s"
 )
-
-MYSQL_ERRORS = (pymysql.err.MySQLError, OSError, TimeoutError, RuntimeError)
-"""What a MySQL that is away, restarting or without tables raises through aiomysql.
-
-RuntimeError: the driver's answer when a connection broke while in use.
-"""
 
 
 class Decided(msgspec.Struct, frozen=True, gc=False):
@@ -79,39 +68,19 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     decided_at_us: int | None
 
 
-class Board(msgspec.Struct, frozen=True, gc=False):
-    """The board's last sequence number, and which history it belongs to."""
-
-    seq: int
-    incarnation: str
-
-
 class LedgerReader:
-    """Reads of the ledger and the board. Opens at first use and again after any failure."""
+    """Reads of the ledger and the board."""
 
     def __init__(self, address: MySqlAddress) -> None:
-        self._address = address
-        self._pool: Any = None
-        self._opening = asyncio.Lock()
+        self._pool = Pool(address, size=CONNECTIONS, session=READER)
 
-    async def board(self) -> Board:
+    async def board(self) -> BoardRow:
         """The board as of now. Raises MYSQL_ERRORS, as do all methods here."""
-        rows = await self._rows("SELECT seq, incarnation FROM boards WHERE id = %s", (BOARD_ID,))
-        return Board(*_the_board(rows))
+        return BoardRow(*_the_board(await self._rows(BOARD_QUERY, ())))
 
     async def changes_after(self, seq: int, limit: int) -> list[Change]:
         """The next changes in order, at most `limit`; they start at `seq` + 1."""
-        rows = await self._rows(
-            # A user removed by hand must not leave a gap that stops the stream.
-            "SELECT l.seq, l.user_id, COALESCE(u.name, ''), l.score_after, l.committed_at_us"
-            " FROM ledger l LEFT JOIN users u ON u.id = l.user_id"
-            " WHERE l.seq > %s ORDER BY l.seq LIMIT %s",
-            (seq, limit),
-        )
-        return [
-            Change(seq=row[0], user_id=row[1], name=row[2], score=row[3], committed_us=row[4])
-            for row in rows
-        ]
+        return changes_from(await self._rows(changes_query(seq, limit), ()))
 
     async def decided(self, ids: Collection[bytes]) -> dict[bytes, Decided]:
         """Those of the submissions that the ledger has."""
@@ -149,7 +118,7 @@ class LedgerReader:
 
     async def around(self, user_id: int, neighbours: int) -> tuple[int, list[RankedUser]]:
         """The board's seq, and the user with the users around, best first; empty without user."""
-        async with self._connection() as connection, connection.cursor() as cursor:
+        async with self._pool.connection() as connection, connection.cursor() as cursor:
             await cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
             try:
                 await cursor.execute("SELECT seq FROM boards WHERE id = %s", (BOARD_ID,))
@@ -179,7 +148,7 @@ class LedgerReader:
 
     async def top(self, limit: int, offset: int) -> tuple[int, Sequence[Standing]]:
         """The board's seq and its places `offset` to `offset + limit`, of one moment."""
-        async with self._connection() as connection, connection.cursor() as cursor:
+        async with self._pool.connection() as connection, connection.cursor() as cursor:
             await cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
             try:
                 await cursor.execute("SELECT seq FROM boards WHERE id = %s", (BOARD_ID,))
@@ -196,55 +165,12 @@ class LedgerReader:
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._pool is not None:
-            self._pool.terminate()
-            # It waits for whoever still holds a connection, even one that is closed.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    await self._pool.wait_closed()
-            self._pool = None
+        await self._pool.close()
 
     async def _rows(self, query: str, arguments: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        async with self._connection() as connection, connection.cursor() as cursor:
+        async with self._pool.connection() as connection, connection.cursor() as cursor:
             await cursor.execute(query, arguments)
             return list(await cursor.fetchall())
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
-        async with asyncio.timeout(QUERY_TIMEOUT_S):
-            pool = await self._opened()
-            connection = await pool.acquire()
-            try:
-                yield connection
-            except BaseException:
-                # Whatever state it is in, nobody else shall have it.
-                connection.close()
-                raise
-            finally:
-                pool.release(connection)
-
-    async def _opened(self) -> Any:
-        async with self._opening:
-            if self._pool is None:
-                self._pool = await aiomysql.create_pool(
-                    host=self._address.host,
-                    port=self._address.port,
-                    user=self._address.user,
-                    password=self._address.password,
-                    db=self._address.database,
-                    minsize=1,
-                    maxsize=CONNECTIONS,
-                    pool_recycle=IDLE_CONNECTION_S,
-                    # No limit of the driver's: it would forget a cancellation (see `tasks.end`);
-                    # QUERY_TIMEOUT_S bounds this too.
-                    connect_timeout=None,
-                    charset="utf8mb4",
-                    autocommit=True,
-                    init_command=(
-                        "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-                    ),
-                )
-            return self._pool
 
 
 def _the_board(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:

@@ -1,59 +1,18 @@
-"""Temporal as the API process uses it: connect in the background, start batches, ask about them."""
+"""Temporal as the API process uses it: start batches and ask about them."""
 
-import asyncio
-from collections.abc import Sequence
 from datetime import timedelta
 
-import structlog
-from temporalio.client import Client, Interceptor, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import GrpcCompression, RPCError, RPCStatusCode, TLSConfig
+from temporalio.service import RPCError, RPCStatusCode
 
 from scoreboard import contract
-from scoreboard.settings import ServiceSettings
-from scoreboard.temporal import connect_arguments, security
-
-log = structlog.get_logger()
 
 TASK_TIMEOUT = timedelta(seconds=5)
-"""A worker killed in mid batch is noticed after this; another one then takes over."""
+"""A worker killed in mid batch is detected after this; another one then takes over."""
 
 LOOK_UP_TIMEOUT = timedelta(seconds=2)
-CONNECT_RETRY_S = 0.5
-CONNECT_RETRY_MAX_S = 2.0
-
-TEMPORAL_ERRORS = (RPCError, TimeoutError)
-"""What a start raises when Temporal is away, slow or refuses."""
-
-
-async def connect(settings: ServiceSettings, interceptors: Sequence[Interceptor] = ()) -> Client:
-    """A connected client; tries until it is. Says once that it waits, and once that it is over."""
-    delay_s = CONNECT_RETRY_S
-    waiting = False
-    while True:
-        try:
-            # Compression costs both sides more CPU than the bytes are worth.
-            client = await Client.connect(
-                **connect_arguments(settings, TLSConfig),
-                grpc_compression=GrpcCompression.NONE,
-                interceptors=interceptors,
-            )
-        except RuntimeError as error:
-            # The core's only way to say that it could not connect.
-            if not waiting:
-                log.warning(
-                    "waiting_for_temporal",
-                    error=str(error).splitlines()[0],
-                    tls=security(settings),
-                )
-            waiting = True
-            await asyncio.sleep(delay_s)
-            delay_s = min(delay_s * 1.5, CONNECT_RETRY_MAX_S)
-        else:
-            if waiting:
-                log.info("temporal_reached")
-            return client
 
 
 class Workflows:

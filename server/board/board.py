@@ -14,13 +14,15 @@ from typing import Any
 import msgspec
 import structlog
 
-from scoreboard import contract
+from adapters.files import script
+from adapters.mysql import MYSQL_ERRORS
+from adapters.redis import REDIS_ERRORS, Redis
+from adapters.tasks import end
+from scoreboard import backoff, contract
 from scoreboard.domain import Standing
 from scoreboard.errors import UNAVAILABLE, Problem
 from scoreboard.sse import Snapshot
-from server.backends.mysql import MYSQL_ERRORS, LedgerReader
-from server.backends.redis import REDIS_ERRORS, Redis, script
-from server.backends.tasks import end
+from server.backends.mysql import LedgerReader
 
 log = structlog.get_logger()
 
@@ -29,8 +31,6 @@ PAGE_MAX_AGE_S = 1.0
 """Also without changes: users are added, rankings rebuilt."""
 
 REDIS_TIMEOUT_S = 0.5
-REDIS_PAUSE_S = 1.0
-"""After a failure Redis is left alone for so long, so that reads do not all wait for it."""
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,7 +169,7 @@ class Board:
                 )
         except REDIS_ERRORS as error:
             log.warning("board_read_without_redis", error=type(error).__name__)
-            self._no_redis_before = self._clock() + REDIS_PAUSE_S
+            self._no_redis_before = self._clock() + backoff.REDIS_PAUSE.first_s
             return None
         if answer is None:
             return None

@@ -3,12 +3,13 @@
 import msgspec
 import structlog
 
+from adapters.mysql import MYSQL_ERRORS
+from adapters.redis import REDIS_ERRORS, Redis
 from scoreboard import contract, ids
 from scoreboard.domain import Outcome
 from scoreboard.errors import FORBIDDEN, NOT_FOUND, UNAVAILABLE, Problem
 from scoreboard.tokens import Principal
-from server.backends.mysql import MYSQL_ERRORS, LedgerEntry, LedgerReader
-from server.backends.redis import REDIS_ERRORS, Redis
+from server.backends.mysql import LedgerEntry, LedgerReader
 from server.submit.admission import fresh_bucket
 
 log = structlog.get_logger()

@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 import structlog
 
+from adapters.files import script
+from adapters.mysql import MYSQL_ERRORS
+from adapters.redis import REDIS_ERRORS, Redis
 from scoreboard import contract
 from scoreboard.errors import NOT_FOUND, UNAVAILABLE, Problem
-from server.backends.mysql import MYSQL_ERRORS, LedgerReader, RankedUser
-from server.backends.redis import REDIS_ERRORS, Redis, script
+from server.backends.mysql import LedgerReader, RankedUser
 
 log = structlog.get_logger()
 

@@ -15,6 +15,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from adapters.mysql import MYSQL_ERRORS
 from scoreboard import contract, ids
 from scoreboard.errors import (
     ALREADY_DECIDED,
@@ -25,7 +26,7 @@ from scoreboard.errors import (
     Problem,
 )
 from scoreboard.tokens import SCOPE_REVIEW, Principal
-from server.backends.mysql import MYSQL_ERRORS, Case, LedgerReader
+from server.backends.mysql import Case, LedgerReader
 from server.submit.body import check_media_type
 
 log = structlog.get_logger()

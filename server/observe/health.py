@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
-from server.backends.tasks import together
+from adapters.tasks import together
 
 log = structlog.get_logger()
 

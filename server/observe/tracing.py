@@ -18,20 +18,14 @@ from typing import Any, NamedTuple
 
 import structlog
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Link, Span, SpanKind
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from sanic.request import Request
 from sanic.response import HTTPResponse
 from temporalio.client import Interceptor
-from temporalio.contrib.opentelemetry import TracingInterceptor
 
+from adapters.redis import REDIS_ERRORS, Redis
+from adapters.tracing import provider, temporal_interceptor, trace_context
 from scoreboard import contract, ids
-from server.backends.redis import REDIS_ERRORS, Redis
 
 log = structlog.get_logger()
 
@@ -44,9 +38,6 @@ healing or out of the ledger."""
 
 WRITES_MAX = 1000
 """Writes whose traces have not been looked up; of more the oldest go without their span."""
-
-_EXPORT_TIMEOUT_S = 5
-_context = TraceContextTextMapPropagator()
 
 
 class _Write(NamedTuple):
@@ -63,18 +54,7 @@ class Tracing:
     """The spans of an API process."""
 
     def __init__(self, endpoint: str, *, ratio: float, redis: Redis) -> None:
-        share = TraceIdRatioBased(ratio)
-        self._provider = TracerProvider(
-            sampler=ParentBased(
-                share, remote_parent_sampled=share, remote_parent_not_sampled=ALWAYS_OFF
-            ),
-            resource=Resource.create({"service.name": "scoreboard-api"}),
-            shutdown_on_exit=False,
-        )
-        exporter = OTLPSpanExporter(
-            endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=_EXPORT_TIMEOUT_S
-        )
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._provider = provider("scoreboard-api", endpoint, ratio=ratio)
         self._tracer = self._provider.get_tracer("scoreboard")
         self._redis = redis
         # Of submissions whose request is open, by id; only those that are kept.
@@ -85,13 +65,13 @@ class Tracing:
 
     def interceptors(self) -> list[Interceptor]:
         """What makes a Temporal client, and a worker on it, hand traces on."""
-        return [TracingInterceptor(self._provider.get_tracer("temporalio"))]
+        return [temporal_interceptor(self._provider)]
 
     def around(self, name: str, handler: Handler) -> Handler:
         """The handler with a span for each request."""
 
         async def traced(request: Request) -> HTTPResponse:
-            parent = _context.extract(dict(request.headers))
+            parent = trace_context.extract(dict(request.headers))
             with self._tracer.start_as_current_span(name, parent, kind=SpanKind.SERVER) as span:
                 try:
                     response = await handler(request)
@@ -168,7 +148,7 @@ class Tracing:
     def _write_span(self, traceparent: str, seq: int, write: "_Write") -> None:
         span = self._tracer.start_span(
             "write to listeners",
-            _context.extract({"traceparent": traceparent}),
+            trace_context.extract({"traceparent": traceparent}),
             kind=SpanKind.CONSUMER,
             start_time=write.began_ns,
             attributes={"scoreboard.seq": seq, "scoreboard.listeners": write.listeners},

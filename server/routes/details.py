@@ -13,12 +13,12 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 from temporalio.client import Client
 
+from adapters.redis import Redis
 from scoreboard import contract, ids
 from scoreboard.domain import MAX_USER_ID
 from scoreboard.errors import MALFORMED, NOT_FOUND, UNAVAILABLE, Problem
 from scoreboard.tokens import Principal
 from server.backends.mysql import LedgerReader
-from server.backends.redis import Redis
 from server.board import reviews
 from server.board.outcomes import PENDING, Outcomes
 from server.board.query import parse_flag, parse_number

@@ -12,10 +12,10 @@ from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from adapters.redis import Redis
 from scoreboard import contract
 from scoreboard.errors import FORBIDDEN, Problem
 from scoreboard.tokens import SCOPE_OPERATE, Principal
-from server.backends.redis import Redis
 from server.observe.health import Health
 from server.observe.metrics import CONTENT_TYPE, Gauges, Metrics, Source
 from server.settings import ServerSettings

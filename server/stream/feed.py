@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 import structlog
 
-from scoreboard import contract
+from adapters.mysql import MYSQL_ERRORS
+from adapters.redis import REDIS_ERRORS, Redis
+from scoreboard import backoff, contract
 from scoreboard.domain import Change
-from server.backends.mysql import MYSQL_ERRORS, LedgerReader
-from server.backends.redis import REDIS_ERRORS, Redis
+from server.backends.mysql import LedgerReader
 
 log = structlog.get_logger()
 
@@ -28,11 +29,6 @@ CHECK_INTERVAL_S = 1.0
 CHANGES_PER_QUERY = 1000
 FILL_MAX = 20_000
 """A gap longer than this is not replayed: listeners get a snapshot instead."""
-
-RETRY_S = 0.25
-RETRY_MAX_S = 1.0
-DOUBLINGS_MAX = 8
-"""Far beyond RETRY_MAX_S; without a bound the power overflows after an hour of failures."""
 
 
 class Sink(Protocol):
@@ -79,7 +75,7 @@ class Feed:
             except REDIS_ERRORS as error:
                 self._note_away(error)
                 await self._use_ledger()
-            await asyncio.sleep(min(RETRY_S * 2 ** min(self._failures, DOUBLINGS_MAX), RETRY_MAX_S))
+            await asyncio.sleep(backoff.FEED.delay_s(self._failures))
             self._failures += 1
 
     def _note_away(self, error: Exception) -> None:
@@ -139,7 +135,7 @@ class Feed:
                 await self._deliver(changes)
             if entries and self._cursor == before:
                 # A gap that the ledger could not fill now; the same entries come again.
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(backoff.FEED.first_s)
             elif entries and (rest_s := self._sink.wait_s() - READ_BEFORE_TICK_S) > 0:
                 await asyncio.sleep(rest_s)
             if not entries or time.monotonic() - checked_at > CHECK_INTERVAL_S:

@@ -18,10 +18,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from scoreboard import sse
+from adapters.tasks import together
+from scoreboard import backoff, sse
 from scoreboard.domain import Change
 from scoreboard.errors import OVERLOADED, UNAVAILABLE, Problem
-from server.backends.tasks import together
 from server.observe.counts import HubCounts
 from server.stream.groups import LISTENERS_PER_GROUP, Group, Groups
 from server.stream.listener import Listener, Shared
@@ -32,7 +32,6 @@ log = structlog.get_logger()
 CHANGES_PER_SEGMENT = 500
 RING_MAX_BYTES = 16 * 1024 * 1024
 SWEEP_INTERVAL_S = 1.0
-RESET_RETRY_S = 1.0
 RETRY_AFTER_S = 2
 
 NEEDS_RESET = -1
@@ -395,7 +394,7 @@ class Hub:
             try:
                 state = await self._joinable_snapshot()
             except Problem:
-                await asyncio.sleep(RESET_RETRY_S)
+                await asyncio.sleep(backoff.RESET_SNAPSHOT.first_s)
                 self._reset_due.set()
                 continue
             event = sse.encode_snapshot(sse.RESET, state)

@@ -18,15 +18,13 @@ from typing import Any, NamedTuple
 import msgspec
 import structlog
 
-from scoreboard import contract
-from server.backends.redis import REDIS_ERRORS, Redis, script
+from adapters.files import script
+from adapters.redis import REDIS_ERRORS, Redis
+from scoreboard import backoff, contract
 
 log = structlog.get_logger()
 
 CALL_TIMEOUT_S = 0.5
-REDIS_PAUSE_S = 1.0
-"""After a failure Redis is left alone for so long, so that listeners do not all wait for it."""
-
 ASKS_PER_CALL = 256
 
 
@@ -192,7 +190,7 @@ class Leases:
         self._alone = True
         # Whether Redis took the call is unknown, and it may come back empty.
         self._tell_all = True
-        self._no_redis_before = self._clock() + REDIS_PAUSE_S
+        self._no_redis_before = self._clock() + backoff.REDIS_PAUSE.first_s
 
     def _note_reached(self) -> None:
         if self._alone:

@@ -19,12 +19,12 @@ from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from adapters.redis import Redis
 from scoreboard import contract, sse
 from scoreboard.errors import MALFORMED, TOO_MANY_STREAMS, UNAUTHORIZED, Problem
 from scoreboard.tokens import LEEWAY_S, Principal
 from server.auth.bearer import Authenticator
 from server.auth.origins import Origins
-from server.backends.redis import Redis
 from server.settings import ServerSettings
 from server.stream.client_ip import client_address
 from server.stream.leases import Claim, Leases

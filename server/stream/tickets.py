@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 import structlog
 
+from adapters.files import script
+from adapters.redis import REDIS_ERRORS, Redis
 from scoreboard import contract
 from scoreboard.errors import RATE_LIMITED, UNAUTHORIZED, UNAVAILABLE, Problem
 from scoreboard.tokens import Principal
-from server.backends.redis import REDIS_ERRORS, Redis, script
 
 log = structlog.get_logger()
 

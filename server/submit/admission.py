@@ -14,11 +14,12 @@ from enum import IntEnum
 
 import msgspec
 
+from adapters.files import script
+from adapters.redis import Redis
 from scoreboard import contract
 from scoreboard.domain import Submission
 from scoreboard.ratelimit import RateLimit
 from server.backends.mysql import Decided, LedgerReader
-from server.backends.redis import Redis, script
 
 RETENTION_S = 24 * 3600
 """How long a key's payload is remembered in Redis; the ledger keeps its id for ever."""

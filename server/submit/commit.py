@@ -16,13 +16,13 @@ from typing import Protocol
 
 import structlog
 
+from adapters.mysql import MYSQL_ERRORS
+from adapters.redis import REDIS_ERRORS
+from adapters.tasks import end
+from adapters.temporal import TEMPORAL_ERRORS
 from scoreboard import contract, ids
 from scoreboard.domain import Submission
 from scoreboard.errors import KEY_REUSED, OVERLOADED, RATE_LIMITED, UNAVAILABLE, Problem
-from server.backends.mysql import MYSQL_ERRORS
-from server.backends.redis import REDIS_ERRORS
-from server.backends.tasks import end
-from server.backends.temporal import TEMPORAL_ERRORS
 from server.observe.counts import CommitCounts
 from server.submit.admission import Code, Item, Verdict
 from server.submit.inflight_window import Unfinished

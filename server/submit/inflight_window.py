@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from scoreboard import contract
-from server.backends.redis import REDIS_ERRORS, Redis
+from adapters.redis import REDIS_ERRORS, Redis
+from scoreboard import backoff, contract
 
 log = structlog.get_logger()
 
@@ -31,7 +31,6 @@ LOOK_UP_AFTER_S = 3.0
 LOOK_UP_INTERVAL_S = 0.5
 LOOK_UPS_AT_ONCE = 4
 LISTEN_TIMEOUT_S = 1.0
-RETRY_S = 0.5
 
 
 class Unfinished:
@@ -103,7 +102,7 @@ class Unfinished:
                         if message is not None:
                             self.discard(message["data"].decode())
             except REDIS_ERRORS:
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(backoff.DONE_SUBSCRIPTION.first_s)
 
     async def look_up(self, is_running: Callable[[str], Awaitable[bool]]) -> None:
         """Ask for batches that stayed silent, until cancelled.

@@ -27,6 +27,7 @@ import redis
 import uvloop
 from temporalio.client import Client as TemporalClient
 
+from adapters.mysql import Pool
 from harness.chaos.flood import Flood, Reader
 from harness.chaos.listeners import Audience
 from harness.chaos.wire import BROKEN, Line, get
@@ -48,7 +49,6 @@ from server.run import running
 from server.settings import ServerSettings
 from tests.support.services import Services, flushed_redis, fresh_database
 from worker.migrate import migrate
-from worker.mysql import Pool
 from worker.runtime import running_worker
 from worker.seed import seed
 from worker.settings import WorkerSettings

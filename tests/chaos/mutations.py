@@ -27,11 +27,11 @@ import server.submit.submission_parser
 import worker.board
 import worker.ledger
 import worker.migrate
+from adapters.mysql import query_all as query_all_of_mysql
 from scoreboard import contract, ids, rules, sse
 from scoreboard.domain import LedgerRow
 from scoreboard.errors import MALFORMED
 from scoreboard.tokens import Principal
-from worker.mysql import query_all as query_all_of_mysql
 
 Patch = pytest.MonkeyPatch
 
@@ -70,13 +70,13 @@ def replace_in(text: str, old: str, new: str) -> str:
 
 def replace_in_script(patch: Patch, module: Any, name: str, old: str, new: str) -> None:
     """Change a Lua script as `module` loads it."""
-    loader = "_script" if hasattr(module, "_script") else "script"
-    original = getattr(module, loader)
-    patch.setattr(
-        module,
-        loader,
-        lambda asked: replace_in(original(asked), old, new) if asked == name else original(asked),
-    )
+    original = module.script
+
+    def script(package: str, asked: str) -> str:
+        text = original(package, asked)
+        return replace_in(text, old, new) if asked == name else text
+
+    patch.setattr(module, "script", script)
 
 
 # The ledger

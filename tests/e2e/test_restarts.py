@@ -14,13 +14,13 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from adapters.mysql import Pool
 from scoreboard import contract, sse
 from scoreboard.settings import mysql_address
 from tests.support.api import SECRET, token
 from tests.support.eventually import eventually
 from tests.support.services import Services, mysql_connection
 from worker.migrate import migrate
-from worker.mysql import Pool
 from worker.seed import seed
 
 SENDERS = 8

@@ -12,6 +12,9 @@ import pytest
 import pytest_asyncio
 import redis.exceptions
 
+from adapters.files import script
+from adapters.mysql import MYSQL_ERRORS, READER, Pool
+from adapters.redis import Redis, connect
 from scoreboard import contract
 from scoreboard.domain import Outcome, Submission
 from scoreboard.errors import Problem
@@ -19,14 +22,12 @@ from scoreboard.ids import time_ordered_id
 from scoreboard.ratelimit import RateLimit, SlidingWindow
 from scoreboard.settings import mysql_address
 from scoreboard.tokens import Principal
-from server.backends.mysql import MYSQL_ERRORS, LedgerReader
-from server.backends.redis import Redis, connect, script
+from server.backends.mysql import LedgerReader
 from server.board.outcomes import Outcomes
 from server.submit.admission import FRESH_RETENTION_S, RETENTION_S, Admission, Code, Item
 from worker.failpoints import Failpoints
 from worker.ledger import Ledger
 from worker.migrate import migrate
-from worker.mysql import Pool
 from worker.seed import seed
 
 LIMIT = RateLimit(count=3, window_us=10_000_000)
@@ -307,12 +308,17 @@ async def test_a_batch_may_have_more_users_than_one_call_of_a_script_takes(site:
     assert codes == [*[Code.ADMITTED] * 5000, *[Code.LIMITED] * 2500]
 
 
+async def lose_ledger(site: Site) -> None:
+    await site.reader.close()
+    nowhere = mysql_address("mysql://nobody:x@127.0.0.1:1/none")
+    site.reader._pool = Pool(nowhere, size=1, session=READER)
+
+
 async def test_a_fresh_system_does_not_ask_the_ledger_again(site: Site) -> None:
     await site.codes(keyed())
     assert await site.store.get(contract.MEMORY_KEY) == b"0"
 
-    await site.reader.close()
-    site.reader._address = mysql_address("mysql://nobody:x@127.0.0.1:1/none")
+    await lose_ledger(site)
 
     assert await site.codes(keyed(), keyed()) == [Code.ADMITTED] * 2
 
@@ -348,16 +354,14 @@ async def test_an_old_enough_memory_is_trusted_again(site: Site) -> None:
     await site.record(before)
     seconds, _ = await site.store.time()
     await site.store.set(contract.MEMORY_KEY, int(seconds) - RETENTION_S - 5)
-    await site.reader.close()
-    site.reader._address = mysql_address("mysql://nobody:x@127.0.0.1:1/none")
+    await lose_ledger(site)
 
     assert await site.codes(keyed()) == [Code.ADMITTED]
 
 
 async def test_without_memory_and_without_ledger_keys_are_not_admitted(site: Site) -> None:
     await site.record(keyed(1))
-    await site.reader.close()
-    site.reader._address = mysql_address("mysql://nobody:x@127.0.0.1:1/none")
+    await lose_ledger(site)
 
     with pytest.raises(MYSQL_ERRORS):
         await site.codes(keyed())

@@ -17,6 +17,7 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
+from adapters.mysql import Pool
 from scoreboard import ids
 from scoreboard.signing import SigningKey, sign
 from scoreboard.tokens import SCOPE_REVIEW, mint
@@ -27,7 +28,6 @@ from tests.support.eventually import eventually
 from tests.support.services import Services
 from worker.cases import Cases, Decision
 from worker.failpoints import Failpoints
-from worker.mysql import Pool
 
 SUSPICIOUS = 500_000
 """Above the default threshold of the fraud rules."""

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import redis as sync_redis
 
+from adapters.redis import connect
 from harness.net.fault_proxy import Mode, Proxy
 from scoreboard import contract
-from server.backends.redis import connect
 from server.stream.leases import Claim, Leases
 from tests.support.eventually import eventually
 

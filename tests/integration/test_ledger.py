@@ -12,13 +12,13 @@ import pymysql
 import pytest
 import pytest_asyncio
 
+from adapters.mysql import query_all
 from scoreboard.domain import MAX_SCORE, Outcome, Submission
 from scoreboard.rules import screen
 from tests.support.eventually import eventually
 from tests.support.ledgers import USERS, LedgerBench, opened_ledger, submission
 from tests.support.services import mysql_connection
 from worker.failpoints import FailpointTripped
-from worker.mysql import query_all
 
 REPEATS = 10
 

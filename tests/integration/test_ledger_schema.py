@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from adapters.mysql import Pool, query_all
 from scoreboard.settings import mysql_address
 from tests.support.ledgers import opened_ledger, submission
 from worker import migrate as migration
 from worker.migrate import MigrationError, migrate, migrations, statements
-from worker.mysql import Pool, query_all
 from worker.seed import seed
 
 TABLES = {"boards", "ledger", "schema_migrations", "users"}

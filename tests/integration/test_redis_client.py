@@ -1,15 +1,27 @@
-"""What the API process relies on from its Redis client, on a real Redis."""
+"""What server and worker rely on from their Redis clients, on a real Redis."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
-from server.backends.redis import MAX_CONNECTIONS, REDIS_ERRORS, connect, connect_readers
+from adapters.redis import MAX_CONNECTIONS, REDIS_ERRORS, Redis, connect, connect_readers
+from scoreboard.settings import mysql_address
+from worker.runtime import connect_board
+from worker.settings import WorkerSettings
 
 
-async def test_a_cancelled_command_stays_cancelled(redis_url: str) -> None:
-    """Else a loop around it goes on for ever, and with it the shutdown."""
-    client = connect(redis_url)
+def connect_worker(url: str) -> Redis:
+    mysql = mysql_address("mysql://u@127.0.0.1:1/none")
+    return connect_board(WorkerSettings(redis=url, mysql=mysql, temporal_address=""))
+
+
+@pytest.mark.parametrize("connected", [connect, connect_worker])
+async def test_cancelled_command_stays_cancelled(
+    redis_url: str, connected: Callable[[str], Redis]
+) -> None:
+    """Otherwise a loop around the command runs for ever and blocks the shutdown."""
+    client = connected(redis_url)
     swallowed = []
 
     async def command() -> None:
@@ -33,7 +45,7 @@ async def test_a_cancelled_command_stays_cancelled(redis_url: str) -> None:
     assert alive
 
 
-async def test_a_crowd_of_readers_waits_where_the_pipeline_would_be_refused(redis_url: str) -> None:
+async def test_readers_wait_for_a_connection_where_the_pipeline_is_refused(redis_url: str) -> None:
     pipeline, readers = connect(redis_url), connect_readers(redis_url)
     crowd = 2 * MAX_CONNECTIONS
     try:

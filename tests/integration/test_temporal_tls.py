@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from temporalio.client import Client
-from temporalio.service import TLSConfig
 
+from adapters.files import read_file
+from adapters.temporal import connect_arguments
 from scoreboard.settings import ServiceSettings, describe, from_mapping
-from scoreboard.temporal import connect_arguments
-from server.settings import ServerSettings, read_file
+from server.settings import ServerSettings
 from stack.roles import Worker, role_environment
 from stack.settings import TEMPORAL_SECURITY, StackSettings
 from tests.support.api import SECRET, running_api
@@ -83,7 +83,7 @@ WRONG = [
 
 
 def arguments(environment: Mapping[str, str]) -> dict[str, Any]:
-    return connect_arguments(from_mapping(ServiceSettings, environment, read_file), TLSConfig)
+    return connect_arguments(from_mapping(ServiceSettings, environment, read_file))
 
 
 async def test_a_batch_is_carried_over_mutual_tls(environment: dict[str, str]) -> None:

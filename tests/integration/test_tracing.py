@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 import server.observe.tracing
+from adapters.redis import connect
 from scoreboard import contract
 from scoreboard.settings import SettingsError
 from server.settings import ServerSettings
@@ -27,7 +28,6 @@ from tests.support.api import Api, api_settings, make_tables_and_users, running_
 from tests.support.eventually import eventually
 from tests.support.pipeline import worker_process
 from tests.support.services import Services
-from worker.board import connect
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = "00f067aa0ba902b7"

@@ -27,6 +27,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from adapters import files
+from adapters.mysql import Pool, query_all
 from scoreboard import contract
 from scoreboard.domain import MAX_SCORE, Change, Outcome, Submission
 from scoreboard.settings import mysql_address
@@ -35,7 +37,6 @@ from worker.board import RedisBoard
 from worker.failpoints import Failpoints, FailpointTripped
 from worker.ledger import Ledger
 from worker.migrate import migrate
-from worker.mysql import Pool, query_all
 
 USERS = {1: ("Alice", 1500), 2: ("Bob", 1400), 3: ("Carol", 0)}
 UNKNOWN_USER = 99
@@ -399,16 +400,16 @@ def test_the_keeper_waits_for_a_commit_that_nobody_saw_return(
 def test_the_model_notices_a_script_that_does_not_look_at_its_cursor(
     mysql_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, script: str, condition: str
 ) -> None:
-    original = board_module._script
+    original = files.script
 
-    def without_condition(name: str) -> str:
-        text = original(name)
+    def without_condition(package: str, name: str) -> str:
+        text = original(package, name)
         if name == script:
             assert condition in text
             text = text.replace(condition, "false")
         return text
 
-    monkeypatch.setattr(board_module, "_script", without_condition)
+    monkeypatch.setattr(board_module, "script", without_condition)
 
     # Noticed once is enough: services of their own time may not do it again when asked to.
     with pytest.raises((AssertionError, ResponseError, FlakyFailure)):

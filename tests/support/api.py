@@ -11,6 +11,7 @@ import aiohttp
 from sanic import Sanic
 from temporalio.client import Client
 
+from adapters.mysql import Pool
 from scoreboard import contract, sse
 from scoreboard.settings import mysql_address
 from scoreboard.tokens import SCOPE_ANY_USER, mint
@@ -18,7 +19,6 @@ from server.run import running
 from server.settings import ServerSettings
 from tests.support.eventually import eventually
 from worker.migrate import migrate
-from worker.mysql import Pool
 from worker.runtime import running_worker
 from worker.seed import seed
 from worker.settings import WorkerSettings

@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 
+from adapters.redis import connect
 from scoreboard import contract
 from scoreboard.domain import Change, User
 from scoreboard.rules import top
 from tests.support.ledgers import LedgerBench
-from worker.board import RedisBoard, connect
+from worker.board import RedisBoard
 
 STREAM_ENTRIES = 1000
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pymysql
 
+from adapters.mysql import Pool
 from scoreboard.settings import mysql_address
 from tests.support.services import (
     create_database,
@@ -20,7 +21,6 @@ from tests.support.services import (
     mysql_parameters,
 )
 from worker.migrate import migrate
-from worker.mysql import Pool
 
 
 class Databases:

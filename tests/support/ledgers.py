@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from adapters.mysql import Pool, query_all
 from scoreboard.domain import Change, Outcome, Submission
 from scoreboard.settings import mysql_address
 from worker.failpoints import Failpoints
 from worker.ledger import Ledger, Recorded
 from worker.migrate import migrate
-from worker.mysql import Pool, query_all
 from worker.seed import demo_user, seed
 
 USERS = 10

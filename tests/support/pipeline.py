@@ -12,14 +12,15 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.worker import WorkflowRunner
 
+from adapters.mysql import Pool, query_all
+from adapters.redis import connect
 from scoreboard import contract
 from scoreboard.domain import Change, Outcome, Submission
 from scoreboard.fraud import FraudRules
 from scoreboard.settings import mysql_address
-from worker.board import RedisBoard, connect
+from worker.board import RedisBoard
 from worker.failpoints import Failpoints
 from worker.ledger import Ledger
-from worker.mysql import Pool, query_all
 from worker.runtime import running_worker
 from worker.seed import seed
 from worker.settings import WorkerSettings

@@ -17,7 +17,6 @@ from scoreboard.settings import (
     from_mapping,
     setting,
 )
-from scoreboard.temporal import connect_arguments
 
 GOOD = {
     "SCOREBOARD_MYSQL_URL": "mysql://user:hunter2@db.example:3307/scores",
@@ -201,38 +200,6 @@ def read(path: str) -> bytes:
     if path not in FILES:
         raise FileNotFoundError(2, "No such file or directory")
     return FILES[path]
-
-
-def connection(**given: str) -> dict[str, Any]:
-    variables = {f"SCOREBOARD_TEMPORAL_{name}": value for name, value in given.items()}
-    return connect_arguments(from_mapping(ServiceSettings, GOOD | variables, read), dict)
-
-
-def test_temporal_is_reached_in_the_clear_unless_something_asks_for_tls() -> None:
-    assert connection() == {
-        "target_host": "temporal.example:7233",
-        "namespace": "default",
-        "api_key": None,
-        "tls": False,
-    }
-    assert connection(TLS="false")["tls"] is False
-
-
-@pytest.mark.parametrize(
-    "given", [{"TLS": "true"}, {"API_KEY": "k"}, {"TLS_CA": "/ca"}, {"TLS_CERT": "/cert"}]
-)
-def test_each_part_of_the_security_means_tls(given: dict[str, str]) -> None:
-    if "TLS_CERT" in given:
-        given = given | {"TLS_KEY": "/key"}
-
-    made = connection(**given)
-
-    assert made["tls"] == {
-        "server_root_ca_cert": b"authority" if "TLS_CA" in given else None,
-        "client_cert": b"certificate" if "TLS_CERT" in given else None,
-        "client_private_key": b"hunter2 of it" if "TLS_CERT" in given else None,
-    }
-    assert made["api_key"] == given.get("API_KEY")
 
 
 def test_faults_of_the_connection_to_temporal_are_named_with_the_others() -> None:

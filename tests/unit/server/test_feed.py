@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from server.stream.feed import DOUBLINGS_MAX, Feed
+from scoreboard.backoff import Backoff
+from server.stream.feed import Feed
 from tests.support.eventually import eventually
 
 
@@ -26,14 +27,13 @@ class Away:
 async def test_an_outage_of_any_length_does_not_end_the_feed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("server.stream.feed.RETRY_S", 1e-9)
-    monkeypatch.setattr("server.stream.feed.RETRY_MAX_S", 0.0)
+    monkeypatch.setattr("scoreboard.backoff.FEED", Backoff(first_s=1e-9, factor=2.0, max_s=0.0))
     away: Any = Away()
     feed = Feed(away, away, away, history_changes=1)
 
     following = asyncio.create_task(feed.run())
     # A power of two with so many digits is no float any more.
-    await eventually(lambda: away.asked > 1100 > DOUBLINGS_MAX, interval_s=0.001)
+    await eventually(lambda: away.asked > 1100, interval_s=0.001)
 
     assert not following.done()
     following.cancel()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from scoreboard import sse
+from scoreboard.backoff import Backoff
 from scoreboard.domain import Change, Standing
 from scoreboard.errors import UNAVAILABLE, Problem
 from server.stream.hub import Hub
@@ -501,7 +502,7 @@ async def test_what_was_read_stays_true_when_only_a_gap_is_skipped(site: Site) -
 async def test_a_reset_waits_for_a_board_that_is_away(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.stream.hub.RESET_RETRY_S", 0.01)
+    monkeypatch.setattr("scoreboard.backoff.RESET_SNAPSHOT", Backoff(first_s=0.01))
     wire = await site.listen()
     site.board.away = True
     site.hub.restart(3, replaced=True)

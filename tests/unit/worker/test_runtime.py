@@ -10,6 +10,7 @@ import redis.exceptions
 from structlog.testing import capture_logs
 from temporalio.service import RPCError, RPCStatusCode
 
+from scoreboard.backoff import Backoff
 from scoreboard.settings import from_mapping
 from tests.support.eventually import eventually
 from worker import runtime
@@ -64,7 +65,7 @@ async def test_the_schedule_is_looked_at_again_and_again(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(runtime, "ensure_schedule", ensure)
     monkeypatch.setattr(runtime, "SCHEDULE_LOOK_S", 0.001)
-    monkeypatch.setattr(runtime, "SCHEDULE_RETRY_S", 0.001)
+    monkeypatch.setattr("scoreboard.backoff.REFRESH_SCHEDULE", Backoff(first_s=0.001))
     client: Any = None
     settings = from_mapping(
         WorkerSettings,

@@ -1,4 +1,4 @@
-"""Ends tasks for certain."""
+"""Cancel tasks and wait until they have really finished."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
@@ -8,12 +8,12 @@ CANCEL_AGAIN_S = 0.2
 
 
 async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """Cancel tasks until all of them have ended; what they raise is theirs.
+    """Cancel tasks until all of them have ended; what they raise is not raised here.
 
-    Once is not enough: a connect that fails in the moment of the cancellation
-    makes Python 3.11's `wait_for` forget the latter (cpython issue 86296), and
-    a loop that heals by itself then goes on. A cancellation that comes meanwhile
-    is raised once they have.
+    One cancellation is not enough: Python 3.11's `wait_for`, which redis-py and
+    aiomysql use, loses a cancellation that arrives as its work completes (cpython
+    issue 86296), and a loop that recovers by itself then runs for ever. If the
+    caller is cancelled meanwhile, CancelledError is raised after the tasks have ended.
     """
     pending = set(tasks)
     cancelled: asyncio.CancelledError | None = None
@@ -30,10 +30,10 @@ async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
 
 
 async def together(*parts: Coroutine[Any, Any, None]) -> None:
-    """Run parts that have no end of their own side by side, until cancelled.
+    """Run endless coroutines side by side until cancelled.
 
-    When one of them ends all do, and what it raised is raised. Not a TaskGroup, which
-    cancels what is in it once.
+    When one ends, all are ended, and its exception is raised. Not a TaskGroup, which
+    cancels its tasks only once.
     """
     tasks = [asyncio.create_task(part) for part in parts]
     try:

@@ -1,7 +1,6 @@
-"""Redis as the API process uses it: every call is bounded and none is repeated by itself."""
+"""Clients of Redis: every call is bounded, and none is repeated by the client itself."""
 
 import asyncio
-import importlib.resources
 from typing import Any
 
 import redis.asyncio
@@ -21,17 +20,17 @@ HEALTH_CHECK_S = 5
 REDIS_ERRORS = (redis.exceptions.RedisError, OSError, TimeoutError, RuntimeError)
 """What a Redis that is away, loading or restarting raises.
 
-RuntimeError: uvloop's answer to a write on a connection that has just been reset; redis-py
-hands it on as it is.
+RuntimeError: uvloop's answer to a write on a connection that has just been reset, which
+redis-py passes on unchanged.
 """
 
 
 class _Writes:
     """Sends commands without `asyncio.wait_for`.
 
-    Before Python 3.12 that loses a cancellation which arrives just as the write
-    has ended, so a loop around a command would never hear that it should stop.
-    It also makes a task of each command.
+    Before Python 3.12 `wait_for` loses a cancellation that arrives just as the write
+    completes, so a loop around a command would never learn that it should stop.
+    It also creates a task for each command.
     """
 
     async def send_packed_command(self: Any, command: Any, check_health: bool = True) -> None:
@@ -44,7 +43,7 @@ class _Writes:
             async with asyncio.timeout(self.socket_timeout):
                 await self._send_packed_command([command] if type(command) is bytes else command)
         except BaseException as error:
-            # Half a command may have gone out: nothing can follow it.
+            # Half a command may have been sent: nothing can follow it.
             await self.disconnect(nowait=True)
             if isinstance(error, TimeoutError):
                 raise redis.exceptions.TimeoutError("Timeout writing to socket") from None
@@ -61,26 +60,37 @@ class _TlsConnection(_Writes, redis.asyncio.SSLConnection):
     pass
 
 
-def connect(url: str) -> Redis:
-    """A client that connects at first use; beyond MAX_CONNECTIONS at once it raises.
+def connect(
+    url: str,
+    *,
+    connections_max: int = MAX_CONNECTIONS,
+    socket_timeout_s: float = SOCKET_TIMEOUT_S,
+) -> Redis:
+    """A client that connects at first use; with `connections_max` in use it raises.
 
-    redis-py repeats a command up to ten times by default; here the caller knows
+    redis-py repeats a command up to ten times by default; here only the caller knows
     what is safe to repeat.
     """
-    return _client(redis.asyncio.ConnectionPool, url, max_connections=MAX_CONNECTIONS)
+    return _client(
+        redis.asyncio.ConnectionPool,
+        url,
+        max_connections=connections_max,
+        socket_timeout=socket_timeout_s,
+    )
 
 
 def connect_readers(url: str) -> Redis:
     """A client for reads that anybody may ask for, as many as they like.
 
-    They wait for a connection (for at most READERS_WAIT_S) and have few, so that they
-    take none from what the pipeline needs.
+    Callers wait for one of a few connections (for at most READERS_WAIT_S), so that they
+    take none from the submission pipeline.
     """
     return _client(
         redis.asyncio.BlockingConnectionPool,
         url,
         max_connections=READERS_MAX,
         timeout=READERS_WAIT_S,
+        socket_timeout=SOCKET_TIMEOUT_S,
     )
 
 
@@ -88,7 +98,6 @@ def _client(kind: type[redis.asyncio.ConnectionPool], url: str, **options: Any) 
     pool = kind.from_url(
         url,
         retry=Retry(NoBackoff(), 0),
-        socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         # A subscription only listens: without a ping it would not notice a dead connection.
         health_check_interval=HEALTH_CHECK_S,
@@ -98,8 +107,3 @@ def _client(kind: type[redis.asyncio.ConnectionPool], url: str, **options: Any) 
     tls = issubclass(pool.connection_class, redis.asyncio.SSLConnection)
     pool.connection_class = _TlsConnection if tls else _Connection
     return Redis.from_pool(pool)
-
-
-def script(package: str, name: str) -> str:
-    """The text of a Lua script in a package."""
-    return importlib.resources.files(package).joinpath(f"{name}.lua").read_text("utf-8")

@@ -1,10 +1,10 @@
-"""Tasks end for certain, also those that forget to."""
+"""Ended tasks have really finished, even those that lose a cancellation."""
 
 import asyncio
 
 import pytest
 
-from server.backends.tasks import together
+from adapters.tasks import end, together
 
 
 class Forgetful:
@@ -28,10 +28,10 @@ class Forgetful:
             self.running = False
 
 
-async def test_parts_that_lose_a_cancellation_end_all_the_same(
+async def test_together_ends_parts_that_lose_a_cancellation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("server.backends.tasks.CANCEL_AGAIN_S", 0.01)
+    monkeypatch.setattr("adapters.tasks.CANCEL_AGAIN_S", 0.01)
     parts = [Forgetful(0), Forgetful(3)]
     running = asyncio.create_task(together(*(part.run() for part in parts)))
     await asyncio.sleep(0)
@@ -47,7 +47,7 @@ async def test_parts_that_lose_a_cancellation_end_all_the_same(
     assert [part.running for part in parts] == [False, False]
 
 
-async def test_when_one_part_fails_the_others_end_and_its_error_is_raised() -> None:
+async def test_together_ends_all_parts_and_raises_when_one_fails() -> None:
     other = Forgetful(0)
 
     async def fails() -> None:
@@ -57,3 +57,21 @@ async def test_when_one_part_fails_the_others_end_and_its_error_is_raised() -> N
         await together(other.run(), fails())
 
     assert not other.running
+
+
+async def test_end_raises_the_callers_own_cancellation_once_the_tasks_have_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("adapters.tasks.CANCEL_AGAIN_S", 0.01)
+    part = Forgetful(3)
+    task = asyncio.create_task(part.run())
+    await asyncio.sleep(0)
+    ending = asyncio.create_task(end([task]))
+    await asyncio.sleep(0)
+
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+
+    assert task.done()
+    assert not part.running

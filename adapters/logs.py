@@ -1,4 +1,4 @@
-"""Logging of the API process: one line per event, readable on a terminal, JSON otherwise."""
+"""Logging of every process: one line per event, readable on a terminal, JSON otherwise."""
 
 import logging
 import sys
@@ -7,19 +7,16 @@ import structlog
 
 
 def configure_logging() -> None:
-    """Call once, before anything logs. Lines go to stderr."""
-    renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer()
-        if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer()
-    )
+    """Call once, before anything logs. Lines go to stderr; debug events are dropped."""
+    on_terminal = sys.stderr.isatty()
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            # JSON has no room for an exception object: without this its traceback is lost.
             structlog.processors.format_exc_info,
-            renderer,
+            structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
