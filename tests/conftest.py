@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import hypothesis
 import pytest
@@ -35,16 +36,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests that share something expensive run in one process."""
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from tests.support.scheduling import Scheduling
+
+    return Scheduling(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that another kind of services may change, for `-m services`."""
     for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if "services" in fixtures:
+        if "services" in getattr(item, "fixturenames", ()):
             item.add_marker("services")
-        if {"services_on_disk", "syncing_mysql_url"} & set(fixtures):
-            # One process starts them, not each.
-            item.add_marker(pytest.mark.xdist_group("disk"))
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,8 @@ def null_server(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def fault_arguments(faults: Faults) -> list[str]:

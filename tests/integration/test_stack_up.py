@@ -21,9 +21,6 @@ from tests.support.eventually import eventually_sync
 from tests.support.services import execute_sync
 from tests.support.stack_run import COMMAND, ROOT, StackRun, clean_environment, stack_run
 
-# They share a stack.
-pytestmark = pytest.mark.xdist_group("stack up")
-
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackRun]:

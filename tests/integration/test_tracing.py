@@ -199,7 +199,7 @@ def test_an_endpoint_without_the_packages_is_told_at_the_start(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
 
-    with pytest.raises(SettingsError, match=r"scoreboard\[otel\]"):
+    with pytest.raises(SettingsError, match=r"\.\[otel\]"):
         traced(settings, "http://127.0.0.1:4318", 1.0)
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.scheduling import WHOLE_FILES
+
 ROOT = Path(__file__).resolve().parents[2]
 THIS_FILE = Path(__file__).resolve().relative_to(ROOT).as_posix()
 
@@ -359,3 +361,7 @@ def test_every_folder_with_tests_is_run() -> None:
     assert {f"tests/{name}" for name in found} <= paths
     if (ROOT / ".ci").is_dir():
         assert set(re.findall(r"tests/\w+", (ROOT / ".ci/run").read_text("utf-8"))) == paths
+
+
+def test_files_that_go_to_one_process_exist() -> None:
+    assert {name for name in WHOLE_FILES if not (ROOT / name).is_file()} == set()
