@@ -1,17 +1,16 @@
-"""One HTML file that tells a chaos run: verdict, what clients saw, faults, promises.
+"""One HTML file that tells a chaos run: verdict, what clients saw, faults, guarantees.
 
 Made from the report only, and self-contained like that of a load run.
 """
 
-import time
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from harness.checker import Finding, Verdict
 from harness.measure.terminal import duration, number
 from harness.report.charts import quantile_lines
-from harness.report.document import ChaosResult, InjectedFault
-from harness.report.load_page import figures_over_time, page, verdict_cards
+from harness.report.document import ChaosResult
+from harness.report.page import Row, card, render, verdict_cell, when
 from harness.report.plots import Axis, Line, Shade, line_plot
 
 COUNTS = (
@@ -22,18 +21,56 @@ COUNTS = (
     ("listeners", "listeners"),
     ("reconnects", "reconnects"),
 )
+FAULT_HEADS = (
+    ("number", ""),
+    ("fault", "text"),
+    ("on", "text"),
+    ("at", ""),
+    ("held", ""),
+    ("recovered", ""),
+    ("proof", "text"),
+)
 
 
 def html_page(report: ChaosResult) -> str:
     """The page. Some hundred kilobytes for ten minutes."""
-    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(report.started_unix_s))
     machine = report.machine
-    return page(
-        f"Chaos run, seed {report.seed}",
-        f"commit {report.commit} · {when} · {report.flood_s:.0f} s of flood, "
-        f"{len(report.faults)} faults · {machine.cpus} CPUs, Python {machine.python}",
-        f"{_verdicts(report)}{_tiles(report)}{figures_over_time(plots_of(report).values())}"
-        f"{_faults(report)}{_promises(report)}",
+    return render(
+        "chaos.html",
+        title=f"Chaos run, seed {report.seed}",
+        about=f"commit {report.commit} · {when(report.started_unix_s)} · "
+        f"{report.flood_s:.0f} s of load, {len(report.faults)} faults · "
+        f"{machine.cpus} CPUs, Python {machine.python}",
+        cards=[
+            _card(
+                "proven",
+                report.verdict,
+                report.findings,
+                "Every guarantee holds, seen with MySQL.",
+            ),
+            _card(
+                "proven from outside",
+                report.verdict_black_box,
+                report.findings_black_box,
+                "Every guarantee holds by HTTP and streams alone.",
+            ),
+        ],
+        tiles=[(name, number(getattr(report, key))) for key, name in COUNTS],
+        plots=plots_of(report),
+        fault_heads=FAULT_HEADS,
+        faults=list(_faults(report)),
+        promise_heads=[("checked", ""), ("verdict", "text"), ("meaning", "text"), ("seen", "text")],
+        promises=[
+            (
+                found.invariant,
+                [
+                    verdict_cell(found.verdict),
+                    (found.title, "text"),
+                    ("; ".join(found.explanations) or found.looked_at, "text"),
+                ],
+            )
+            for found in report.findings
+        ],
     )
 
 
@@ -69,76 +106,29 @@ def plots_of(report: ChaosResult) -> dict[str, str]:
     }
 
 
-def _verdicts(report: ChaosResult) -> str:
-    def card(
-        word: str, verdict: Verdict, findings: Sequence[Finding], praise: str
-    ) -> tuple[str, bool, Sequence[str], str]:
-        doubted = [
-            f"{f.invariant} {f.verdict}: {'; '.join(f.explanations[:2])}"
-            for f in findings
-            if f.verdict != "true"
-        ]
-        return word, verdict is Verdict.TRUE, doubted or [verdict], praise
-
-    return verdict_cards(
-        [
-            card(
-                "proven",
-                report.verdict,
-                report.findings,
-                "Every promise holds, seen with the database.",
-            ),
-            card(
-                "proven from outside",
-                report.verdict_black_box,
-                report.findings_black_box,
-                "Every promise holds by HTTP and streams alone.",
-            ),
-        ]
-    )
+def _card(
+    word: str, verdict: Verdict, findings: Sequence[Finding], explanation: str
+) -> dict[str, Any]:
+    reasons = [
+        f"{found.invariant} {found.verdict}: {'; '.join(found.explanations[:2])}"
+        for found in findings
+        if found.verdict is not Verdict.TRUE
+    ]
+    return card(word, verdict, reasons or ["nothing was checked"], explanation)
 
 
-def _tiles(report: ChaosResult) -> str:
-    cells = "".join(
-        f"<div class=tile><span>{name}</span><b>{number(getattr(report, key))}</b></div>"
-        for key, name in COUNTS
-    )
-    return f"<div class=tiles>{cells}</div>"
-
-
-def _faults(report: ChaosResult) -> str:
-    rows = "".join(
-        f"<tr><td>{fault.number}</td><td class=text>{escape(fault.kind)}</td>"
-        f"<td class=text>{escape(fault.target)}</td><td>{fault.at_s:.1f} s</td>"
-        f"<td>{fault.held_s:.1f} s</td><td>{_recovery(fault)}</td>"
-        f"<td class=text>{escape(fault.fired or 'did not fire')}</td></tr>"
-        for fault in report.faults
-    )
-    head = "".join(
-        f"<th class='{kind}'>{name}</th>"
-        for name, kind in (
-            ("", ""),
-            ("fault", "text"),
-            ("on", "text"),
-            ("at", ""),
-            ("held", ""),
-            ("recovered", ""),
-            ("proof", "text"),
+def _faults(report: ChaosResult) -> Iterator[Row]:
+    for fault in report.faults:
+        ms = fault.recovery_ms
+        recovered = ("✗ never", "false") if ms is None else (duration(1000 * ms), "")
+        yield (
+            str(fault.number),
+            [
+                (fault.kind, "text"),
+                (fault.target, "text"),
+                (f"{fault.at_s:.1f} s", ""),
+                (f"{fault.held_s:.1f} s", ""),
+                recovered,
+                (fault.fired or "did not fire", "text"),
+            ],
         )
-    )
-    return f"<h2>Faults</h2><div class=wide><table><tr>{head}</tr>{rows}</table></div>"
-
-
-def _recovery(fault: InjectedFault) -> str:
-    value = fault.recovery_ms
-    return "<span class=false>never</span>" if value is None else duration(1000 * value)
-
-
-def _promises(report: ChaosResult) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(f.invariant)}</td><td class={f.verdict}>{f.verdict}</td>"
-        f"<td class=text>{escape(f.title)}</td>"
-        f"<td class=text>{escape('; '.join(f.explanations) or f.looked_at)}</td></tr>"
-        for f in report.findings
-    )
-    return f"<h2>Promises</h2><div class=wide><table>{rows}</table></div>"

@@ -67,6 +67,11 @@ class Limit:
         return (measured < self.value) is self.below
 
     @property
+    def is_duration(self) -> bool:
+        """Whether the figure is in µs."""
+        return histogram_and_quantile(self.figure) is not None
+
+    @property
     def samples_min(self) -> int:
         """Samples without which the figure is not told; 1 for a maximum, 0 for no percentile."""
         found = histogram_and_quantile(self.figure)

@@ -6,9 +6,11 @@ values as a tooltip.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from itertools import pairwise
 
 from harness.measure.terminal import duration
 
@@ -26,7 +28,8 @@ STYLE = """
 .plot .c1{stroke:#3056d3}.plot .c2{stroke:#0b8a6a}.plot .c3{stroke:#c2410c}
 .plot .c4{stroke:#8b3fc7}.plot .c5{stroke:#b08900}.plot .c6{stroke:#0e7490}
 .plot .c7{stroke:#be185d}.plot .c8{stroke:#64748b}
-.plot .heat{fill:#3056d3}.plot .back{fill:none}
+.plot .heat{fill:#3056d3}.plot .strip{fill:#8b93a3;fill-opacity:0}
+.plot .strip:hover{fill-opacity:.16}
 @media(prefers-color-scheme:dark){.plot{fill:#a5adbb}.plot .title{fill:#eef0f4}
 .plot .grid{stroke:#2a303b}.plot .axis{stroke:#4a5262}
 .plot .c1,.plot .heat{stroke:#7c9cff}.plot .heat{fill:#7c9cff;stroke:none}
@@ -112,9 +115,17 @@ class _Frame:
         return HEIGHT - BOTTOM - min(1.0, max(0.0, share)) * (HEIGHT - TOP - BOTTOM)
 
 
+_STRIPS = re.compile(r'<rect class="strip".*?</rect>', re.DOTALL)
+STRIPS_MAX = 300
+"""Of a longer run every second, third … second has its values to be pointed at."""
+
+
 def standalone(svg: str) -> str:
-    """A plot with its styles, to be a file of its own; pages have `STYLE` once."""
-    head, end, rest = svg.partition(">")
+    """A plot with its styles, to be a file of its own; pages have `STYLE` once.
+
+    Without the values of each second: where such files are shown, nothing answers a pointer.
+    """
+    head, end, rest = _STRIPS.sub("", svg).partition(">")
     return f"{head}{end}<style>{STYLE}</style>{rest}"
 
 
@@ -171,6 +182,20 @@ def _shades(frame: _Frame, shades: Sequence[Shade]) -> str:
                     f'<text class="mark" x="{(left + right) / 2:.1f}" y="{TOP - 2}" '
                     f'text-anchor="middle">{escape(shade.mark)}</text>'
                 )
+    return "".join(parts)
+
+
+def _strips(frame: _Frame, texts: Mapping[float, str]) -> str:
+    """Upright strips around each x, whose tooltips hold its values."""
+    xs = sorted(texts)
+    xs = xs[:: -(-len(xs) // STRIPS_MAX) or 1]
+    edges = [frame.px((a + b) / 2) for a, b in pairwise(xs)]
+    parts = []
+    for x, left, right in zip(xs, [LEFT, *edges], [*edges, WIDTH - RIGHT], strict=True):
+        parts.append(
+            f'<rect class="strip" x="{left:.1f}" y="{TOP}" width="{right - left:.1f}" '
+            f'height="{HEIGHT - TOP - BOTTOM}"><title>{escape(texts[x])}</title></rect>'
+        )
     return "".join(parts)
 
 
@@ -232,6 +257,16 @@ def line_plot(
                 for x, y_value in line.points
                 if y_value is not None
             ]
+    texts: dict[float, str] = {}
+    for line in lines:
+        for x, y_value in line.points:
+            if y_value is not None:
+                texts.setdefault(x, x_text(x))
+                texts[x] += f"\n{line.name}: {axis.text(y_value)}"
+    for x in texts:
+        faults = [s.label for s in shades if s.kind == "fault" and s.start <= x <= s.end]
+        texts[x] = "\n".join([texts[x], *faults])
+    parts.append(_strips(frame, texts))
     legend = [(c, line.name) for c, line in zip(COLOURS, lines, strict=False)]
     return _document(title, parts, legend)
 
@@ -268,6 +303,15 @@ def heat_map(
                 f'<rect class="heat" x="{left:.1f}" y="{top:.1f}" width="{width + 0.3:.1f}" '
                 f'height="{max(0.5, bottom - top):.1f}" opacity="{strength:.2f}"/>'
             )
+    texts = {}
+    for second, column in columns.items():
+        most = max(column, key=lambda bucket: column[bucket])
+        low_us, high_us = bounds(most)
+        texts[second + 0.5] = (
+            f"{second} s\n{sum(column.values()):,} samples\n"
+            f"most from {duration(low_us)} to {duration(high_us)}"
+        )
+    parts.append(_strips(frame, texts))
     return _document(title, parts)
 
 

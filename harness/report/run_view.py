@@ -4,17 +4,17 @@ The summary, the page and the exports show the same rows. Pure; made from the re
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from harness.checker.verdict import Verdict
 from harness.measure.figures import DURATIONS, HEADLINES, PERCENTILES, RATES, Duration
 from harness.measure.slo import BadSlo, Limit, histogram_and_quantile, parse_slo
 from harness.measure.terminal import duration, number
 from harness.report.document import LimitResult, LoadResult
 
-SIGNS = {"true": "✓", "false": "✗", "unknown": "?"}
 CAUSES = {
     "timeout": "no answer within the timeout",
     "reset": "connection closed or reset before the answer",
@@ -114,22 +114,37 @@ def _slo_row(document: LoadResult, result: LimitResult) -> SloRow:
     return SloRow(
         text=text,
         verdict=kept,
-        measured=_measured(limit, value),
+        measured=measured_words(limit, value),
         value=value,
         samples=None if found is None else samples_of(document, found[0]),
         samples_min=limit.samples_min,
     )
 
 
-def _measured(limit: Limit, value: float | None) -> str:
+def measured_words(limit: Limit, value: float | None) -> str:
+    """A measured value in the unit of its limit, with enough digits to tell it from that."""
     if value is None:
         return "nothing"
-    if histogram_and_quantile(limit.figure) is not None:
+    if limit.is_duration:
         shown = duration(value)
         exact = f"{value / 1000:,.3f} ms"
         # The rounded value may seem to be on the other side of the limit.
         return shown if duration(limit.value) != shown else exact
     return f"{value:,.2f}/s" if limit.figure in RATES else f"{value:.4%}"
+
+
+def within_slo(rows: Sequence[SloRow]) -> str:
+    """`false` when a limit is broken, else `unknown` when one could not be told, else `true`."""
+    verdicts = {row.verdict for row in rows}
+    return next((verdict for verdict in ("false", "unknown") if verdict in verdicts), "true")
+
+
+def correctness(document: LoadResult) -> str:
+    """`true`; `unknown` where nothing contradicts the server but too little was seen; `false`."""
+    if document.verdict.correct:
+        return "true"
+    violated = any(found.verdict is Verdict.FALSE for found in document.findings)
+    return "false" if violated or not document.converged else "unknown"
 
 
 def duration_rows(document: LoadResult, *, headlines: bool = False) -> list[DurationRow]:

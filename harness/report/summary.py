@@ -7,8 +7,8 @@ from harness.measure.figures import PERCENTILES
 from harness.measure.terminal import Ink, duration, number
 from harness.report.document import LoadResult
 from harness.report.listener_cost import cost_words
+from harness.report.page import SIGNS
 from harness.report.run_view import (
-    SIGNS,
     duration_rows,
     error_rows,
     slo_rows,

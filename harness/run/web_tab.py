@@ -8,24 +8,26 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Response, redirect, request, send_file
+from flask import Response, request, send_file
 
 from harness.measure.figures import HEADLINES, LISTENER_ACCOUNT, PERCENTILES
 from harness.measure.histogram import Histogram
 from harness.measure.terminal import duration, number
+from harness.report.page import SIGNS, render
+from harness.report.run_view import measured_words
 from harness.run.coordinator import Conductor
 
 KEY = "scoreboard"
 REPORT_PATH = "/scoreboard/report"
+COLUMNS = (("name", "Figure"), ("value", "Value"), *((p.key, p.label) for p in PERCENTILES))
 
 
 def install(web_ui: Any, conductor: Conductor) -> None:
     """Add the tab to Locust's web UI and the report's address to its server."""
-    titles = (("name", "Figure"), ("value", "Value"), *((p.key, p.label) for p in PERCENTILES))
     web_ui.template_args |= {
         "extended_tabs": [{"title": "Scoreboard", "key": KEY}],
         "extended_tables": [
-            {"key": KEY, "structure": [{"key": k, "title": title} for k, title in titles]}
+            {"key": KEY, "structure": [{"key": key, "title": title} for key, title in COLUMNS]}
         ],
     }
 
@@ -41,29 +43,28 @@ def install(web_ui: Any, conductor: Conductor) -> None:
 
     @web_ui.app.route(REPORT_PATH)
     def report() -> Any:
-        if conductor.result_path is None:
-            return redirect("./")
-        return send_file(conductor.result_path.with_suffix(".html"))
+        path = conductor.result_path
+        if path is not None and conductor.record is not None:
+            return send_file(path.with_suffix(".html"))
+        return progress_page(conductor)
+
+
+def progress_page(conductor: Conductor) -> str:
+    """What the tab shows, as a page that stands at the report's address until there is one."""
+    return render(
+        "progress.html",
+        title="Load run",
+        about=f"{conductor.problem or conductor.phase}: the report stands here when the run ends",
+        heads=[(title, "") for _, title in COLUMNS],
+        rows=[(row["name"], [(row[key], "") for key, _ in COLUMNS[1:]]) for row in rows(conductor)],
+    )
 
 
 def rows(conductor: Conductor) -> Iterator[dict[str, str]]:
-    """The table: the state of the run, what was counted, then durations so far."""
-    # Locust sorts by name, so the names begin with their group.
-    yield _row("run: phase", conductor.problem or conductor.phase)
-    record = conductor.record
-    if record is not None:
-        verdict = record.verdict
-        for word, good, problems in (
-            ("valid", verdict.valid, verdict.invalid),
-            ("correct", verdict.correct, verdict.incorrect),
-            (
-                "within SLO",
-                verdict.within_slo,
-                [result.limit.text for result in verdict.limits if not result.passed],
-            ),
-        ):
-            yield _row(f"run: {word}", "yes" if good else "no: " + "; ".join(problems))
-        yield _row("run: report", REPORT_PATH)
+    """The table: verdict and phase, what was counted, then durations so far."""
+    # Locust sorts by name, so numbers keep the verdict first.
+    yield _row("1 run: phase", conductor.problem or conductor.phase)
+    yield from _verdict(conductor)
     series = conductor.series
     for counter, title in (
         ("intended", "intended"),
@@ -72,16 +73,35 @@ def rows(conductor: Conductor) -> Iterator[dict[str, str]]:
         ("unknown", "outcome unknown"),
         ("dropped", "dropped, never sent"),
     ):
-        yield _row(f"submissions: {title}", number(series.total(counter)))
+        yield _row(f"2 submissions: {title}", number(series.total(counter)))
     statuses = [m.status for m in conductor.members.values() if m.kind == "swarm" and m.status]
-    yield _row("listeners: connected", number(conductor.connected))
-    yield _row("listeners: events delivered", number(series.total("deliveries")))
+    yield _row("3 listeners: connected", number(conductor.connected))
+    yield _row("3 listeners: events delivered", number(series.total("deliveries")))
     for name, title in LISTENER_ACCOUNT.items():
-        yield _row(
-            f"listeners: {title}", number(sum(int(status.get(name, 0)) for status in statuses))
-        )
+        count = sum(int(status.get(name, 0)) for status in statuses)
+        yield _row(f"3 listeners: {title}", number(count))
     for figure in HEADLINES:
-        yield _row(f"times: {figure.label} ({figure.meaning})", "", conductor.so_far[figure.name])
+        yield _row(f"4 {figure.label}: {figure.meaning}", "", conductor.so_far.get(figure.name))
+
+
+def _verdict(conductor: Conductor) -> Iterator[dict[str, str]]:
+    record = conductor.record
+    if record is None:
+        return
+    verdict = record.verdict
+    for word, good, problems in (
+        ("valid", verdict.valid, verdict.invalid),
+        ("correct", verdict.correct, verdict.incorrect),
+    ):
+        yield _row(f"0 {word}", f"{SIGNS['true']} yes" if good else "✗ no: " + "; ".join(problems))
+    for result in verdict.limits:
+        measured = measured_words(result.limit, result.measured)
+        if result.verdict == "unknown":
+            measured = "not enough samples"
+        yield _row(f"0 SLO {result.limit.text}", f"{SIGNS[result.verdict]} {measured}")
+    if not verdict.limits:
+        yield _row("0 SLO", "none given")
+    yield _row("0 report", REPORT_PATH)
 
 
 def _row(name: str, value: str, histogram: Histogram | None = None) -> dict[str, str]:

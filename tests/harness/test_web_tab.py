@@ -41,7 +41,7 @@ def rows(base: str) -> dict[str, str]:
 def judged(base: str) -> dict[str, str] | None:
     """The rows of a run that has its verdict."""
     found = rows(base)
-    return found if "run: correct" in found else None
+    return found if "0 correct" in found else None
 
 
 def test_the_tab_shows_the_run_then_its_verdict_and_serves_the_report(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_the_tab_shows_the_run_then_its_verdict_and_serves_the_report(tmp_path: 
                 *("--web-host", "127.0.0.1", "--web-port", str(port)),
                 *("--rate", "100", "--listeners", "10", "--players", "100"),
                 *("--duration", "2", "--warmup", "1", "--late-limit", "5000"),
-                *("--results", str(tmp_path)),
+                *("--slo", "errors:0%,goodput:1k/s", "--results", str(tmp_path)),
             ],
             cwd=ROOT,
             env={k: v for k, v in os.environ.items() if not k.startswith("SCOREBOARD_")},
@@ -64,16 +64,21 @@ def test_the_tab_shows_the_run_then_its_verdict_and_serves_the_report(tmp_path: 
         )
         try:
             during = eventually_sync(lambda: rows(base) or None, timeout_s=60)
+            progress = get(f"{base}/scoreboard/report")
             after = eventually_sync(lambda: judged(base), timeout_s=90)
             page = get(f"{base}/")
-            report = get(f"{base}{after['run: report']}")
+            report = get(f"{base}{after['0 report']}")
         finally:
             locust.terminate()
             locust.communicate(timeout=30)
 
-    assert "run: phase" in during
-    assert after["run: valid"] == after["run: correct"] == "yes"
-    assert after["submissions: accepted"] == "300"
-    assert after["listeners: events delivered"] == "3,000"
+    assert "1 run: phase" in during
+    assert "the report stands here when the run ends" in progress
+    assert min(after).startswith("0 "), "Locust sorts by name: the verdict comes first"
+    assert after["0 valid"] == after["0 correct"] == "✓ yes"
+    assert after["0 SLO errors:0%"] == "✓ 0.0000%"
+    assert after["0 SLO goodput:1k/s"].startswith("✗ ")
+    assert after["2 submissions: accepted"] == "300"
+    assert after["3 listeners: events delivered"] == "3,000"
     assert "Scoreboard" in page
     assert report.startswith("<!doctype html>")

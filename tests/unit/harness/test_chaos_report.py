@@ -57,6 +57,7 @@ def test_the_page_shades_and_numbers_each_fault_and_tells_its_recovery() -> None
     assert html.count('class="fault"') == 4, "two faults on two plots"
     assert html.count("<title>1: kill -9 on redis</title>") == 2
     assert "<td>120 ms</td>" in html
+    assert ">✗ never<" in html
     assert "did not fire" in html
     assert "I1 exactly once" in html
 
