@@ -11,6 +11,7 @@ WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY scoreboard scoreboard
 COPY adapters adapters
+COPY scoreboard_cli scoreboard_cli
 COPY server server
 COPY worker worker
 COPY stack stack

@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 RUN := .venv/bin/python
-SOURCES := scoreboard adapters server worker stack harness scoreboard_client
+SOURCES := scoreboard adapters server worker stack harness scoreboard_client scoreboard_cli
 LEVELS := setup-run setup-load setup-check
 CHECKED := $(wildcard $(SOURCES) loadtests benchmarks tests)
 

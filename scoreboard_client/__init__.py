@@ -9,7 +9,8 @@ Every submission carries an Idempotency-Key, so repeating one is always safe.
 """
 
 from scoreboard.signing import SigningKey
-from scoreboard_client.client import Accepted, Outcome, ScoreboardClient, Top
+from scoreboard_client.answers import Accepted, Outcome, Top
+from scoreboard_client.client import ScoreboardClient
 from scoreboard_client.errors import (
     BadAnswer,
     ClientError,

@@ -12,7 +12,6 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlsplit
@@ -20,25 +19,28 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import msgspec
 
-from scoreboard import contract, sse
-from scoreboard.domain import Standing
+from scoreboard import contract
 from scoreboard.signing import SigningKey, sign
-from scoreboard_client.errors import (
-    BadAnswer,
-    ClientError,
-    EffectUnknown,
-    Problem,
-    Refused,
-    Unreachable,
+from scoreboard_client.answers import (
+    Accepted,
+    Answer,
+    Outcome,
+    Top,
+    accepted_of,
+    outcome_of,
+    read,
+    reason_of,
+    refusal_of,
+    top_of,
 )
+from scoreboard_client.errors import BadAnswer, ClientError, EffectUnknown, Refused, Unreachable
 from scoreboard_client.follow import Follower, StreamEvent
-from scoreboard_client.retry import RetryPolicy, parse_retry_after
+from scoreboard_client.retry import RetryPolicy
 
 log = logging.getLogger(__name__)
 
 DEFAULT_URL = "http://localhost:3000"
 DEFAULT_RETRY = RetryPolicy()
-ANSWER_BYTES_MAX = 1 << 20
 ATTEMPT_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 40.0
 """Silence after which a stream counts as dead: two heartbeats (15 s) and some more."""
@@ -54,69 +56,6 @@ _DRAINED = 204
 
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _TRANSPORT_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
-
-
-class _AcceptedBody(msgspec.Struct, frozen=True, rename="camel"):
-    submission_id: str
-
-
-class _StatusBody(msgspec.Struct, frozen=True, rename="camel"):
-    submission_id: str
-    status: str
-    score: int | None = None
-    seq: int | None = None
-    reason: str | None = None
-
-
-class _ProblemBody(msgspec.Struct, frozen=True):
-    code: str = "unknown"
-    title: str = ""
-    detail: str = ""
-
-
-_accepted = msgspec.json.Decoder(_AcceptedBody)
-_status = msgspec.json.Decoder(_StatusBody)
-_problem = msgspec.json.Decoder(_ProblemBody)
-_standings = msgspec.json.Decoder(list[Standing])
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Accepted:
-    """A submission the server holds durably: `attempts` sends were needed."""
-
-    submission_id: str
-    idempotency_key: str
-    attempts: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Top:
-    """Lines of the board, best first; `seq` is the last change they contain, if the server said."""
-
-    seq: int | None
-    scores: tuple[Standing, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """What became of a submission: `status` is pending, applied, held (for review) or rejected.
-
-    Applied has the user's `score` after it and its `seq`; rejected has a `reason`.
-    """
-
-    submission_id: str
-    status: str
-    score: int | None
-    seq: int | None
-    reason: str | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Answer:
-    status: int
-    seq: str
-    body: bytes
-    retry_after_s: float | None
 
 
 class ScoreboardClient:
@@ -187,7 +126,7 @@ class ScoreboardClient:
             )
         body = msgspec.json.encode({"userId": user_id, "increment": increment})
         headers = {contract.IDEMPOTENCY_HEADER: key, "Content-Type": "application/json"}
-        attempts = _Attempts(self._retry, self._rng)
+        attempts = _Attempts(self._base_url, self._retry, self._rng)
         # Once an attempt may have taken effect, no later refusal can prove that nothing happened.
         maybe_done = False
         while True:
@@ -200,35 +139,28 @@ class ScoreboardClient:
                     body=body,
                 )
             except _NEVER_SENT as error:
-                failure: ClientError = Unreachable(_reason(error))
+                failure: ClientError = self._unreachable(error)
                 retry_after_s = None
             except _TRANSPORT_ERRORS as error:
                 maybe_done = True
-                failure = Unreachable(_reason(error))
+                failure = self._unreachable(error)
                 retry_after_s = None
             else:
                 if answer.status == 202:
-                    return self._accepted(answer, key, attempts.made)
+                    return accepted_of(answer, key, attempts.made)
                 maybe_done = maybe_done or not 400 <= answer.status < 500
-                failure = _refusal(answer)
+                failure = refusal_of(answer)
                 retry_after_s = answer.retry_after_s
                 if answer.status not in RETRIED_STATUSES:
                     attempts.give_up()
-            if not await attempts.again(retry_after_s):
+            if not await attempts.again(failure, retry_after_s):
                 if maybe_done:
                     raise EffectUnknown(key, str(failure)) from failure
                 raise failure
 
-    def _accepted(self, answer: _Answer, key: str, attempts: int) -> Accepted:
-        try:
-            body = _accepted.decode(answer.body)
-        except msgspec.DecodeError as error:
-            raise EffectUnknown(key, f"the 202 is malformed: {error}") from error
-        return Accepted(submission_id=body.submission_id, idempotency_key=key, attempts=attempts)
-
     async def top(self, *, limit: int = contract.TOP_DEFAULT, offset: int = 0) -> Top:
         """The board from place `offset` + 1 on. Raises Refused, Unreachable or BadAnswer."""
-        return _top(await self._get(f"{contract.SCORES_PATH}?limit={limit:d}&offset={offset:d}"))
+        return top_of(await self._get(f"{contract.SCORES_PATH}?limit={limit:d}&offset={offset:d}"))
 
     async def outcome(self, submission_id: str) -> Outcome:
         """What became of an accepted submission, as far as is known now.
@@ -236,26 +168,26 @@ class ScoreboardClient:
         Raises Refused (also for another user's), Unreachable or BadAnswer.
         """
         path = f"{contract.OUTCOMES_PATH}/{quote(submission_id, safe='')}"
-        return _outcome(await self._get(path))
+        return outcome_of(await self._get(path))
 
-    async def _get(self, path: str) -> _Answer:
+    async def _get(self, path: str) -> Answer:
         """A 200, however many attempts it takes. Raises Refused or Unreachable."""
-        attempts = _Attempts(self._retry, self._rng)
+        attempts = _Attempts(self._base_url, self._retry, self._rng)
         while True:
             attempts.begin()
             try:
                 answer = await self._send("GET", path)
             except _TRANSPORT_ERRORS as error:
-                failure: ClientError = Unreachable(_reason(error))
+                failure: ClientError = self._unreachable(error)
                 retry_after_s = None
             else:
                 if answer.status == 200:
                     return answer
-                failure = _refusal(answer)
+                failure = refusal_of(answer)
                 retry_after_s = answer.retry_after_s
                 if answer.status not in RETRIED_STATUSES:
                     attempts.give_up()
-            if not await attempts.again(retry_after_s):
+            if not await attempts.again(failure, retry_after_s):
                 raise failure
 
     async def follow(
@@ -285,11 +217,11 @@ class ScoreboardClient:
                             breaches = 0
                             yield item
                 # A clean end is how a server drains: come back after its `retry:`.
-                failure = Unreachable("the stream ended")
+                failure = Unreachable(self._base_url, "the stream ended")
             except _Over:
                 return
             except _TRANSPORT_ERRORS as error:
-                failure = Unreachable(_reason(error))
+                failure = self._unreachable(error)
             except Refused as refused:
                 if refused.problem.status not in RETRIED_STATUSES:
                     raise
@@ -304,7 +236,12 @@ class ScoreboardClient:
             if failures >= STREAM_FAILURES_MAX:
                 raise failure
             wait_s += self._retry.backoff_s(failures, self._rng)
-            log.info("stream lost (%s); reconnecting in %.1f s", failure, wait_s)
+            log.info(
+                "waiting for %s (%s), retrying in %.1f s",
+                self._base_url,
+                getattr(failure, "reason", failure),
+                wait_s,
+            )
             await asyncio.sleep(wait_s)
 
     async def _connection(
@@ -326,9 +263,10 @@ class ScoreboardClient:
             if response.status == _DRAINED:
                 raise _Over
             if response.status != 200:
-                raise _refusal(await _read(response))
+                raise refusal_of(await read(response))
             if response.content_type != "text/event-stream":
                 raise BadAnswer(f"the stream's type is {response.content_type!r}")
+            log.debug("connected to %s", self._base_url)
             reading = follower.reading()
             async for chunk in response.content.iter_any():
                 for event in reading.feed(chunk):
@@ -342,7 +280,7 @@ class ScoreboardClient:
         *,
         headers: dict[str, str] | None = None,
         body: bytes | None = None,
-    ) -> _Answer:
+    ) -> Answer:
         async with self._opened().request(
             method,
             self._base_url + path,
@@ -352,7 +290,7 @@ class ScoreboardClient:
             # A redirected POST would become a GET, and a token would travel to another host.
             allow_redirects=False,
         ) as response:
-            return await _read(response)
+            return await read(response)
 
     def _signed(self, path: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
         """The headers, signed anew: a signature is only good for some minutes."""
@@ -372,6 +310,9 @@ class ScoreboardClient:
         token = self._token() if callable(self._token) else self._token
         return {"Authorization": f"Bearer {token}"} if token else {}
 
+    def _unreachable(self, error: BaseException) -> Unreachable:
+        return Unreachable(self._base_url, reason_of(error))
+
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             raise RuntimeError("use ScoreboardClient as an async context manager")
@@ -385,8 +326,9 @@ class _Over(Exception):
 class _Attempts:
     """The attempts of one call: counts them, keeps time, sleeps between."""
 
-    def __init__(self, policy: RetryPolicy, rng: random.Random) -> None:
+    def __init__(self, base_url: str, policy: RetryPolicy, rng: random.Random) -> None:
         self.made = 0
+        self._base_url = base_url
         self._policy = policy
         self._rng = rng
         self._began_s = time.monotonic()
@@ -398,7 +340,7 @@ class _Attempts:
     def give_up(self) -> None:
         self._final = True
 
-    async def again(self, retry_after_s: float | None) -> bool:
+    async def again(self, failure: ClientError, retry_after_s: float | None) -> bool:
         """Wait for the next attempt; False when there is none."""
         if self._final:
             return False
@@ -410,63 +352,11 @@ class _Attempts:
         )
         if wait_s is None:
             return False
+        log.info(
+            "waiting for %s (%s), retrying in %.1f s",
+            self._base_url,
+            getattr(failure, "reason", failure),
+            wait_s,
+        )
         await asyncio.sleep(wait_s)
         return True
-
-
-async def _read(response: aiohttp.ClientResponse) -> _Answer:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > ANSWER_BYTES_MAX:
-            raise aiohttp.ClientPayloadError("the answer is too long")
-    return _Answer(
-        status=response.status,
-        seq=response.headers.get(contract.SEQ_HEADER, ""),
-        body=bytes(body),
-        retry_after_s=parse_retry_after(response.headers.get("Retry-After"), now_s=time.time()),
-    )
-
-
-def _refusal(answer: _Answer) -> Refused:
-    try:
-        body = _problem.decode(answer.body)
-    except msgspec.DecodeError:
-        # A proxy in between answers in its own words.
-        body = _ProblemBody()
-    return Refused(
-        Problem(
-            status=answer.status,
-            code=body.code,
-            title=body.title or "the server gave no reason",
-            detail=body.detail,
-            retry_after_s=answer.retry_after_s,
-        )
-    )
-
-
-def _top(answer: _Answer) -> Top:
-    try:
-        scores = _standings.decode(answer.body)
-    except msgspec.DecodeError as error:
-        raise BadAnswer(f"the board is malformed: {error}") from error
-    return Top(seq=sse.parse_last_event_id(answer.seq), scores=tuple(scores))
-
-
-def _outcome(answer: _Answer) -> Outcome:
-    try:
-        body = _status.decode(answer.body)
-    except msgspec.DecodeError as error:
-        raise BadAnswer(f"the outcome is malformed: {error}") from error
-    return Outcome(
-        submission_id=body.submission_id,
-        status=body.status,
-        score=body.score,
-        seq=body.seq,
-        reason=body.reason,
-    )
-
-
-def _reason(error: BaseException) -> str:
-    said = str(error)
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -40,6 +40,10 @@ class Refused(ClientError):
 class Unreachable(ClientError):
     """The server gave no usable answer to a call that cannot have changed anything."""
 
+    def __init__(self, base_url: str, reason: str) -> None:
+        super().__init__(f"no answer from {base_url}: {reason}")
+        self.reason = reason
+
 
 class EffectUnknown(ClientError):
     """A submission's fate is open: an attempt may have reached the server.

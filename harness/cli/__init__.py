@@ -1,4 +1,4 @@
-"""The subcommands of `python -m harness`: options, one call into the engine room, exit code.
+"""The commands of `scoreboard` that measure: options, one call into the engine room, exit code.
 
 One module per subcommand, imported only when it is asked for.
 """

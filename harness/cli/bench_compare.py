@@ -1,4 +1,4 @@
-"""`python -m harness bench-compare --base <rev>`: is this tree slower or costlier than that one?
+"""`scoreboard bench-compare --base REV`: is this tree slower or costlier than that one?
 
 Base is unpacked from git into a temporary folder; both trees' benchmarks take
 turns in this job. With `--counts` both trees' stacks are started one after the
@@ -6,7 +6,6 @@ other and what a submission costs MySQL, Redis and Temporal is counted: more of
 anything fails. `--prove` publishes how often this judges wrongly, in some five minutes.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -19,6 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import click
+
 from harness.bench.compare_revisions import (
     ROUNDS,
     Judged,
@@ -30,6 +31,8 @@ from harness.bench.compare_revisions import (
 )
 from harness.measure.machine import fingerprint
 from harness.measure.terminal import Ink
+from scoreboard_cli.group import BAD, GOOD, command, refuse
+from scoreboard_cli.types import FOLDER, whole
 
 STACK_TIMEOUT_S = 180
 PROVE_TRIALS = 200
@@ -44,47 +47,42 @@ PROVEN = (
 )
 
 
-def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "bench-compare",
-        help="benchmarks of two revisions, interleaved, with a verdict",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--base", default="HEAD", help="revision to compare with (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="per side (%(default)s)")
-    parser.add_argument(
-        "--only", metavar="CASE", action="append", default=[], help="this case; may be repeated"
-    )
-    parser.add_argument("--counts", action="store_true", help="also count what the stacks do")
-    parser.add_argument(
-        "--prove", action="store_true", help="publish both error rates instead of comparing"
-    )
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder")
-    parser.set_defaults(run=run)
+@command("bench-compare")
+@click.option("--base", default="HEAD", metavar="REV", help="Revision to compare with (HEAD).")
+@click.option("--rounds", type=whole(least=1), default=ROUNDS, help=f"Rounds per side ({ROUNDS}).")
+@click.option("--only", metavar="CASE", multiple=True, help="This case; may be repeated.")
+@click.option("--counts", "with_counts", is_flag=True, help="Also count what the stacks do.")
+@click.option(
+    "--prove", is_flag=True, help="Publish both error rates instead of comparing; five minutes."
+)
+@click.option("--results", type=FOLDER, default=Path("results"), help="Folder for the result.")
+def bench_compare(
+    base: str, rounds: int, only: tuple[str, ...], with_counts: bool, prove: bool, results: Path
+) -> int:
+    """Compare this checkout's benchmarks with those of another revision, interleaved.
 
+    With --counts both stacks are started one after the other, and what a submission costs MySQL,
+    Redis and Temporal is counted: more of anything fails.
 
-def run(arguments: argparse.Namespace) -> int:
-    """0 when nothing got worse, 1 when something did, 2 when a tree cannot be measured."""
+    Exit codes: 0 nothing got worse, 1 something did, 2 a revision cannot be measured.
+    """
     ink = Ink(sys.stdout)
     try:
         with contextlib.ExitStack() as stack:
             head = Path.cwd()
-            if arguments.prove:
-                return _prove(head, arguments)
-            base = stack.enter_context(unpacked(arguments.base))
-            trees = {"base": base, "head": head}
+            if prove:
+                return _prove(head, list(only), rounds, results)
+            base_tree = stack.enter_context(unpacked(base))
+            trees = {"base": base_tree, "head": head}
             judged = compare_sides(
                 lambda side, names: run_tree(trees[side], names),
-                names=arguments.only,
-                rounds=arguments.rounds,
+                names=list(only),
+                rounds=rounds,
                 tell=lambda text: print(f"  {text}", file=sys.stderr),
             )
-            counts = count_sides(trees, stack_counts) if arguments.counts else {}
+            counts = count_sides(trees, stack_counts) if with_counts else {}
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        refuse(str(error))
     print(f"\n  {'':38}{'base':>12}{'head':>12}{'change':>9}{'p':>9}")
     for found in judged:
         word = {"worse": ink.bad, "more": ink.bad, "better": ink.good}.get(found.judgement, ink.dim)
@@ -98,10 +96,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(ink.bad(f"  {name}: {before} to {after} per submission"))
     bad = [found for found in judged if found.judgement in ("worse", "more")]
     _write(
-        arguments.results,
+        results,
         {
             "kind": "scoreboard-bench",
-            "base": arguments.base,
+            "base": base,
             "cases": [asdict(found) for found in judged],
             "counts": counts,
             "good": not bad and not grown,
@@ -112,31 +110,30 @@ def run(arguments: argparse.Namespace) -> int:
         if bad or grown
         else ink.good("  nothing got worse")
     )
-    return 1 if bad or grown else 0
+    return BAD if bad or grown else GOOD
 
 
-def _prove(head: Path, arguments: argparse.Namespace) -> int:
+def _prove(head: Path, only: list[str], rounds: int, results: Path) -> int:
     """This tree against itself as it is, with a planted slowdown, and with a planted call.
 
     Really run, and then the rounds of the first comparison resampled many times.
     """
-    rounds = arguments.rounds
     pool: list[Sample] = []
 
     def compare(*plant: str) -> list[Judged]:
         def measure(side: str, asked: Sequence[str]) -> Sample:
             return run_tree(head, asked, plant if side == "head" else ())
 
-        return compare_sides(measure, names=arguments.only or PROVE_CASES, rounds=rounds)
+        return compare_sides(measure, names=only or PROVE_CASES, rounds=rounds)
 
     def pooled(_: str, asked: Sequence[str]) -> Sample:
         sample = run_tree(head, asked)
         # Not those of a second look, which lack cases.
-        if list(asked) == arguments.only:
+        if list(asked) == only:
             pool.append(sample)
         return sample
 
-    equal = [compare_sides(pooled, names=arguments.only, rounds=rounds)]
+    equal = [compare_sides(pooled, names=only, rounds=rounds)]
     equal += [compare() for _ in range(PROVE_COMPARISONS - 1)]
     slower = [compare("--slower", str(PLANTED)) for _ in range(PROVE_COMPARISONS)]
     calls = [compare("--one-more-call")]
@@ -147,7 +144,7 @@ def _prove(head: Path, arguments: argparse.Namespace) -> int:
     }
     rates = error_rates(pool, planted=PLANTED, rounds=rounds, trials=PROVE_TRIALS, seed=1)
     _write(
-        arguments.results,
+        results,
         {
             "kind": "scoreboard-bench-proof",
             **rates,

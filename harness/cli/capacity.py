@@ -1,20 +1,24 @@
-"""`python -m harness capacity`: the greatest load that keeps its limits, and what is full there.
+"""`scoreboard capacity`: the greatest load within limits, and the bottleneck at that load.
 
 Doubles, bisects and confirms with repeats: over the submission rate, over
 listeners, or over the frontier of both. Fits the Universal Scalability Law where
 there are enough points.
 """
 
-import argparse
 import calendar
 import contextlib
 import os
 import shlex
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import click
+
+from harness.cli.preflight import HOST, reachable
 from harness.measure.machine import fingerprint
 from harness.measure.slo import load_slo
 from harness.measure.terminal import Ink, duration, number
@@ -23,6 +27,8 @@ from harness.report.document import CapacityResult, Machine, Search, SearchPlan,
 from harness.report.result_files import write_result_file
 from harness.sessions.capacity import Capacity, Plan, Trial, limiting, scalability
 from harness.sessions.managed_stack import own_stack
+from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command
+from scoreboard_cli.types import FOLDER, SECONDS, Number, parsed, whole
 
 REPEATED = (
     *("slo", "over", "rate", "listeners", "start", "most"),
@@ -31,61 +37,87 @@ REPEATED = (
 SLO = "p99<500ms,lag_p99<1s,errors<0.1%"
 
 
-def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "capacity",
-        help="find the greatest load within limits",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--slo", default=SLO, help="limits (%(default)s)")
-    parser.add_argument(
-        "--over", choices=("rate", "listeners", "both"), default="rate", help="(%(default)s)"
-    )
-    parser.add_argument("--rate", type=int, default=1000, help="fixed when over listeners")
-    parser.add_argument(
-        "--listeners", default="1000", help="fixed when over rate; N,N,… for the frontier"
-    )
-    parser.add_argument("--start", type=int, default=500, help="first load tried (%(default)s)")
-    parser.add_argument("--most", type=int, default=15_000, help="never tried beyond (%(default)s)")
-    parser.add_argument("--duration", type=float, default=10.0, help="of a trial (%(default)s)")
-    parser.add_argument("--warmup", type=float, default=3.0, help="of a trial (%(default)s)")
-    parser.add_argument("--precision", type=float, default=0.1, help="of the border (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="that must hold (%(default)s)")
-    parser.add_argument("--host", help="any server with the contract; default: the running stack")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder")
-    parser.set_defaults(run=run)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """0 when a load was confirmed, 1 when none held, 2 for wrong use."""
+def _limits(text: str) -> str:
     try:
-        load_slo(arguments.slo)
-        listeners = [int(part) for part in str(arguments.listeners).split(",")]
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        load_slo(text)
+    except OSError as error:
+        raise ValueError(
+            f"{text!r} names no limit and no file of limits: {error.strerror}"
+        ) from None
+    return text
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"must be N or N,N,…, not {text!r}") from None
+
+
+@command("capacity")
+@click.option("--slo", type=parsed("LIMITS", _limits), default=SLO, help=f"The limits ({SLO}).")
+@click.option(
+    "--over",
+    type=click.Choice(["rate", "listeners", "both"]),
+    default="rate",
+    help="What is raised (rate).",
+)
+@click.option(
+    "--rate", type=whole(least=1), default=1000, help="Fixed rate with --over listeners (1000)."
+)
+@click.option(
+    "--listeners",
+    type=parsed("N,N,…", _counts),
+    default="1000",
+    help="Fixed listeners with --over rate; several for the frontier (1000).",
+)
+@click.option("--start", type=whole(least=1), default=500, help="First load tried (500).")
+@click.option("--most", type=whole(least=1), default=15_000, help="Greatest load tried (15000).")
+@click.option("--duration", type=SECONDS, default=10.0, help="Length of a trial (10).")
+@click.option("--warmup", type=SECONDS, default=3.0, help="Warm-up of a trial (3).")
+@click.option(
+    "--precision",
+    type=Number("SHARE", above=0, whole=False),
+    default=0.1,
+    help="How closely the border is found (0.1).",
+)
+@click.option("--repeats", type=whole(least=1), default=3, help="Trials that confirm it (3).")
+@click.option("--host", type=HOST, help="Any server with the same API; default: the running stack.")
+@click.option("--results", type=FOLDER, default=Path("results"), help="Folder for the result.")
+def capacity(
+    listeners: list[int], over: str, rate: int, host: str | None, results: Path, **options: Any
+) -> int:
+    """Find the greatest load that stays within limits, and the bottleneck at that load.
+
+    Doubles, bisects and confirms with repeats: over the submission rate, over listeners, or over
+    the frontier of both. Fits the Universal Scalability Law where there are enough points.
+
+    Exit codes: 0 a load was confirmed, 1 none stayed within the limits, 2 wrong use, 3 nothing
+    could be measured.
+    """
+    if host is not None:
+        reachable(host)
+    asked = {"over": over, "rate": rate, "listeners": ",".join(map(str, listeners)), **options}
     started = time.gmtime()
-    folder = arguments.results / f"capacity-{time.strftime('%Y%m%d-%H%M%S', started)}"
+    folder = results / f"capacity-{time.strftime('%Y%m%d-%H%M%S', started)}"
     folder.mkdir(parents=True, exist_ok=True)
     plan = Plan(
-        slo=arguments.slo,
-        seconds=arguments.duration,
-        warmup_s=arguments.warmup,
-        start=arguments.start,
-        most=arguments.most,
-        precision=arguments.precision,
-        repeats=arguments.repeats,
+        slo=options["slo"],
+        seconds=options["duration"],
+        warmup_s=options["warmup"],
+        start=options["start"],
+        most=options["most"],
+        precision=options["precision"],
+        repeats=options["repeats"],
         results=folder,
-        load_arguments=("--host", arguments.host) if arguments.host else (),
+        load_arguments=("--host", host) if host else (),
     )
 
     def find() -> Target | None:
-        return find_target(host=arguments.host, mysql_url="", environ=os.environ, folder=Path.cwd())
+        return find_target(host=host, mysql_url="", environ=os.environ, folder=Path.cwd())
 
     ink = Ink(sys.stderr)
-    capacity = Capacity(plan, lambda trial: print(_line(trial, ink), file=sys.stderr, flush=True))
+    search = Capacity(plan, lambda trial: print(_line(trial, ink), file=sys.stderr, flush=True))
     searches: list[Search] = []
     try:
         with contextlib.ExitStack() as stack:
@@ -93,32 +125,31 @@ def run(arguments: argparse.Namespace) -> int:
                 stack.enter_context(
                     own_stack(find, folder=Path.cwd(), say=lambda t: print(t, file=sys.stderr))
                 )
-            for count in listeners if arguments.over != "listeners" else [0]:
-                before = len(capacity.trials)
-                if arguments.over == "listeners":
-                    found = capacity.over_listeners(arguments.rate)
+            for count in listeners if over != "listeners" else [0]:
+                before = len(search.trials)
+                if over == "listeners":
+                    found = search.over_listeners(rate)
                 else:
-                    found = capacity.over_rate(count)
+                    found = search.over_rate(count)
                 searches.append(
                     Search(
-                        over="listeners" if arguments.over == "listeners" else "rate",
-                        fixed=arguments.rate if arguments.over == "listeners" else count,
+                        over="listeners" if over == "listeners" else "rate",
+                        fixed=rate if over == "listeners" else count,
                         load=found.load,
                         bounded=found.bounded,
-                        bottleneck=limiting(capacity.trials[before:]),
+                        bottleneck=limiting(search.trials[before:]),
                         steps=[SearchStep(**asdict(step)) for step in found.steps],
                     )
                 )
     except (TargetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        raise CommandError(str(error), COULD_NOT_TELL) from None
     except KeyboardInterrupt:
         print("stopped; what was found so far follows", file=sys.stderr)
-    trials = [trial.to_result() for trial in capacity.trials]
+    trials = [trial.to_result() for trial in search.trials]
     document = CapacityResult(
         started_unix_s=calendar.timegm(started),
         machine=Machine(**fingerprint()),
-        command=command_of(arguments),
+        command=command_of(asked),
         plan=SearchPlan(slo=plan.slo, seconds=plan.seconds, repeats=plan.repeats),
         searches=searches,
         trials=trials,
@@ -127,14 +158,14 @@ def run(arguments: argparse.Namespace) -> int:
     path = folder.with_suffix(".json")
     write_result_file(document, path)
     _print(document, Ink(sys.stdout), path)
-    return 0 if searches and all(found.load for found in searches) else 1
+    return GOOD if searches and all(found.load for found in searches) else BAD
 
 
-def command_of(arguments: argparse.Namespace) -> str:
+def command_of(asked: Mapping[str, Any]) -> str:
     """The command that repeats a search, defaults spelled out: they may change."""
     words = ["python", "-m", "harness", "capacity"]
     for name in REPEATED:
-        words += [f"--{name}", str(getattr(arguments, name))]
+        words += [f"--{name}", str(asked[name])]
     return shlex.join(words)
 
 

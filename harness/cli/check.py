@@ -1,87 +1,114 @@
-"""`python -m harness check`: judge the history of a finished run."""
+"""`scoreboard check`: judge the history of a finished run."""
 
-import argparse
 import gc
 import json
-import sys
 from pathlib import Path
 
+import click
 import msgspec
 
 from harness.checker import Demands, Promises, Verdict, check, gather, overall
 from harness.evidence.history import history_paths, read_history
 from harness.evidence.witness import Witness
+from scoreboard.settings import mysql_address
+from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command, refuse
+from scoreboard_cli.types import SECONDS, parsed, whole
 
 WITNESS_FILE = "witness.json"
+EXIT_CODES = {Verdict.TRUE: GOOD, Verdict.FALSE: BAD, Verdict.UNKNOWN: COULD_NOT_TELL}
 
 
-def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command `check`."""
-    parser = subparsers.add_parser("check", help="judge the history of a finished run")
-    parser.add_argument("history", type=Path, help="a history file or a folder of them")
-    parser.add_argument(
-        "--mysql", help="read the ledger as a witness: mysql://user:password@host/db"
-    )
-    parser.add_argument(
-        "--black-box",
-        action="store_true",
-        help="ignore a witness.json in the folder: judge from HTTP and streams alone",
-    )
-    parser.add_argument(
-        "--skip",
-        default="",
-        help="invariants not asked for, such as I4,I7 when nobody sampled Redis or attacked",
-    )
-    parser.add_argument("--accepted-min", type=int, default=1, help="fewer prove nothing")
-    parser.add_argument("--visible-within-s", type=float, default=15.0, help="for I10")
-    parser.add_argument("--json", action="store_true", help="findings as JSON on stdout")
-    parser.set_defaults(run=_check)
+def _mysql_url(text: str) -> str:
+    mysql_address(text)
+    return text
 
 
-def _check(arguments: argparse.Namespace) -> int:
+@command("check")
+@click.argument("history", type=click.Path(path_type=Path))
+@click.option(
+    "--mysql",
+    type=parsed("URL", _mysql_url),
+    help="Read the ledger as a witness: mysql://user:password@host:port/database.",
+)
+@click.option(
+    "--black-box",
+    is_flag=True,
+    help="Ignore a witness.json in the folder: judge from HTTP and streams alone.",
+)
+@click.option(
+    "--skip",
+    default="",
+    metavar="I4,I7,…",
+    help="Invariants that are not asked for, as when nobody sampled Redis or attacked.",
+)
+@click.option(
+    "--accepted-min",
+    type=whole(),
+    default=1,
+    help="Fewer accepted submissions prove nothing (1).",
+)
+@click.option(
+    "--visible-within-s", type=SECONDS, default=15.0, help="The limit of invariant I10 (15)."
+)
+@click.option("--json", "as_json", is_flag=True, help="Findings as JSON on stdout.")
+def check_history(
+    history: Path,
+    mysql: str | None,
+    black_box: bool,
+    skip: str,
+    accepted_min: int,
+    visible_within_s: float,
+    as_json: bool,
+) -> int:
+    """Judge HISTORY, a history file or a folder of them.
+
+    Exit codes: 0 every promise holds, 1 one does not, 2 wrong use, 3 too little was seen to tell.
+    """
+    skipped = {name.strip() for name in skip.split(",") if name.strip()}
     # Millions of small records and no garbage: collecting would take longer than judging.
     gc.disable()
     try:
-        return _judge(arguments)
+        files = [read_history(path) for path in history_paths(history)]
+        witness = None if black_box else _witness(history, mysql)
+        findings = check(
+            gather(files, witness),
+            Promises(
+                visible_within_s=visible_within_s,
+                demands=Demands(accepted_min=accepted_min),
+                skip=frozenset(skipped | (set() if witness else {"I4"})),
+            ),
+        )
+    except (OSError, msgspec.DecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        refuse(f"{getattr(error, 'filename', None) or history}: {reason}")
     finally:
         gc.enable()
-
-
-def _judge(arguments: argparse.Namespace) -> int:
-    try:
-        files = [read_history(path) for path in history_paths(arguments.history)]
-        witness = _witness(arguments)
-    except (OSError, msgspec.DecodeError) as error:
-        print(f"check: {error}", file=sys.stderr)
-        return 2
-    skip = {name.strip() for name in arguments.skip.split(",") if name.strip()}
-    if witness is None:
-        skip.add("I4")
-    findings = check(
-        gather(files, witness),
-        Promises(
-            visible_within_s=arguments.visible_within_s,
-            demands=Demands(accepted_min=arguments.accepted_min),
-            skip=frozenset(skip),
-        ),
-    )
     verdict = overall(findings)
-    if arguments.json:
+    if as_json:
         print(json.dumps({"verdict": verdict, "findings": msgspec.to_builtins(findings)}, indent=1))
     else:
         from harness.chaos.report import findings_table
 
         print(findings_table(findings))
         print(f"verdict: {verdict}")
-    return 0 if verdict is Verdict.TRUE else 1
+        if not files:
+            print(f"{history} holds no history")
+    return EXIT_CODES[verdict]
 
 
-def _witness(arguments: argparse.Namespace) -> Witness | None:
+def _witness(history: Path, mysql: str | None) -> Witness | None:
     from harness.evidence.database import load_witness, read_witness
 
-    if arguments.black_box:
-        return None
-    if arguments.mysql:
-        return read_witness(arguments.mysql)
-    kept = arguments.history / WITNESS_FILE if arguments.history.is_dir() else None
+    if mysql:
+        import pymysql
+
+        try:
+            return read_witness(mysql)
+        except pymysql.Error as error:
+            where = mysql_address(mysql)
+            raise CommandError(
+                f"the ledger at {where.host} port {where.port} cannot be read: {error.args[-1]}",
+                COULD_NOT_TELL,
+            ) from None
+    kept = history / WITNESS_FILE if history.is_dir() else None
     return load_witness(kept) if kept is not None and kept.exists() else None

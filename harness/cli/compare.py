@@ -1,38 +1,43 @@
-"""`python -m harness compare A B`: is B slower than A? Exit 1 when it is, or when it is wrong."""
+"""`scoreboard compare A B`: is B slower than A?"""
 
-import argparse
 import sys
 from pathlib import Path
+
+import click
 
 from harness.measure.terminal import Ink, duration, number
 from harness.report.compare import EFFECT, compare, different_settings
 from harness.report.document import LoadResult
 from harness.report.result_files import UnreadableResult, read_result_as
+from scoreboard_cli.group import BAD, GOOD, command, refuse
+from scoreboard_cli.types import Number
 
 
-def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "compare", help="two results side by side, with a verdict", description=__doc__
-    )
-    parser.add_argument("before", type=Path, help="result file of the base")
-    parser.add_argument("after", type=Path, help="result file to judge")
-    parser.add_argument(
-        "--effect", type=float, default=EFFECT, help="least change of a median (%(default)s)"
-    )
-    parser.set_defaults(run=run)
+@command("compare")
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option(
+    "--effect",
+    type=Number("SHARE", least=0, whole=False),
+    default=EFFECT,
+    help=f"Smallest change of a median that counts ({EFFECT:g}).",
+)
+def compare_results(before: Path, after: Path, effect: float) -> int:
+    """Say whether the load run of result file AFTER is worse than that of BEFORE.
 
-
-def run(arguments: argparse.Namespace) -> int:
-    """0 same or better, 1 worse or a bad verdict, 2 when a file cannot be read."""
+    Exit codes: 0 the same or better, 1 worse, not valid or not correct, 2 a file cannot be read.
+    """
     try:
-        before, after = (
-            read_result_as(path, LoadResult) for path in (arguments.before, arguments.after)
-        )
-    except (OSError, UnreadableResult) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    differences = compare(before, after, effect=arguments.effect)
+        first, second = (read_result_as(path, LoadResult) for path in (before, after))
+    except OSError as error:
+        refuse(f"{error.filename}: {error.strerror}")
+    except UnreadableResult as error:
+        refuse(str(error))
+    return _compare(first, second, effect)
+
+
+def _compare(before: LoadResult, after: LoadResult, effect: float) -> int:
+    differences = compare(before, after, effect=effect)
     ink = Ink(sys.stdout)
     print(f"\n  {'':22}{before.run_id[-11:]:>12}{after.run_id[-11:]:>12}{'change':>10}")
     for found in differences:
@@ -52,4 +57,4 @@ def run(arguments: argparse.Namespace) -> int:
     if not after.verdict.correct:
         print(ink.bad("  the second run is not correct"))
     worse = any(found.judgement == "worse" for found in differences)
-    return 1 if worse or not sound or not after.verdict.correct else 0
+    return BAD if worse or not sound or not after.verdict.correct else GOOD

@@ -1,78 +1,113 @@
-"""`python -m harness load`: the whole measurement in one command, with a verdict.
+"""`scoreboard load`: the whole measurement in one command, with a verdict.
 
-Finds a running stack (or starts one, and stops it afterwards), seeds users,
-starts Locust's master here and its workers as processes of their own (senders
-and listeners apart), runs the scenario, judges and writes one result file.
+Options, and what can be refused before anything starts; `harness.sessions.load_session` is the
+session itself.
 """
 
-import argparse
 import os
 import resource
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import click
+
+from harness.cli.preflight import HOST, drop_locust_variables, reachable
 from harness.measure.settings import (
-    add_options,
+    OPTIONS,
+    RunSettings,
     connections_that_fit,
     read_signing_key,
     settings_from,
 )
+from scoreboard_cli.group import command, refuse
+from scoreboard_cli.types import FILE, whole
 
 
-def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "load",
-        help="measure a server: flood, listeners, verdict",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--host", help="any server with the contract; default: the running stack")
-    parser.add_argument(
-        "--workers", type=int, default=1, help="processes per kind of user (%(default)s)"
-    )
-    parser.add_argument("--locustfile", default="loadtests", help="scenario (%(default)s)")
-    parser.add_argument("--no-seed", action="store_true", help="the users are there already")
-    parser.add_argument(
-        "--no-ceiling", action="store_true", help="do not measure the generator's own ceiling"
-    )
-    parser.add_argument(
-        "--result-file",
-        type=Path,
-        help="write the result to this file; default: a new one in --results",
-    )
-    add_options(parser)
-    parser.set_defaults(run=run)
+def run_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Adds the options of a run, which Locust's own command line has as well.
+
+    Their values stay text until `settings_from`, which names all faults at once.
+    """
+    for option in reversed(OPTIONS):
+        kind: dict[str, Any] = {"metavar": option.metavar}
+        if isinstance(option.default, bool):
+            kind = {"is_flag": True}
+        alias = ("--users",) if option.flag == "--players" else ()
+        function = click.option(
+            option.flag, *alias, option.name, default=option.default, help=option.help, **kind
+        )(function)
+    return function
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run it. 0 for a good verdict, 1 for a bad one, 2 for wrong use."""
+@command("load")
+@click.option("--host", type=HOST, help="Any server with the same API; default: the running stack.")
+@click.option("--workers", type=whole(least=1), default=1, help="Processes per kind of user (1).")
+@click.option(
+    "--locustfile",
+    type=click.Path(exists=True, path_type=Path),
+    default=Path("loadtests"),
+    metavar="PATH",
+    help="Scenario: a file or a folder (loadtests).",
+)
+@click.option("--no-seed", is_flag=True, help="The users exist already.")
+@click.option("--no-ceiling", is_flag=True, help="Do not measure the generator's own ceiling.")
+@click.option(
+    "--result-file",
+    type=FILE,
+    help="Write the result to this file (default: a new one in --results).",
+)
+@run_options
+def load(
+    host: str | None,
+    workers: int,
+    locustfile: Path,
+    no_seed: bool,
+    no_ceiling: bool,
+    result_file: Path | None,
+    **options: Any,
+) -> int:
+    """Load a server with submissions and listeners, and judge it.
+
+    Finds the running stack (or starts one and stops it afterwards), adds users, sends submissions
+    at the rate asked for whatever the server does, listens, checks that every acknowledged
+    submission was applied exactly once and reached every listener, and writes one result file.
+
+    Exit codes: 0 valid, correct and within the limits; 1 not; 2 wrong use; 3 nothing could be
+    measured.
+    """
     try:
-        settings = settings_from(vars(arguments))
+        settings = settings_of(options)
         read_signing_key(settings.signing_key)
         _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
-        connections = connections_that_fit(
-            settings, workers=max(1, arguments.workers), descriptors=descriptors
-        )
+        connections = connections_that_fit(settings, workers=workers, descriptors=descriptors)
     except (ValueError, OSError) as error:
-        print("error: " + str(error).replace("\n", "\n       "), file=sys.stderr)
-        return 2
+        refuse(str(error))
     if connections < settings.connections:
         told = f"--connections {connections}: all that {descriptors:,} file descriptors allow"
         print(told, file=sys.stderr)
         settings = replace(settings, connections=connections)
+    drop_locust_variables(os.environ)
+    if host is not None:
+        reachable(host)
     # Importing Locust patches the whole process for gevent, so only this command does it.
     from harness.sessions.load_session import Session
 
     return Session(
         settings=settings,
-        host=arguments.host,
-        workers=arguments.workers,
-        locustfile=Path(arguments.locustfile),
-        seed_users=not arguments.no_seed,
-        ceiling=not arguments.no_ceiling,
+        host=host,
+        workers=workers,
+        locustfile=locustfile,
+        seed_users=not no_seed,
+        ceiling=not no_ceiling,
         environ=dict(os.environ),
         folder=Path.cwd(),
-        result_file=arguments.result_file,
+        result_file=result_file,
     ).run()
+
+
+def settings_of(options: dict[str, Any]) -> RunSettings:
+    """The run that the options ask for. Raises BadSettings with every fault."""
+    return settings_from({f"scoreboard_{option.name}": options[option.name] for option in OPTIONS})

@@ -1,35 +1,19 @@
-"""`python -m harness nullserver`: serve the contract from memory, with faults on request."""
+"""`scoreboard nullserver`: serve the contract from memory, with faults on request."""
 
-import argparse
 import asyncio
 import gc
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
 
 from harness.engines.null_server import Faults, NullServer, serve
 from harness.net.sockets import raise_descriptor_limit
+from scoreboard_cli.group import GOOD, command, refuse
+from scoreboard_cli.types import PORT, Number, parsed, whole
 
-
-def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "nullserver",
-        help="answer everything at once, from memory; or wrongly, on request",
-        description=__doc__,
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="address to bind (%(default)s)")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one (%(default)s)")
-    parser.add_argument("--players", type=int, default=1000, help="users 1..N (%(default)s)")
-    parser.add_argument("--tick-ms", type=float, default=20.0, help="between broadcasts")
-    parser.add_argument("--service-ms", type=float, default=0.0, help="before each answer")
-    faults = parser.add_argument_group("planted faults (numbers from 0, seqs from 1)")
-    faults.add_argument("--stall", metavar="AT+SECONDS", default="", help="as in 5+2")
-    faults.add_argument("--cut-at", type=float, default=-1.0, help="close all streams then")
-    faults.add_argument("--slow-listener", type=float, default=0.0, help="seconds late")
-    faults.add_argument("--victim", type=int, default=0, help="which listener suffers")
-    for name in NUMBER_SETS:
-        faults.add_argument(f"--{name.replace('_', '-')}", metavar="N,N,…", default="")
-    parser.set_defaults(run=run)
-
-
+MS = Number("MS", least=0, whole=False)
+MOMENT = Number("SECONDS", whole=False)
 NUMBER_SETS = (
     "lose_submissions",
     "double_submissions",
@@ -42,36 +26,85 @@ NUMBER_SETS = (
 )
 
 
-def faults_from(arguments: argparse.Namespace) -> Faults:
-    """The faults that the arguments name. Raises ValueError on unreadable numbers."""
-    at, _, seconds = arguments.stall.partition("+")
-    numbers = {
-        name: frozenset(int(n) for n in getattr(arguments, name).split(",") if n)
-        for name in NUMBER_SETS
-    }
-    return Faults(
-        stall_at_s=float(at) if at else -1.0,
-        stall_s=float(seconds) if seconds else 0.0,
-        victim=arguments.victim,
-        slow_listener_s=arguments.slow_listener,
-        cut_at_s=arguments.cut_at,
-        **numbers,
-    )
+def _numbers(text: str) -> frozenset[int]:
+    try:
+        return frozenset(int(part) for part in text.split(",") if part)
+    except ValueError:
+        raise ValueError(f"must be whole numbers with commas between, not {text!r}") from None
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Serve until told to stop."""
+def _stall(text: str) -> tuple[float, float]:
+    at, _, seconds = text.partition("+")
+    try:
+        return float(at), float(seconds)
+    except ValueError:
+        raise ValueError(f"must be AT+SECONDS, such as 5+2, not {text!r}") from None
+
+
+def number_sets(function: Callable[..., int]) -> Callable[..., int]:
+    """Adds an option per kind of fault that strikes single submissions or events."""
+    for name in reversed(NUMBER_SETS):
+        function = click.option(
+            f"--{name.replace('_', '-')}",
+            type=parsed("N,N,…", _numbers),
+            default=frozenset(),
+            help=f"{name.replace('_', ' ').capitalize()} of these numbers.",
+        )(function)
+    return function
+
+
+@command("nullserver")
+@click.option("--host", default="127.0.0.1", metavar="ADDRESS", help="Address to bind (127.0.0.1).")
+@click.option("--port", type=PORT, default=0, help="Port; 0 takes a free one.")
+@click.option("--players", type=whole(least=1), default=1000, help="Users 1..N (1000).")
+@click.option("--tick-ms", type=MS, default=20.0, help="Time between broadcasts (20).")
+@click.option("--service-ms", type=MS, default=0.0, help="Time before each answer (0).")
+@click.option(
+    "--stall",
+    type=parsed("AT+SECONDS", _stall),
+    default=(-1.0, 0.0),
+    help="Answer nothing for a while, such as 5+2.",
+)
+@click.option(
+    "--cut-at", type=MOMENT, default=-1.0, help="Close all streams at this second of the run."
+)
+@click.option("--slow-listener", type=MOMENT, default=0.0, help="Delay one listener's events.")
+@click.option("--victim", type=whole(), default=0, help="Which listener is slow (0).")
+@number_sets
+def nullserver(
+    host: str, port: int, players: int, tick_ms: float, service_ms: float, **faults: Any
+) -> int:
+    """Serve the API from memory until stopped: correctly, or with planted faults.
+
+    Submissions are numbered from 0, events by their seq from 1.
+    """
     import uvloop
 
     raise_descriptor_limit()
     server = NullServer(
-        users=arguments.players,
-        tick_s=arguments.tick_ms / 1000,
-        service_s=arguments.service_ms / 1000,
-        faults=faults_from(arguments),
+        users=players,
+        tick_s=tick_ms / 1000,
+        service_s=service_ms / 1000,
+        faults=faults_from(faults),
     )
     # The collector would pause a server that is meant to answer at once.
     gc.freeze()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(server, host=arguments.host, port=arguments.port))
-    return 0
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(server, host=host, port=port))
+    except OSError as error:
+        refuse(f"cannot listen on {host} port {port}: {error.strerror or error}")
+    return GOOD
+
+
+def faults_from(options: Mapping[str, Any]) -> Faults:
+    """The faults that the options name."""
+    at_s, stall_s = options["stall"]
+    return Faults(
+        stall_at_s=at_s,
+        stall_s=stall_s,
+        victim=options["victim"],
+        slow_listener_s=options["slow_listener"],
+        cut_at_s=options["cut_at"],
+        **{name: options[name] for name in NUMBER_SETS},
+    )

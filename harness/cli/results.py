@@ -1,4 +1,4 @@
-"""`python -m harness results`: write RESULTS.md's sections from result files.
+"""`scoreboard results`: write RESULTS.md's sections from result files.
 
 Takes the newest good result for each section from the results folder (or the files
 named), keeps it in docs/results/ with its plots, and writes the sections
@@ -8,12 +8,13 @@ Load runs have two sections: `load`, the headline, and `crowd`, from 5,000 liste
 on. Only a minute of measurement or more, or a file named, becomes the headline.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+import click
 
 from harness.chaos import report as chaos
 from harness.report import results_document
@@ -25,6 +26,8 @@ from harness.report.result_files import (
     schema,
     write_result_file,
 )
+from scoreboard_cli.group import GOOD, command, refuse
+from scoreboard_cli.types import FILE, FOLDER
 
 Section = Callable[[Any, str], str]
 Plots = Callable[[Any], dict[str, str]]
@@ -46,61 +49,66 @@ KINDS: dict[str, tuple[str, Section, Plots]] = {
 TITLE = "# Results\n\nEvery figure names the file and the command it comes from.\n"
 
 
-def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "results",
-        help="write RESULTS.md from result files",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("files", nargs="*", type=Path, help="result files to take instead")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder searched")
-    parser.add_argument(
-        "--kept", type=Path, default=Path(results_document.KEPT), help="folder kept"
-    )
-    parser.add_argument("--output", type=Path, default=Path("RESULTS.md"))
-    parser.add_argument(
-        "--schema", action="store_true", help="print the JSON Schema of result files and stop"
-    )
-    parser.set_defaults(run=run)
+@command("results")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--results",
+    "searched",
+    type=FOLDER,
+    default=Path("results"),
+    help="Folder with result files (results).",
+)
+@click.option(
+    "--kept",
+    type=FOLDER,
+    default=Path(results_document.KEPT),
+    help=f"Folder of the results that are kept ({results_document.KEPT}).",
+)
+@click.option("--output", type=FILE, default=Path("RESULTS.md"), help="The page (RESULTS.md).")
+@click.option(
+    "--schema", "only_schema", is_flag=True, help="Print the JSON Schema of result files and stop."
+)
+def results(
+    files: tuple[Path, ...], searched: Path, kept: Path, output: Path, only_schema: bool
+) -> int:
+    """Write the sections of RESULTS.md from the newest good result of each kind, or from FILES.
 
-
-def run(arguments: argparse.Namespace) -> int:
-    """0 when at least one section was written, 2 when there is nothing to write."""
-    if arguments.schema:
+    Each result taken is kept with its plots, so that a section can be written again without a run.
+    A load run shorter than a minute becomes the headline only when its file is named.
+    """
+    if only_schema:
         print(json.dumps(schema(), indent=2))
-        return 0
+        return GOOD
     try:
-        given = [read_result(path) for path in arguments.files]
-    except (OSError, UnreadableResult) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        given = [read_result(path) for path in files]
+    except OSError as error:
+        refuse(f"{error.filename}: {error.strerror}")
+    except UnreadableResult as error:
+        refuse(str(error))
     fresh = {kind_of(document): document for document in given}
-    if not arguments.files:
-        fresh = newest_good(arguments.results.glob("*.json"))
-    text = arguments.output.read_text() if arguments.output.exists() else TITLE
-    arguments.kept.mkdir(parents=True, exist_ok=True)
+    if not files:
+        fresh = newest_good(searched.glob("*.json"))
+    text = output.read_text() if output.exists() else TITLE
+    kept.mkdir(parents=True, exist_ok=True)
     written = []
     for kind, (name, section, plots) in KINDS.items():
-        kept = arguments.kept / f"{name}.json"
+        copy = kept / f"{name}.json"
         if kind in fresh:
-            write_result_file(results_document.slim(fresh[kind]), kept)
-        if not kept.exists():
+            write_result_file(results_document.slim(fresh[kind]), copy)
+        if not copy.exists():
             continue
-        document = read_result(kept)
+        document = read_result(copy)
         for file, svg in plots(document).items():
-            (arguments.kept / file).write_text(svg + "\n")
+            (kept / file).write_text(svg + "\n")
         text = results_document.replace_section(
             text, name, section(document, f"{results_document.KEPT}/{name}.json")
         )
         written.append(name)
     if not written:
-        print(f"error: no result in {arguments.results} or {arguments.kept}", file=sys.stderr)
-        return 2
-    arguments.output.write_text(text)
-    print(f"{arguments.output}: {', '.join(written)}")
-    return 0
+        refuse(f"there is no result in {searched} or {kept}")
+    output.write_text(text)
+    print(f"{output}: {', '.join(written)}")
+    return GOOD
 
 
 def kind_of(document: Result) -> str:

@@ -1,29 +1,25 @@
-"""`python -m harness selfproof`: plant faults and see whether exactly these are reported."""
+"""`scoreboard selfproof`: plant faults and see whether exactly these are reported."""
 
-import argparse
 import sys
 import time
 from pathlib import Path
+
+import click
 
 from harness.measure.figures import PERCENTILES
 from harness.measure.terminal import Ink, duration
 from harness.report.result_files import write_result_file
 from harness.sessions.self_test import prove
+from scoreboard_cli.group import BAD, GOOD, command
+from scoreboard_cli.types import FOLDER
 
 
-def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "selfproof", help="plant faults and see them reported", description=__doc__
-    )
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder")
-    parser.set_defaults(run=run)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """0 when everything planted was reported exactly, else 1. About a minute."""
+@command("selfproof")
+@click.option("--results", type=FOLDER, default=Path("results"), help="Folder for the result.")
+def selfproof(results: Path) -> int:
+    """Plant faults and see whether each is reported, and nothing else. About a minute."""
     document = prove()
-    path = arguments.results / f"selfproof-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.json"
+    path = results / f"selfproof-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.json"
     write_result_file(document, path)
     ink = Ink(sys.stdout)
     print()
@@ -40,4 +36,4 @@ def run(arguments: argparse.Namespace) -> int:
         )
         print(f"  {report.tool:24}{report.requests:>10,}{cells}")
     print(ink.dim(f"\n  {path}"))
-    return 0 if document.good else 1
+    return GOOD if document.good else BAD

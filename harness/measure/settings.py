@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.measure.figures import DURATIONS
 from harness.measure.quantities import SECONDS_MAX, parse_seconds, parse_whole
@@ -115,48 +115,95 @@ class RunSettings:
         return values
 
 
-OPTIONS: tuple[tuple[str, str, str], ...] = (
-    (
+class Option(NamedTuple):
+    """One option of a run: `name` is its field in RunSettings."""
+
+    flag: str
+    name: str
+    metavar: str
+    about: str
+
+    @property
+    def default(self) -> str | bool:
+        """As somebody would type it; False for a flag."""
+        value = getattr(RunSettings(), self.name)
+        if isinstance(value, bool):
+            return value
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    @property
+    def help(self) -> str:
+        """Its help text, with the default where it has one."""
+        return f"{self.about} ({self.default})" if self.default else self.about
+
+
+OPTIONS = (
+    Option(
         "--rate",
         "rate",
+        "PROFILE",
         "submissions/s: 1000, 1k, 100/m, 500x10,1000x10, 100-2000x60s, spike:1000-5000@20+2",
     ),
-    ("--arrivals", "arrivals", "constant or poisson"),
-    ("--players", "players", "users the submissions are for, ids 1..N"),
-    ("--listeners", "listeners", "open SSE connections"),
-    ("--duration", "duration_s", "measured after the warm-up: 60, 60s, 1m; 0 runs until stopped"),
-    ("--warmup", "warmup_s", "sent first and left out of every percentile: 5, 5s"),
-    (
+    Option("--arrivals", "arrivals", "KIND", "constant or poisson"),
+    Option("--players", "players", "N", "users that submissions are for, ids 1..N"),
+    Option("--listeners", "listeners", "N", "open SSE connections"),
+    Option(
+        "--duration",
+        "duration_s",
+        "SECONDS",
+        "measured after the warm-up: 60, 60s, 1m; 0 runs until stopped",
+    ),
+    Option(
+        "--warmup",
+        "warmup_s",
+        "SECONDS",
+        "sent first and left out of every percentile: 5, 5s",
+    ),
+    Option(
         "--connections",
         "connections",
+        "N",
         "most keep-alive connections for submissions; opened as needed",
     ),
-    ("--timeout", "timeout_s", "seconds (or 500ms, 1m) after which an answer counts as lost"),
-    ("--seed", "seed", "of the arrival schedule and the choice of users"),
-    (
+    Option(
+        "--timeout",
+        "timeout_s",
+        "SECONDS",
+        "seconds (or 500ms, 1m) after which an answer counts as lost",
+    ),
+    Option("--seed", "seed", "N", "decides the arrival schedule and the choice of users"),
+    Option(
         "--late-limit",
         "late_limit_ms",
+        "MS",
         "ms (or 0.1s): the run is void when p99 of the generator's own delay is above",
     ),
-    (
+    Option(
         "--slo",
         "slo",
-        "limits: p99:250ms,lag_p99:500ms,errors:0.1%%,goodput:990/s, or with an operator, "
-        "'p99<250ms'; @FILE reads them from a file",
+        "LIMITS",
+        "limits: p99:250ms,lag_p99:500ms,errors:0.001,goodput:990/s, or with an "
+        "operator, 'p99<250ms'; @FILE reads them from a file",
     ),
-    ("--mysql-url", "mysql_url", "look into the ledger for the verdict; default: the stack's"),
-    (
+    Option(
+        "--mysql-url",
+        "mysql_url",
+        "URL",
+        "read the ledger for the verdict; default: that of the running stack",
+    ),
+    Option(
         "--signing-key",
         "signing_key",
-        "ID:FILE: sign every submission (RFC 9421) with this key; FILE holds a shared secret in "
+        "ID:FILE",
+        "sign every submission (RFC 9421) with this key; FILE holds a shared secret in "
         "base64 (HMAC-SHA256) or an Ed25519 private key in PEM",
     ),
-    ("--stream-auth", "stream_auth", "every listener carries the token of a player"),
-    ("--stream-gzip", "stream_gzip", "every listener accepts gzip, as browsers do"),
-    ("--label", "label", "a name for the run, shown in its report"),
-    ("--results", "results", "folder for result files"),
+    Option("--stream-auth", "stream_auth", "", "every listener sends the token of a player"),
+    Option("--stream-gzip", "stream_gzip", "", "every listener accepts gzip, as browsers do"),
+    Option("--label", "label", "NAME", "a name for the run, shown in its report"),
+    Option("--results", "results", "FOLDER", "folder for result files"),
 )
-_FLAGS = {name: flag for flag, name, _ in OPTIONS}
+_FLAGS = {option.name: option.flag for option in OPTIONS}
 
 
 def _seconds(value: str) -> float:
@@ -180,34 +227,24 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def add_options(parser: argparse.ArgumentParser, *, for_locust: bool = False) -> None:
-    """Add every option of a run to a parser of ours or of Locust's.
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add every option of a run to Locust's parser.
 
-    The values stay text until `settings_from`, which tells all faults at once. Locust's web form
-    keeps the type of a default, so text is what lets `10s` be typed there; its command line has
-    nobody who would call `settings_from` at once, so there the parser itself refuses.
+    The values stay text until `settings_from`: Locust's web form keeps the type of a default, so
+    text is what lets `10s` be typed there. Its command line has nobody who would call
+    `settings_from` at once, so the parser itself refuses.
     """
-    defaults = RunSettings()
-    for flag, name, text in OPTIONS:
-        default = getattr(defaults, name)
-        # Only Locust's parser knows `env_var`.
-        extra: dict[str, Any] = (
-            {"env_var": PREFIX + flag[2:].upper().replace("-", "_")} if for_locust else {}
-        )
-        # Locust has a --users of its own, so under Locust they are players only.
-        alias = () if for_locust or flag != "--players" else ("--users",)
-        if isinstance(default, bool):
-            extra["action"] = "store_true"
-        else:
-            default = f"{default:g}" if isinstance(default, float) else str(default)
-            extra["type"] = _checked(name) if for_locust else str
+    for option in OPTIONS:
+        is_flag = isinstance(option.default, bool)
+        kind: dict[str, Any] = {"type": _checked(option.name), "metavar": option.metavar}
         parser.add_argument(
-            flag,
-            *alias,
-            dest=f"scoreboard_{name}",
-            default=default,
-            help=text if default in ("", False) else f"{text} ({default})",
-            **extra,
+            option.flag,
+            dest=f"scoreboard_{option.name}",
+            default=option.default,
+            help=option.help,
+            # Only Locust's parser knows `env_var`.
+            env_var=PREFIX + option.flag[2:].upper().replace("-", "_"),
+            **({"action": "store_true"} if is_flag else kind),
         )
 
 

@@ -70,7 +70,7 @@ def load_command(document: LoadResult) -> str:
     defaults, settings = RunSettings().to_json(), document.settings
     told = {**settings, "listeners": document.listeners, "duration_s": document.seconds_measured}
     words = ["python", "-m", "harness", "load"]
-    for flag, name, _ in OPTIONS:
+    for flag, name, *_ in OPTIONS:
         value = told.get(name, defaults.get(name))
         if name in ALWAYS_TOLD or (name not in NEVER_TOLD and value != defaults.get(name)):
             words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]

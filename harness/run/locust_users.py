@@ -335,7 +335,7 @@ def collect_reports() -> list[dict[str, Any]]:
 
 @events.init_command_line_parser.add_listener
 def _options(parser: Any) -> None:
-    add_options(parser, for_locust=True)
+    add_options(parser)
 
 
 @events.init.add_listener

@@ -22,16 +22,17 @@ THIS_FILE = Path(__file__).resolve().relative_to(ROOT).as_posix()
 
 OURS = {
     *("scoreboard", "adapters", "server", "worker", "stack", "harness", "scoreboard_client"),
-    *("loadtests", "benchmarks", "tests"),
+    *("scoreboard_cli", "loadtests", "benchmarks", "tests"),
 }
 MAY_IMPORT = {
     "scoreboard": set(),
     "adapters": {"scoreboard"},
     "server": {"scoreboard", "adapters"},
     "worker": {"scoreboard", "adapters"},
-    "harness": {"scoreboard"},
-    "scoreboard_client": {"scoreboard"},
-    "stack": {"scoreboard", "adapters", "server", "worker", "harness"},
+    "scoreboard_cli": {"scoreboard"},
+    "harness": {"scoreboard", "scoreboard_cli"},
+    "scoreboard_client": {"scoreboard", "scoreboard_cli"},
+    "stack": {"scoreboard", "adapters", "scoreboard_cli", "server", "worker"},
     "loadtests": {"scoreboard", "harness", "scoreboard_client"},
     "benchmarks": OURS - {"tests"},
 }
@@ -80,7 +81,7 @@ MODULES_MAX = 13
 MAY_BE_CROWDED = {
     "scoreboard": 16,
     "worker": 22,
-    "stack": 15,
+    "stack": 16,
     "benchmarks/peers": 18,
     "harness/checker": 16,
 }
@@ -97,7 +98,6 @@ TEST_LINES_MAX = 800
 MAY_ONLY_SHRINK = {
     "harness/run/coordinator.py": 456,
     "server/app.py": 467,
-    "scoreboard_client/client.py": 472,
     "stack/supervisor.py": 513,
 }
 """Longer than the rest for now."""

@@ -1,16 +1,16 @@
 """RESULTS.md tells of a run what it was, how to repeat it, and nothing better than its verdict."""
 
-import argparse
 import json
 import shlex
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
-from harness.cli import capacity as capacity_command
-from harness.cli import load, results
-from harness.measure.settings import RunSettings, settings_from
+from harness.__main__ import main
+from harness.cli import capacity, load, results
+from harness.measure.settings import RunSettings
 from harness.report import results_document
 from harness.report.document import BenchProofResult, CapacityResult, LoadResult
 from tests.unit.harness.documents import bench_proof_document, capacity_document, decoded
@@ -52,13 +52,12 @@ def load_run(
     }
 
 
-def parse(command: Any, line: str) -> argparse.Namespace:
+def parse(command: click.Command, line: str) -> dict[str, Any]:
     """The options of a command line of the harness."""
-    parser = argparse.ArgumentParser()
-    command.register(parser.add_subparsers())
     words = shlex.split(line)
     assert words[:3] == ["python", "-m", "harness"]
-    return parser.parse_args(words[3:])
+    assert words[3] == command.name
+    return command.make_context(words[3], words[4:]).params
 
 
 @pytest.mark.parametrize(
@@ -92,10 +91,10 @@ def test_the_command_told_asks_for_the_same_run() -> None:
         LoadResult, load_run(listeners=6000, seconds=30, workers=2, label="mine", **wanted)
     )
 
-    parsed = parse(load, results_document.load_command(document))
+    parsed = parse(load.load, results_document.load_command(document))
 
-    assert settings_from(vars(parsed)) == RunSettings(listeners=6000, duration_s=30, **wanted)
-    assert parsed.workers == 2
+    assert load.settings_of(parsed) == RunSettings(listeners=6000, duration_s=30, **wanted)
+    assert parsed["workers"] == 2
 
 
 def test_a_run_of_defaults_is_told_without_them() -> None:
@@ -106,11 +105,12 @@ def test_a_run_of_defaults_is_told_without_them() -> None:
 
 def test_a_search_is_told_with_every_option() -> None:
     line = "python -m harness capacity --over both --listeners 100,5000 --slo 'p99<1s' --start 9"
-    asked = parse(capacity_command, line)
+    asked = parse(capacity.capacity, line)
+    typed = {**asked, "listeners": "100,5000"}
 
-    told = parse(capacity_command, capacity_command.command_of(asked))
+    told = parse(capacity.capacity, capacity.command_of(typed))
 
-    assert vars(told) == vars(asked)
+    assert told == asked
 
 
 @pytest.mark.parametrize(("changed", "told"), [(True, "commit abc, changed,"), (False, "abc,")])
@@ -157,11 +157,8 @@ def test_the_newest_long_run_is_the_headline_and_a_crowd_stands_beside_it(tmp_pa
 
 def results_of(tmp_path: Path, *files: Path) -> str:
     output = tmp_path / "RESULTS.md"
-    parser = argparse.ArgumentParser()
-    results.register(parser.add_subparsers())
     places = ["--output", str(output), "--kept", str(tmp_path / "kept")]
-    arguments = parser.parse_args(["results", *map(str, files), *places])
-    assert results.run(arguments) == 0
+    assert main(["results", *map(str, files), *places]) == 0
     return output.read_text()
 
 

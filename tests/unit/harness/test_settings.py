@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from harness.cli.load import load, settings_of
 from harness.measure.quantities import parse_rate, parse_seconds, parse_whole
 from harness.measure.settings import (
     BadSettings,
@@ -25,8 +26,10 @@ class LocustLike(argparse.ArgumentParser):
 
 
 def parsed(*words: str, for_locust: bool = False) -> RunSettings:
-    parser = LocustLike() if for_locust else argparse.ArgumentParser()
-    add_options(parser, for_locust=for_locust)
+    if not for_locust:
+        return settings_of(load.make_context("load", list(words)).params)
+    parser = LocustLike()
+    add_options(parser)
     return settings_from(vars(parser.parse_args(words)))
 
 

@@ -83,7 +83,7 @@ def test_a_port_that_is_none_is_one_sentence(
     monkeypatch.setenv("SCOREBOARD_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("SCOREBOARD_PORT", port)
 
-    assert main(["up"]) == 1
+    assert main(["up"]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        f"SCOREBOARD_PORT must be a number from 0 to 65535, not '{port}'."
+        f"error: SCOREBOARD_PORT must be a number from 0 to 65535, not '{port}'."
     ]

@@ -1,0 +1,14 @@
+"""`scoreboard <command>`, also `python -m scoreboard_cli <command>`."""
+
+import sys
+
+from scoreboard_cli.group import run
+
+
+def main() -> int:
+    """Run the command that the command line names; returns its exit code."""
+    return run("scoreboard")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Types of options whose errors say which form is right: numbers, ports, durations, folders."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class Number(click.ParamType[float]):
+    """A finite number from `least` (or above it, when `above`) to `most`, in words on error."""
+
+    def __init__(
+        self,
+        metavar: str = "N",
+        *,
+        least: float | None = None,
+        above: float | None = None,
+        most: float | None = None,
+        whole: bool = True,
+    ) -> None:
+        self.name = metavar
+        self._least, self._above, self._most, self._whole = least, above, most, whole
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        del param, ctx
+        return self.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            number = int(str(value)) if self._whole else float(value)
+        except ValueError:
+            number = math.nan
+        fits = math.isfinite(number) and not (
+            (self._least is not None and number < self._least)
+            or (self._above is not None and number <= self._above)
+            or (self._most is not None and number > self._most)
+        )
+        if not fits:
+            self.fail(f"must be {self.words}, not {str(value)!r}", param, ctx)
+        return number
+
+    @property
+    def words(self) -> str:
+        """`a whole number from 0 to 65535`."""
+        kind = "a whole number" if self._whole else "a number"
+        start = f" from {self._least:g}" if self._least is not None else ""
+        start = f" above {self._above:g}" if self._above is not None else start
+        return kind + start + (f" to {self._most:g}" if self._most is not None else "")
+
+
+def whole(metavar: str = "N", *, least: int = 0, most: int | None = None) -> Number:
+    """A whole number, from 0 unless `least` says otherwise."""
+    return Number(metavar, least=least, most=most)
+
+
+PORT = Number("PORT", least=0, most=65535)
+SECONDS = Number("SECONDS", least=0, whole=False)
+
+
+class Parsed(click.ParamType[Any]):
+    """Whatever `parse` makes of the text; its ValueError says what is wrong."""
+
+    def __init__(self, metavar: str, parse: Callable[[str], Any]) -> None:
+        self.name = metavar
+        self._parse = parse
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        del param, ctx
+        return self.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self._parse(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def parsed(metavar: str, parse: Callable[[str], Any]) -> Parsed:
+    """A type made of a function that raises ValueError."""
+    return Parsed(metavar, parse)
+
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)

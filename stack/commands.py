@@ -1,0 +1,180 @@
+"""The commands that start, stop and inspect the stack on this machine, and make tokens for it.
+
+Sentences for people go to stdout and stderr; `status` and `token` print what a program reads.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+
+import click
+
+from scoreboard.tokens import SCOPE_ANY_USER, mint
+from scoreboard_cli.group import BAD, GOOD, CommandError, command, refuse
+from scoreboard_cli.types import PORT, whole
+from stack.console import Console
+from stack.control import ask
+from stack.errors import StackError
+from stack.settings import PORT_DEFAULT, StackSettings, data_dir, given_addresses
+from stack.state import RunFolder, is_locked, read_state
+from stack.supervisor import Supervisor, private_secret, shown_path
+
+TOKEN_TTL_S = 24 * 3600
+DOWN_TIMEOUT_S = 15.0
+
+
+def in_folder(function: Callable[..., int]) -> Callable[..., int]:
+    """Gives a command the data folder; a StackError becomes its sentence and exit code 1."""
+
+    @wraps(function)
+    def run(**options: object) -> int:
+        try:
+            return function(RunFolder(root=data_dir(os.environ)), **options)
+        except StackError as error:
+            raise CommandError(str(error)) from None
+
+    return run
+
+
+@command("up")
+@click.option("--port", type=PORT, help=f"Port of the server (default {PORT_DEFAULT}; 0: any).")
+@click.option("--mysql-port", type=PORT, help="Port of MySQL (default: any free one).")
+@click.option("--redis-port", type=PORT, help="Port of Redis (default: any free one).")
+@click.option("--temporal-port", type=PORT, help="Port of Temporal (default: any free one).")
+@click.option("--users", type=whole(), default=0, help="Add N more demo users.")
+@in_folder
+def up(folder: RunFolder, port: int | None, users: int, **service_ports: int | None) -> int:
+    """Start every service and stay until Ctrl-C.
+
+    MySQL, Redis and Temporal are private instances on free ports of 127.0.0.1; their data stays
+    in .scoreboard (SCOREBOARD_DATA_DIR). An address given in SCOREBOARD_MYSQL_URL,
+    SCOREBOARD_REDIS_URL or SCOREBOARD_TEMPORAL_ADDRESS replaces that instance.
+    """
+    console = Console()
+    chosen = {name.removesuffix("_port"): number for name, number in service_ports.items()}
+    settings = StackSettings(
+        data_dir=folder.root,
+        host=os.environ.get("SCOREBOARD_HOST") or "127.0.0.1",
+        port=_port_given() if port is None else port,
+        ports={name: number for name, number in chosen.items() if number is not None},
+        given=given_addresses(os.environ),
+        users=users,
+        environment=dict(os.environ),
+    )
+    began = time.monotonic()
+
+    def greet(supervisor: Supervisor) -> None:
+        console.line()
+        console.line(f"{console.bold('Ready')} after {time.monotonic() - began:.1f} s. Try:")
+        console.line()
+        for line in things_to_try(supervisor):
+            console.line(f"  {line}")
+        console.line()
+        console.line(f"Ctrl-C stops everything; the data stays in {shown_path(folder)}.")
+
+    if not is_locked(folder):
+        console.line("Starting Scoreboard.")
+    asyncio.run(Supervisor(settings, console).run(greet))
+    return GOOD
+
+
+def _port_given() -> int:
+    text = os.environ.get("SCOREBOARD_PORT") or str(PORT_DEFAULT)
+    if not text.isdecimal() or int(text) > 65535:
+        refuse(f"SCOREBOARD_PORT must be a number from 0 to 65535, not {text!r}.")
+    return int(text)
+
+
+def things_to_try(supervisor: Supervisor) -> list[str]:
+    """The calls of the README with a token that works, then where to look and what to run."""
+    url = supervisor.settings.base_url.replace("127.0.0.1", "localhost")
+    token = token_for(supervisor.secret, user=1, ttl_s=TOKEN_TTL_S)
+    lines = [
+        f"curl {url}/scores",
+        f"curl -N {url}/scores/stream",
+        f"curl -X POST {url}/scores/update \\",
+        f"  -H 'Authorization: Bearer {token}' \\",
+        "  -H 'Content-Type: application/json' -d '{\"userId\":1,\"increment\":10}'",
+        "",
+        f"{url}/   the live board; {url}/operator: operator view",
+    ]
+    if supervisor.temporal_ui is not None:
+        lines.append(f"{supervisor.temporal_ui}   workflows, in Temporal's web UI")
+    lines.append("make load   one minute of load, then a verdict; in another terminal")
+    return lines
+
+
+def token_for(secret: str, *, user: int, ttl_s: int, scopes: Sequence[str] = ()) -> str:
+    """A token for `user`, valid from now."""
+    return mint(
+        secret.encode(),
+        subject=str(user),
+        now_s=int(time.time()),
+        ttl_s=ttl_s,
+        scopes=tuple(scopes),
+    )
+
+
+@command("down")
+@in_folder
+def down(folder: RunFolder) -> int:
+    """Stop what `up` runs in another terminal. The data stays."""
+    try:
+        ask(folder.control, {"op": "shutdown"})
+    except OSError:
+        print("Nothing is running.")
+        return GOOD
+    deadline = time.monotonic() + DOWN_TIMEOUT_S
+    while is_locked(folder):
+        if time.monotonic() > deadline:
+            print(f"Still stopping after {DOWN_TIMEOUT_S:.0f} s.", file=sys.stderr)
+            return BAD
+        time.sleep(0.05)
+    print("Stopped.")
+    return GOOD
+
+
+@command("status")
+@in_folder
+def status(folder: RunFolder) -> int:
+    """Print what is running, as JSON. Exit code 1 when nothing is."""
+    try:
+        answer = ask(folder.control, {"op": "status"})
+    except OSError:
+        raise StackError("Nothing is running. Start it with: make up") from None
+    print(json.dumps(answer, indent=1))
+    return GOOD
+
+
+@command("token")
+@click.option("--user", type=whole("ID", least=1), required=True, help="The user's id.")
+@click.option(
+    "--scope", multiple=True, metavar="SCOPE", help=f"Such as {SCOPE_ANY_USER}; may be repeated."
+)
+@click.option(
+    "--ttl-s",
+    type=whole("SECONDS", least=1),
+    default=TOKEN_TTL_S,
+    help="How long it is valid (default: a day).",
+)
+@in_folder
+def token(folder: RunFolder, user: int, scope: tuple[str, ...], ttl_s: int) -> int:
+    """Print a token with which a user may submit.
+
+    Signed with SCOREBOARD_JWT_SECRET, else with the secret of the running stack, else with the
+    one in the data folder.
+    """
+    state = read_state(folder)
+    if given := os.environ.get("SCOREBOARD_JWT_SECRET"):
+        secret = given
+    elif state is not None:
+        secret = Path(state["jwt_secret_file"]).read_text("utf-8").strip()
+    else:
+        secret = private_secret(folder)
+    print(token_for(secret, user=user, ttl_s=ttl_s, scopes=scope))
+    return GOOD
