@@ -1,8 +1,9 @@
 """Locust users of a load run for load test files: a stable address.
 
-The code is in `harness.run.locust_users`.
+The code is in `harness.run.locust_users`; importing this sets Locust up for a run.
 """
 
+import harness.run.locust_setup  # noqa: F401  # listens to Locust's events
 from harness.run.locust_users import Flood, Swarm
 
 __all__ = ["Flood", "Swarm"]

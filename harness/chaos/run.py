@@ -153,9 +153,9 @@ async def run_chaos(folder: Path, chosen: Plan, say: Say) -> Run:
         with HistoryWriter(
             folder / "history.jsonl", process="chaos", about={"seed": chosen.seed}
         ) as writer:
-            conductor = _Conductor(system, writer, chosen, say)
-            await conductor.conduct()
-            about = conductor.about()
+            coordinator = _Coordinator(system, writer, chosen, say)
+            await coordinator.lead()
+            about = coordinator.about()
         say("reading the ledger")
         witness = await asyncio.to_thread(read_witness, system.mysql_url())
         save_witness(witness, folder / "witness.json")
@@ -166,9 +166,9 @@ async def run_chaos(folder: Path, chosen: Plan, say: Say) -> Run:
         evidence=evidence,
         findings=findings,
         black_box=black_box,
-        counts=conductor.counts,
+        counts=coordinator.counts,
         seconds=time.monotonic() - began,
-        flood_s=conductor.flood_s,
+        flood_s=coordinator.flood_s,
         about=about,
     )
 
@@ -185,7 +185,7 @@ def judge(folder: Path, demands: Demands) -> tuple[list[Finding], list[Finding],
     return check(evidence, promises), black_box, evidence
 
 
-class _Conductor:
+class _Coordinator:
     """The parts of a run while it lasts."""
 
     def __init__(self, system: System, writer: HistoryWriter, chosen: Plan, say: Say) -> None:
@@ -242,7 +242,7 @@ class _Conductor:
             "planned_s": round(duration_s(self._faults), 1),
         }
 
-    async def conduct(self) -> None:
+    async def lead(self) -> None:
         """From the first read of the board to the end record."""
         await self._first_board()
         self._audience.start()

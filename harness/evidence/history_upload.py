@@ -1,6 +1,6 @@
-"""Brings the histories of load processes on other machines into the conductor's folder.
+"""Brings the histories of load processes on other machines into the coordinator's folder.
 
-The conductor asks for one piece after the other of each file that it does not
+The coordinator asks for one piece after the other of each file that it does not
 see; so at most a piece per process is under way. It judges nothing: what did not
 arrive whole is named, and no part of it is left for a judge to read.
 """
@@ -37,7 +37,7 @@ class _Awaited:
 
 
 class Handover:
-    """The conductor's half. `ask` requests the piece at an offset from the user of that ident."""
+    """The coordinator's half. `ask` requests the piece at an offset from the user of that ident."""
 
     def __init__(self, ask: Callable[[str, int], None]) -> None:
         self._ask = ask

@@ -117,11 +117,11 @@ def write_listeners(
 
 
 class BoardJournal:
-    """Writes what the conductor reads: the first board, who is who, and every look at it."""
+    """Writes what the coordinator reads: the first board, who is who, and every look at it."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._writer = HistoryWriter(history_path(folder, "conductor"), process="conductor")
+        self._writer = HistoryWriter(history_path(folder, "coordinator"), process="coordinator")
 
     def begin(self, seq: int, scores: Mapping[str, int] | None, names: Mapping[int, str]) -> None:
         """The board before the first submission, where it is known."""
@@ -133,7 +133,7 @@ class BoardJournal:
 
     def read(self, look: Callable[[int], Page], limit: int) -> Page:
         """Look at the board and write down both ends of it. Raises OSError as `look` does."""
-        index = self._writer.read(client="conductor", limit=limit)
+        index = self._writer.read(client="coordinator", limit=limit)
         try:
             page = look(limit)
         except OSError:

@@ -1,4 +1,4 @@
-"""One clock for all histories of a run: the conductor's monotonic one. Not a measurement of lag.
+"""One clock for all histories of a run: the coordinator's monotonic one. Not a measurement of lag.
 
 Monotonic clocks count from each machine's start, so those of two machines have
 nothing in common but their distance from the wall clock.

@@ -6,20 +6,21 @@ CI stays short.
 
 import shutil
 import time
-from typing import Any, TextIO
+from typing import TextIO
 
 from harness.measure.figures import PERCENTILES
 from harness.measure.histogram import Histogram
 from harness.measure.terminal import Ink, duration, number, sparkline
+from harness.run.coordinator import Coordinator
 
 RECENT_S = 5
 
 
 class LiveView:
-    """Draws a conductor's run."""
+    """Draws a coordinator's run."""
 
-    def __init__(self, conductor: Any, out: TextIO) -> None:
-        self._conductor = conductor
+    def __init__(self, coordinator: Coordinator, out: TextIO) -> None:
+        self._coordinator = coordinator
         self._out = out
         self._ink = Ink(out)
         self._lines = 0
@@ -29,8 +30,8 @@ class LiveView:
     def draw(self) -> None:
         """Show the run as it is now."""
         if not self._out.isatty():
-            if self._conductor.phase != self._phase:
-                self._phase = self._conductor.phase
+            if self._coordinator.phase != self._phase:
+                self._phase = self._coordinator.phase
                 self._out.write(f"{time.monotonic() - self._started:6.1f} s  {self._phase}\n")
                 self._out.flush()
             return
@@ -48,20 +49,20 @@ class LiveView:
             self._lines = 0
 
     def _block(self, width: int) -> list[str]:
-        conductor, ink = self._conductor, self._ink
-        settings = conductor.settings
-        begin = conductor.begin_second
-        elapsed = time.time() - conductor.zero_unix_ns / 1e9 - begin if begin else 0.0
+        coordinator, ink = self._coordinator, self._ink
+        settings = coordinator.settings
+        begin = coordinator.begin_second
+        elapsed = time.time() - coordinator.zero_unix_ns / 1e9 - begin if begin else 0.0
         total = settings.warmup_s + settings.duration_s
         if begin and settings.duration_s:
             share = min(1.0, max(0.0, elapsed / total))
             bar_width = max(10, min(40, width - 40))
             done = int(share * bar_width)
             bar = "━" * done + ink.dim("━" * (bar_width - done))
-            head = f"  {conductor.phase:12} {bar} {max(0, min(elapsed, total)):3.0f}/{total:g} s"
+            head = f"  {coordinator.phase:12} {bar} {max(0, min(elapsed, total)):3.0f}/{total:g} s"
         else:
-            head = f"  {conductor.phase:12}"
-        seconds = conductor.series.seconds
+            head = f"  {coordinator.phase:12}"
+        seconds = coordinator.series.seconds
         newest = max((n for n, s in seconds.items() if s.counters.get("intended")), default=0)
         recent = range(newest - RECENT_S, newest)
         lines = [ink.bold(head)]
@@ -70,14 +71,14 @@ class LiveView:
             response = Histogram.union(
                 seconds[n].histograms["response"] for n in recent if n in seconds
             )
-            bad = sum(conductor.series.total(name) for name in ("fail", "unknown", "dropped"))
+            bad = sum(coordinator.series.total(name) for name in ("fail", "unknown", "dropped"))
             lines.append(
                 f"  accepted     {number(sum(sent[-RECENT_S:]) / min(len(sent), RECENT_S)):>7}/s  "
                 f"{ink.dim(sparkline([float(v) for v in sent]))}"
                 + (ink.warn(f"  {number(bad)} not accepted") if bad else "")
             )
             lines.append(f"  response     {_quantiles(response)}")
-        swarms = [m.status for m in conductor.members.values() if m.kind == "swarm" and m.status]
+        swarms = [m.status for m in coordinator.members.values() if m.kind == "swarm" and m.status]
         if swarms:
             lag = Histogram.union(seconds[n].histograms["lag"] for n in recent if n in seconds)
             faults = sum(
@@ -86,7 +87,7 @@ class LiveView:
                 for name in ("missing", "duplicates", "reorders")
             )
             lines.append(
-                f"  listeners    {number(conductor.connected):>7} open"
+                f"  listeners    {number(coordinator.connected):>7} open"
                 + (ink.bad(f"  {number(faults)} gaps, duplicates, reorders") if faults else "")
             )
             if lag.total:

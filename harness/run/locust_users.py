@@ -1,8 +1,8 @@
-"""Locust users that own an engine each, and the messages between them and the conductor.
+"""Locust users that own an engine each: open-loop submitters and pools of listeners.
 
-One `Flood` sends a slice of all submissions, one `Swarm` holds a slice of all
-listeners. A user joins, is told its slice, and reports every second through
-Locust's own worker reports; it decides nothing about the run.
+One `Flood` sends a slice of all submissions, one `Swarm` holds a slice of all listeners. A user
+joins, is told its slice or stays idle, and reports every second; it decides nothing about the run.
+How Locust is set up for them is `harness.run.locust_setup`.
 """
 
 import gc
@@ -12,13 +12,14 @@ import socket
 import time
 import uuid
 from abc import abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import gevent
 import psutil
 from gevent.event import Event
-from locust import User, events, runners, task
+from locust import User, task
 from locust.env import Environment
 
 from harness.engines.listener_stats import Account
@@ -27,26 +28,30 @@ from harness.engines.swarm import Swarm as SwarmEngine
 from harness.engines.swarm_settings import SwarmSettings
 from harness.evidence.history_upload import read_piece
 from harness.evidence.history_writer import ListenerJournal, SubmissionJournal
-from harness.measure.clocks import Clock, shift_ns, this_clock
+from harness.measure.clocks import shift_ns, this_clock
 from harness.measure.schedule import arrivals, mix, parse_profile
-from harness.measure.settings import add_options, signing_key
+from harness.measure.settings import signing_key
 from harness.net.http_wire import SubmissionRequests
 from harness.net.sockets import prefer_this_process, raise_descriptor_limit
-from harness.run import locust_stats, web_tab
-from harness.run.coordinator import Conductor
-from harness.run.dispatch import RoleDispatcher
-from harness.run.roles import users_for
+from harness.run import locust_stats, messages
+from harness.run.messages import (
+    Final,
+    FloodAssignment,
+    FloodStatus,
+    SwarmAssignment,
+    SwarmStatus,
+)
 
 NS = 1_000_000_000
-REPORT_EVERY_S = 1.0
 FLUSH_RECORDS = 64
+FLUSH_EVERY_NS = NS // 2
+FOR_EVER_S = 1e6
 LARGEST_INCREMENT = 97
 """Prime, so consecutive submissions of one user differ in their increment."""
 
-PARENT_VARIABLE = "SCOREBOARD_LOAD_PARENT"
-
 log = logging.getLogger(__name__)
-_active: dict[str, "EngineUser"] = {}
+active: dict[str, "EngineUser"] = {}
+"""The users of this process that were started, by ident."""
 
 
 class EngineUser(User):
@@ -58,83 +63,94 @@ class EngineUser(User):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self.ident = uuid.uuid4().hex
-        self._assignment: dict[str, Any] | None = None
+        self._work: FloodAssignment | SwarmAssignment | None = None
         self._assigned = Event()
         self._finishing = Event()
-        self._finish: dict[str, Any] = {}
+        self._target = -1
         self._history = Path()
         self._history_bytes = 0
 
     def on_start(self) -> None:
         """Join the run."""
-        _active[self.ident] = self
-        self.environment.runner.send_message(
-            "scoreboard_join",
-            {
-                "ident": self.ident,
-                "kind": self.kind,
-                "pid": os.getpid(),
-                "host": socket.gethostname(),
-            },
+        active[self.ident] = self
+        join = messages.Join(
+            ident=self.ident, kind=self.kind, pid=os.getpid(), host=socket.gethostname()
         )
+        self._send(messages.JOIN, join)
 
     def on_stop(self) -> None:
         """Leave the run."""
-        _active.pop(self.ident, None)
+        active.pop(self.ident, None)
 
-    def assign(self, assignment: dict[str, Any]) -> None:
-        """What to do, from the conductor."""
-        self._assignment = assignment
+    def assign(self, work: FloodAssignment | SwarmAssignment) -> None:
+        """What to do, from the coordinator."""
+        self._work = work
         self._assigned.set()
 
-    def finish(self, message: dict[str, Any]) -> None:
-        """Wind up, from the conductor."""
-        self._finish = message
+    def finish(self, target: int) -> None:
+        """Wind up, from the coordinator."""
+        self._target = target
         self._finishing.set()
 
     def drain(self) -> None:
-        """Begin nothing new, from the conductor."""
+        """Begin nothing new, from the coordinator."""
 
-    def report(self) -> dict[str, Any]:
-        """What happened since the last report; empty series before the engine runs."""
-        return {"ident": self.ident, "kind": self.kind, "series": [], "status": {}}
+    def send_report(self, final: Final | None = None) -> None:
+        """Tell the coordinator what happened since the last report."""
+        series, status = self.take_figures()
+        report = messages.Report(
+            ident=self.ident, series=messages.series_of(series), status=status, final=final
+        )
+        self._send(messages.REPORT, report)
+
+    def take_figures(self) -> tuple[list[list[Any]], FloodStatus | SwarmStatus | None]:
+        """The series since the last time and how the engine stands; nothing before it runs."""
+        return [], None
 
     @task
     def serve(self) -> None:
         """Wait for the assignment, run the engine to the end, then only wait to be stopped."""
         self._assigned.wait()
-        assert self._assignment is not None
+        assert self._work is not None
         try:
-            self.run_engine(self._assignment)
+            self.run_engine(self._work)
         except gevent.GreenletExit:
             raise
         except Exception as error:
             log.exception("the engine broke")
-            self.environment.runner.send_message(
-                "scoreboard_broken", {"ident": self.ident, "error": repr(error)}
-            )
-        gevent.sleep(1e6)
+            self._send(messages.BROKEN, messages.Broken(ident=self.ident, error=repr(error)))
+        gevent.sleep(FOR_EVER_S)
 
     @abstractmethod
-    def run_engine(self, assignment: dict[str, Any]) -> None:
+    def run_engine(self, work: Any) -> None:
         """Do the assigned work. Returns when told to finish."""
 
     def hand_over(self, offset: int) -> None:
-        """Send a piece of the history to the conductor, which does not see the file."""
+        """Send a piece of the history to the coordinator, which does not see the file."""
         piece, problem = b"", ""
         try:
             piece = read_piece(self._history, offset)
         except OSError as error:
             problem = str(error)
-        self.environment.runner.send_message(
-            "scoreboard_piece",
-            {"ident": self.ident, "offset": offset, "piece": piece, "problem": problem},
+        self._send(
+            messages.PIECE,
+            messages.Piece(ident=self.ident, offset=offset, piece=piece, problem=problem),
         )
 
-    def _send_final(self, report: dict[str, Any]) -> None:
-        report["final"] = True
-        report["history_bytes"] = self._history_bytes
-        self.environment.runner.send_message("scoreboard_report", report)
+    def _send(self, name: str, message: messages.Message) -> None:
+        self.environment.runner.send_message(name, messages.pack(message))
+
+    def _pump(self, engine: Submitter | SwarmEngine, flush: Callable[[], None]) -> None:
+        """Run an engine until told to finish; `flush` is called between its turns."""
+        hub = gevent.get_hub()
+        watcher = hub.loop.io(engine.fileno(), 1)
+        try:
+            while not self._finishing.is_set():
+                engine.pump()
+                flush()
+                hub.wait(watcher)
+        finally:
+            watcher.close()
 
 
 class Flood(EngineUser):
@@ -157,83 +173,76 @@ class Flood(EngineUser):
         if self._engine is not None:
             self._engine.stop()
 
-    def report(self) -> dict[str, Any]:
+    def take_figures(self) -> tuple[list[list[Any]], FloodStatus | None]:
         engine = self._engine
         if engine is None:
-            return super().report()
+            return [], None
         series = engine.series.drain()
         locust_stats.log_submissions(self.environment.stats, series)
-        return {
-            "ident": self.ident,
-            "kind": self.kind,
-            "series": series,
-            "status": {
-                "busy": engine.busy_count,
-                "connections": engine.open_connections,
-                "finished": engine.finished,
-                "cpu_s": time.process_time(),
-            },
-        }
-
-    def run_engine(self, assignment: dict[str, Any]) -> None:
-        self._seed, self._players = assignment["seed"], assignment["players"]
-        requests = SubmissionRequests(
-            host_header=assignment["host_header"],
-            tokens={int(user): token for user, token in assignment["tokens"].items()},
-            run_id=assignment["run_id"],
-            signing_key=signing_key(assignment["signing_key"]),
+        return series, FloodStatus(
+            busy=engine.busy_count,
+            connections=engine.open_connections,
+            finished=engine.finished,
+            cpu_s=time.process_time(),
         )
-        profile = parse_profile(assignment["rate"])
-        if assignment["length_s"]:
-            profile = profile.cut(assignment["length_s"])
+
+    def run_engine(self, work: FloodAssignment) -> None:
+        self._seed, self._players = work.seed, work.players
+        requests = SubmissionRequests(
+            host_header=work.host_header,
+            tokens=work.tokens,
+            run_id=work.run_id,
+            signing_key=signing_key(work.signing_key),
+        )
+        profile = parse_profile(work.rate)
+        if work.length_s:
+            profile = profile.cut(work.length_s)
         monotonic_offset = time.time_ns() - time.monotonic_ns()
-        engine = Submitter(
+        self._engine = engine = Submitter(
             SubmitterSettings(
-                address=tuple(assignment["address"]),
-                start_ns=assignment["begin_unix_ns"] - monotonic_offset,
-                zero_ns=assignment["zero_unix_ns"] - monotonic_offset,
-                connections=assignment["connections"],
-                timeout_ns=int(assignment["timeout_s"] * NS),
-                drop_after_ns=int(assignment["timeout_s"] * NS),
+                address=work.address,
+                start_ns=work.begin_unix_ns - monotonic_offset,
+                zero_ns=work.zero_unix_ns - monotonic_offset,
+                connections=work.connections,
+                timeout_ns=int(work.timeout_s * NS),
+                drop_after_ns=int(work.timeout_s * NS),
             ),
             arrivals(
                 profile,
                 seed=self._seed,
-                poisson=assignment["arrivals"] == "poisson",
-                slice_index=assignment["slice_index"],
-                slice_count=assignment["slice_count"],
+                poisson=work.arrivals == "poisson",
+                slice_index=work.slice_index,
+                slice_count=work.slice_count,
             ),
             self.choose,
             requests.make,
         )
-        self._engine = engine
         prefer_this_process()
         # What exists now lives as long as the run; the collector need not look at it again.
         gc.freeze()
         journal = SubmissionJournal(
-            _folder(assignment),
-            name=assignment["name"],
-            run_id=assignment["run_id"],
-            shift_ns=shift_ns(this_clock(), Clock(*assignment["clock"])),
+            _folder(work),
+            name=work.name,
+            run_id=work.run_id,
+            shift_ns=shift_ns(this_clock(), work.clock),
         )
         self._history = journal.path
         next_flush = 0
-        hub = gevent.get_hub()
-        watcher = hub.loop.io(engine.fileno(), 1)
+
+        def flush() -> None:
+            nonlocal next_flush
+            now = time.monotonic_ns()
+            if engine.record_count >= FLUSH_RECORDS or now > next_flush:
+                journal.write(*engine.take_records())
+                next_flush = now + FLUSH_EVERY_NS
+
         try:
-            while not self._finishing.is_set():
-                engine.pump()
-                now = time.monotonic_ns()
-                if engine.record_count >= FLUSH_RECORDS or now > next_flush:
-                    journal.write(*engine.take_records())
-                    next_flush = now + NS // 2
-                hub.wait(watcher)
+            self._pump(engine, flush)
         finally:
-            watcher.close()
             journal.write(*engine.take_records())
             self._history_bytes = journal.close(drained=engine.finished)
             engine.close()
-        self._send_final(self.report())
+        self.send_report(Final(history_bytes=self._history_bytes))
 
 
 class Swarm(EngineUser):
@@ -246,190 +255,69 @@ class Swarm(EngineUser):
         super().__init__(environment)
         self._engine: SwarmEngine | None = None
         self._grown_kib: int | None = None
+        self._last: Account | None = None
 
-    def report(self) -> dict[str, Any]:
+    def take_figures(self) -> tuple[list[list[Any]], SwarmStatus | None]:
         engine = self._engine
         if engine is None:
-            return super().report()
+            return [], None
         series = engine.series.drain()
         locust_stats.log_deliveries(self.environment.stats, series)
-        return {
-            "ident": self.ident,
-            "kind": self.kind,
-            "series": series,
-            "status": self._status(engine.account()),
-        }
+        return series, SwarmStatus(
+            account=self._last or engine.account(),
+            cpu_s=time.process_time(),
+            grown_kib=self._grown_kib,
+        )
 
-    def _status(self, account: Account) -> dict[str, Any]:
-        """`grown_kib`: what this process took to connect all its listeners; None before."""
-        return {
-            **account.to_json(),
-            "cpu_s": time.process_time(),
-            "grown_kib": self._grown_kib,
-        }
-
-    def run_engine(self, assignment: dict[str, Any]) -> None:
+    def run_engine(self, work: SwarmAssignment) -> None:
         raise_descriptor_limit()
         process = psutil.Process()
         rss_before = process.memory_info().rss
-        engine = SwarmEngine(
+        self._engine = engine = SwarmEngine(
             SwarmSettings(
-                address=tuple(assignment["address"]),
-                host_header=assignment["host_header"],
-                listeners=assignment["listeners"],
-                first_number=assignment["first_number"],
-                start_unix_ns=assignment["zero_unix_ns"],
-                seed=assignment["seed"],
-                tokens=assignment["listener_tokens"],
-                gzip_every=1 if assignment["gzip"] else 0,
+                address=work.address,
+                host_header=work.host_header,
+                listeners=work.listeners,
+                first_number=work.first_number,
+                start_unix_ns=work.zero_unix_ns,
+                seed=work.seed,
+                tokens=work.tokens,
+                gzip_every=1 if work.gzip else 0,
             )
         )
-        self._engine = engine
         journal = ListenerJournal(
-            _folder(assignment),
-            name=assignment["name"],
-            shift_ns=shift_ns(this_clock(), Clock(*assignment["clock"])),
+            _folder(work), name=work.name, shift_ns=shift_ns(this_clock(), work.clock)
         )
         self._history = journal.path
         next_flush = 0
-        hub = gevent.get_hub()
-        watcher = hub.loop.io(engine.fileno(), 1)
+
+        def flush() -> None:
+            nonlocal next_flush
+            if self._grown_kib is None and engine.streaming == work.listeners:
+                self._grown_kib = (process.memory_info().rss - rss_before) // 1024
+            now = time.monotonic_ns()
+            if now > next_flush:
+                journal.write(*engine.take_records())
+                next_flush = now + FLUSH_EVERY_NS
+
         try:
-            while not self._finishing.is_set():
-                engine.pump()
-                if self._grown_kib is None and engine.streaming == assignment["listeners"]:
-                    self._grown_kib = (process.memory_info().rss - rss_before) // 1024
-                now = time.monotonic_ns()
-                if now > next_flush:
-                    journal.write(*engine.take_records())
-                    next_flush = now + NS // 2
-                hub.wait(watcher)
-            account = engine.account(self._finish.get("target"))
-            latest = {user: list(pair) for user, pair in engine.table.latest.items()}
+            self._pump(engine, flush)
+            # While the streams are still open: closing them says nothing of the server.
+            self._last = engine.account(self._target)
         finally:
-            watcher.close()
             engine.stop()
-            reach = engine.table.to_reach()
             journal.write(*engine.take_records())
             self._history_bytes = journal.close(drained=self._finishing.is_set())
-        report = self.report()
-        report["status"] = self._status(account)
-        report["latest"] = latest
-        report["reach"] = reach.to_wire()
+        self.send_report(
+            Final(
+                history_bytes=self._history_bytes,
+                latest=engine.table.latest,
+                reach=engine.table.to_reach().to_wire(),
+            )
+        )
         engine.close()
-        self._send_final(report)
 
 
-def _folder(assignment: dict[str, Any]) -> Path:
-    """The run's folder as this process sees it: the conductor's own only where they share it."""
-    return Path(assignment["results"]).resolve() / str(assignment["run_id"])
-
-
-# Wiring
-
-
-def collect_reports() -> list[dict[str, Any]]:
-    """Reports of all users in this process."""
-    return [user.report() for user in list(_active.values())]
-
-
-@events.init_command_line_parser.add_listener
-def _options(parser: Any) -> None:
-    add_options(parser)
-
-
-@events.init.add_listener
-def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
-    runner = environment.runner
-    if isinstance(runner, runners.WorkerRunner | runners.LocalRunner):
-        runner.register_message("scoreboard_assign", _on_assign)
-        runner.register_message("scoreboard_drain", _on_drain)
-        runner.register_message("scoreboard_finish", _on_finish)
-        runner.register_message("scoreboard_fetch", _on_fetch)
-    if isinstance(runner, runners.WorkerRunner):
-        if PARENT_VARIABLE in os.environ:
-            gevent.spawn(_die_with_parent, int(os.environ[PARENT_VARIABLE]))
-        # A second is the grain of every figure here; Locust's own interval is three.
-        runners.WORKER_REPORT_INTERVAL = REPORT_EVERY_S
-        environment.events.report_to_master.add_listener(_report_to_master)
-        return
-    engines = [user for user in environment.user_classes if issubclass(user, EngineUser)]
-    if not engines:
-        return
-    for other in set(environment.user_classes) - set(engines):
-        # What others submit would be changes that the verdict cannot explain.
-        log.info("%s does not run beside the flood: name its file instead", other.__name__)
-    environment.user_classes[:] = engines
-    options = environment.parsed_options
-    if options is not None and options.num_users is None:
-        _suggest_users(environment)
-    environment.dispatcher_class = RoleDispatcher
-    conductor = Conductor(environment)
-    environment.scoreboard = conductor
-    if web_ui is not None:
-        web_tab.install(web_ui, conductor)
-    elif options is not None and options.headless:
-        gevent.spawn(_quit_when_judged, runner, conductor)
-    if isinstance(runner, runners.LocalRunner):
-        conductor.collect_locally = collect_reports
-
-
-def _suggest_users(environment: Environment) -> None:
-    """As many users as give every connected worker work, until a person says how many."""
-    options = environment.parsed_options
-    kinds = [user.kind for user in environment.user_classes if issubclass(user, EngineUser)]
-    options.num_users = users_for(1, kinds)
-    options.spawn_rate = options.spawn_rate or 10
-
-    def count_again(client_id: str, **_: Any) -> None:
-        clients = environment.runner.clients
-        known = {node.id for node in clients.ready + clients.spawning + clients.running}
-        options.num_users = users_for(len(known | {client_id}), kinds)
-
-    environment.events.worker_connect.add_listener(count_again)
-
-
-def _quit_when_judged(runner: Any, conductor: Conductor) -> None:
-    """Without a web form nobody else ends Locust when the run has."""
-    conductor.finished.wait()
-    # Where Locust began to stop (a time limit), stopping its users twice would raise.
-    while conductor.stopping and runner.state != runners.STATE_STOPPED:
-        gevent.sleep(0.1)
-    runner.quit()
-
-
-def _die_with_parent(parent: int) -> None:
-    """A load process must not outlive a master that was killed; Locust would wait for it."""
-    while os.getppid() == parent:
-        gevent.sleep(1)
-    os._exit(1)
-
-
-def _report_to_master(client_id: str, data: dict[str, Any], **_: Any) -> None:
-    del client_id
-    data["scoreboard"] = collect_reports()
-
-
-def _on_assign(environment: Environment, msg: Any, **_: Any) -> None:
-    del environment
-    for ident, assignment in msg.data.items():
-        if ident in _active:
-            _active[ident].assign(assignment)
-
-
-def _on_drain(environment: Environment, msg: Any, **_: Any) -> None:
-    del environment, msg
-    for user in list(_active.values()):
-        user.drain()
-
-
-def _on_finish(environment: Environment, msg: Any, **_: Any) -> None:
-    del environment
-    for user in list(_active.values()):
-        user.finish(msg.data or {})
-
-
-def _on_fetch(environment: Environment, msg: Any, **_: Any) -> None:
-    del environment
-    if msg.data["ident"] in _active:
-        _active[msg.data["ident"]].hand_over(msg.data["offset"])
+def _folder(work: messages.Assignment) -> Path:
+    """The run's folder as this process sees it: the coordinator's only where they share it."""
+    return Path(work.results).resolve() / work.run_id

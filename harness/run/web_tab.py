@@ -15,14 +15,14 @@ from harness.measure.histogram import Histogram
 from harness.measure.terminal import duration, number
 from harness.report.page import SIGNS, render
 from harness.report.run_view import measured_words
-from harness.run.coordinator import Conductor
+from harness.run.coordinator import Coordinator
 
 KEY = "scoreboard"
 REPORT_PATH = "/scoreboard/report"
 COLUMNS = (("name", "Figure"), ("value", "Value"), *((p.key, p.label) for p in PERCENTILES))
 
 
-def install(web_ui: Any, conductor: Conductor) -> None:
+def install(web_ui: Any, coordinator: Coordinator) -> None:
     """Add the tab to Locust's web UI and the report's address to its server."""
     web_ui.template_args |= {
         "extended_tabs": [{"title": "Scoreboard", "key": KEY}],
@@ -36,36 +36,38 @@ def install(web_ui: Any, conductor: Conductor) -> None:
         if request.path == "/stats/requests" and response.is_json:
             data = {
                 **(response.get_json() or {}),
-                "extended_stats": [{"key": KEY, "data": list(rows(conductor))}],
+                "extended_stats": [{"key": KEY, "data": list(rows(coordinator))}],
             }
             response.set_data(json.dumps(data))
         return response
 
     @web_ui.app.route(REPORT_PATH)
     def report() -> Any:
-        path = conductor.result_path
-        if path is not None and conductor.record is not None:
+        path = coordinator.result_path
+        if path is not None and coordinator.record is not None:
             return send_file(path.with_suffix(".html"))
-        return progress_page(conductor)
+        return progress_page(coordinator)
 
 
-def progress_page(conductor: Conductor) -> str:
+def progress_page(coordinator: Coordinator) -> str:
     """What the tab shows, as a page that stands at the report's address until there is one."""
     return render(
         "progress.html",
         title="Load run",
-        about=f"{conductor.problem or conductor.phase}: the report stands here when the run ends",
+        about=f"{coordinator.problem or coordinator.phase}: the report stands here when the run ends",
         heads=[(title, "") for _, title in COLUMNS],
-        rows=[(row["name"], [(row[key], "") for key, _ in COLUMNS[1:]]) for row in rows(conductor)],
+        rows=[
+            (row["name"], [(row[key], "") for key, _ in COLUMNS[1:]]) for row in rows(coordinator)
+        ],
     )
 
 
-def rows(conductor: Conductor) -> Iterator[dict[str, str]]:
+def rows(coordinator: Coordinator) -> Iterator[dict[str, str]]:
     """The table: verdict and phase, what was counted, then durations so far."""
     # Locust sorts by name, so numbers keep the verdict first.
-    yield _row("1 run: phase", conductor.problem or conductor.phase)
-    yield from _verdict(conductor)
-    series = conductor.series
+    yield _row("1 run: phase", coordinator.problem or coordinator.phase)
+    yield from _verdict(coordinator)
+    series = coordinator.series
     for counter, title in (
         ("intended", "intended"),
         ("ok", "accepted"),
@@ -74,18 +76,18 @@ def rows(conductor: Conductor) -> Iterator[dict[str, str]]:
         ("dropped", "dropped, never sent"),
     ):
         yield _row(f"2 submissions: {title}", number(series.total(counter)))
-    statuses = [m.status for m in conductor.members.values() if m.kind == "swarm" and m.status]
-    yield _row("3 listeners: connected", number(conductor.connected))
+    statuses = [m.status for m in coordinator.members.values() if m.kind == "swarm" and m.status]
+    yield _row("3 listeners: connected", number(coordinator.connected))
     yield _row("3 listeners: events delivered", number(series.total("deliveries")))
     for name, title in LISTENER_ACCOUNT.items():
         count = sum(int(status.get(name, 0)) for status in statuses)
         yield _row(f"3 listeners: {title}", number(count))
     for figure in HEADLINES:
-        yield _row(f"4 {figure.label}: {figure.meaning}", "", conductor.so_far.get(figure.name))
+        yield _row(f"4 {figure.label}: {figure.meaning}", "", coordinator.so_far.get(figure.name))
 
 
-def _verdict(conductor: Conductor) -> Iterator[dict[str, str]]:
-    record = conductor.record
+def _verdict(coordinator: Coordinator) -> Iterator[dict[str, str]]:
+    record = coordinator.record
     if record is None:
         return
     verdict = record.verdict

@@ -28,10 +28,10 @@ from harness.net.target import Target, TargetError, find_target
 from harness.report.document import LoadResult
 from harness.report.result_files import read_result_as
 from harness.report.summary import print_summary
-from harness.run.coordinator import IDLE, Conductor
-from harness.run.dispatch import RoleDispatcher
+from harness.run.coordinator import IDLE, Coordinator
 from harness.run.live import LiveView
-from harness.run.locust_users import PARENT_VARIABLE, EngineUser
+from harness.run.locust_setup import PARENT_VARIABLE
+from harness.run.locust_users import EngineUser
 from harness.sessions.ceiling import known_ceiling
 from harness.sessions.managed_stack import own_stack
 
@@ -116,41 +116,41 @@ class Session:
         environment = self._environment()
         runner = environment.create_master_runner(master_bind_host="127.0.0.1", master_bind_port=0)
         environment.events.init.fire(environment=environment, runner=runner, web_ui=None)
-        conductor: Conductor = environment.scoreboard
-        conductor.target = target
-        conductor.settings = self.settings
-        conductor.result_file = self.result_file
+        coordinator: Coordinator = environment.scoreboard
+        coordinator.target = target
+        coordinator.settings = self.settings
+        coordinator.result_file = self.result_file
         if self.ceiling:
-            conductor.ceiling = known_ceiling(Path(self.settings.results))
+            coordinator.ceiling = known_ceiling(Path(self.settings.results))
         workers = self._start_workers(runner.server.port, 2 * self.workers)
-        view = LiveView(conductor, sys.stderr)
+        view = LiveView(coordinator, sys.stderr)
         try:
             self._await_workers(runner, workers)
             runner.start(2 * self.workers, spawn_rate=100)
             interrupted = False
-            while not conductor.finished.wait(timeout=0.25):
+            while not coordinator.finished.wait(timeout=0.25):
                 view.draw()
                 if any(worker.poll() is not None for worker in workers) and not interrupted:
                     interrupted = True
-                    conductor.notes.append("a load process died")
+                    coordinator.notes.append("a load process died")
         except KeyboardInterrupt:
-            if conductor.phase == IDLE:
+            if coordinator.phase == IDLE:
                 # The load processes are still starting: there is no run that could end.
                 raise
             self._say("ending the run early; what was sent is still judged")
             runner.stop()
-            conductor.finished.wait()
+            coordinator.finished.wait()
         finally:
             view.clear()
             runner.quit()
             self._stop_workers(workers)
-        if conductor.problem:
-            print(f"error: {conductor.problem}", file=sys.stderr)
-        if conductor.record is None or conductor.result_path is None:
+        if coordinator.problem:
+            print(f"error: {coordinator.problem}", file=sys.stderr)
+        if coordinator.record is None or coordinator.result_path is None:
             return 1
-        document = read_result_as(conductor.result_path, LoadResult)
-        print_summary(document, sys.stdout, _shown(conductor.result_path, self.folder))
-        return 0 if conductor.record.good and not conductor.problem else 1
+        document = read_result_as(coordinator.result_path, LoadResult)
+        print_summary(document, sys.stdout, _shown(coordinator.result_path, self.folder))
+        return 0 if coordinator.record.good and not coordinator.problem else 1
 
     def _environment(self) -> Environment:
         parser = get_parser()
@@ -170,7 +170,6 @@ class Session:
             events=locust.events,
             host=self.host,
             parsed_options=options,
-            dispatcher_class=RoleDispatcher,
         )
 
     def _start_workers(self, port: int, count: int) -> "list[subprocess.Popen[bytes]]":

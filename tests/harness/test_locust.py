@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -117,7 +118,7 @@ def test_workers_on_other_machines_all_get_work_and_hand_their_histories_over(
     assert len({member["pid"] for member in document["members"]}) == 4
     written = [histories(tmp_path / f"worker{number}") for number in range(4)]
     assert all(len(names) == 1 for names in written)
-    assert histories(master) == set.union(*written, {"history-conductor.jsonl"})
+    assert histories(master) == set.union(*written, {"history-coordinator.jsonl"})
 
 
 def test_a_history_that_does_not_arrive_voids_the_run(tmp_path: Path) -> None:
@@ -138,3 +139,25 @@ def test_a_history_that_does_not_arrive_voids_the_run(tmp_path: Path) -> None:
     assert reason.startswith("history-swarm-0.jsonl of ")
     assert "did not arrive whole: 0 of " in reason
     assert not any(name.endswith(".part") for name in histories(tmp_path / "master"))
+
+
+def test_a_killed_worker_ends_the_run_in_seconds_and_is_named(tmp_path: Path) -> None:
+    with null_server(players=100) as (url, _), machines(tmp_path, url, workers=2) as processes:
+
+        def sender() -> Path | None:
+            return next(tmp_path.glob("worker*/results/*/history-flood-0.jsonl"), None)
+
+        found = eventually_sync(sender, timeout_s=60)
+        assert found
+        processes[1 + int(found.relative_to(tmp_path).parts[0][-1])].kill()
+        began = time.monotonic()
+        code = processes[0].wait(60)
+
+    assert code == 1
+    assert time.monotonic() - began < 30
+    document = result(tmp_path / "master")
+    assert not document["verdict"]["valid"]
+    assert document["verdict"]["invalid"][0].startswith("flood-0 was lost: process ")
+    # The listeners stayed, and are still judged.
+    swarm = next(m for m in document["members"] if m["kind"] == "swarm")
+    assert swarm["status"]["missing"] == swarm["status"]["behind"] == 0

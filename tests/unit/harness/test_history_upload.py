@@ -9,7 +9,6 @@ import pytest
 from harness.evidence.history import End, HistoryWriter, read_history
 from harness.evidence.history_upload import PIECE_BYTES, Handover, read_piece
 from harness.measure.clocks import Clock, shift_ns, this_clock
-from harness.run.roles import share_workers, users_for
 
 SIZE = 2 * PIECE_BYTES + 1
 
@@ -114,7 +113,7 @@ def test_a_piece_out_of_turn_changes_nothing(tmp_path: Path, sender: Sender) -> 
     assert ours.read_bytes() == sender.path.read_bytes()
 
 
-def test_a_history_from_another_machine_is_on_the_conductors_clock(tmp_path: Path) -> None:
+def test_a_history_from_another_machine_is_on_the_coordinators_clock(tmp_path: Path) -> None:
     here = Clock("this boot", 1_000_000)
     there = Clock("another boot", 1_000_300)
     path = tmp_path / "history.jsonl"
@@ -132,15 +131,3 @@ def test_a_history_from_another_machine_is_on_the_conductors_clock(tmp_path: Pat
 def test_processes_of_one_machine_share_a_clock_whatever_the_wall_clock_does() -> None:
     assert shift_ns(Clock("one boot", 5), Clock("one boot", 9)) == 0
     assert shift_ns(this_clock(), this_clock()) == 0
-
-
-@pytest.mark.parametrize(("workers", "users"), [(1, 2), (2, 2), (3, 4), (4, 4), (8, 8)])
-def test_the_default_number_of_users_leaves_no_worker_idle(workers: int, users: int) -> None:
-    kinds = ["swarm", "flood"]
-    names = [f"w{number}" for number in range(workers)]
-
-    shares = share_workers(names, kinds)
-
-    assert users_for(workers, kinds) == users
-    assert all(len(shares[kind]) <= users // len(kinds) for kind in kinds)
-    assert {name for kind in kinds for name in shares[kind]} == set(names)

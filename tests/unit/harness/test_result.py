@@ -8,10 +8,12 @@ import pytest
 from harness.checker import invariants
 from harness.checker.invariants import judge_history
 from harness.checker.verdict import Verdict
+from harness.engines.listener_stats import Account
 from harness.evidence.board_look import Look
 from harness.evidence.history_writer import SubmissionJournal
 from harness.measure.series import Series
 from harness.measure.settings import RunSettings
+from harness.run.messages import Final, Report, SwarmStatus
 from harness.run.result import RunRecord
 from harness.run.worker_state import Member
 
@@ -50,12 +52,16 @@ def record(folder: Path, **changed: Any) -> RunRecord:
 def test_a_users_last_word_outlives_the_reports_that_follow() -> None:
     member = swarm()
 
-    member.hear({"status": {"behind": 0}})
-    member.hear({"status": {"behind": 3}, "final": True, "latest": {"A": [1, 2]}})
-    member.hear({"status": {"behind": 0}})
+    def report(behind: int, final: Final | None = None) -> Report:
+        status = SwarmStatus(account=Account(behind=behind), cpu_s=1)
+        return Report(ident=member.ident, status=status, final=final)
 
-    assert member.status == {"behind": 3}
-    assert member.latest == {"A": [1, 2]}
+    member.hear(report(0))
+    member.hear(report(3, Final(history_bytes=5, latest={"A": (1, 2)})))
+    member.hear(report(0))
+
+    assert member.status["behind"] == 3
+    assert member.latest == {"A": (1, 2)}
 
 
 @pytest.mark.parametrize("converged", [True, False])

@@ -1,0 +1,179 @@
+"""The load processes of a run, as the coordinator sees them: who joined, reports, or is lost.
+
+Sends the coordinator's messages and collects figures. It decides nothing about the run.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust.env import Environment
+from locust.runners import STATE_MISSING
+
+from harness.evidence.history_upload import TIMEOUT_S as UPLOAD_TIMEOUT_S
+from harness.evidence.history_upload import Handover
+from harness.evidence.history_writer import history_path
+from harness.measure.histogram import Histogram
+from harness.measure.series import Series
+from harness.run import messages
+from harness.run.messages import Message, OtherVersion, T
+from harness.run.worker_state import Member, assign_roles
+
+log = logging.getLogger(__name__)
+TICK_S = 0.2
+LOST_AFTER_S = 5.0
+"""Locust calls a worker missing after three to four seconds without a heartbeat. A busy one comes
+back; one that stays away for this long besides is lost."""
+
+
+class Fleet:
+    """All Locust users of a run. One per coordinator; `begin` starts the next run."""
+
+    def __init__(self, environment: Environment, on_trouble: Callable[[], None]) -> None:
+        """`on_trouble` is called when the run cannot go on as it is: it should end early."""
+        self._runner = environment.runner
+        self._on_trouble = on_trouble
+        self.begin()
+        self._receive(messages.JOIN, messages.Join, self._on_join)
+        self._receive(messages.REPORT, messages.Report, self._on_report)
+        self._receive(messages.BROKEN, messages.Broken, self._on_broken)
+        self._receive(messages.PIECE, messages.Piece, self._on_piece)
+
+    def begin(self) -> None:
+        """Forget the last run."""
+        self.members: dict[str, Member] = {}
+        self.series = Series()
+        # Kept beside the series, since merging all seconds for each look would cost too much.
+        self.so_far: defaultdict[str, Histogram] = defaultdict(Histogram)
+        self.notes: list[str] = []
+        self.crew: list[Member] = []
+        self.lost: list[Member] = []
+        self._missing_since: dict[str, float] = {}
+        self._upload = Handover(self._ask_for_piece)
+
+    # What they say
+
+    def _receive(self, name: str, kind: type[T], handler: Callable[[T, str], None]) -> None:
+        def receive(msg: Any, **_: Any) -> None:
+            try:
+                message = messages.unpack(msg.data, kind)
+            except OtherVersion as error:
+                self._trouble(str(error))
+            else:
+                handler(message, msg.node_id)
+
+        self._runner.register_message(name, receive)
+
+    def _on_join(self, join: messages.Join, client_id: str) -> None:
+        self.members[join.ident] = Member(
+            ident=join.ident, kind=join.kind, pid=join.pid, host=join.host, client_id=client_id
+        )
+
+    def _on_report(self, report: messages.Report, client_id: str) -> None:
+        del client_id
+        member = self.members.get(report.ident)
+        if member is None:
+            return
+        self.series.absorb(report.series)
+        for _, _, histograms in report.series:
+            for name, flat in histograms.items():
+                self.so_far[name].merge(Histogram.from_wire(flat))
+        member.hear(report)
+
+    def _on_broken(self, broken: messages.Broken, client_id: str) -> None:
+        del client_id
+        self._trouble(f"an engine broke: {broken.error}")
+        member = self.members.get(broken.ident)
+        if member is not None and member not in self.lost:
+            self.lost.append(member)
+
+    def _on_piece(self, piece: messages.Piece, client_id: str) -> None:
+        del client_id
+        self._upload.take(piece.ident, piece.offset, piece.piece, piece.problem)
+
+    def _trouble(self, note: str) -> None:
+        if note not in self.notes:
+            log.error("%s", note)
+            self.notes.append(note)
+        self._on_trouble()
+
+    # What they are told
+
+    def choose(self, kinds: set[str]) -> None:
+        """Give each process its role; users of other kinds than `kinds` stay idle."""
+        self.crew = assign_roles(m for m in self.members.values() if m.kind in kinds)
+
+    def working(self, kind: str) -> list[Member]:
+        """Members of a kind that have work and are not lost."""
+        return [m for m in self.crew if m.kind == kind and m not in self.lost]
+
+    def tell(self, name: str, member: Member, message: Message) -> None:
+        """Send a member a message."""
+        self._runner.send_message(name, messages.pack(message), client_id=member.client_id)
+
+    def drain(self) -> None:
+        """No new submissions."""
+        for member in self.working("flood"):
+            self.tell(messages.DRAIN, member, messages.Drain(ident=member.ident))
+
+    def finish(self, target: int) -> None:
+        """Wind up; listeners should stand at `target`."""
+        for member in self.crew:
+            if member not in self.lost:
+                self.tell(
+                    messages.FINISH, member, messages.Finish(ident=member.ident, target=target)
+                )
+
+    def bring_histories(self, folder: Path) -> None:
+        """Have every history in our own folder; a load process on another machine sends its."""
+        for member in self.crew:
+            if member.final:
+                self._upload.expect(
+                    member.ident,
+                    history_path(folder, member.name),
+                    size=member.history_bytes,
+                    host=member.host,
+                )
+        self.until(lambda: self._upload.ended, UPLOAD_TIMEOUT_S)
+        self.notes += self._upload.give_up()
+
+    def _ask_for_piece(self, ident: str, offset: int) -> None:
+        self.tell(messages.FETCH, self.members[ident], messages.Fetch(ident=ident, offset=offset))
+
+    # How they stand
+
+    @property
+    def connected(self) -> int:
+        """Streams open now, over all swarms."""
+        return sum(int(m.status.get("streaming", 0)) for m in self.members.values())
+
+    def until(self, check: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until `check` holds, whether it came to that in time."""
+        end = time.monotonic() + timeout_s
+        while not check():
+            if time.monotonic() >= end:
+                return False
+            gevent.sleep(TICK_S)
+            self._look_for_lost()
+        return True
+
+    def _look_for_lost(self) -> None:
+        clients = getattr(self._runner, "clients", None)
+        if clients is None:
+            return
+        now = time.monotonic()
+        for member in self.crew:
+            if member.final or member in self.lost:
+                continue
+            client = clients.get(member.client_id)
+            if client is not None and client.state != STATE_MISSING:
+                self._missing_since.pop(member.ident, None)
+                continue
+            since = self._missing_since.setdefault(member.ident, now)
+            if client is None or now - since >= LOST_AFTER_S:
+                self.lost.append(member)
+                self._trouble(f"{member.name} was lost: process {member.pid} of {member.host}")

@@ -1,0 +1,120 @@
+"""Sets Locust up for a run with a verdict: options, users, messages, and when Locust ends.
+
+The users themselves are `harness.run.locust_users`, the run is `harness.run.coordinator`'s.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from locust import events, runners
+from locust.env import Environment
+
+from harness.measure.settings import add_options
+from harness.run import messages, web_tab
+from harness.run.coordinator import Coordinator
+from harness.run.locust_users import EngineUser, active
+from harness.run.messages import OtherVersion, T
+from harness.run.worker_state import users_for
+
+REPORT_EVERY_S = 1.0
+"""A second is the grain of every figure here."""
+PARENT_VARIABLE = "SCOREBOARD_LOAD_PARENT"
+
+log = logging.getLogger(__name__)
+
+
+@events.init_command_line_parser.add_listener
+def _options(parser: Any) -> None:
+    add_options(parser)
+
+
+@events.init.add_listener
+def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
+    runner = environment.runner
+    if isinstance(runner, runners.WorkerRunner | runners.LocalRunner):
+        _receive(runner, messages.ASSIGN, messages.Assign, lambda user, m: user.assign(m.work))
+        _receive(runner, messages.DRAIN, messages.Drain, lambda user, _: user.drain())
+        _receive(runner, messages.FINISH, messages.Finish, lambda user, m: user.finish(m.target))
+        _receive(runner, messages.FETCH, messages.Fetch, lambda user, m: user.hand_over(m.offset))
+        gevent.spawn(_report_every_second)
+    if isinstance(runner, runners.WorkerRunner):
+        if PARENT_VARIABLE in os.environ:
+            gevent.spawn(_die_with_parent, int(os.environ[PARENT_VARIABLE]))
+        return
+    engines = [user for user in environment.user_classes if issubclass(user, EngineUser)]
+    if not engines:
+        return
+    for other in set(environment.user_classes) - set(engines):
+        # What others submit would be changes that the verdict cannot explain.
+        log.warning("%s does not run beside the flood: name its file instead", other.__name__)
+    environment.user_classes[:] = engines
+    options = environment.parsed_options
+    if options is not None and options.num_users is None:
+        _suggest_users(environment)
+    coordinator = Coordinator(environment)
+    environment.scoreboard = coordinator
+    if web_ui is not None:
+        web_tab.install(web_ui, coordinator)
+    elif options is not None and options.headless:
+        gevent.spawn(_quit_when_judged, runner, coordinator)
+
+
+def _receive(
+    runner: Any, name: str, kind: type[T], handler: Callable[[EngineUser, T], None]
+) -> None:
+    """Hand messages of this name to the user that they are meant for."""
+
+    def receive(environment: Environment, msg: Any, **_: Any) -> None:
+        try:
+            message = messages.unpack(msg.data, kind)
+        except OtherVersion as error:
+            log.error("%s", error)
+            for user in list(active.values()):
+                broken = messages.Broken(ident=user.ident, error=str(error))
+                environment.runner.send_message(messages.BROKEN, messages.pack(broken))
+            return
+        if message.ident in active:
+            handler(active[message.ident], message)
+
+    runner.register_message(name, receive)
+
+
+def _report_every_second() -> None:
+    while True:
+        gevent.sleep(REPORT_EVERY_S)
+        for user in list(active.values()):
+            user.send_report()
+
+
+def _suggest_users(environment: Environment) -> None:
+    """As many users as give every connected worker work, until a person says how many."""
+    options = environment.parsed_options
+    kinds = [user.kind for user in environment.user_classes if issubclass(user, EngineUser)]
+    options.num_users = users_for(1, kinds)
+    options.spawn_rate = options.spawn_rate or 10
+
+    def count_again(client_id: str, **_: Any) -> None:
+        clients = environment.runner.clients
+        known = {node.id for node in clients.ready + clients.spawning + clients.running}
+        options.num_users = users_for(len(known | {client_id}), kinds)
+
+    environment.events.worker_connect.add_listener(count_again)
+
+
+def _quit_when_judged(runner: Any, coordinator: Coordinator) -> None:
+    """Without a web form nobody else ends Locust when the run has."""
+    coordinator.finished.wait()
+    # Where Locust began to stop (a time limit), stopping its users twice would raise.
+    while coordinator.stopping and runner.state != runners.STATE_STOPPED:
+        gevent.sleep(0.1)
+    runner.quit()
+
+
+def _die_with_parent(parent: int) -> None:
+    """A load process must not outlive a master that was killed; Locust would wait for it."""
+    while os.getppid() == parent:
+        gevent.sleep(1)
+    os._exit(1)
