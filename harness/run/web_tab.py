@@ -51,10 +51,12 @@ def install(web_ui: Any, coordinator: Coordinator) -> None:
 
 def progress_page(coordinator: Coordinator) -> str:
     """What the tab shows, as a page that stands at the report's address until there is one."""
+    state = coordinator.problem or coordinator.phase
+    values = ((r["name"], [(r[key], "") for key, _ in COLUMNS[1:]]) for r in rows(coordinator))
     return render(
         "progress.html",
         title="Load run",
-        about=f"{coordinator.problem or coordinator.phase}: the report stands here when the run ends",
+        about=f"{state}: the report stands here when the run ends",
         heads=[(title, "") for _, title in COLUMNS],
         rows=[
             (row["name"], [(row[key], "") for key, _ in COLUMNS[1:]]) for row in rows(coordinator)
