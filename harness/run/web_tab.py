@@ -58,9 +58,7 @@ def progress_page(coordinator: Coordinator) -> str:
         title="Load run",
         about=f"{state}: the report stands here when the run ends",
         heads=[(title, "") for _, title in COLUMNS],
-        rows=[
-            (row["name"], [(row[key], "") for key, _ in COLUMNS[1:]]) for row in rows(coordinator)
-        ],
+        rows=list(values),
     )
 
 
