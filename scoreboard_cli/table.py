@@ -59,6 +59,9 @@ COMMANDS: dict[str, Entry] = {
     "compare": Entry(
         "harness.cli.compare:compare_results", "say whether one load result is worse", COMPARE
     ),
+    "export": Entry(
+        "harness.cli.export:export", "a load result as JUnit, CSV, Prometheus, JSON …", COMPARE
+    ),
     "bench": Entry("harness.cli.bench:bench", "run the regression benchmarks (pytest)", COMPARE),
     "bench-compare": Entry(
         "harness.cli.bench_compare:bench_compare", "compare this checkout with a revision", COMPARE

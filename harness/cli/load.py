@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from harness.cli.export import Export, parse_export, write_exports
 from harness.cli.preflight import HOST, drop_locust_variables, reachable
 from harness.measure.settings import (
     OPTIONS,
@@ -22,8 +23,8 @@ from harness.measure.settings import (
     read_signing_key,
     settings_from,
 )
-from scoreboard_cli.group import command, refuse
-from scoreboard_cli.types import FILE, whole
+from scoreboard_cli.group import BAD, CommandError, command, refuse
+from scoreboard_cli.types import FILE, parsed, whole
 
 
 def run_options(function: Callable[..., int]) -> Callable[..., int]:
@@ -59,6 +60,15 @@ def run_options(function: Callable[..., int]) -> Callable[..., int]:
     type=FILE,
     help="Write the result to this file (default: a new one in --results).",
 )
+@click.option(
+    "--export",
+    "exports",
+    type=parsed("FORMAT:FILE", parse_export),
+    multiple=True,
+    help="Also write the result in this form, as junit:load.xml; FILE - is stdout, and the summary "
+    "goes to stderr then (`scoreboard export --help` lists the forms).",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --export json:-.")
 @run_options
 def load(
     host: str | None,
@@ -67,6 +77,8 @@ def load(
     no_seed: bool,
     no_ceiling: bool,
     result_file: Path | None,
+    exports: tuple[Export, ...],
+    as_json: bool,
     **options: Any,
 ) -> int:
     """Load a server with submissions and listeners, and judge it.
@@ -95,7 +107,9 @@ def load(
     # Importing Locust patches the whole process for gevent, so only this command does it.
     from harness.sessions.load_session import Session
 
-    return Session(
+    if as_json:
+        exports += (Export(form="json", path=None),)
+    session = Session(
         settings=settings,
         host=host,
         workers=workers,
@@ -105,7 +119,16 @@ def load(
         environ=dict(os.environ),
         folder=Path.cwd(),
         result_file=result_file,
-    ).run()
+        summary_to=sys.stderr if any(path is None for _, path in exports) else sys.stdout,
+    )
+    code = session.run()
+    if session.document is None:
+        return code
+    try:
+        write_exports(exports, session.document)
+    except OSError as error:
+        raise CommandError(f"{error.filename}: {error.strerror}", code or BAD) from None
+    return code
 
 
 def settings_of(options: dict[str, Any]) -> RunSettings:

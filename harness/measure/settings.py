@@ -182,7 +182,7 @@ OPTIONS = (
         "--slo",
         "slo",
         "LIMITS",
-        "limits: p99:250ms,lag_p99:500ms,errors:0.001,goodput:990/s, or with an "
+        "limits: p99:250ms,lag_p99:500ms,errors:0.1%,goodput:990/s, or with an "
         "operator, 'p99<250ms'; @FILE reads them from a file",
     ),
     Option(
@@ -241,7 +241,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             option.flag,
             dest=f"scoreboard_{option.name}",
             default=option.default,
-            help=option.help,
+            help=option.help.replace("%", "%%"),
             # Only Locust's parser knows `env_var`.
             env_var=PREFIX + option.flag[2:].upper().replace("-", "_"),
             **({"action": "store_true"} if is_flag else kind),

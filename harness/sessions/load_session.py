@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import gevent
 from locust.argument_parser import get_parser
@@ -52,7 +52,10 @@ class Session:
     environ: dict[str, str]
     folder: Path
     result_file: Path | None = None
+    summary_to: TextIO = sys.stdout
     quiet: bool = False
+    document: LoadResult | None = None
+    """The result, when the run has one."""
 
     def run(self) -> int:
         """Run it; the exit code. Ctrl-C ends the run early but still judges it."""
@@ -148,8 +151,9 @@ class Session:
             print(f"error: {coordinator.problem}", file=sys.stderr)
         if coordinator.record is None or coordinator.result_path is None:
             return 1
-        document = read_result_as(coordinator.result_path, LoadResult)
-        print_summary(document, sys.stdout, _shown(coordinator.result_path, self.folder))
+        self.document = read_result_as(coordinator.result_path, LoadResult)
+        shown = _shown(coordinator.result_path, self.folder)
+        print_summary(self.document, self.summary_to, shown)
         return 0 if coordinator.record.good and not coordinator.problem else 1
 
     def _environment(self) -> Environment:
