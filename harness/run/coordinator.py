@@ -32,7 +32,7 @@ from harness.run.board_watch import BoardWatch
 from harness.run.fleet import TICK_S, Fleet
 from harness.run.resources import Sampler
 from harness.run.result import RunRecord, write_result
-from harness.run.worker_state import Member, in_turn, share
+from harness.run.worker_state import Member, in_turn, share, too_many_listeners
 
 log = logging.getLogger(__name__)
 NS = 1_000_000_000
@@ -282,6 +282,8 @@ class Coordinator:
             log.warning("no Locust user makes submissions: start at least two users")
         if self.settings.listeners and not fleet.working("swarm"):
             log.warning("no Locust user makes listeners: start at least two users")
+        if lacking := too_many_listeners(fleet.working("swarm"), self.settings.listeners):
+            raise TargetError(lacking)
 
     def _connect(self, common: dict[str, Any], tokens: list[str]) -> None:
         """Give the swarms their listeners, and wait until all are connected."""
@@ -315,7 +317,10 @@ class Coordinator:
                 rate=settings.rate,
                 arrivals=settings.arrivals,
                 players=settings.players,
-                connections=max(1, share(settings.connections, index, len(floods))),
+                # As many as the process can hold: a request beyond them waits, which is counted.
+                connections=max(
+                    1, min(share(settings.connections, index, len(floods)), member.connections_max)
+                ),
                 timeout_s=settings.timeout_s,
             )
             self.fleet.tell(messages.ASSIGN, member, messages.Assign(ident=member.ident, work=work))

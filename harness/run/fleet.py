@@ -70,7 +70,12 @@ class Fleet:
 
     def _on_join(self, join: messages.Join, client_id: str) -> None:
         self.members[join.ident] = Member(
-            ident=join.ident, kind=join.kind, pid=join.pid, host=join.host, client_id=client_id
+            ident=join.ident,
+            kind=join.kind,
+            pid=join.pid,
+            host=join.host,
+            descriptors=join.descriptors,
+            client_id=client_id,
         )
 
     def _on_report(self, report: messages.Report, client_id: str) -> None:

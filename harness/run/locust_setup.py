@@ -5,6 +5,7 @@ The users themselves are `harness.run.locust_users`, the run is `harness.run.coo
 
 import logging
 import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -49,11 +50,13 @@ def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
         return
     for other in set(environment.user_classes) - set(engines):
         # What others submit would be changes that the verdict cannot explain.
-        log.warning("%s does not run beside the flood: name its file instead", other.__name__)
+        log.info("%s does not run beside the flood: name its file instead", other.__name__)
     environment.user_classes[:] = engines
     options = environment.parsed_options
     if options is not None and options.num_users is None:
         _suggest_users(environment)
+    # Python would raise it in whichever greenlet runs, as in the middle of the run's own.
+    gevent.signal_handler(signal.SIGINT, gevent.kill, gevent.getcurrent(), KeyboardInterrupt)
     coordinator = Coordinator(environment)
     environment.scoreboard = coordinator
     if web_ui is not None:

@@ -74,7 +74,11 @@ class EngineUser(User):
         """Join the run."""
         active[self.ident] = self
         join = messages.Join(
-            ident=self.ident, kind=self.kind, pid=os.getpid(), host=socket.gethostname()
+            ident=self.ident,
+            kind=self.kind,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            descriptors=raise_descriptor_limit(),
         )
         self._send(messages.JOIN, join)
 
@@ -270,7 +274,6 @@ class Swarm(EngineUser):
         )
 
     def run_engine(self, work: SwarmAssignment) -> None:
-        raise_descriptor_limit()
         process = psutil.Process()
         rss_before = process.memory_info().rss
         self._engine = engine = SwarmEngine(

@@ -37,11 +37,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Join(Message, frozen=True, kw_only=True):
-    """A user was started and waits for work."""
+    """A user was started and waits for work. Its process may open so many `descriptors`."""
 
     kind: str
     pid: int
     host: str
+    descriptors: int
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,8 @@ A machine of its own is a working folder of its own here: no process sees anothe
 
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -25,8 +27,13 @@ RUN = (
 
 
 @contextmanager
-def locust(folder: Path, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """Locust on the project's scenario, with `folder` for its working folder; its log is there."""
+def locust(
+    folder: Path, *arguments: str, descriptors: int | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Locust on the project's scenario, with `folder` for its working folder; its log is there.
+
+    `descriptors` is the hard limit of its open files, in place of this process's own.
+    """
     folder.mkdir(exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SCOREBOARD_")}
     with (folder / "log").open("wb") as log:
@@ -38,6 +45,8 @@ def locust(folder: Path, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]
             stdout=log,
             stderr=subprocess.STDOUT,
         )
+    if descriptors is not None:
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (descriptors, descriptors))
     try:
         yield process
     finally:
@@ -100,6 +109,43 @@ def test_a_time_limit_of_locusts_own_ends_the_run_early_and_it_is_judged(tmp_pat
 
     assert code == 0, (tmp_path / "log").read_text()
     assert result(tmp_path)["verdict"]["good"]
+
+
+def test_an_interrupt_ends_the_run_early_and_it_is_judged(tmp_path: Path) -> None:
+    with (
+        null_server(players=100) as (url, _),
+        locust(tmp_path, *RUN, "--duration", "600", "--host", url) as process,
+    ):
+        # Into the middle of what the coordinator does once a second.
+        eventually_sync(
+            lambda: any(
+                path.stat().st_size > 100_000
+                for path in tmp_path.glob("results/*/history-flood-0.jsonl")
+            ),
+            timeout_s=60,
+        )
+        process.send_signal(signal.SIGINT)
+        code = process.wait(60)
+
+    log = (tmp_path / "log").read_text()
+    assert code == 0, log
+    assert "Traceback" not in log
+    assert result(tmp_path)["verdict"]["good"]
+
+
+def test_a_process_without_descriptors_for_its_listeners_says_so_before_the_run(
+    tmp_path: Path,
+) -> None:
+    with (
+        null_server(players=100) as (url, _),
+        locust(tmp_path, *RUN, "--listeners", "400", "--host", url, descriptors=200) as process,
+    ):
+        code = process.wait(30)
+
+    assert code == 1
+    assert (
+        "400 listeners in one process need 500 file descriptors" in (tmp_path / "log").read_text()
+    )
 
 
 def test_workers_on_other_machines_all_get_work_and_hand_their_histories_over(

@@ -10,7 +10,15 @@ from harness.measure.clocks import Clock
 from harness.measure.series import Series
 from harness.run import messages
 from harness.run.messages import OtherVersion, pack, unpack
-from harness.run.worker_state import Member, assign_roles, in_turn, share, users_for
+from harness.run.worker_state import (
+    DESCRIPTORS_KEPT,
+    Member,
+    assign_roles,
+    in_turn,
+    share,
+    too_many_listeners,
+    users_for,
+)
 
 COMMON: dict[str, Any] = {
     "name": "flood-0",
@@ -50,7 +58,7 @@ def series() -> messages.SeriesWire:
 @pytest.mark.parametrize(
     "message",
     [
-        messages.Join(ident="a", kind="flood", pid=1, host="h"),
+        messages.Join(ident="a", kind="flood", pid=1, host="h", descriptors=1024),
         messages.Assign(ident="a", work=FLOOD),
         messages.Assign(ident="a", work=SWARM),
         messages.Drain(ident="a"),
@@ -81,7 +89,7 @@ def test_a_message_arrives_as_it_was_sent(message: messages.Message) -> None:
     [
         None,
         {},
-        {"ident": "a", "kind": "flood", "pid": 1, "host": "h"},
+        {"ident": "a", "kind": "flood", "pid": 1, "host": "h", "descriptors": 9},
         {**pack(messages.Drain(ident="a")), "version": messages.VERSION + 1},
         {"version": messages.VERSION},
         {"version": messages.VERSION, "message": b"\xc1"},
@@ -169,3 +177,15 @@ def test_listeners_of_several_swarms_carry_the_tokens_in_turn() -> None:
     assert in_turn(["a", "b", "c"], 2, 2) == ["c", "a"]
     assert in_turn(["a", "b"], 1, 5) == ["b", "a"]
     assert in_turn([], 3, 5) == []
+
+
+def test_listeners_beyond_the_descriptor_limit_are_refused_with_what_to_raise() -> None:
+    swarms = members("s", "s")
+    swarms[1].descriptors = 200
+
+    assert too_many_listeners(swarms, 2 * (200 - DESCRIPTORS_KEPT)) == ""
+    assert too_many_listeners([], 1000) == ""
+    assert too_many_listeners(swarms, 400) == (
+        "200 listeners in one process need 300 file descriptors, and the hard limit on h is 200: "
+        "raise it (`ulimit -Hn 300` as root, or /etc/security/limits.conf), or use more workers"
+    )
