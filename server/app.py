@@ -34,7 +34,7 @@ from server.backends.mysql import LedgerReader
 from server.backends.temporal import Workflows
 from server.board.board import Board, Page
 from server.board.query import parse_flag, parse_resume, parse_window
-from server.http.fast_path import Express, raw
+from server.http.fast_path import FastPath, raw
 from server.http.problems import Problems
 from server.http.protocol import Detached, detach
 from server.observe.health import Health
@@ -49,8 +49,8 @@ from server.stream.stream_gate import Entry, StreamGate
 from server.submit.admission import Admission
 from server.submit.batches import submit_all
 from server.submit.commit import Committer
-from server.submit.inflight_window import Unfinished
-from server.submit.submission_parser import MAX_BATCH_BODY_BYTES, Intake
+from server.submit.inflight_window import InflightWindow
+from server.submit.submission_parser import MAX_BATCH_BODY_BYTES, SubmissionParser
 
 if TYPE_CHECKING:
     from server.observe.tracing import Tracing
@@ -89,7 +89,7 @@ def create_app(settings: ServerSettings, companion: Companion | None = None) -> 
     )
     api = Api(settings, companion, problems)
     app.ctx.api = api
-    app.ctx.express = api.express
+    app.ctx.fast_path = api.fast_path
     app.add_route(api.get_scores, contract.SCORES_PATH, methods=["GET"], name="scores")
     for name, path, handler in (
         ("update", contract.UPDATE_PATH, api.post_update),
@@ -136,7 +136,7 @@ class Api:
             else None
         )
         keys = load_keys(settings.signature_keys) if settings.signature_keys else {}
-        self._intake = Intake(
+        self._parser = SubmissionParser(
             self._authenticator, Signatures(keys, required=settings.signatures_required)
         )
         self._redis = redis.connect(settings.redis)
@@ -148,10 +148,10 @@ class Api:
         self.details = Details(
             redis=self._public_redis,
             ledger=self._public_ledger,
-            principal=self._intake.principal,
+            principal=self._parser.principal,
             client=lambda: self._workflows.client if self._workflows else None,
         )
-        self.figures = Figures(settings, self._intake.principal)
+        self.figures = Figures(settings, self._parser.principal)
         self.gate = StreamGate(settings, self._authenticator, self._redis)
         self.tracing = _tracing(settings, self._redis)
         self._workflows: Workflows | None = None
@@ -159,8 +159,8 @@ class Api:
         self._leaving = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = self._refusing = False
-        self.express = Express(
-            principal=self._authenticator.proven,
+        self.fast_path = FastPath(
+            principal=self._authenticator.verified_principal,
             ready=lambda: not (self._refusing or self._health.away),
             submit=lambda submission, keyed: self._committer.submit(submission, keyed=keyed),
             accept=_accepted_response,
@@ -180,7 +180,7 @@ class Api:
                 window = parse_window(request.get_args(keep_blank_values=True))
                 page = await self._board.page(*window)
             else:
-                self.express.learn_read(request)
+                self.fast_path.learn_read(request)
                 page = self._board.ready_top() or await self._board.page(contract.TOP_DEFAULT, 0)
         except Problem as problem:
             return self._problems.answer(problem, path=request.path)
@@ -189,7 +189,7 @@ class Api:
     async def post_update(self, request: Request) -> HTTPResponse:
         """Accept a submission: durable in a started workflow when this answers 202."""
         try:
-            asked = self._intake.one(request)
+            asked = self._parser.one(request)
             self._must_take_work()
             if self.tracing is not None:
                 self.tracing.note(asked.submission.id)
@@ -199,13 +199,13 @@ class Api:
         name = ids.text(asked.submission.id)
         if self._settings.log_requests:
             log.info("submission_accepted", submission_id=name)
-        elif self.tracing is None and self._intake.is_plain(request):
-            self.express.learn_submission(request)
+        elif self.tracing is None and self._parser.is_plain(request):
+            self.fast_path.learn_submission(request)
         return _accepted_response(name)
 
     async def post_updates(self, request: Request) -> HTTPResponse:
         """Accept many submissions; each item of the answer is what its own request would get."""
-        items = self._intake.many(request)
+        items = self._parser.many(request)
         self._must_take_work()
         named = [item.submission.id for item in items if not isinstance(item, Problem)]
         if self.tracing is not None:
@@ -303,7 +303,7 @@ class Api:
             limit=settings.rate_limit,
             replay_limit=settings.replay_limit,
         )
-        unfinished = Unfinished(
+        unfinished = InflightWindow(
             settings.batches_running, settings.batches_unfinished, clock=time.monotonic
         )
         self._committer = Committer(

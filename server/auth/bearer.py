@@ -57,7 +57,7 @@ class Authenticator:
         digest = _digest(token)
         return self._remembered(digest, now_s) or self._verified(token, digest, now_s)
 
-    def proven(self, token: str) -> Principal | None:
+    def verified_principal(self, token: str) -> Principal | None:
         """Who a token speaks for; None when it proves nothing, which `principal` can explain."""
         now_s = self._clock()
         digest = _digest(token)

@@ -56,7 +56,7 @@ class _Head(msgspec.Struct, frozen=True, gc=False):
     body_bytes: int
 
 
-class Express:
+class FastPath:
     """Known heads, and the answers to requests that have one.
 
     `principal` finds who a token speaks for, None when it proves nothing; `ready`

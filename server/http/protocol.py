@@ -16,7 +16,7 @@ from sanic.http import Http, Stage
 from sanic.request import Request
 from sanic.server.protocols.http_protocol import HttpProtocol
 
-from server.http.fast_path import Express
+from server.http.fast_path import FastPath
 
 REAP_INTERVAL_S = 0.5
 RESPONSE_TIMEOUT_S = 30.0
@@ -74,12 +74,12 @@ class StrictProtocol(HttpProtocol):
     """
 
     HTTP_CLASS = StrictHttp
-    __slots__ = ("_express", "_held", "request_since")
+    __slots__ = ("_fast_path", "_held", "request_since")
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.request_since = monotonic()
-        self._express: Express | None = getattr(self.app.ctx, "express", None)
+        self._fast_path: FastPath | None = getattr(self.app.ctx, "fast_path", None)
         # What came while a request was on its short way; None while none is.
         self._held: bytes | None = None
         self._http: Http | None = None
@@ -99,9 +99,9 @@ class StrictProtocol(HttpProtocol):
             if self.transport is not None:
                 self.transport.pause_reading()
             return
-        if self._express is not None and self._is_idle():
+        if self._fast_path is not None and self._is_idle():
             self._held = b""
-            if self._express.take(data, self._answer):
+            if self._fast_path.take(data, self._answer):
                 self._time = monotonic()
                 return
             self._held = None

@@ -21,7 +21,7 @@ from server.observe.metrics import CONTENT_TYPE, Gauges, Metrics, Source
 from server.settings import ServerSettings
 from server.stream.hub import Hub
 from server.submit.commit import Committer
-from server.submit.inflight_window import Unfinished
+from server.submit.inflight_window import InflightWindow
 
 METRICS_PATH = "/metrics"
 STATS_PATH = "/admin/stats"
@@ -45,7 +45,7 @@ class Figures:
         self,
         *,
         committer: Committer,
-        unfinished: Unfinished,
+        window: InflightWindow,
         hub: Hub,
         health: Health,
         redis: Redis,
@@ -58,8 +58,8 @@ class Figures:
             return Gauges(
                 queue=committer.waiting,
                 queue_max=settings.queue_max,
-                batches_unfinished=len(unfinished),
-                batches_unfinished_max=unfinished.maximum,
+                batches_unfinished=len(window),
+                batches_unfinished_max=window.maximum,
                 listeners=len(hub),
                 listeners_max=settings.listeners_max,
                 listeners_lagging=hub.lagging,

@@ -12,7 +12,7 @@ import msgspec
 from scoreboard import ids
 from scoreboard.errors import INTERNAL, Problem
 from server.submit.commit import Committer
-from server.submit.submission_parser import Asked
+from server.submit.submission_parser import ParsedSubmission
 
 ACCEPTED = 202
 
@@ -27,7 +27,7 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     retry_after_s: int | None = None
 
 
-async def submit_all(committer: Committer, items: Sequence[Asked | Problem]) -> list[ItemResult]:
+async def submit_all(committer: Committer, items: Sequence[ParsedSubmission | Problem]) -> list[ItemResult]:
     """Submit what can be, and wait for all of it; results in the order of `items`."""
     waits: list[asyncio.Future[None] | Problem] = []
     for item in items:
@@ -44,15 +44,15 @@ async def submit_all(committer: Committer, items: Sequence[Asked | Problem]) -> 
     return [_result(item, wait) for item, wait in zip(items, waits, strict=True)]
 
 
-def _result(item: Asked | Problem, wait: "asyncio.Future[None] | Problem") -> ItemResult:
+def _result(item: ParsedSubmission | Problem, wait: "asyncio.Future[None] | Problem") -> ItemResult:
     problem = wait if isinstance(wait, Problem) else wait.exception()
-    if problem is None and isinstance(item, Asked):
+    if problem is None and isinstance(item, ParsedSubmission):
         return ItemResult(status=ACCEPTED, submission_id=ids.text(item.submission.id))
     if not isinstance(problem, Problem):
         problem = Problem(INTERNAL, "The submission failed; its effect is unknown.")
     return ItemResult(
         status=problem.kind.status,
-        submission_id=ids.text(item.submission.id) if isinstance(item, Asked) else None,
+        submission_id=ids.text(item.submission.id) if isinstance(item, ParsedSubmission) else None,
         code=problem.kind.code,
         detail=problem.detail,
         retry_after_s=problem.retry_after_s,

@@ -25,13 +25,13 @@ from scoreboard.domain import Submission
 from scoreboard.errors import KEY_REUSED, OVERLOADED, RATE_LIMITED, UNAVAILABLE, Problem
 from server.observe.counts import CommitCounts
 from server.submit.admission import Code, Item, Verdict
-from server.submit.inflight_window import Unfinished
+from server.submit.inflight_window import InflightWindow
 
 log = structlog.get_logger()
 
 SWEEP_INTERVAL_S = 0.25
 STUCK_AFTER_S = 2.0
-"""With every permitted batch unfinished and none finishing for this long, waiting is pointless."""
+"""With every permitted batch window and none finishing for this long, waiting is pointless."""
 
 RETRY_AFTER_S = 1
 SHUTTING_DOWN = "The server is shutting down."
@@ -71,7 +71,7 @@ class Committer:
         self,
         admit: Callable[[Sequence[Item]], Awaitable[list[Verdict]]],
         start: StartBatch,
-        unfinished: Unfinished,
+        window: InflightWindow,
         *,
         batch_max: int,
         in_flight_max: int,
@@ -81,7 +81,7 @@ class Committer:
     ) -> None:
         self._admit = admit
         self._start = start
-        self._unfinished = unfinished
+        self._window = window
         self._batch_max = batch_max
         self._in_flight_max = in_flight_max
         self._queue_max = queue_max
@@ -99,7 +99,7 @@ class Committer:
         # Closed: nothing new is taken. Stopped: what was taken is not started any more either.
         self._closed = self._stopped = False
         self.counts = CommitCounts()
-        unfinished.on_room = self._pump_soon
+        window.on_room = self._pump_soon
 
     @property
     def waiting(self) -> int:
@@ -114,7 +114,7 @@ class Committer:
         """
         if self._closed:
             raise Problem(UNAVAILABLE, SHUTTING_DOWN, retry_after_s=RETRY_AFTER_S)
-        if self._waiters >= self._queue_max or self._unfinished.stuck(STUCK_AFTER_S):
+        if self._waiters >= self._queue_max or self._window.stuck(STUCK_AFTER_S):
             self.counts.overloaded += 1
             raise Problem(
                 OVERLOADED, "Too many submissions are waiting.", retry_after_s=RETRY_AFTER_S
@@ -175,7 +175,7 @@ class Committer:
             self._pump_timer.cancel()
             self._pump_timer = None
         while self._queue and len(self._running) < self._in_flight_max:
-            wait_s = self._unfinished.room_in_s(
+            wait_s = self._window.room_in_s(
                 len(self._running), full=len(self._queue) >= self._batch_max
             )
             if wait_s is None:
@@ -185,7 +185,7 @@ class Committer:
                 break
             size = min(len(self._queue), self._batch_max)
             batch = [self._queue.popleft() for _ in range(size)]
-            task = asyncio.create_task(self._commit(batch, self._unfinished.begin()))
+            task = asyncio.create_task(self._commit(batch, self._window.begin()))
             self._running.add(task)
             task.add_done_callback(self._batch_is_over)
 
@@ -236,13 +236,13 @@ class Committer:
         payload = contract.encode_batch([entry.item.submission for entry in batch])
         left_s = max(0.05, batch[0].since + self._timeout_s - self._clock())
         # Before the start: the batch may be announced as done before its start has returned.
-        self._unfinished.add(batch_id, began_at)
+        self._window.add(batch_id, began_at)
         began = self._clock()
         try:
             await self._start(batch_id, payload, timeout_s=left_s)
         except BaseException:
             # It may run all the same; but if it does not, nothing would ever say so soon.
-            self._unfinished.discard(batch_id)
+            self._window.discard(batch_id)
             raise
         counts = self.counts
         counts.start_s.observe(self._clock() - began)

@@ -33,7 +33,7 @@ LOOK_UPS_AT_ONCE = 4
 LISTEN_TIMEOUT_S = 1.0
 
 
-class Unfinished:
+class InflightWindow:
     """The batches of this process that run, by id, and when each was last known to."""
 
     def __init__(self, usual: int, maximum: int, *, clock: Callable[[], float]) -> None:

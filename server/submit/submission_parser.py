@@ -37,14 +37,14 @@ _batch_decoder = msgspec.json.Decoder(
 )
 
 
-class Asked(msgspec.Struct, frozen=True):
+class ParsedSubmission(msgspec.Struct, frozen=True):
     """A submission, and whether its client named it."""
 
     submission: Submission
     keyed: bool
 
 
-class Intake:
+class SubmissionParser:
     """Reads requests that submit."""
 
     def __init__(self, authenticator: Authenticator, signatures: Signatures) -> None:
@@ -59,7 +59,7 @@ class Intake:
         """Whether nothing decides about the request but its token, body and Idempotency-Key."""
         return not self._signatures.concern(request.headers)
 
-    def one(self, request: Request) -> Asked:
+    def one(self, request: Request) -> ParsedSubmission:
         """The submission of POST /scores/update. Raises Problem."""
         principal = self.principal(request)
         if len(request.body) > MAX_BODY_BYTES:
@@ -75,7 +75,7 @@ class Intake:
         signed = self._signed(request, principal)
         return _asked(principal, update, key if key is not None else signed)
 
-    def many(self, request: Request) -> list[Asked | Problem]:
+    def many(self, request: Request) -> list[ParsedSubmission | Problem]:
         """The submissions of POST /scores/updates, or what is wrong with one, in order.
 
         Raises Problem when the request as a whole cannot be taken.
@@ -96,7 +96,7 @@ class Intake:
             for index, item in enumerate(items)
         ]
 
-    def _item(self, principal: Principal, item: BatchItem, signed: str | None) -> Asked | Problem:
+    def _item(self, principal: Principal, item: BatchItem, signed: str | None) -> ParsedSubmission | Problem:
         try:
             _may_update(principal, item.user_id)
             if item.increment == 0:
@@ -128,7 +128,7 @@ def _may_update(principal: Principal, user_id: int) -> None:
         raise Problem(FORBIDDEN, "This token may not update that user.")
 
 
-def _asked(principal: Principal, update: Update, key: str | None) -> Asked:
+def _asked(principal: Principal, update: Update, key: str | None) -> ParsedSubmission:
     now_us = time.time_ns() // 1000
     submission = Submission(
         id=(
@@ -141,4 +141,4 @@ def _asked(principal: Principal, update: Update, key: str | None) -> Asked:
         increment=update.increment,
         received_us=now_us,
     )
-    return Asked(submission, key is not None)
+    return ParsedSubmission(submission, key is not None)

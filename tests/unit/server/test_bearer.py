@@ -89,20 +89,20 @@ def test_a_token_alone_proves_who_it_speaks_for_until_it_ends() -> None:
     known = authenticator(clock)
     text = token("7")
 
-    first, again = known.proven(text), known.proven(text)
+    first, again = known.verified_principal(text), known.verified_principal(text)
     clock.now_s = NOW_S + 60 + LEEWAY_S
 
     assert first is not None
     assert first.subject == "7"
     assert first is again
-    assert known.proven(text) is None
+    assert known.verified_principal(text) is None
 
 
 @pytest.mark.parametrize(
     "around", ["{} ", " {}", "{}\n", "{}\rX: 1", "{}=", "Bearer {}", "ä{}", ""]
 )
 def test_a_token_with_anything_around_it_proves_nothing(around: str) -> None:
-    assert authenticator().proven(around.format(token())) is None
+    assert authenticator().verified_principal(around.format(token())) is None
 
 
 def test_new_keys_forget_what_old_ones_proved() -> None:
@@ -112,7 +112,7 @@ def test_new_keys_forget_what_old_ones_proved() -> None:
 
     known.replace_keys(Keyring(secret=shared_secret(b"n" * 32)))
 
-    assert known.proven(token()) is None
+    assert known.verified_principal(token()) is None
     with pytest.raises(Problem):
         known.principal(fields)
 

@@ -12,7 +12,7 @@ from scoreboard.errors import Problem
 from server.submit import commit
 from server.submit.admission import Code, Item, Verdict
 from server.submit.commit import Committer
-from server.submit.inflight_window import Unfinished
+from server.submit.inflight_window import InflightWindow
 from tests.support.eventually import eventually
 
 
@@ -31,7 +31,7 @@ class Backends:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.unfinished = Unfinished(4, 4, clock=lambda: self.now)
+        self.window = InflightWindow(4, 4, clock=lambda: self.now)
         self.verdicts: dict[bytes, Verdict] = {}
         self.asked: list[list[Item]] = []
         self.batches: list[list[Submission]] = []
@@ -61,7 +61,7 @@ class Backends:
         return Committer(
             self.admit,
             self.start,
-            self.unfinished,
+            self.window,
             clock=lambda: self.now,
             **{**limits, **changes},  # type: ignore[arg-type]
         )
@@ -182,7 +182,7 @@ async def test_a_batch_with_nothing_admitted_starts_no_workflow(backends: Backen
 
     assert await refusal(backends.committer().submit(only, keyed=False)) == "rate_limited"
     assert backends.batches == []
-    assert len(backends.unfinished) == 0
+    assert len(backends.window) == 0
 
 
 @pytest.mark.parametrize("error", [ConnectionRefusedError(), TimeoutError()])
@@ -196,7 +196,7 @@ async def test_a_backend_that_is_away_is_said_to_all_who_wait(
     waiters = [committer.submit(submission(), keyed=False) for _ in range(3)]
 
     assert [await refusal(waiter) for waiter in waiters] == ["unavailable"] * 3
-    assert len(backends.unfinished) == 0
+    assert len(backends.window) == 0
     assert committer.waiting == 0
 
 
@@ -244,7 +244,7 @@ async def test_unfinished_batches_are_bounded_and_announcements_make_room(
     await asyncio.sleep(0.05)
     assert len(backends.batches) == 4
 
-    backends.unfinished.discard(backends.batch_ids[0])
+    backends.window.discard(backends.batch_ids[0])
 
     await asyncio.wait_for(asyncio.gather(*waiting), 1)
     assert [len(batch) for batch in backends.batches] == [1, 1, 1, 1, 7]
@@ -253,9 +253,9 @@ async def test_unfinished_batches_are_bounded_and_announcements_make_room(
 async def test_a_batch_that_waits_for_its_turn_starts_without_another_submission(
     backends: Backends,
 ) -> None:
-    backends.unfinished.add("before", backends.unfinished.begin())
+    backends.window.add("before", backends.window.begin())
     backends.now += 0.4
-    backends.unfinished.discard("before")
+    backends.window.discard("before")
     committer = backends.committer()
     await asyncio.wait_for(committer.submit(submission(), keyed=False), 1)
     waiting = committer.submit(submission(), keyed=False)
@@ -339,7 +339,7 @@ async def test_committer_starts_no_batch_after_close(backends: Backends) -> None
 
     await committer.close(0.05)
     backends.gate.set()
-    backends.unfinished.discard("unknown")
+    backends.window.discard("unknown")
     backends.now += 1
     await asyncio.sleep(2 * commit.SWEEP_INTERVAL_S)
 

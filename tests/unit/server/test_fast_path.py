@@ -11,7 +11,7 @@ from scoreboard import ids
 from scoreboard.domain import Submission
 from scoreboard.errors import OVERLOADED, RATE_LIMITED, Problem
 from scoreboard.tokens import Principal
-from server.http.fast_path import Express
+from server.http.fast_path import FastPath
 
 HEAD = (
     b"POST /scores/update HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer t\r\n"
@@ -25,7 +25,7 @@ PAGE = b"HTTP/1.1 200 OK\r\n\r\n[]"
 
 
 class Way:
-    """An Express with everything around it under the test's control."""
+    """An FastPath with everything around it under the test's control."""
 
     def __init__(self) -> None:
         self.principal: Principal | None = Principal(
@@ -38,7 +38,7 @@ class Way:
         self.answers: list[bytes] = []
         self.refusal: Problem | None = None
         self.others: dict[str, Principal] = {}
-        self.express = Express(
+        self.fast_path = FastPath(
             principal=lambda token: self.principal if token == TOKEN else self.others.get(token),
             ready=lambda: self.ready,
             submit=self._submit,
@@ -56,14 +56,14 @@ class Way:
 
     def learn(self, head: bytes = HEAD, body: bytes = BODY, version: str = "1.1") -> None:
         request: Any = SimpleNamespace(head=head, body=body, version=version)
-        self.express.learn_submission(request)
+        self.fast_path.learn_submission(request)
 
     def learn_read(self, head: bytes, body: bytes = b"") -> None:
         request: Any = SimpleNamespace(head=head, body=body, version="1.1")
-        self.express.learn_read(request)
+        self.fast_path.learn_read(request)
 
     def take(self, data: bytes) -> bool:
-        return self.express.take(data, self.answers.append)
+        return self.fast_path.take(data, self.answers.append)
 
 
 @pytest.fixture

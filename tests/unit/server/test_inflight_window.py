@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from server.submit import inflight_window as module
-from server.submit.inflight_window import Unfinished
+from server.submit.inflight_window import InflightWindow
 from tests.support.eventually import eventually
 
 
@@ -21,140 +21,140 @@ def clock() -> Clock:
     return Clock()
 
 
-def room(unfinished: Unfinished, starting: int = 0, *, full: bool = False) -> bool:
-    return unfinished.room_in_s(starting, full=full) == 0
+def room(window: InflightWindow, starting: int = 0, *, full: bool = False) -> bool:
+    return window.room_in_s(starting, full=full) == 0
 
 
 def test_as_many_as_usual_may_be_under_way(clock: Clock) -> None:
-    unfinished = Unfinished(2, 9, clock=clock)
-    unfinished.add("a", unfinished.begin())
-    assert room(unfinished)
-    assert not room(unfinished, starting=1)
+    window = InflightWindow(2, 9, clock=clock)
+    window.add("a", window.begin())
+    assert room(window)
+    assert not room(window, starting=1)
 
-    unfinished.add("b", unfinished.begin())
+    window.add("b", window.begin())
 
-    assert not room(unfinished)
-    unfinished.discard("a")
-    assert room(unfinished)
+    assert not room(window)
+    window.discard("a")
+    assert room(window)
 
 
 def test_batches_start_evenly_apart(clock: Clock) -> None:
-    unfinished = Unfinished(2, 9, clock=clock)
+    window = InflightWindow(2, 9, clock=clock)
     for number in range(50):
-        unfinished.add(str(number), unfinished.begin())
+        window.add(str(number), window.begin())
         clock.now += 0.1
-        unfinished.discard(str(number))
-    unfinished.add("a", unfinished.begin())
+        window.discard(str(number))
+    window.add("a", window.begin())
 
-    assert unfinished.room_in_s(0, full=False) == pytest.approx(0.05, rel=1e-3)
+    assert window.room_in_s(0, full=False) == pytest.approx(0.05, rel=1e-3)
 
     clock.now += 0.051
-    assert room(unfinished)
-    unfinished.add("b", unfinished.begin())
+    assert room(window)
+    window.add("b", window.begin())
     clock.now += 0.049
     # What ends in its turn leaves room at once.
-    unfinished.discard("a")
+    window.discard("a")
     clock.now += 0.002
-    assert room(unfinished)
+    assert room(window)
 
 
 def test_the_first_batch_after_a_quiet_time_and_a_full_one_do_not_wait(clock: Clock) -> None:
-    unfinished = Unfinished(2, 9, clock=clock)
-    unfinished.add("slow", unfinished.begin())
+    window = InflightWindow(2, 9, clock=clock)
+    window.add("slow", window.begin())
     clock.now += 0.4
-    unfinished.discard("slow")
-    assert room(unfinished)
+    window.discard("slow")
+    assert room(window)
 
-    unfinished.add("next", unfinished.begin())
+    window.add("next", window.begin())
 
-    assert not room(unfinished)
-    assert room(unfinished, full=True)
+    assert not room(window)
+    assert room(window, full=True)
 
 
 def test_a_batch_that_took_minutes_does_not_slow_the_next_ones(clock: Clock) -> None:
-    unfinished = Unfinished(2, 9, clock=clock)
-    unfinished.add("lost", unfinished.begin())
+    window = InflightWindow(2, 9, clock=clock)
+    window.add("lost", window.begin())
     clock.now += 300
-    unfinished.discard("lost")
-    unfinished.add("next", unfinished.begin())
+    window.discard("lost")
+    window.add("next", window.begin())
 
-    wait_s = unfinished.room_in_s(0, full=False)
+    wait_s = window.room_in_s(0, full=False)
 
     assert wait_s is not None
     assert 0 < wait_s <= module.PATIENCE_S * module.SMOOTHING + 1e-9
 
 
 def test_a_full_batch_gains_nothing_by_waiting(clock: Clock) -> None:
-    unfinished = Unfinished(1, 2, clock=clock)
-    unfinished.add("a", unfinished.begin())
-    assert room(unfinished, full=True)
+    window = InflightWindow(1, 2, clock=clock)
+    window.add("a", window.begin())
+    assert room(window, full=True)
 
-    unfinished.add("b", unfinished.begin())
+    window.add("b", window.begin())
 
-    assert not room(unfinished, full=True)
+    assert not room(window, full=True)
 
 
 def test_when_none_ends_more_are_started_one_at_a_time_up_to_the_maximum(clock: Clock) -> None:
-    unfinished = Unfinished(1, 3, clock=clock)
-    unfinished.add("a", unfinished.begin())
+    window = InflightWindow(1, 3, clock=clock)
+    window.add("a", window.begin())
     for name in ("b", "c"):
-        assert not room(unfinished)
+        assert not room(window)
         clock.now += module.PATIENCE_S * 1.1
-        assert room(unfinished)
-        unfinished.add(name, unfinished.begin())
+        assert room(window)
+        window.add(name, window.begin())
     clock.now += 100
 
-    assert not room(unfinished)
+    assert not room(window)
 
 
 def test_batches_of_others_are_none_of_its_business(clock: Clock) -> None:
-    unfinished = Unfinished(2, 2, clock=clock)
+    window = InflightWindow(2, 2, clock=clock)
     calls: list[str] = []
-    unfinished.on_room = lambda: calls.append("room")
-    unfinished.add("a", unfinished.begin())
+    window.on_room = lambda: calls.append("room")
+    window.add("a", window.begin())
 
-    unfinished.discard("theirs")
+    window.discard("theirs")
 
-    assert (len(unfinished), calls) == (1, [])
+    assert (len(window), calls) == (1, [])
 
 
 def test_it_is_stuck_only_while_nothing_moves(clock: Clock) -> None:
-    unfinished = Unfinished(2, 2, clock=clock)
-    unfinished.add("a", unfinished.begin())
+    window = InflightWindow(2, 2, clock=clock)
+    window.add("a", window.begin())
     clock.now = 100
-    unfinished.add("b", unfinished.begin())
-    assert not unfinished.stuck(2.0)
+    window.add("b", window.begin())
+    assert not window.stuck(2.0)
 
     clock.now = 103
-    assert unfinished.stuck(2.0)
+    assert window.stuck(2.0)
 
-    unfinished.discard("a")
-    unfinished.add("c", unfinished.begin())
-    assert not unfinished.stuck(2.0)
+    window.discard("a")
+    window.add("c", window.begin())
+    assert not window.stuck(2.0)
 
 
 async def test_silent_batches_are_looked_up_until_they_have_ended(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOOK_UP_INTERVAL_S", 0.001)
-    unfinished = Unfinished(8, 8, clock=clock)
+    window = InflightWindow(8, 8, clock=clock)
     for name in ("ended", "runs"):
-        unfinished.add(name, unfinished.begin())
+        window.add(name, window.begin())
     asked: list[str] = []
 
     async def is_running(batch_id: str) -> bool:
         asked.append(batch_id)
         return batch_id == "runs"
 
-    look_up = asyncio.create_task(unfinished.look_up(is_running))
+    look_up = asyncio.create_task(window.look_up(is_running))
     await asyncio.sleep(0.02)
     assert asked == []
 
     clock.now = 10
 
-    await eventually(lambda: len(unfinished) == 1)
+    await eventually(lambda: len(window) == 1)
     await asyncio.sleep(0.02)
-    # Asked once, not in every round: it was known to run only a moment ago.
+    # ParsedSubmission once, not in every round: it was known to run only a moment ago.
     assert asked.count("runs") == 1
     clock.now = 20
     await eventually(lambda: asked.count("runs") == 2)
