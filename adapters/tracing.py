@@ -7,6 +7,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from temporalio.contrib.opentelemetry import TracingInterceptor
@@ -15,7 +16,9 @@ EXPORT_TIMEOUT_S = 5
 trace_context = TraceContextTextMapPropagator()
 
 
-def provider(service: str, endpoint: str, *, ratio: float) -> TracerProvider:
+def provider(
+    service: str, endpoint: str, *, ratio: float, id_generator: IdGenerator | None = None
+) -> TracerProvider:
     """A provider that exports a `ratio` of all traces; the owner calls its `shutdown`.
 
     The trace id alone decides whether a trace is kept, in every process alike, so
@@ -27,6 +30,7 @@ def provider(service: str, endpoint: str, *, ratio: float) -> TracerProvider:
             share, remote_parent_sampled=share, remote_parent_not_sampled=ALWAYS_OFF
         ),
         resource=Resource.create({"service.name": service}),
+        id_generator=id_generator,
         # At exit it would wait for a collector that is away; `shutdown` is bounded.
         shutdown_on_exit=False,
     )

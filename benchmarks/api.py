@@ -14,6 +14,7 @@ from scoreboard import sse, tokens
 from scoreboard.domain import Change, Standing
 from scoreboard.keys import Keyring, shared_secret
 from server.auth.bearer import Authenticator
+from server.board.position import BoardPosition
 from server.http.protocol import is_valid_head
 from server.stream.hub import Hub
 from server.stream.ring import Ring
@@ -66,6 +67,7 @@ def _listen_and_broadcast(size: int) -> tuple[Callable[[], Any], Callable[[Any],
     async def once() -> list[int]:
         hub = Hub(
             _snapshot,
+            position=BoardPosition(),
             listeners_max=size,
             history_changes=CHANGES,
             tick_max_s=0.1,

@@ -19,10 +19,11 @@ from sanic.http.constants import HTTP
 from sanic.server.async_server import AsyncioServer
 
 from adapters.tasks import end
-from server.app import Companion, create_app
+from server.app import create_app
 from server.http.accept import Acceptor
 from server.http.protocol import StrictProtocol, reap
 from server.settings import ServerSettings
+from server.submit.batch_starter import EmbeddedWorker
 
 log = structlog.get_logger()
 
@@ -41,18 +42,18 @@ class Serving:
     failed: asyncio.Event
 
 
-def serve(settings: ServerSettings, companion: Companion | None = None) -> int:
+def serve(settings: ServerSettings, embedded_worker: EmbeddedWorker | None = None) -> int:
     """Serve until SIGTERM or SIGINT, then drain. Exit status: 0, or 1 when a part failed."""
     _raise_file_limit()
-    return uvloop.run(_until_signal(settings, companion))
+    return uvloop.run(_until_signal(settings, embedded_worker))
 
 
-async def _until_signal(settings: ServerSettings, companion: Companion | None) -> int:
+async def _until_signal(settings: ServerSettings, embedded_worker: EmbeddedWorker | None) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(settings, companion) as server:
+    async with running(settings, embedded_worker) as server:
         # What exists now lives for ever; the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -69,14 +70,14 @@ async def _until_signal(settings: ServerSettings, companion: Companion | None) -
 
 @asynccontextmanager
 async def running(
-    settings: ServerSettings, companion: Companion | None = None
+    settings: ServerSettings, embedded_worker: EmbeddedWorker | None = None
 ) -> AsyncIterator[Serving]:
     """The application on its socket for as long as the context lasts; drains on leaving.
 
     Raises OSError when the address cannot be had.
     """
     listening = _bind(settings.host, settings.port, shared=settings.reuse_port)
-    app = create_app(settings, companion)
+    app = create_app(settings, embedded_worker)
     loop = asyncio.get_running_loop()
     connections: set[StrictProtocol] = set()
     acceptor = Acceptor(
@@ -93,7 +94,7 @@ async def running(
         await server.before_start()
         if settings.reuse_port:
             # From here on the kernel sends it connections that another process could serve.
-            await app.ctx.api.wait_until_ready(READY_TIMEOUT_S)
+            await app.ctx.life.wait_until_ready(READY_TIMEOUT_S)
         acceptor.start()
         await server.after_start()
         port = listening.getsockname()[1]
@@ -106,7 +107,7 @@ async def running(
             )
         )
         try:
-            yield Serving(port=port, failed=app.ctx.api.failed)
+            yield Serving(port=port, failed=app.ctx.life.failed)
         finally:
             # Each step whatever became of the one before: a worker inside that is
             # not told to stop would keep the process for ever.

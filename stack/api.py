@@ -32,11 +32,11 @@ def main() -> int:
         print(f"stack.api: {error}", file=sys.stderr)
         return 2
 
-    def companion(client: Client) -> AbstractAsyncContextManager[None]:
+    def embedded_worker(client: Client) -> AbstractAsyncContextManager[None]:
         return running_worker(client, worker_settings)
 
     try:
-        return serve(settings, companion)
+        return serve(settings, embedded_worker)
     except OSError as error:
         print(
             f"stack.api: cannot listen on {settings.host}:{settings.port}: {error.strerror}",

@@ -1,8 +1,8 @@
 """Public keys from a JWKS file or URL, kept fresh. What a document may hold: `scoreboard.keys`.
 
-Rotation: the source is read again every `interval_s`, and at once (but not more
-often than `backoff.JWKS`) when a token names a key that is not known. A source that
-fails or holds nonsense leaves the keys as they were.
+Rotation: the source is read again every `interval_s`, and at once (but at most
+every `backoff.JWKS`) when a token names an unknown key. A source that fails or is
+malformed leaves the keys as they were.
 """
 
 import asyncio
@@ -28,38 +28,35 @@ class JwksError(Exception):
 
 
 class Jwks:
-    """One source of keys; `on_keys` is told each new set."""
+    """One source of keys."""
 
-    def __init__(
-        self, source: str, *, interval_s: float, on_keys: Callable[[Mapping[str, Key]], None]
-    ) -> None:
+    def __init__(self, source: str, *, interval_s: float) -> None:
         self._source = source
         self._interval_s = interval_s
-        self._on_keys = on_keys
         self._wanted = asyncio.Event()
 
     def ask(self) -> None:
         """A token named an unknown key: look again soon."""
         self._wanted.set()
 
-    async def load(self) -> None:
-        """Read the source now. Raises JwksError."""
+    async def load(self) -> Mapping[str, Key]:
+        """The keys that the source has now. Raises JwksError."""
         try:
             document = await asyncio.to_thread(_read, self._source)
         except Exception as error:
             # Besides OSError, urllib hands on what broken HTTP makes of it.
             raise JwksError(f"cannot be read: {type(error).__name__}") from error
         try:
-            self._on_keys(parse_jwks(document))
+            return parse_jwks(document)
         except InvalidKeys as error:
             raise JwksError(str(error)) from error
 
-    async def keep_fresh(self) -> None:
-        """Read the source now and again and again, until cancelled."""
+    async def keep_fresh(self, on_keys: Callable[[Mapping[str, Key]], None]) -> None:
+        """Read the source now and periodically, until cancelled; `on_keys` gets each new set."""
         while True:
             self._wanted.clear()
             try:
-                await self.load()
+                on_keys(await self.load())
             except JwksError as error:
                 log.warning("jwks_not_read", reason=str(error))
                 self._wanted.set()

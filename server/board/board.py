@@ -1,6 +1,6 @@
-"""Reads of the board: from Redis; when that is away or empty, from MySQL.
+"""Reads of the board: from Redis; when Redis is unavailable or empty, from MySQL.
 
-Equal reads under way at the same time are one read. The default page is kept as
+Concurrent reads of the same page share one read. The default page is kept as
 bytes and read again only when there is something newer to show.
 """
 
@@ -23,18 +23,19 @@ from scoreboard.domain import Standing
 from scoreboard.errors import UNAVAILABLE, Problem
 from scoreboard.sse import Snapshot
 from server.backends.mysql import LedgerReader
+from server.board.position import BoardPosition
 
 log = structlog.get_logger()
 
 OFFSET_MAX = 1_000_000
 PAGE_MAX_AGE_S = 1.0
-"""Also without changes: users are added, rankings rebuilt."""
+"""Refresh even when idle: users may be added and rankings rebuilt."""
 
 REDIS_TIMEOUT_S = 0.5
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """Some places of the board at exactly `seq`; `body` is the answer of GET /scores."""
+    """A page of the board at exactly `seq`; `body` is the answer of GET /scores."""
 
     seq: int
     scores: Sequence[Standing]
@@ -44,36 +45,37 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Board:
-    """The board as this process can read it. `shown` is the seq that listeners have been told."""
+    """The board as this process can read it, never older than `position`."""
 
     def __init__(
         self,
         redis: Redis,
         ledger: LedgerReader,
         *,
-        shown: Callable[[], int],
+        position: BoardPosition,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redis = redis
         self._ledger = ledger
-        self._shown = shown
+        self._position = position
         self._clock = clock
         self._script = redis.register_script(script(__package__, "top"))
         self._reads: dict[tuple[int, int], asyncio.Task[Page]] = {}
         self._top: Page | None = None
         self._no_redis_before = 0.0
-        # The highest seq of any page given away: no later page may be older, whichever it is
-        # and wherever it comes from, or a client would see the board go back.
-        self._given = 0
-        # Which history the board belongs to, counted by `forget`.
-        self._history = 0
+        # The highest seq of any page served: no later page may be older, whatever its window
+        # and source, or a client would see the board go back.
+        self._served = 0
+        # The history that all of this belongs to.
+        self._history = position.history
 
     def ready_top(self) -> Page | None:
-        """The default page if it can be shown as it is; costs nothing."""
+        """The default page if it can be served as it is; costs nothing."""
+        self._follow_history()
         page = self._top
         if (
             page is not None
-            and page.seq >= max(self._shown(), self._given)
+            and page.seq >= max(self._position.seq, self._served)
             and self._clock() - page.read_at < PAGE_MAX_AGE_S
         ):
             return page
@@ -82,29 +84,31 @@ class Board:
     async def page(self, limit: int, offset: int) -> Page:
         """Places `offset` to `offset + limit`, no older than any page before.
 
-        Raises Problem (unavailable): also when only something older could be read.
+        Raises Problem (unavailable), also when only an older page could be read.
         """
-        least = max(self._shown(), self._given)
+        self._follow_history()
+        least = max(self._position.seq, self._served)
         page = await self._at_least(limit, offset, least)
         if page.seq < least:
-            # MySQL was asked last and is the truth: this is another history, which begins anew.
-            self._given, self._top = page.seq, None
+            # MySQL was read last and is the truth: this is another history, which starts over.
+            self._served, self._top = page.seq, None
         return page
 
-    def forget(self) -> None:
-        """The history was replaced: no page from before, nor one being read, may be shown."""
-        self._given, self._top = 0, None
-        self._reads = {}
-        self._history += 1
+    def _follow_history(self) -> None:
+        """After a replaced history no page from before, nor one being read, may be served."""
+        if self._history != self._position.history:
+            self._history = self._position.history
+            self._served, self._top = 0, None
+            self._reads = {}
 
     async def close(self) -> None:
         """End the reads under way: nobody waits for them, and they would reopen connections."""
         await end(self._reads.values())
 
     async def snapshot(self, at_least: int = 0) -> Snapshot:
-        """The default page for listeners, read anew if it is older than `at_least`.
+        """The default page for listeners, read again if it is older than `at_least`.
 
-        Its seq may still be lower, when nothing newer can be read. Raises Problem.
+        Its seq may still be lower when nothing newer can be read. Raises Problem.
         """
         page = self.ready_top()
         if page is None or page.seq < at_least:
@@ -112,17 +116,18 @@ class Board:
         return Snapshot(seq=page.seq, scores=page.scores)
 
     async def _at_least(self, limit: int, offset: int, seq: int) -> Page:
+        self._follow_history()
         history = self._history
         page = await self._joined(limit, offset)
         if page.seq < seq:
-            # The read that was joined may have begun before this request.
+            # The shared read may have begun before this request.
             page = await self._joined(limit, offset)
         if page.seq < seq:
-            # Redis has fallen behind what was shown already; MySQL has not.
+            # Redis is behind a page we already served; read MySQL.
             page = self._made(limit, offset, await self._from_mysql(limit, offset), history)
-        if history != self._history:
+        if history != self._position.history:
             return await self._at_least(limit, offset, 0)
-        self._given = max(self._given, page.seq)
+        self._served = max(self._served, page.seq)
         return page
 
     async def _joined(self, limit: int, offset: int) -> Page:
@@ -132,11 +137,11 @@ class Board:
             read = asyncio.create_task(self._read(limit, offset))
             self._reads[key] = read
             read.add_done_callback(partial(self._read_is_over, key))
-        # One reader that goes away must not take the read from the others.
+        # A caller that is cancelled must not cancel the read for the others.
         return await asyncio.shield(read)
 
     def _read_is_over(self, key: tuple[int, int], read: "asyncio.Task[Page]") -> None:
-        # After `forget` the place may be another's.
+        # A replaced history may have replaced this entry.
         if self._reads.get(key) is read:
             del self._reads[key]
 
@@ -148,13 +153,17 @@ class Board:
     def _made(
         self, limit: int, offset: int, found: tuple[int, Sequence[Standing]], history: int
     ) -> Page:
-        """A page of what was found by a read that began in `history`."""
+        """The page that a read begun in `history` found."""
         seq, scores = found
         body = msgspec.json.encode(scores)
         digest = hashlib.blake2b(body, digest_size=9).hexdigest()
         page = Page(seq=seq, scores=scores, body=body, etag=f'"{digest}"', read_at=self._clock())
         is_top = (limit, offset) == (contract.TOP_DEFAULT, 0)
-        if history == self._history and is_top and (self._top is None or self._top.seq <= seq):
+        if (
+            history == self._position.history
+            and is_top
+            and (self._top is None or self._top.seq <= seq)
+        ):
             self._top = page
         return page
 

@@ -1,68 +1,70 @@
-"""The short way for requests whose head is known. Not a second HTTP parser.
+"""Fast path for requests with a previously seen header block. It does not parse HTTP.
 
-Clients that keep a connection send the same head again and again. Once a head
-has gone through Sanic and the request was taken, the next one with exactly the
-same bytes (token and Idempotency-Key apart) means the same, so it is answered
-without parsing it again, without a task and without Sanic's objects: a look-up
-instead of some 60 µs. What is decided anew each time: who the token speaks for,
-the key, the body, whether this process takes work.
+Clients that keep a connection send the same header block again and again. Once Sanic has parsed a
+block and the request was accepted, the next request with exactly the same bytes (token,
+Idempotency-Key and traceparent apart) means the same. It is answered without parsing, without a
+task and without Sanic's objects: a dictionary look-up instead of some 60 µs. Decided anew for each
+request: the token's principal, the key, the body, and whether this process takes work.
 
-Whatever is not the plain, good case is left to Sanic, which sees the bytes as if
-nobody had looked: an unknown head, a body that came in pieces or is refused, a
-token that proves nothing, a server that drains.
+Everything but the plain, accepted case takes the slow path through Sanic with its bytes
+untouched: an unknown block, a body in pieces, a refusal, an invalid token, a server that drains.
 """
 
 import asyncio
-import os
+import re
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import msgspec
-from sanic.headers import format_http1_response
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
-from scoreboard import contract, ids
+from scoreboard import ids
 from scoreboard.domain import Submission
 from scoreboard.errors import Problem
 from scoreboard.tokens import Principal
-from server.submit.body import parse_update
+from server.http.responses import wire_bytes
+from server.submit.submission import NewIds, parse_submission
 
 HEADS_MAX = 2000
-"""Each kind of client has a few. At most 8 MiB; beyond it the oldest makes room."""
+"""Each kind of client has a few. At most 8 MiB; beyond it the oldest is dropped."""
 
 HEAD_MAX_BYTES = 4096
 _KEY_FIELD = b"\r\nIdempotency-Key: "
 _TOKEN_FIELD = b"\r\nAuthorization: Bearer "
+_TRACE_FIELD = b"\r\ntraceparent: "
+_TRACEPARENT = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_OTHER_SPELLINGS = (b"\r\nidempotency-key", b"\r\nauthorization", b"\r\ntraceparent")
 _NEVER = (
     b"\r\nexpect:",
     b"\r\nconnection:",
     b"\r\nupgrade:",
     b"\r\nif-none-match:",
+    b"\r\ntracestate:",
     b"\r\ntransfer-encoding:",
 )
-"""Fields that make a request anything but plain."""
+"""Fields that keep a request on the slow path."""
 
-_RANDOM_BYTES = 10
-_RANDOM_AT_ONCE = 4096
+EndSpan = Callable[[int], None]
+BeginSpan = Callable[[str | None, bytes], EndSpan | None]
+"""Begins the span of a sampled submission, by its traceparent and id; ended with the status."""
 
 
 class _Head(msgspec.Struct, frozen=True, gc=False):
-    """What a head means: a submission by a token's holder, or a read of the board."""
+    """The meaning of a header block: a submission by a token's holder, or a read of the board."""
 
     submits: bool
     body_bytes: int
 
 
 class FastPath:
-    """Known heads, and the answers to requests that have one.
+    """Known header blocks, and the answers to requests that have one.
 
-    `principal` finds who a token speaks for, None when it proves nothing; `ready`
-    whether submissions are taken now; `submit` and `refuse` are the committer's and
-    the problems'; `page` is the whole answer to a read of the board, None when it
-    must be read first.
+    `principal` finds a token's principal, None for an invalid token; `ready` tells whether
+    submissions are taken; `submit` and `refuse` are the committer's and the problems'; `page` is
+    the whole answer to a read of the board, None when the board must be read first; `begin_span`
+    is None when nothing is traced. `answered` counts the requests answered here.
     """
 
     def __init__(
@@ -71,33 +73,36 @@ class FastPath:
         principal: Callable[[str], Principal | None],
         ready: Callable[[], bool],
         submit: Callable[[Submission, bool], "asyncio.Future[None]"],
+        new_id: NewIds,
         accept: Callable[[str], HTTPResponse],
         refuse: Callable[[Problem], HTTPResponse],
         page: Callable[[], bytes | None],
+        begin_span: BeginSpan | None = None,
     ) -> None:
         self._principal = principal
         self._ready = ready
         self._submit = submit
+        self._new_id = new_id
         self._refuse = refuse
         self._page = page
+        self._begin_span = begin_span
         self._heads: dict[bytes, _Head] = {}
-        self._random = b""
-        self._random_at = 0
+        self.answered = 0
         # Split where the id goes: twice, in the address and in the body.
         marker = "0" * 36
-        before, between, after = raw(accept(marker)).split(marker.encode())
+        before, between, after = wire_bytes(accept(marker)).split(marker.encode())
         self._accepted = (before, between, after)
 
     def learn_submission(self, request: Request) -> None:
-        """The head of a submission that Sanic's way has taken.
+        """Remember the header block of a submission that the slow path has accepted.
 
-        Only its token, body and Idempotency-Key may have decided about it: another
-        request with this head may have any others.
+        Only its token, body and Idempotency-Key may have decided about it: a later request with
+        this block may have any others.
         """
         self._learn(request, submits=True)
 
     def learn_read(self, request: Request) -> None:
-        """The head of a plain read of the board that Sanic's way has answered."""
+        """Remember the header block of a plain read of the board from the slow path."""
         self._learn(request, submits=False)
 
     def _learn(self, request: Request, *, submits: bool) -> None:
@@ -111,32 +116,41 @@ class FastPath:
             return
         bare, key = _without(_KEY_FIELD, head)
         bare, token = _without(_TOKEN_FIELD, bare)
+        bare, _ = _without(_TRACE_FIELD, bare)
         rest = bare.lower()
-        if b"\r\nidempotency-key" in rest or b"\r\nauthorization" in rest:
-            # In another spelling: it would be taken for a part of what stays the same.
+        if any(name in rest for name in _OTHER_SPELLINGS):
+            # It would be taken for a part of the block that stays the same.
             return
         if (token is not None) != submits or (key is not None and not submits):
             return
         if len(self._heads) >= HEADS_MAX:
             del self._heads[next(iter(self._heads))]
-        # A read may have a body, and one that is not counted would be read as the next request.
+        # A read may have a body; bytes not counted here would be read as the next request.
         self._heads[bare] = _Head(submits, len(request.body))
 
     def take(self, data: bytes, answer: Callable[[bytes], None]) -> bool:
-        """Answer a whole request through `answer`, now or later; False leaves it to Sanic."""
+        """Answer a whole request through `answer`, now or later; False: take the slow path."""
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > HEAD_MAX_BYTES:
             return False
         bare, key = _without(_KEY_FIELD, data[:end])
         bare, token = _without(_TOKEN_FIELD, bare)
+        traceparent = None
         head = self._heads.get(bare)
+        if head is None:
+            # Looked for only now: most requests have none.
+            bare, traceparent = _without(_TRACE_FIELD, bare)
+            if traceparent is None or _TRACEPARENT.fullmatch(traceparent) is None:
+                return False
+            head = self._heads.get(bare)
         if head is None or len(data) != end + 4 + head.body_bytes:
             return False
         if not head.submits:
-            # Nobody has looked into these two, which may hold anything.
+            # Key and token are unvalidated here; with one of them it is not a plain read.
             page = self._page() if key is None and token is None else None
             if page is None:
                 return False
+            self.answered += 1
             answer(page)
             return True
         if token is None or not token.isascii() or not self._ready():
@@ -145,68 +159,51 @@ class FastPath:
         if principal is None:
             return False
         try:
-            submission = self._submission(principal, key, data[end + 4 :])
-            waiter = self._submit(submission, key is not None)
-        except (Problem, ValueError):
-            # Said again on Sanic's way, which knows how.
+            parsed = parse_submission(
+                principal,
+                () if key is None else (key.decode("ascii"),),
+                "application/json",
+                data[end + 4 :],
+                time.time_ns() // 1000,
+                self._new_id,
+            )
+            waiter = self._submit(parsed.submission, parsed.keyed)
+        except (Problem, UnicodeDecodeError):
+            # Let the slow path produce the error response.
             return False
-        waiter.add_done_callback(partial(self._answer, answer, submission.id))
+        self.answered += 1
+        name = parsed.submission.id
+        end_span = None
+        if self._begin_span is not None:
+            parent = None if traceparent is None else traceparent.decode("ascii")
+            end_span = self._begin_span(parent, name)
+        waiter.add_done_callback(partial(self._answer, answer, name, end_span))
         return True
 
-    def _submission(self, principal: Principal, key: bytes | None, body: bytes) -> Submission:
-        """Raises Problem or ValueError when there is anything against it."""
-        update = parse_update("application/json", body)
-        if not principal.may_update(update.user_id):
-            raise ValueError
-        now_us = time.time_ns() // 1000
-        if key is None:
-            name = ids.time_ordered_id(now_us // 1000, self._fresh_random())
-        else:
-            parsed = contract.parse_idempotency_key(key.decode("ascii"))
-            if parsed is None:
-                raise ValueError
-            name = ids.keyed_submission_id(principal.subject, parsed)
-        return Submission(
-            id=name,
-            principal=principal.subject,
-            user_id=update.user_id,
-            increment=update.increment,
-            received_us=now_us,
-        )
-
-    def _fresh_random(self) -> bytes:
-        """Ten bytes nobody has had; one system call serves hundreds."""
-        at = self._random_at
-        if at + _RANDOM_BYTES > len(self._random):
-            self._random, at = os.urandom(_RANDOM_AT_ONCE), 0
-        self._random_at = at + _RANDOM_BYTES
-        return self._random[at : at + _RANDOM_BYTES]
-
     def _answer(
-        self, answer: Callable[[bytes], None], name: bytes, waiter: "asyncio.Future[None]"
+        self,
+        answer: Callable[[bytes], None],
+        name: bytes,
+        end_span: EndSpan | None,
+        waiter: "asyncio.Future[None]",
     ) -> None:
         error = None if waiter.cancelled() else waiter.exception()
+        status = 0
         if error is None and not waiter.cancelled():
-            text = ids.text(name).encode()
-            answer(text.join(self._accepted))
+            status = 202
+            answer(ids.text(name).encode().join(self._accepted))
         elif isinstance(error, Problem):
-            answer(raw(self._refuse(error)))
+            status = error.kind.status
+            answer(wire_bytes(self._refuse(error)))
         else:
             # The committer resolves every submission; without an answer nothing is claimed.
             answer(b"")
-
-
-def raw(response: HTTPResponse) -> bytes:
-    """A whole response as Sanic would send it on a connection that stays."""
-    body = response.body or b""
-    response.headers["content-length"] = str(len(body))
-    response.headers["connection"] = "keep-alive"
-    head: Any = format_http1_response(response.status, response.processed_headers)
-    return bytes(head) + body
+        if end_span is not None:
+            end_span(status)
 
 
 def _without(field: bytes, head: bytes) -> tuple[bytes, bytes | None]:
-    """A head without the first field of this spelling, and that field's value."""
+    """A header block without the first field of this spelling, and that field's value."""
     start = head.find(field)
     if start < 0:
         return head, None

@@ -1,7 +1,7 @@
 """Turns refusals and failures into RFC 9457 responses; the only place that does.
 
-Nothing a client sent is repeated, and nothing of the inside is told: unknown
-exceptions become `internal`, and their trace goes to the log.
+A response repeats nothing that the client sent and reveals nothing internal: unknown
+exceptions become `internal`, and their traceback goes to the log.
 """
 
 import math
@@ -30,6 +30,7 @@ from scoreboard.errors import (
     ProblemKind,
 )
 from scoreboard.ratelimit import RateLimit
+from server.http.routing import Handler
 
 log = structlog.get_logger()
 
@@ -50,15 +51,26 @@ _BY_STATUS: dict[int, tuple[ProblemKind, str]] = {
 
 
 class Problems(ErrorHandler):
-    """Sanic's error handler: every exception of a request passes here."""
+    """Sanic's error handler: every exception of a request ends up here."""
 
     def __init__(self, limit: RateLimit) -> None:
         super().__init__()
         window_s = math.ceil(limit.window_us / 1_000_000)
         # draft-ietf-httpapi-ratelimit-headers-11: items of one policy.
         self._policy = f'"per-user";q={limit.count};w={window_s}'
-        # By code: when a refusal was last logged, and how many were not since.
+        # By code: when a refusal was last logged, and how many were suppressed since.
         self._logged: dict[str, tuple[float, int]] = {}
+
+    def answering(self, handler: Handler) -> Handler:
+        """The handler, with its Problems answered here: cheaper than an exception inside Sanic."""
+
+        async def answer(request: Request, **parameters: str) -> HTTPResponse:
+            try:
+                return await handler(request, **parameters)
+            except Problem as problem:
+                return self.answer(problem, path=request.path)
+
+        return answer
 
     def default(self, request: Request, exception: Exception) -> HTTPResponse:
         """The response for any exception."""
@@ -82,7 +94,7 @@ class Problems(ErrorHandler):
         return response
 
     def answer(self, problem: Problem, *, path: str = "") -> HTTPResponse:
-        """The response for a problem. Logs those of the server's own making."""
+        """The response for a problem. Logs 5xx refusals."""
         kind = problem.kind
         if kind.status >= 500 and kind is not INTERNAL:
             self._log_refusal(problem, path)
@@ -111,11 +123,11 @@ class Problems(ErrorHandler):
         )
 
     def _log_refusal(self, problem: Problem, path: str) -> None:
-        """One line a second for each code: a backend that is away refuses thousands."""
+        """At most one line a second per code: an unavailable backend refuses thousands."""
         now = time.monotonic()
-        logged_at, untold = self._logged.get(problem.kind.code, (-math.inf, 0))
+        logged_at, suppressed = self._logged.get(problem.kind.code, (-math.inf, 0))
         if now - logged_at < LOG_INTERVAL_S:
-            self._logged[problem.kind.code] = (logged_at, untold + 1)
+            self._logged[problem.kind.code] = (logged_at, suppressed + 1)
             return
         self._logged[problem.kind.code] = (now, 0)
         log.warning(
@@ -123,5 +135,5 @@ class Problems(ErrorHandler):
             path=path,
             code=problem.kind.code,
             detail=problem.detail,
-            untold_before=untold,
+            suppressed=suppressed,
         )

@@ -1,5 +1,5 @@
-"""What the parts of an API process count about themselves. Plain integers: counting must cost
-next to nothing where each request or each write passes. Not how they are shown: see `metrics`.
+"""Counters that the parts of an API process keep. Plain integers, since every request and every
+write passes them. Not how they are exposed: see `metrics`.
 """
 
 from bisect import bisect_left
@@ -10,7 +10,7 @@ SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 
 
 class Histogram:
-    """Observations by bucket: `counts[i]` are those up to `bounds[i]`, the last all beyond."""
+    """Observations by bucket: `counts[i]` counts those up to `bounds[i]`, the last all larger."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -26,7 +26,7 @@ class Histogram:
 
 
 class CommitCounts:
-    """Submissions by the answer they got, and the batches that carried them."""
+    """Submissions by their answer, and the batches that carried them."""
 
     __slots__ = (
         "accepted",
@@ -55,15 +55,15 @@ class CommitCounts:
 
 
 class HubCounts:
-    """Writes to the listeners. A delivery is one change written to one of them."""
+    """Writes to the listeners. A delivery is one change written to one listener."""
 
     __slots__ = (
         "bytes",
         "commit_to_write_s",
         "deliveries",
-        "listeners_cut",
         "listeners_opened",
         "resets",
+        "slow_listeners_disconnected",
         "ticks",
     )
 
@@ -73,6 +73,6 @@ class HubCounts:
         self.deliveries = 0
         self.resets = 0
         self.listeners_opened = 0
-        self.listeners_cut = 0
+        self.slow_listeners_disconnected = 0
         # From the oldest change of a write, by two machines' clocks.
         self.commit_to_write_s = Histogram(SECONDS)

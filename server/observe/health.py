@@ -1,4 +1,4 @@
-"""Which services answer. Not what to do about it: see the handlers."""
+"""Which services answer. Not what to do when one does not: see `availability`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,32 +10,32 @@ from adapters.tasks import together
 log = structlog.get_logger()
 
 PING_TIMEOUT_S = 2.0
-AWAY_INTERVAL_S = 0.2
-"""Nobody is served while a service is away, so look for it often."""
+UNAVAILABLE_INTERVAL_S = 0.2
+"""Nobody is served while a service is unavailable, so ping it often."""
 
-FAILURES_UNTIL_AWAY = 2
-"""One ping may get lost; a second one in a row says more."""
+FAILURES_UNTIL_UNAVAILABLE = 2
+"""A single ping may get lost; two in a row rarely do."""
 
 
 class Health:
-    """Pings each service again and again and remembers which do not answer."""
+    """Pings each service periodically and remembers which do not answer."""
 
     def __init__(self, pings: Mapping[str, Callable[[], Awaitable[object]]], *, interval_s: float):
         self._pings = pings
         self._interval_s = interval_s
-        # Nothing has answered yet, so everything is away.
-        self._failures = dict.fromkeys(pings, FAILURES_UNTIL_AWAY)
-        self._away: tuple[str, ...] = tuple(pings)
+        # Nothing has answered yet.
+        self._failures = dict.fromkeys(pings, FAILURES_UNTIL_UNAVAILABLE)
+        self._unavailable: tuple[str, ...] = tuple(pings)
 
     @property
-    def away(self) -> tuple[str, ...]:
+    def unavailable(self) -> tuple[str, ...]:
         """The services that do not answer."""
-        return self._away
+        return self._unavailable
 
     @property
     def answers(self) -> dict[str, bool]:
         """Whether each service answers, by name."""
-        return {name: name not in self._away for name in self._pings}
+        return {name: name not in self._unavailable for name in self._pings}
 
     async def run(self) -> None:
         """Ping until cancelled."""
@@ -45,17 +45,19 @@ class Health:
         while True:
             error = await self._failure(name)
             self._failures[name] = 0 if error is None else self._failures[name] + 1
-            before = name in self._away
-            self._away = tuple(
-                part for part, count in self._failures.items() if count >= FAILURES_UNTIL_AWAY
+            before = name in self._unavailable
+            self._unavailable = tuple(
+                part
+                for part, count in self._failures.items()
+                if count >= FAILURES_UNTIL_UNAVAILABLE
             )
-            if before and name not in self._away:
+            if before and name not in self._unavailable:
                 log.info("service_reached", service=name)
-            elif not before and name in self._away:
-                log.warning("service_away", service=name, error=type(error).__name__)
-            away = name in self._away
+            elif not before and name in self._unavailable:
+                log.warning("service_unavailable", service=name, error=type(error).__name__)
+            unavailable = name in self._unavailable
             await asyncio.sleep(
-                min(AWAY_INTERVAL_S, self._interval_s) if away else self._interval_s
+                min(UNAVAILABLE_INTERVAL_S, self._interval_s) if unavailable else self._interval_s
             )
 
     async def _failure(self, name: str) -> Exception | None:
@@ -63,6 +65,6 @@ class Health:
             async with asyncio.timeout(PING_TIMEOUT_S):
                 await self._pings[name]()
         except Exception as error:
-            # Any failure to answer, whatever its kind, is what this is for.
+            # Any kind of failure to answer counts.
             return error
         return None

@@ -1,7 +1,7 @@
-"""The figures of an API process: for Prometheus, and as JSON for the operator's page.
+"""The metrics of an API process: for Prometheus, and as JSON for the operator's page.
 
-Nothing is counted here: `counts` are read when somebody asks. One reading serves
-both forms, so that they cannot disagree.
+Nothing is counted here: `counts` are read on request. One reading serves both
+forms, so that they cannot disagree.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ BOARD_TIMEOUT_S = 0.5
 
 
 class Gauges(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """How things stand. `board_seq` is the board's last change, None when it cannot be read."""
+    """Current values. `board_seq` is the board's last change, None when it cannot be read."""
 
     queue: int
     queue_max: int
@@ -47,7 +47,7 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the figures are read from; `board_seq` may fail or take long."""
+    """Where the metrics are read from; `board_seq` may fail or take long."""
 
     commits: CommitCounts
     hub: HubCounts
@@ -55,20 +55,21 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     services: Callable[[], dict[str, bool]]
     board_seq: Callable[[], Awaitable[int]]
     draining: Callable[[], bool]
+    fast_path: Callable[[], int]
 
 
 class Metrics:
-    """The figures of one process since it started."""
+    """The metrics of one process since it started."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._started_at = time.monotonic()
-        # With its start: a restarted process counts from zero again, and must not be
-        # taken for the old one.
+        # With its start time: a restarted process counts from zero and must not be taken for
+        # the old one.
         self._instance = f"{socket.gethostname()}:{os.getpid()}:{int(time.time())}"
 
     async def stats(self) -> dict[str, Any]:
-        """The figures as `GET /admin/stats` answers them."""
+        """The metrics as `GET /admin/stats` returns them."""
         source = self._source
         return {
             "instance": self._instance,
@@ -79,13 +80,14 @@ class Metrics:
                 "submissions": {
                     name: getattr(source.commits, name) for name in SUBMISSION_OUTCOMES
                 },
+                "fastPathRequests": source.fast_path(),
                 "batchesStarted": source.commits.batches_started,
                 "ticks": source.hub.ticks,
                 "streamBytes": source.hub.bytes,
                 "deliveries": source.hub.deliveries,
                 "resets": source.hub.resets,
                 "listenersOpened": source.hub.listeners_opened,
-                "listenersCut": source.hub.listeners_cut,
+                "listenersCut": source.hub.slow_listeners_disconnected,
             },
             "gauges": await self._gauges(),
             "histograms": {
@@ -97,10 +99,10 @@ class Metrics:
         }
 
     async def exposition(self) -> bytes:
-        """The figures in Prometheus' text format.
+        """The metrics in Prometheus' text format.
 
-        Those of the process itself come along, and those of a worker inside it,
-        which meet here in the client library's common registry.
+        Includes the client library's global registry: the process metrics, and those of an
+        embedded worker.
         """
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Families(self._families(await self._gauges())))
@@ -112,7 +114,7 @@ class Metrics:
             async with asyncio.timeout(BOARD_TIMEOUT_S):
                 seq = await self._source.board_seq()
         except Exception:
-            # The figures must come when a service is away: that is when they are needed.
+            # Metrics matter most while a service is unavailable.
             return gauges
         return msgspec.structs.replace(gauges, board_seq=seq)
 
@@ -151,34 +153,47 @@ class Metrics:
         families += [
             CounterMetricFamily(f"scoreboard_{name}", about, value=value)
             for name, about, value in (
+                (
+                    "fast_path_requests",
+                    "Requests answered on the fast path.",
+                    self._source.fast_path(),
+                ),
                 ("batches_started", "Workflows started.", commits.batches_started),
                 ("ticks", "Writes to all listeners.", hub.ticks),
                 ("stream_bytes", "Bytes written to event streams.", hub.bytes),
                 ("deliveries", "Changes written, once for each listener.", hub.deliveries),
                 ("resets", "Resets sent to listeners that missed history.", hub.resets),
                 ("listeners_opened", "Event streams opened.", hub.listeners_opened),
-                ("listeners_cut", "Listeners cut off for reading too slowly.", hub.listeners_cut),
+                (
+                    "listeners_cut",
+                    "Listeners disconnected for reading too slowly.",
+                    hub.slow_listeners_disconnected,
+                ),
             )
         ]
         families += [
             GaugeMetricFamily(f"scoreboard_{name}", about, value=value)
             for name, about, value in (
                 ("queue_submissions", "Submissions without an answer yet.", gauges.queue),
-                ("queue_submissions_max", "Most of them.", gauges.queue_max),
+                ("queue_submissions_max", "Upper bound of the queue.", gauges.queue_max),
                 (
                     "batches_unfinished",
                     "Workflows started and not finished.",
                     gauges.batches_unfinished,
                 ),
-                ("batches_unfinished_max", "Most of them.", gauges.batches_unfinished_max),
+                (
+                    "batches_unfinished_max",
+                    "Upper bound of unfinished workflows.",
+                    gauges.batches_unfinished_max,
+                ),
                 ("listeners", "Open event streams.", gauges.listeners),
-                ("listeners_max", "Most of them.", gauges.listeners_max),
+                ("listeners_max", "Upper bound of open event streams.", gauges.listeners_max),
                 (
                     "listeners_lagging",
                     "Listeners whose buffers are full.",
                     gauges.listeners_lagging,
                 ),
-                ("hub_seq", "Last change that listeners have been told.", gauges.hub_seq),
+                ("hub_seq", "Last change that listeners have been sent.", gauges.hub_seq),
                 ("board_seq", "Last change of the board in Redis.", gauges.board_seq),
                 ("draining", "Whether this process is shutting down.", self._source.draining()),
             )
@@ -188,7 +203,7 @@ class Metrics:
 
 
 class _Families(Collector):
-    """Hands over what has been read already."""
+    """Exposes metric families that have been read already."""
 
     def __init__(self, families: Sequence[Metric]) -> None:
         self._families = families

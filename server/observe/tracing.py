@@ -10,6 +10,7 @@ make the server keep more than its share by asking for it.
 """
 
 import asyncio
+import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -18,6 +19,9 @@ from typing import Any, NamedTuple
 
 import structlog
 from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace import Link, Span, SpanKind
 from sanic.request import Request
 from sanic.response import HTTPResponse
@@ -31,6 +35,7 @@ log = structlog.get_logger()
 
 Handler = Callable[[Request], Coroutine[Any, Any, HTTPResponse]]
 
+SUBMISSION_SPAN = f"POST {contract.UPDATE_PATH}"
 LINKS_MAX = 32
 LOOK_AFTER_S = 1.0
 """A change can reach its listeners before its `publish` has left the trace: by the worker's
@@ -50,11 +55,24 @@ class _Write(NamedTuple):
     listeners: int
 
 
+class _Ids(RandomIdGenerator):
+    """Random ids; the next trace gets `trace_id` unless that is 0."""
+
+    trace_id = 0
+
+    def generate_trace_id(self) -> int:
+        """The chosen id, once, else a random one."""
+        chosen, self.trace_id = self.trace_id, 0
+        return chosen or super().generate_trace_id()
+
+
 class Tracing:
     """The spans of an API process."""
 
     def __init__(self, endpoint: str, *, ratio: float, redis: Redis) -> None:
-        self._provider = provider("scoreboard-api", endpoint, ratio=ratio)
+        self._bound = TraceIdRatioBased(ratio).bound
+        self._ids = _Ids()
+        self._provider = provider("scoreboard-api", endpoint, ratio=ratio, id_generator=self._ids)
         self._tracer = self._provider.get_tracer("scoreboard")
         self._redis = redis
         # Of submissions whose request is open, by id; only those that are kept.
@@ -83,9 +101,42 @@ class Tracing:
 
         return traced
 
+    def begin_span(
+        self, traceparent: str | None, submission_id: bytes
+    ) -> Callable[[int], None] | None:
+        """A span for a submission on the fast path; end it by calling the result with the status.
+
+        None unless the trace is sampled, for a fraction of a microsecond. `traceparent` must be
+        well formed.
+        """
+        if traceparent is None:
+            # Not for a secret: OpenTelemetry's own ids come from there, too.
+            trace_id, sampled, parent = random.getrandbits(128), True, Context()
+        else:
+            trace_id, sampled = int(traceparent[3:35], 16), bool(int(traceparent[-2:], 16) & 1)
+            parent = None
+        if not sampled or trace_id & TraceIdRatioBased.TRACE_ID_LIMIT >= self._bound:
+            return None
+        if parent is None:
+            parent = trace_context.extract({"traceparent": str(traceparent)}, Context())
+        else:
+            self._ids.trace_id = trace_id
+        span = self._tracer.start_span(SUBMISSION_SPAN, parent, kind=SpanKind.SERVER)
+        self._note(span, submission_id)
+
+        def end(status: int) -> None:
+            if self._open.get(submission_id) is span:
+                del self._open[submission_id]
+            span.set_attribute("http.response.status_code", status)
+            span.end()
+
+        return end
+
     def note(self, submission_id: bytes) -> None:
         """The request that is being handled submits this."""
-        span = trace.get_current_span()
+        self._note(trace.get_current_span(), submission_id)
+
+    def _note(self, span: Span, submission_id: bytes) -> None:
         if span.is_recording():
             self._open[submission_id] = span
             span.set_attribute("scoreboard.submission_id", ids.text(submission_id))

@@ -16,6 +16,7 @@ from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from server.http.responses import is_unmodified
 from server.routes.openapi import document
 
 OPENAPI_PATH = "/openapi.json"
@@ -59,7 +60,7 @@ def _serve(app: Sanic[Any, Any], path: str, body: bytes, content_type: str) -> N
     headers = {**_HEADERS, "etag": f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'}
 
     async def handler(request: Request) -> HTTPResponse:
-        if headers["etag"] in request.headers.get("if-none-match", ""):
+        if is_unmodified(request.headers.get("if-none-match"), headers["etag"]):
             return HTTPResponse(status=304, headers=headers)
         return HTTPResponse(body, headers=headers, content_type=content_type)
 

@@ -22,6 +22,7 @@ from adapters.tasks import together
 from scoreboard import backoff, sse
 from scoreboard.domain import Change
 from scoreboard.errors import OVERLOADED, UNAVAILABLE, Problem
+from server.board.position import BoardPosition
 from server.observe.counts import HubCounts
 from server.stream.groups import LISTENERS_PER_GROUP, Group, Groups
 from server.stream.listener import Listener, Shared
@@ -49,7 +50,7 @@ class Hub:
         self,
         snapshot: Callable[[int], Awaitable[sse.Snapshot]],
         *,
-        forget: Callable[[], None] = lambda: None,
+        position: BoardPosition,
         on_written: OnWritten | None = None,
         listeners_max: int,
         history_changes: int,
@@ -59,10 +60,8 @@ class Hub:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._snapshot = snapshot
-        self._forget = forget
         self._on_written = on_written
-        # Which history this is, counted: what was read of another one is not true any more.
-        self._history = 0
+        self._position = position
         self._listeners_max = listeners_max
         self._tick_max_s = tick_max_s
         self._heartbeat_s = heartbeat_s
@@ -71,7 +70,6 @@ class Hub:
         self._ring = Ring(0, max_changes=history_changes, max_bytes=RING_MAX_BYTES)
         # What may be in the ring before the last group has had it.
         self._spread_max = max(history_changes // 2, 1)
-        self._started = False
         self._closing = False
         self._pending: list[Change] = []
         self._wake = asyncio.Event()
@@ -92,13 +90,8 @@ class Hub:
 
     @property
     def cursor(self) -> int:
-        """The last sequence number that a listener has been told."""
+        """The last sequence number that a listener has been sent."""
         return self._ring.end
-
-    @property
-    def started(self) -> bool:
-        """Whether the hub knows where the board stands."""
-        return self._started
 
     def __len__(self) -> int:
         return len(self._listeners)
@@ -116,7 +109,7 @@ class Hub:
         for segment in _segments(history):
             self._ring.append(segment)
         self._stand_at(cursor)
-        self._started = True
+        self._position.known = True
 
     def take(self, changes: Sequence[Change]) -> None:
         """Broadcast the next changes with the next tick."""
@@ -131,11 +124,10 @@ class Hub:
     def restart(self, cursor: int, *, replaced: bool) -> None:
         """Go on after `cursor` without what led there: every listener gets a reset.
 
-        `replaced`: in another history, so snapshots of before must not be used.
+        `replaced`: in another history, so that earlier snapshots are invalid.
         """
         if replaced:
-            self._history += 1
-            self._forget()
+            self._position.history += 1
         self._pending.clear()
         self._ring.clear(cursor)
         self._stand_at(cursor)
@@ -144,6 +136,7 @@ class Hub:
         self._reset_due.set()
 
     def _stand_at(self, cursor: int) -> None:
+        self._position.seq = cursor
         self._reported = cursor
         self._spreading.clear()
         self._groups.move_to(cursor)
@@ -162,7 +155,7 @@ class Hub:
         return found
 
     def _require_room(self) -> None:
-        if self._closing or not self._started:
+        if self._closing or not self._position.known:
             raise Problem(UNAVAILABLE, "The event stream is not up.", retry_after_s=RETRY_AFTER_S)
         if len(self._listeners) >= self._listeners_max:
             raise Problem(OVERLOADED, "Too many event streams.", retry_after_s=RETRY_AFTER_S)
@@ -177,9 +170,9 @@ class Hub:
         if last_event_id > self.cursor:
             # Another process may be a moment ahead of this one; only a number that
             # the board has not reached lies in the future.
-            history = self._history
+            history = self._position.history
             known = await self._snapshot(last_event_id)
-            if history == self._history and self._ring.start <= last_event_id <= known.seq:
+            if history == self._position.history and self._ring.start <= last_event_id <= known.seq:
                 return sse.encode_hello(last_event_id), last_event_id
         return await self._opening_with(sse.RESET)
 
@@ -190,9 +183,9 @@ class Hub:
     async def _joinable_snapshot(self) -> sse.Snapshot:
         """A snapshot that the ring continues, now or when it gets there."""
         for _ in range(3):
-            history = self._history
+            history = self._position.history
             state = await self._snapshot(self.cursor)
-            if history == self._history and state.seq >= self._ring.start:
+            if history == self._position.history and state.seq >= self._ring.start:
                 return state
         raise Problem(UNAVAILABLE, "The board cannot be read now.", retry_after_s=RETRY_AFTER_S)
 
@@ -324,6 +317,7 @@ class Hub:
             taken += len(segment)
         if taken:
             del self._pending[:taken]
+            self._position.seq = self._ring.end
             if self._on_written is not None:
                 self._spreading.append((self._ring.end, time.time()))
 
@@ -374,7 +368,7 @@ class Hub:
             for listener, since in list(self._lagging.items()):
                 if now - since > self._lagging_max_s:
                     # It comes back with its last event id, and then gets all it missed.
-                    self.counts.listeners_cut += 1
+                    self.counts.slow_listeners_disconnected += 1
                     listener.abort()
             if now - self._last_write_at >= self._heartbeat_s - interval_s:
                 self._last_write_at = now

@@ -15,12 +15,10 @@ from typing import Any
 
 import msgspec
 import structlog
-from sanic import Sanic
 from sanic.request import Request
-from sanic.response import HTTPResponse
 
 from adapters.redis import Redis
-from scoreboard import contract, sse
+from scoreboard import sse
 from scoreboard.errors import MALFORMED, TOO_MANY_STREAMS, UNAUTHORIZED, Problem
 from scoreboard.tokens import LEEWAY_S, Principal
 from server.auth.bearer import Authenticator
@@ -37,10 +35,6 @@ COOKIE = "scoreboard_token"
 EXPIRY_INTERVAL_S = 0.5
 RETRY_AFTER_S = 5
 _ADDRESS, _USER = "a:", "u:"
-_PREFLIGHT = (
-    ("access-control-allow-headers", "authorization, last-event-id"),
-    ("access-control-max-age", "600"),
-)
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -100,9 +94,9 @@ class StreamGate:
         # Nothing but the origin and a token that was sent can keep an anonymous listener out.
         self._open = not self._required and not self._per_address
 
-    def parts(self) -> Sequence[Coroutine[Any, Any, None]]:
-        """What runs for as long as the process: leases are renewed, expired streams ended."""
-        return [self._leases.run(), self._end_expired()]
+    def background(self) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
+        """Runs as long as the process: renews leases, ends streams whose token has expired."""
+        return [self._leases.run, self._end_expired]
 
     async def enter(self, request: Request, arguments: Mapping[str, Sequence[str]]) -> Entry | None:
         """What to hold while the stream is open; None when there is nothing. Raises Problem."""
@@ -110,7 +104,7 @@ class StreamGate:
         tickets = arguments["ticket"] if "ticket" in arguments else ()  # noqa: SIM401
         if self._open and not tickets and _plain(headers):
             return None
-        cors = self._cors(request)
+        cors = self.cors(request)
         principal = await self._principal(headers, tickets)
         claims = []
         if self._per_address:
@@ -148,28 +142,14 @@ class StreamGate:
         if entry.claims:
             self._leases.release(entry.claims)
 
-    def add_routes(self, app: Sanic[Any, Any]) -> None:
-        """Tickets, and what a browser asks before it sends a token across origins."""
-        app.add_route(self.post_ticket, contract.TICKET_PATH, methods=["POST"], name="ticket")
-        for name, path in (("stream", contract.STREAM_PATH), ("ticket", contract.TICKET_PATH)):
-            app.add_route(self.preflight, path, methods=["OPTIONS"], name=f"{name}_preflight")
-
-    async def post_ticket(self, request: Request) -> HTTPResponse:
-        """A ticket for the token's subject."""
-        cors = self._cors(request)
+    async def issue_ticket(self, request: Request) -> tuple[tuple[tuple[str, str], ...], Ticket]:
+        """CORS headers and a ticket for the token's subject. Raises Problem."""
+        cors = self.cors(request)
         principal = self._authenticator.principal(request.headers.getall("authorization", ()))
-        ticket = Ticket(ticket=await self._tickets.issue(principal))
-        return HTTPResponse(
-            msgspec.json.encode(ticket),
-            headers={**dict(cors), "cache-control": "no-store"},
-            content_type="application/json",
-        )
+        return cors, Ticket(ticket=await self._tickets.issue(principal))
 
-    async def preflight(self, request: Request) -> HTTPResponse:
-        """Whether a page of another origin may ask."""
-        return HTTPResponse(status=204, headers={**dict(self._cors(request)), **dict(_PREFLIGHT)})
-
-    def _cors(self, request: Request) -> tuple[tuple[str, str], ...]:
+    def cors(self, request: Request) -> tuple[tuple[str, str], ...]:
+        """Headers for a request's Origin. Raises Problem (forbidden)."""
         headers = request.headers
         return self._origins.headers(headers.getall("origin", ()), headers.get("host", ""))
 

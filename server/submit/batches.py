@@ -1,7 +1,7 @@
 """POST /scores/updates: many submissions in one request, an outcome for each.
 
-For game servers. Each item is a submission like any other: same limits, same
-exactly-once by its own key. One item's refusal is no other's.
+For game servers. Each item is a submission like any other: the same limits, and exactly once
+by its own key. Refusing one item does not affect the others.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import msgspec
 from scoreboard import ids
 from scoreboard.errors import INTERNAL, Problem
 from server.submit.commit import Committer
-from server.submit.submission_parser import ParsedSubmission
+from server.submit.submission import ParsedSubmission
 
 ACCEPTED = 202
 
@@ -27,7 +27,9 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     retry_after_s: int | None = None
 
 
-async def submit_all(committer: Committer, items: Sequence[ParsedSubmission | Problem]) -> list[ItemResult]:
+async def submit_all(
+    committer: Committer, items: Sequence[ParsedSubmission | Problem]
+) -> list[ItemResult]:
     """Submit what can be, and wait for all of it; results in the order of `items`."""
     waits: list[asyncio.Future[None] | Problem] = []
     for item in items:

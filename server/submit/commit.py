@@ -1,8 +1,8 @@
 """Group commit: all submissions that wait become one workflow start.
 
-An idle committer starts a batch of one at once; while `in_flight` starts are
-under way, or as many batches as usual run, what arrives waits, and all of it (up
-to a bound) is the next batch. So load makes batches larger, not answers slower.
+An idle committer starts a batch of one at once. While `in_flight_max` starts are
+under way, or the usual number of batches runs, arriving submissions wait, and all
+of them (up to a bound) form the next batch. Under load batches grow; latency does not.
 
 No task per request: a submission is one future, resolved with its batch.
 """
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 SWEEP_INTERVAL_S = 0.25
 STUCK_AFTER_S = 2.0
-"""With every permitted batch window and none finishing for this long, waiting is pointless."""
+"""With every permitted batch window and none finishing for this long, reject immediately."""
 
 RETRY_AFTER_S = 1
 SHUTTING_DOWN = "The server is shutting down."
@@ -45,7 +45,7 @@ class StartBatch(Protocol):
 
 
 class _Entry:
-    """A submission that waits, and everybody who waits for it."""
+    """A queued submission, and the callers that wait for it."""
 
     __slots__ = ("item", "since", "waiters")
 
@@ -56,7 +56,7 @@ class _Entry:
 
     def resolve(self, problem: Problem | None) -> None:
         for waiter in self.waiters:
-            # Done already when its client went away.
+            # Done already when the client disconnected.
             if not waiter.done():
                 if problem is None:
                     waiter.set_result(None)
@@ -71,25 +71,26 @@ class Committer:
         self,
         admit: Callable[[Sequence[Item]], Awaitable[list[Verdict]]],
         start: StartBatch,
-        window: InflightWindow,
         *,
         batch_max: int,
         in_flight_max: int,
         queue_max: int,
         timeout_s: float,
+        running_usual: int,
+        running_max: int,
+        log_accepted: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._admit = admit
         self._start = start
-        self._window = window
         self._batch_max = batch_max
         self._in_flight_max = in_flight_max
         self._queue_max = queue_max
         self._timeout_s = timeout_s
         self._clock = clock
-        # Kept, since Python 3.11 asks the kernel for the process id each time it is looked up.
+        # Kept: in Python 3.11 each look-up asks the kernel for the process id.
         self._loop = asyncio.get_running_loop()
-        # All that is not resolved yet, by submission id; `_queue` is the part not yet in a batch.
+        # All unresolved submissions by id; `_queue` holds those that are not in a batch yet.
         self._entries: dict[bytes, _Entry] = {}
         self._queue: deque[_Entry] = deque()
         self._waiters = 0
@@ -98,23 +99,26 @@ class Committer:
         self._pump_timer: asyncio.TimerHandle | None = None
         # Closed: nothing new is taken. Stopped: what was taken is not started any more either.
         self._closed = self._stopped = False
+        self._log_accepted = log_accepted
         self.counts = CommitCounts()
-        window.on_room = self._pump_soon
+        self.window = InflightWindow(
+            running_usual, running_max, clock=clock, on_room=self._pump_soon
+        )
 
     @property
     def waiting(self) -> int:
-        """Requests without an answer yet."""
+        """Requests that have no answer yet."""
         return self._waiters
 
     def submit(self, submission: Submission, *, keyed: bool) -> asyncio.Future[None]:
         """A future that is done once the submission is durable, or fails with a Problem.
 
-        Raises Problem at once when there is no room, or the same id is under
-        way with another body.
+        Raises Problem at once when the queue is full, or the same id is in progress
+        with another body.
         """
         if self._closed:
             raise Problem(UNAVAILABLE, SHUTTING_DOWN, retry_after_s=RETRY_AFTER_S)
-        if self._waiters >= self._queue_max or self._window.stuck(STUCK_AFTER_S):
+        if self._waiters >= self._queue_max or self.window.stuck(STUCK_AFTER_S):
             self.counts.overloaded += 1
             raise Problem(
                 OVERLOADED, "Too many submissions are waiting.", retry_after_s=RETRY_AFTER_S
@@ -134,7 +138,7 @@ class Committer:
         return waiter
 
     async def sweep(self) -> None:
-        """Fail submissions that have waited too long and start what may now, until cancelled."""
+        """Fail submissions that have waited too long and start due batches, until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             self._expire()
@@ -162,7 +166,7 @@ class Committer:
             self._fail(list(self._entries.values()), INTERRUPTED)
 
     def _pump_soon(self) -> None:
-        # Not at once: requests that the event loop has already read join the same batch.
+        # Deferred, so that requests already read by the event loop join the same batch.
         if not self._pump_is_due:
             self._pump_is_due = True
             self._loop.call_soon(self._pump)
@@ -175,7 +179,7 @@ class Committer:
             self._pump_timer.cancel()
             self._pump_timer = None
         while self._queue and len(self._running) < self._in_flight_max:
-            wait_s = self._window.room_in_s(
+            wait_s = self.window.room_in_s(
                 len(self._running), full=len(self._queue) >= self._batch_max
             )
             if wait_s is None:
@@ -185,7 +189,7 @@ class Committer:
                 break
             size = min(len(self._queue), self._batch_max)
             batch = [self._queue.popleft() for _ in range(size)]
-            task = asyncio.create_task(self._commit(batch, self._window.begin()))
+            task = asyncio.create_task(self._commit(batch, self.window.begin()))
             self._running.add(task)
             task.add_done_callback(self._batch_is_over)
 
@@ -204,13 +208,13 @@ class Committer:
                     self.counts.replayed += replays
         except (*REDIS_ERRORS, *MYSQL_ERRORS, *TEMPORAL_ERRORS) as error:
             log.warning("batch_failed", error=type(error).__name__, size=len(batch))
-            self._fail(batch, "A backend is away; try again with the same Idempotency-Key.")
+            self._fail(batch, "A backend is unavailable; retry with the same Idempotency-Key.")
         except BaseException:
             self._fail(batch, INTERRUPTED)
             raise
 
     async def _admitted(self, batch: list[_Entry]) -> tuple[list[_Entry], int]:
-        """Those that may go on, and how many of them are repeats; the others are resolved."""
+        """The admitted submissions, and how many of them are repeats; the others are resolved."""
         counts, began = self.counts, self._clock()
         verdicts = await self._admit([entry.item for entry in batch])
         counts.admission_s.observe(self._clock() - began)
@@ -236,13 +240,13 @@ class Committer:
         payload = contract.encode_batch([entry.item.submission for entry in batch])
         left_s = max(0.05, batch[0].since + self._timeout_s - self._clock())
         # Before the start: the batch may be announced as done before its start has returned.
-        self._window.add(batch_id, began_at)
+        self.window.add(batch_id, began_at)
         began = self._clock()
         try:
             await self._start(batch_id, payload, timeout_s=left_s)
         except BaseException:
-            # It may run all the same; but if it does not, nothing would ever say so soon.
-            self._window.discard(batch_id)
+            # The start may still have succeeded; without this we would only find out by polling.
+            self.window.discard(batch_id)
             raise
         counts = self.counts
         counts.start_s.observe(self._clock() - began)
@@ -250,17 +254,19 @@ class Committer:
         counts.batches_started += 1
         for entry in batch:
             self._resolve(entry, None)
+            if self._log_accepted:
+                log.info("submission_accepted", submission_id=ids.text(entry.item.submission.id))
 
     def _fail(self, batch: Sequence[_Entry], detail: str) -> None:
         for entry in batch:
-            # Others of the batch may have their answer already.
+            # Some submissions of the batch may have their answer already.
             self.counts.unavailable += entry.item.submission.id in self._entries
             self._resolve(entry, Problem(UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S))
 
     def _resolve(self, entry: _Entry, problem: Problem | None) -> None:
         if self._entries.get(entry.item.submission.id) is entry:
             del self._entries[entry.item.submission.id]
-            # Also those whose clients went away: until now their submission took room.
+            # Count cancelled callers too: they held a slot until now.
             self._waiters -= len(entry.waiters)
         entry.resolve(problem)
 

@@ -1,13 +1,13 @@
-"""Which started batches have not finished: the bound that turns pressure into larger batches.
+"""Backpressure: a cap on in-flight batches, so that load makes batches larger.
 
-Each batch has a price of its own, so few are under way at a time and what comes
-meanwhile makes the next one larger. They start evenly apart, since two at once
-wait for the same lock one after the other, end together, and start together again.
-More are started when the next one is full, and, slowly, when none ends, say without
-a worker: what is accepted then waits in Temporal instead of here.
+Each batch has a fixed cost, so only a few are in flight, and submissions that arrive meanwhile
+join the next one. Batches start evenly apart: two at once would queue for the same lock, end
+together and start together again. Further batches start when the next one is full and, slowly,
+when none finishes, for example without a worker: accepted submissions then wait in Temporal
+instead of here.
 
-A finished batch is announced over Redis pub/sub. That is a hint which may get
-lost, so a batch that stays silent for long is looked up in Temporal.
+A finished batch is announced over Redis pub/sub. An announcement can get lost, so a batch that
+stays silent for long is looked up in Temporal.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from scoreboard import backoff, contract
 log = structlog.get_logger()
 
 PATIENCE_S = 0.25
-"""With none started or finished for so long, one more than usual may start."""
+"""When no batch has started or finished for this long, one more than usual may start."""
 
 SMOOTHING = 0.2
-"""The share of the last batch in the mean of how long they take."""
+"""The weight of the last batch in the moving average of their duration."""
 
 LOOK_UP_AFTER_S = 3.0
 LOOK_UP_INTERVAL_S = 0.5
@@ -34,9 +34,19 @@ LISTEN_TIMEOUT_S = 1.0
 
 
 class InflightWindow:
-    """The batches of this process that run, by id, and when each was last known to."""
+    """This process's batches in flight, by id, and when each was last known to run.
 
-    def __init__(self, usual: int, maximum: int, *, clock: Callable[[], float]) -> None:
+    `on_room` is called when one has finished. Not thread-safe, like everything in this process.
+    """
+
+    def __init__(
+        self,
+        usual: int,
+        maximum: int,
+        *,
+        clock: Callable[[], float],
+        on_room: Callable[[], None] = lambda: None,
+    ) -> None:
         self.usual = min(usual, maximum)
         self.maximum = maximum
         self._clock = clock
@@ -45,16 +55,15 @@ class InflightWindow:
         self._last_began_at = -math.inf
         self._mean_s = 0.0
         self._moved_at = clock()
-        self.on_room: Callable[[], None] = lambda: None
+        self._on_room = on_room
 
     def __len__(self) -> int:
         return len(self._known_at)
 
     def room_in_s(self, starting: int, *, full: bool) -> float | None:
-        """Seconds until a further batch may start beside `starting` that are about to; None:
-        not before one ends.
+        """Seconds until a further batch may start beside `starting` that are about to.
 
-        `full`: it would not become larger by waiting.
+        None: not before one finishes. `full`: the batch cannot grow by waiting.
         """
         count = len(self._known_at) + starting
         if count >= self.maximum:
@@ -73,7 +82,7 @@ class InflightWindow:
         return full and self._clock() - self._moved_at > patience_s
 
     def begin(self) -> float:
-        """A batch is taken from those that wait; when, for `add`."""
+        """A batch is taken from the queue; returns the time, for `add`."""
         self._last_began_at = self._clock()
         return self._last_began_at
 
@@ -83,16 +92,16 @@ class InflightWindow:
         self._began_at[batch_id] = began_at
 
     def discard(self, batch_id: str) -> None:
-        """A batch has finished or never started. Unknown ids are those of other processes."""
+        """A batch has finished or never started. Unknown ids belong to other processes."""
         if self._known_at.pop(batch_id, None) is not None:
             self._moved_at = self._clock()
-            # One that was silent for seconds says nothing of the next.
+            # Clamp outliers: a stalled batch does not predict the next one.
             took_s = min(self._moved_at - self._began_at.pop(batch_id), self.usual * PATIENCE_S)
             self._mean_s += SMOOTHING * (took_s - self._mean_s)
-            self.on_room()
+            self._on_room()
 
     async def listen(self, redis: Redis) -> None:
-        """Take announcements until cancelled; survives Redis' absences."""
+        """Take announcements until cancelled, also across Redis outages."""
         while True:
             try:
                 async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
@@ -105,9 +114,9 @@ class InflightWindow:
                 await asyncio.sleep(backoff.DONE_SUBSCRIPTION.first_s)
 
     async def look_up(self, is_running: Callable[[str], Awaitable[bool]]) -> None:
-        """Ask for batches that stayed silent, until cancelled.
+        """Look up batches that stayed silent, until cancelled.
 
-        `is_running` answers for one batch id and does not raise: True when in doubt.
+        `is_running` takes a batch id and does not raise: True when in doubt.
         """
         while True:
             await asyncio.sleep(LOOK_UP_INTERVAL_S)

@@ -25,7 +25,7 @@ from server.http.protocol import is_valid_head
 from server.stream.client_ip import client_address
 from server.stream.stream_gate import cookies
 from server.submit.body import parse_update
-from server.submit.submission_parser import _batch_decoder
+from server.submit.submission_parser import batch_decoder
 
 SECRET = b"fuzz-secret-of-at-least-32-bytes"
 NOW_S = 1_764_000_000
@@ -84,7 +84,7 @@ def batch(data: bytes) -> None:
     """The body of POST /scores/updates."""
     # msgspec's errors are ValueErrors; text that is no UTF-8 raises one too.
     with suppress(ValueError, RecursionError):
-        items = _batch_decoder.decode(data)
+        items = batch_decoder.decode(data)
         assert 0 < len(items) <= 500
 
 

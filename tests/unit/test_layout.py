@@ -65,14 +65,19 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "observe": set(),
         "submit": {"auth", "backends", "observe"},
         "board": {"backends", "submit"},
-        "stream": {"auth", "backends", "observe", "settings"},
+        "stream": {"auth", "backends", "board", "observe", "settings"},
         "http": {"submit"},
-        "routes": {"auth", "backends", "board", "observe", "settings", "stream", "submit"},
-        "app": {
-            *("auth", "backends", "board", "http", "observe", "routes", "settings"),
+        "availability": {"board", "observe"},
+        "routes": {
+            *("availability", "auth", "backends", "board", "http", "observe", "settings"),
             *("stream", "submit"),
         },
-        "run": {"app", "backends", "http", "settings"},
+        "life": {"availability", "backends", "stream", "submit"},
+        "app": {
+            *("auth", "availability", "backends", "board", "http", "life", "observe", "routes"),
+            *("settings", "stream", "submit"),
+        },
+        "run": {"app", "backends", "http", "settings", "submit"},
         "__main__": {"observe", "run", "settings"},
     },
 }
@@ -96,7 +101,6 @@ LINES_MAX = 450
 TEST_LINES_MAX = 800
 """Tests are lists: splitting one helps nobody to find a case."""
 MAY_ONLY_SHRINK = {
-    "server/app.py": 467,
     "stack/supervisor.py": 513,
 }
 """Longer than the rest for now."""

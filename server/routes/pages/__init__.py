@@ -1,4 +1,4 @@
-"""The pages people look at: `/`, `/operator` and the files these load. No data of their own.
+"""The pages for people: `/`, `/operator` and the files they load. No data of their own.
 
 Everything a page shows comes from the public contract (`/scores`, the stream) or
 from `/admin/stats`. No build step: a file here is the file a browser gets.
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from sanic import Blueprint, HTTPResponse, Request
 from sanic.response import empty, raw
+
+from server.http.responses import is_unmodified
 
 CONTENT_SECURITY_POLICY = "; ".join(
     [
@@ -80,7 +82,7 @@ class Page:
     @property
     def headers(self) -> dict[str, str]:
         """What goes with the body, and with a 304 in its place."""
-        # Asked again each time, answered with 304: a deploy shows at once.
+        # Revalidated each time, answered with 304: a deploy shows at once.
         return {**SECURITY_HEADERS, "ETag": self.etag, "Cache-Control": "no-cache"}
 
 
@@ -108,7 +110,7 @@ def pages_blueprint() -> Blueprint:
 
 def _serve(blueprint: Blueprint, number: int, path: str, page: Page) -> None:
     async def handler(request: Request) -> HTTPResponse:
-        if page.etag in request.headers.get("If-None-Match", ""):
+        if is_unmodified(request.headers.get("if-none-match"), page.etag):
             return empty(304, headers=page.headers)
         return raw(page.body, content_type=page.content_type, headers=page.headers)
 

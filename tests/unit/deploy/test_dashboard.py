@@ -40,6 +40,7 @@ async def exposed() -> set[str]:
             services=lambda: {"mysql": True},
             board_seq=board_seq,
             draining=lambda: False,
+            fast_path=lambda: 0,
         )
     )
     assert worker_metrics.STEP_SECONDS in REGISTRY._collector_to_names

@@ -225,7 +225,7 @@ def test_the_notice_is_long_enough_to_be_noticed() -> None:
 
 
 def test_probes_and_scrapes_ask_for_paths_that_exist() -> None:
-    source = (Path(__file__).parents[3] / "server/app.py").read_text()
+    source = (Path(__file__).parents[3] / "server/routes/health.py").read_text()
     [server] = [c for w, c in containers() if w.endswith("scoreboard-server")]
 
     assert server["livenessProbe"]["httpGet"]["path"] == "/healthz"

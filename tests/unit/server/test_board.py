@@ -8,6 +8,7 @@ import pytest
 
 from scoreboard.domain import Standing
 from server.board.board import Board
+from server.board.position import BoardPosition
 
 
 class Redis:
@@ -42,10 +43,12 @@ class Site:
 
     def __init__(self) -> None:
         self.redis, self.ledger, self.now = Redis(), Ledger(), 0.0
+        position = BoardPosition()
+        position.seq = 7
         self.board = Board(
             self.redis,  # type: ignore[arg-type]
             self.ledger,  # type: ignore[arg-type]
-            shown=lambda: 7,
+            position=position,
             clock=lambda: self.now,
         )
 

@@ -9,6 +9,7 @@ import pytest
 from scoreboard.domain import Standing
 from scoreboard.errors import Problem
 from server.board.board import Board
+from server.board.position import BoardPosition
 from tests.support.eventually import eventually
 
 
@@ -48,14 +49,15 @@ class Ledger:
 
 
 class Reads:
-    """A board on stand-ins; `shown` is what listeners have been told."""
+    """A board on stand-ins, and its position."""
 
     def __init__(self) -> None:
-        self.redis, self.ledger, self.shown, self.now = Redis(), Ledger(), 0, 0.0
+        self.redis, self.ledger, self.now = Redis(), Ledger(), 0.0
+        self.position = BoardPosition()
         self.board = Board(
             self.redis,  # type: ignore[arg-type]
             self.ledger,  # type: ignore[arg-type]
-            shown=lambda: self.shown,
+            position=self.position,
             clock=lambda: self.now,
         )
 
@@ -79,20 +81,20 @@ async def test_a_redis_that_is_behind_what_mysql_has_shown_is_not_read_from(read
 async def test_a_redis_that_is_behind_what_listeners_were_told_is_not_read_from(
     reads: Reads,
 ) -> None:
-    reads.redis.seq, reads.ledger.seq, reads.shown = 90, 100, 100
+    reads.redis.seq, reads.ledger.seq, reads.position.seq = 90, 100, 100
 
     assert await reads.seq_of() == 100
 
 
 async def test_when_only_something_older_can_be_read_nothing_is(reads: Reads) -> None:
-    reads.redis.seq, reads.ledger.seq, reads.shown = 90, None, 100
+    reads.redis.seq, reads.ledger.seq, reads.position.seq = 90, None, 100
 
     with pytest.raises(Problem):
         await reads.seq_of()
 
 
 async def test_the_kept_page_is_not_given_after_a_newer_one_of_another_size(reads: Reads) -> None:
-    reads.redis.seq = reads.shown = 100
+    reads.redis.seq = reads.position.seq = 100
     assert await reads.seq_of() == 100
     assert reads.board.ready_top() is not None
     reads.redis.seq = 101
@@ -115,7 +117,7 @@ async def test_a_replaced_history_leaves_no_page_behind(reads: Reads) -> None:
     assert await reads.seq_of() == 5000
     reads.redis.seq = reads.ledger.seq = 10
 
-    reads.board.forget()
+    reads.position.history += 1
 
     assert reads.board.ready_top() is None
     assert (await reads.board.snapshot(10)).seq == 10
@@ -128,7 +130,7 @@ async def test_a_read_that_a_replaced_history_overtook_is_read_again(reads: Read
     await eventually(lambda: reads.ledger.asked == 1, interval_s=0.001)
     reads.ledger.seq = 10
 
-    reads.board.forget()
+    reads.position.history += 1
     reads.ledger.gate.set()
 
     assert (await reading).seq == 10

@@ -29,9 +29,11 @@ def submission(increment: int = 10, *, name: bytes | None = None) -> Submission:
 class Backends:
     """Admits everything and starts batches when the test lets it."""
 
+    window: InflightWindow
+    """That of the last committer."""
+
     def __init__(self) -> None:
         self.now = 0.0
-        self.window = InflightWindow(4, 4, clock=lambda: self.now)
         self.verdicts: dict[bytes, Verdict] = {}
         self.asked: list[list[Item]] = []
         self.batches: list[list[Submission]] = []
@@ -58,13 +60,16 @@ class Backends:
 
     def committer(self, **changes: int | float) -> Committer:
         limits = {"batch_max": 500, "in_flight_max": 1, "queue_max": 1000, "timeout_s": 5.0}
-        return Committer(
+        committer = Committer(
             self.admit,
             self.start,
-            self.window,
             clock=lambda: self.now,
+            running_usual=4,
+            running_max=4,
             **{**limits, **changes},  # type: ignore[arg-type]
         )
+        self.window = committer.window
+        return committer
 
 
 @pytest.fixture
@@ -253,10 +258,10 @@ async def test_unfinished_batches_are_bounded_and_announcements_make_room(
 async def test_a_batch_that_waits_for_its_turn_starts_without_another_submission(
     backends: Backends,
 ) -> None:
+    committer = backends.committer()
     backends.window.add("before", backends.window.begin())
     backends.now += 0.4
     backends.window.discard("before")
-    committer = backends.committer()
     await asyncio.wait_for(committer.submit(submission(), keyed=False), 1)
     waiting = committer.submit(submission(), keyed=False)
     await asyncio.sleep(0)

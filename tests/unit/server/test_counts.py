@@ -24,6 +24,7 @@ def metrics(commits: CommitCounts, *, board_fails: bool = False) -> Metrics:
             services=lambda: {"mysql": True, "redis": False},
             board_seq=board_seq,
             draining=lambda: True,
+            fast_path=lambda: 0,
         )
     )
 

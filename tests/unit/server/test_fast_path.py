@@ -12,6 +12,7 @@ from scoreboard.domain import Submission
 from scoreboard.errors import OVERLOADED, RATE_LIMITED, Problem
 from scoreboard.tokens import Principal
 from server.http.fast_path import FastPath
+from server.submit.submission import NewIds
 
 HEAD = (
     b"POST /scores/update HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer t\r\n"
@@ -42,6 +43,7 @@ class Way:
             principal=lambda token: self.principal if token == TOKEN else self.others.get(token),
             ready=lambda: self.ready,
             submit=self._submit,
+            new_id=NewIds(),
             accept=lambda name: HTTPResponse(f"<{name}>", status=202, headers={"location": name}),
             refuse=lambda problem: HTTPResponse(problem.kind.code, status=problem.kind.status),
             page=lambda: self.page,

@@ -11,6 +11,7 @@ from scoreboard import sse
 from scoreboard.backoff import Backoff
 from scoreboard.domain import Change, Standing
 from scoreboard.errors import UNAVAILABLE, Problem
+from server.board.position import BoardPosition
 from server.stream.hub import Hub
 from server.stream.listener import MAX_RECEIVED_BYTES
 from tests.support.eventually import eventually
@@ -114,12 +115,8 @@ class Board:
         self.seq = 0
         self.away = False
         self.asked = 0
-        self.forgotten = 0
         self.gate = asyncio.Event()
         self.gate.set()
-
-    def forget(self) -> None:
-        self.forgotten += 1
 
     async def snapshot(self, at_least: int) -> sse.Snapshot:
         del at_least
@@ -138,6 +135,7 @@ class Site:
     def __init__(self, *, gzip: bool = False, **settings: float) -> None:
         self.gzip = gzip
         self.board = Board()
+        self.position = BoardPosition()
         self.wires: list[Wire] = []
         self.reports: list[tuple[int, int, int]] = []
         self.on_report: Callable[[int], object] = lambda _last: None
@@ -150,7 +148,7 @@ class Site:
         }
         self.hub = Hub(
             self.board.snapshot,
-            forget=self.board.forget,
+            position=self.position,
             on_written=self._written,
             **{**limits, **settings},  # type: ignore[arg-type]
         )
@@ -484,7 +482,7 @@ async def test_a_board_of_a_replaced_history_is_given_to_nobody(site: Site) -> N
     await eventually(lambda: ("reset", 3) in wire.events, interval_s=0.001)
     await site.take(4, 5)
 
-    assert site.board.forgotten == 1
+    assert site.position.history == 1
     assert newcomer.events == [("snapshot", 3), ("update", 4), ("update", 5)]
     assert wire.events == [("reset", 3), ("update", 4), ("update", 5)]
 
@@ -496,7 +494,7 @@ async def test_what_was_read_stays_true_when_only_a_gap_is_skipped(site: Site) -
     site.hub.restart(50, replaced=False)
 
     await eventually(lambda: wire.events == [("reset", 50)], interval_s=0.001)
-    assert site.board.forgotten == 0
+    assert site.position.history == 0
 
 
 async def test_a_reset_waits_for_a_board_that_is_away(

@@ -108,9 +108,8 @@ def test_when_none_ends_more_are_started_one_at_a_time_up_to_the_maximum(clock: 
 
 
 def test_batches_of_others_are_none_of_its_business(clock: Clock) -> None:
-    window = InflightWindow(2, 2, clock=clock)
     calls: list[str] = []
-    window.on_room = lambda: calls.append("room")
+    window = InflightWindow(2, 2, clock=clock, on_room=lambda: calls.append("room"))
     window.add("a", window.begin())
 
     window.discard("theirs")

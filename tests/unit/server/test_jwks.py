@@ -1,10 +1,18 @@
 """A source of keys that answers nonsense leaves the keys as they were."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from server.auth.jwks import Jwks, JwksError
+from tests.support.eventually import eventually
+
+
+RFC_8037_KEY = (
+    '{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","use":"sig","kid":"1",'
+    '"x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}'
+)
 
 
 async def serving(answer: bytes) -> asyncio.Server:
@@ -27,11 +35,23 @@ async def serving(answer: bytes) -> asyncio.Server:
     ],
 )
 async def test_a_broken_answer_is_an_error_of_its_own(answer: bytes) -> None:
-    told: list[object] = []
     async with await serving(answer) as server:
         [socket] = server.sockets
         source = f"http://127.0.0.1:{socket.getsockname()[1]}/"
         with pytest.raises(JwksError):
-            await Jwks(source, interval_s=60, on_keys=told.append).load()
+            await Jwks(source, interval_s=60).load()
 
-    assert told == []
+
+async def test_broken_source_leaves_the_keys_until_it_can_be_read(tmp_path: Path) -> None:
+    source = tmp_path / "keys.json"
+    source.write_text("{")
+    received: list[object] = []
+    jwks = Jwks(str(source), interval_s=0.01)
+    fresh = asyncio.create_task(jwks.keep_fresh(received.append))
+    await asyncio.sleep(0.05)
+    assert received == []
+
+    source.write_text(f'{{"keys":[{RFC_8037_KEY}]}}')
+
+    await eventually(lambda: bool(received))
+    fresh.cancel()

@@ -19,7 +19,7 @@ OWN = {"/docs", *ROUTES}
 """Addresses for people."""
 
 
-def routes() -> set[tuple[str, str]]:
+async def routes() -> set[tuple[str, str]]:
     nowhere = "127.0.0.1:1"
     app = create_app(
         api_settings(
@@ -44,10 +44,10 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
-def test_every_address_is_described_and_every_description_has_an_address() -> None:
+async def test_every_address_is_described_and_every_description_has_an_address() -> None:
     described = {(method, re.sub("{[^}]*}", "{}", path)) for method, path, _ in operations()}
 
-    assert described == routes()
+    assert described == await routes()
 
 
 def test_every_operation_has_a_name_a_place_and_its_answers() -> None:

@@ -1,0 +1,60 @@
+"""`/admin/reviews`: held submissions and their end. What may be decided: see `board.reviews`."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from sanic.request import Request
+from sanic.response import HTTPResponse
+from temporalio.client import Client
+
+from scoreboard import contract
+from scoreboard.errors import UNAVAILABLE, Problem
+from scoreboard.tokens import Principal
+from server.backends.mysql import LedgerReader
+from server.board import reviews
+from server.board.query import parse_flag
+from server.http.responses import NOT_STORED, json_response
+from server.http.routing import Route
+from server.routes.submissions import parse_submission_id
+
+
+class ReviewRoutes:
+    """The handlers; `client` returns the Temporal client, or None before the first connection."""
+
+    def __init__(
+        self,
+        ledger: LedgerReader,
+        *,
+        principal: Callable[[Request], Principal],
+        client: Callable[[], Client | None],
+    ) -> None:
+        self._ledger = ledger
+        self._principal = principal
+        self._client = client
+
+    def routes(self) -> Sequence[Route]:
+        """Their addresses."""
+        path = contract.REVIEWS_PATH
+        return (
+            Route("GET", path, "cases", self.get_cases),
+            Route("POST", f"{path}/<submission_id>", "decision", self.post_decision),
+        )
+
+    async def get_cases(self, request: Request) -> HTTPResponse:
+        """Held submissions: the open cases, or all with `?all=1`."""
+        reviews.may_review(self._principal(request))
+        arguments: Mapping[str, Sequence[str]] = request.get_args(keep_blank_values=True)
+        found = await reviews.cases(self._ledger, open_only=not parse_flag(arguments, "all"))
+        return json_response(found, NOT_STORED)
+
+    async def post_decision(self, request: Request, submission_id: str) -> HTTPResponse:
+        """Approve or reject a held submission."""
+        principal = self._principal(request)
+        reviews.may_review(principal)
+        decision = reviews.parse_decision(request.headers.get("content-type", ""), request.body)
+        client = self._client()
+        if client is None:
+            raise Problem(UNAVAILABLE, "A backend is unavailable.", retry_after_s=1)
+        decided = await reviews.decide(
+            client, parse_submission_id(submission_id), decision, principal
+        )
+        return json_response(decided, NOT_STORED)

@@ -1,0 +1,82 @@
+"""Starts batches on Temporal, which is connected to in the background.
+
+An embedded worker lives as long as the connection is used and shares its client, so that a
+workflow can begin in the same process. Not what a batch holds: see `commit`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from temporalio.client import Client
+
+from adapters import temporal
+from adapters.tasks import end
+from scoreboard.settings import ServiceSettings
+from server.backends.temporal import Workflows
+
+if TYPE_CHECKING:
+    from server.observe.tracing import Tracing
+
+EmbeddedWorker = Callable[[Client], AbstractAsyncContextManager[object]]
+"""A worker that runs for as long as the context lasts."""
+
+
+class BatchStarter:
+    """Temporal as the committer, the in-flight window and the health checks use it."""
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        tracing: "Tracing | None",
+        embedded_worker: EmbeddedWorker | None,
+    ) -> None:
+        self._settings = settings
+        self._tracing = tracing
+        self._embedded_worker = embedded_worker
+        self._workflows: Workflows | None = None
+        self._leaving = asyncio.Event()
+        self._worker_runs = False
+
+    @property
+    def client(self) -> Client | None:
+        """The Temporal client; None before the first connection."""
+        return None if self._workflows is None else self._workflows.client
+
+    async def run(self) -> None:
+        """Connect, and run the embedded worker until `leave`."""
+        interceptors = self._tracing.interceptors() if self._tracing else ()
+        client = await temporal.connect(self._settings, interceptors)
+        self._workflows = Workflows(client, self._settings.task_queue)
+        async with self._embedded_worker(client) if self._embedded_worker else nullcontext():
+            self._worker_runs = True
+            await self._leaving.wait()
+
+    async def leave(self, running: "asyncio.Task[None]") -> None:
+        """End `run`, whose task is `running`, once the worker has finished its activities."""
+        self._leaving.set()
+        if not self._worker_runs:
+            # It waits for Temporal, or the worker for MySQL: neither is needed any more.
+            await end([running])
+        await asyncio.gather(running, return_exceptions=True)
+
+    async def start(self, batch_id: str, payload: bytes, *, timeout_s: float) -> None:
+        """Return once the batch is durable in a started workflow. Raises TEMPORAL_ERRORS."""
+        workflows = self._connected()
+        async with self._tracing.batch(batch_id, payload) if self._tracing else nullcontext():
+            await workflows.start(batch_id, payload, timeout_s=timeout_s)
+
+    async def is_running(self, batch_id: str) -> bool:
+        """Whether a batch is still in progress; True when Temporal does not say."""
+        return self._workflows is None or await self._workflows.is_running(batch_id)
+
+    async def ping(self) -> None:
+        """Raises TEMPORAL_ERRORS unless Temporal serves."""
+        await self._connected().ping()
+
+    def _connected(self) -> Workflows:
+        if self._workflows is None:
+            raise TimeoutError("Temporal has not been reached yet")
+        return self._workflows
