@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -155,6 +156,93 @@ async def test_a_submission_is_followed_from_its_post_to_the_write_on_the_stream
         1,
     )
     assert post.start_time_unix_nano <= written.start_time_unix_nano <= written.end_time_unix_nano
+
+
+async def fast_path_requests(api: Api) -> int:
+    """How many requests skipped Sanic."""
+    _, stats, _ = await api.get("/admin/stats")
+    return int(stats["counters"]["fastPathRequests"])
+
+
+@pytest.mark.parametrize(("ratio", "log_requests"), [(0.0, False), (0.01, False), (0.01, True)])
+async def test_tracing_and_request_logs_leave_submissions_on_the_fast_path(
+    settings: ServerSettings, ratio: float, log_requests: bool
+) -> None:
+    async with collecting() as collector:
+        observed = replace(traced(settings, collector.endpoint, ratio), log_requests=log_requests)
+        with structlog.testing.capture_logs() as lines:
+            async with running_api(observed, embedded_worker=True) as api:
+                for _ in range(20):
+                    status, _ = await api.submit()
+                    assert status == 202
+                # The first one taught the header block.
+                assert await fast_path_requests(api) == 19
+
+    logged = [line for line in lines if line["event"] == "submission_accepted"]
+    assert len({line["submission_id"] for line in logged}) == (20 if log_requests else 0)
+
+
+async def test_sampled_submission_on_the_fast_path_is_traced_from_end_to_end(
+    settings: ServerSettings,
+) -> None:
+    async with collecting() as collector:
+        async with running_api(
+            traced(settings, collector.endpoint, 1.0), embedded_worker=True
+        ) as api:
+            async with api.listen() as stream:
+                await api.submit()
+                submission_id = await submit_in_trace(api)
+                assert await fast_path_requests(api) == 1
+                await stream.until(2)
+            await trace_left(settings.redis)
+        spans = collector.of(TRACE)
+
+    post, start = spans["POST /scores/update"], spans["start batch"]
+    assert post.parent_span_id.hex() == CALLER
+    assert attribute(post, "scoreboard.submission_id") == submission_id
+    assert attribute(post, "http.response.status_code") == 202
+    assert start.parent_span_id == post.span_id
+    assert spans["write to listeners"].parent_span_id == spans["RunActivity:publish"].span_id
+
+
+async def test_fast_path_samples_by_the_trace_id_at_the_ratio(settings: ServerSettings) -> None:
+    """So that every other process keeps exactly the same traces."""
+    count = 80
+    async with (
+        collecting() as collector,
+        running_api(traced(settings, collector.endpoint, 0.5), embedded_worker=True) as api,
+    ):
+        for _ in range(count):
+            await api.submit()
+        assert await fast_path_requests(api) == count - 1
+
+    posts = [span for span in collector.spans if span.name == "POST /scores/update"]
+    starts = {span.trace_id for span in collector.spans if span.name == "start batch"}
+    # Wrong by chance once in ten million runs.
+    assert count * 0.2 < len(posts) < count * 0.8
+    assert all(int.from_bytes(span.trace_id[8:], "big") < 2**63 for span in posts)
+    assert len({span.trace_id for span in posts}) == len(posts)
+    assert {span.trace_id for span in posts} == starts
+
+
+async def test_unsampled_traceparent_begins_no_span_on_either_path(
+    settings: ServerSettings,
+) -> None:
+    async with (
+        collecting() as collector,
+        running_api(traced(settings, collector.endpoint, 1.0), embedded_worker=True) as api,
+    ):
+        unsampled = f"00-{TRACE}-{CALLER}-00"
+        for _ in range(2):
+            async with api.http.post(
+                f"{api.url}/scores/update",
+                json={"userId": 1, "increment": 10},
+                headers={"Authorization": f"Bearer {token(1)}", "traceparent": unsampled},
+            ) as response:
+                assert response.status == 202
+        assert await fast_path_requests(api) == 1
+
+    assert not [span for span in collector.spans if span.name == "POST /scores/update"]
 
 
 async def test_a_caller_cannot_make_the_server_keep_more_than_its_share(

@@ -1,6 +1,7 @@
 """The short way takes exactly what Sanic's way has taken before, and nothing else."""
 
 import asyncio
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from scoreboard import ids
 from scoreboard.domain import Submission
 from scoreboard.errors import OVERLOADED, RATE_LIMITED, Problem
 from scoreboard.tokens import Principal
-from server.http.fast_path import FastPath
+from server.http.fast_path import BeginSpan, FastPath
 from server.submit.submission import NewIds
 
 HEAD = (
@@ -28,7 +29,7 @@ PAGE = b"HTTP/1.1 200 OK\r\n\r\n[]"
 class Way:
     """An FastPath with everything around it under the test's control."""
 
-    def __init__(self) -> None:
+    def __init__(self, begin_span: BeginSpan | None = None) -> None:
         self.principal: Principal | None = Principal(
             subject="1", scopes=frozenset(), expires_s=2**40
         )
@@ -47,6 +48,7 @@ class Way:
             accept=lambda name: HTTPResponse(f"<{name}>", status=202, headers={"location": name}),
             refuse=lambda problem: HTTPResponse(problem.kind.code, status=problem.kind.status),
             page=lambda: self.page,
+            begin_span=begin_span,
         )
 
     def _submit(self, submission: Submission, keyed: bool) -> "asyncio.Future[None]":
@@ -281,3 +283,58 @@ async def test_a_read_whose_body_is_in_chunks_is_not_learnt() -> None:
     way.learn_read(head)
 
     assert not way.take(head + END)
+
+
+TRACEPARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+async def test_traceparent_of_its_own_does_not_keep_a_request_from_the_fast_path(
+    way: Way,
+) -> None:
+    for traceparent in (TRACEPARENT, TRACEPARENT.replace(b"4b", b"5c")):
+        assert way.take(HEAD + b"\r\ntraceparent: " + traceparent + END + BODY)
+
+    assert way.fast_path.answered == 2
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"traceparent: " + TRACEPARENT.upper(),
+        b"traceparent: " + TRACEPARENT + b"\rX: y",
+        b"traceparent: " + TRACEPARENT + b"\r\ntraceparent: " + TRACEPARENT,
+        b"Traceparent: " + TRACEPARENT,
+        b"traceparent: ",
+        b"tracestate: a=b",
+    ],
+)
+async def test_malformed_or_repeated_trace_fields_take_the_slow_path(
+    way: Way, field: bytes
+) -> None:
+    way.learn(HEAD + b"\r\n" + field)
+
+    assert not way.take(HEAD + b"\r\n" + field + END + BODY)
+
+
+async def test_span_is_begun_for_each_submission_and_ended_with_its_status() -> None:
+    ended: list[int] = []
+    begun: list[tuple[str | None, bytes]] = []
+
+    def begin(traceparent: str | None, submission_id: bytes) -> Callable[[int], None] | None:
+        begun.append((traceparent, submission_id))
+        return ended.append if len(begun) < 4 else None
+
+    way = Way(begin_span=begin)
+    way.learn()
+    traced = HEAD + b"\r\ntraceparent: " + TRACEPARENT
+    for head in (traced, HEAD, HEAD, HEAD):
+        assert way.take(head + END + BODY)
+    way.waiters[0].set_result(None)
+    way.waiters[1].set_exception(Problem(RATE_LIMITED, "slower"))
+    way.waiters[2].cancel()
+    way.waiters[3].set_result(None)
+    await asyncio.sleep(0)
+
+    assert [parent for parent, _ in begun] == [TRACEPARENT.decode(), None, None, None]
+    assert [name for _, name in begun] == [submission.id for submission, _ in way.submitted]
+    assert ended == [202, 429, 0]

@@ -8,7 +8,6 @@ import pytest
 from server.auth.jwks import Jwks, JwksError
 from tests.support.eventually import eventually
 
-
 RFC_8037_KEY = (
     '{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","use":"sig","kid":"1",'
     '"x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}'
