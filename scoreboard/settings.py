@@ -200,12 +200,15 @@ class ServiceSettings:
         "",
     )
     trace_ratio: float = setting(
-        "SCOREBOARD_TRACE_RATIO", ratio, "Share of the traces that are kept, 0 to 1", 0.01
+        "SCOREBOARD_TRACE_RATIO",
+        ratio,
+        "Share of the traces that are kept, 0 to 1; the rest costs next to nothing",
+        0.01,
     )
     log_requests: bool = setting(
         "SCOREBOARD_LOG_REQUESTS",
         flag,
-        "Log every submission, accepted and decided, with its id; costs throughput",
+        "Log every submission, accepted and decided, with its id: two lines for each",
         False,
     )
 
