@@ -5,6 +5,8 @@ connects. Secrets never show in `repr`.
 """
 
 import importlib.util
+import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, TypeVar
@@ -13,6 +15,12 @@ from urllib.parse import unquote, urlsplit
 from scoreboard.tokens import MIN_SECRET_BYTES
 
 T = TypeVar("T")
+
+SECONDS_MAX = 10 * 366 * 24 * 3600
+"""Ten years. Larger numbers overflow where a duration becomes microseconds or a date."""
+
+WHOLE_MAX = 2**63 - 1
+_DECIMAL = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
 class SettingsError(Exception):
@@ -71,49 +79,61 @@ def secret_bytes(value: str) -> bytes:
 
 def positive_int(value: str) -> int:
     """A whole number above zero."""
-    number = int(value)
-    if number <= 0:
-        raise ValueError("must be above 0")
-    return number
+    return _whole(value, 1, "a whole number above 0")
 
 
 def non_negative_int(value: str) -> int:
     """A whole number, 0 or above."""
-    number = int(value)
-    if number < 0:
-        raise ValueError("must not be below 0")
-    return number
-
-
-def non_negative_float(value: str) -> float:
-    """A number, 0 or above."""
-    number = float(value)
-    if not 0 <= number < float("inf"):
-        raise ValueError("must not be below 0")
-    return number
+    return _whole(value, 0, "a whole number, 0 or above")
 
 
 def port_number(value: str) -> int:
     """A TCP port."""
-    number = int(value)
-    if not 0 <= number < 65536:
-        raise ValueError("must be a port number")
-    return number
+    return _whole(value, 0, "a port number, 0 to 65535", most=65535)
 
 
-def positive_float(value: str) -> float:
-    """A number above zero."""
-    number = float(value)
-    if not 0 < number < float("inf"):
-        raise ValueError("must be above 0")
-    return number
+def non_negative_float(value: str) -> float:
+    """A finite number, 0 or above."""
+    return _number(value, "a number, 0 or above", lambda number: 0 <= number < math.inf)
+
+
+def positive_seconds(value: str) -> float:
+    """A duration above zero; an endless one would be a wait that nothing ends."""
+    return _number(
+        value,
+        f"a number of seconds above 0, at most {SECONDS_MAX}",
+        lambda number: 0 < number <= SECONDS_MAX,
+    )
+
+
+def non_negative_seconds(value: str) -> float:
+    """A duration that may be zero."""
+    return _number(
+        value,
+        f"a number of seconds from 0 to {SECONDS_MAX}",
+        lambda number: 0 <= number <= SECONDS_MAX,
+    )
 
 
 def ratio(value: str) -> float:
     """A share, from 0 to 1."""
-    number = float(value)
-    if not 0 <= number <= 1:
-        raise ValueError("must be from 0 to 1")
+    return _number(value, "a number from 0 to 1", lambda number: 0 <= number <= 1)
+
+
+def _whole(value: str, least: int, form: str, *, most: int = WHOLE_MAX) -> int:
+    # Not int() alone, which takes "1_0" and digits of every script.
+    number = int(value) if re.fullmatch(r"[0-9]{1,19}", value) else -1
+    if not least <= number <= most:
+        raise ValueError(f"must be {form}")
+    return number
+
+
+def _number(value: str, form: str, is_allowed: Callable[[float], bool]) -> float:
+    # Not float() alone, which takes "1_0", "inf" and digits of every script.
+    number = float(value) if _DECIMAL.fullmatch(value) else math.nan
+    # No comparison holds for nan.
+    if not is_allowed(number):
+        raise ValueError(f"must be {form}")
     return number
 
 

@@ -9,9 +9,10 @@ from scoreboard.settings import (
     SettingsError,
     flag,
     non_negative_int,
+    non_negative_seconds,
     port_number,
-    positive_float,
     positive_int,
+    positive_seconds,
     secret_bytes,
     setting,
 )
@@ -22,7 +23,7 @@ def batch_size(value: str) -> int:
     """Submissions in one batch: 1 to what one workflow may carry."""
     number = positive_int(value)
     if number > contract.MAX_BATCH:
-        raise ValueError(f"must be at most {contract.MAX_BATCH}")
+        raise ValueError(f"must be a whole number from 1 to {contract.MAX_BATCH}")
     return number
 
 
@@ -41,7 +42,7 @@ class ServerSettings(ServiceSettings):
         "SCOREBOARD_JWKS", str, "File or URL of public keys for tokens (RS256, ES256, EdDSA)", ""
     )
     jwks_interval_s: float = setting(
-        "SCOREBOARD_JWKS_INTERVAL_S", positive_float, "Seconds between reads of it", 300.0
+        "SCOREBOARD_JWKS_INTERVAL_S", positive_seconds, "Seconds between reads of it", 300.0
     )
     signature_keys: str = setting(
         "SCOREBOARD_SIGNATURE_KEYS", str, "File of keys for signed requests (RFC 9421)", ""
@@ -67,7 +68,7 @@ class ServerSettings(ServiceSettings):
         100,
     )
     rate_limit_window_s: float = setting(
-        "SCOREBOARD_RATE_LIMIT_WINDOW_S", positive_float, "Length of that window in seconds", 10.0
+        "SCOREBOARD_RATE_LIMIT_WINDOW_S", positive_seconds, "Length of that window in seconds", 10.0
     )
     replay_limit_factor: int = setting(
         "SCOREBOARD_REPLAY_LIMIT_FACTOR",
@@ -102,7 +103,7 @@ class ServerSettings(ServiceSettings):
     )
     submit_timeout_s: float = setting(
         "SCOREBOARD_SUBMIT_TIMEOUT_S",
-        positive_float,
+        positive_seconds,
         "Longest a submission may wait for its answer; then it gets 503",
         5.0,
     )
@@ -115,13 +116,13 @@ class ServerSettings(ServiceSettings):
     )
     heartbeat_s: float = setting(
         "SCOREBOARD_HEARTBEAT_S",
-        positive_float,
+        positive_seconds,
         "Longest silence on an event stream, in seconds",
         12.0,
     )
     tick_max_s: float = setting(
         "SCOREBOARD_TICK_MAX_S",
-        positive_float,
+        positive_seconds,
         "Longest wait between two writes to the listeners, while they are few enough",
         0.1,
     )
@@ -133,7 +134,7 @@ class ServerSettings(ServiceSettings):
     )
     lagging_max_s: float = setting(
         "SCOREBOARD_LAGGING_MAX_S",
-        positive_float,
+        positive_seconds,
         "Longest a listener may stay behind before it is disconnected",
         30.0,
     )
@@ -171,7 +172,7 @@ class ServerSettings(ServiceSettings):
     )
     stream_lease_s: float = setting(
         "SCOREBOARD_STREAM_LEASE_S",
-        positive_float,
+        positive_seconds,
         "Seconds after which the event streams of a killed API process no longer count",
         15.0,
     )
@@ -184,25 +185,25 @@ class ServerSettings(ServiceSettings):
 
     request_timeout_s: float = setting(
         "SCOREBOARD_REQUEST_TIMEOUT_S",
-        positive_float,
+        positive_seconds,
         "Longest a request's header and body may take to arrive",
         10.0,
     )
     keep_alive_s: float = setting(
-        "SCOREBOARD_KEEP_ALIVE_S", positive_float, "Longest a connection may stay idle", 75.0
+        "SCOREBOARD_KEEP_ALIVE_S", positive_seconds, "Longest a connection may stay idle", 75.0
     )
     drain_notice_s: float = setting(
         "SCOREBOARD_DRAIN_NOTICE_S",
-        float,
+        non_negative_seconds,
         "Seconds between failing readiness and refusing work at shutdown",
         0.0,
     )
     drain_timeout_s: float = setting(
-        "SCOREBOARD_DRAIN_TIMEOUT_S", positive_float, "Longest the shutdown waits for work", 8.0
+        "SCOREBOARD_DRAIN_TIMEOUT_S", positive_seconds, "Longest the shutdown waits for work", 8.0
     )
     health_interval_s: float = setting(
         "SCOREBOARD_HEALTH_INTERVAL_S",
-        positive_float,
+        positive_seconds,
         "Seconds between checks of the services",
         1.0,
     )

@@ -8,8 +8,8 @@ from scoreboard.settings import (
     non_negative_float,
     non_negative_int,
     port_number,
-    positive_float,
     positive_int,
+    positive_seconds,
     setting,
 )
 from worker.review import TIME_LIMIT_S
@@ -30,13 +30,13 @@ class WorkerSettings(ServiceSettings):
     )
     heal_interval_s: float = setting(
         "SCOREBOARD_HEAL_INTERVAL_S",
-        positive_float,
+        positive_seconds,
         "Seconds between checks that Redis has all that MySQL has",
         1.0,
     )
     refresh_interval_s: float = setting(
         "SCOREBOARD_REFRESH_INTERVAL_S",
-        positive_float,
+        positive_seconds,
         "Seconds between scheduled refreshes of the rankings",
         300.0,
     )
@@ -72,7 +72,7 @@ class WorkerSettings(ServiceSettings):
     )
     fraud_review_limit_s: float = setting(
         "SCOREBOARD_FRAUD_REVIEW_LIMIT_S",
-        positive_float,
+        positive_seconds,
         "Seconds after which a held submission that nobody decided is not applied any more",
         TIME_LIMIT_S,
     )

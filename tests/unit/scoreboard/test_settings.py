@@ -34,7 +34,7 @@ class Sample(ServiceSettings):
     )
     port: int = setting("SCOREBOARD_PORT", settings.port_number, "Port", 3000)
     limit: int = setting("SCOREBOARD_LIMIT", settings.positive_int, "Limit", 100)
-    window_s: float = setting("SCOREBOARD_WINDOW_S", settings.positive_float, "Window", 10.0)
+    window_s: float = setting("SCOREBOARD_WINDOW_S", settings.positive_seconds, "Window", 10.0)
     embedded: bool = setting("SCOREBOARD_EMBEDDED", settings.flag, "Embedded worker", False)
 
 
@@ -81,9 +81,9 @@ def test_all_faults_are_reported_at_once_and_by_name() -> None:
         "SCOREBOARD_REDIS_URL is missing (Redis: redis://host:port/0)",
         "SCOREBOARD_TEMPORAL_ADDRESS is missing (Temporal: host:port)",
         "SCOREBOARD_JWT_SECRET must have at least 32 bytes",
-        "SCOREBOARD_PORT is malformed",
-        "SCOREBOARD_LIMIT must be above 0",
-        "SCOREBOARD_WINDOW_S must be above 0",
+        "SCOREBOARD_PORT must be a port number, 0 to 65535",
+        "SCOREBOARD_LIMIT must be a whole number above 0",
+        "SCOREBOARD_WINDOW_S must be a number of seconds above 0, at most 316224000",
         "SCOREBOARD_EMBEDDED must be true or false",
     ]
 
@@ -143,7 +143,9 @@ def test_a_mysql_url_has_usual_defaults_and_quoted_characters() -> None:
         (settings.port_number, "0", 0),
         (settings.port_number, "65535", 65535),
         (settings.positive_int, "1", 1),
-        (settings.positive_float, "0.5", 0.5),
+        (settings.positive_seconds, "0.5", 0.5),
+        (settings.non_negative_seconds, "0", 0.0),
+        (settings.ratio, "1", 1.0),
         (settings.non_negative_int, "0", 0),
         (settings.non_negative_float, "0", 0.0),
         (settings.flag, "TRUE", True),
@@ -167,12 +169,19 @@ def test_values_at_the_border_parse(
         (settings.port_number, "-1"),
         (settings.positive_int, "-1"),
         (settings.positive_int, "1.5"),
-        (settings.positive_float, "0"),
+        (settings.positive_seconds, "0"),
         (settings.non_negative_int, "-1"),
         (settings.non_negative_float, "-0.1"),
         (settings.non_negative_float, "nan"),
-        (settings.positive_float, "inf"),
-        (settings.positive_float, "ten"),
+        (settings.positive_int, "1_0"),
+        (settings.positive_int, "१"),
+        (settings.positive_int, "9" * 5000),
+        (settings.positive_seconds, "inf"),
+        (settings.positive_seconds, "1e300"),
+        (settings.positive_seconds, "ten"),
+        (settings.non_negative_seconds, "-1"),
+        (settings.ratio, "nan"),
+        (settings.ratio, "1.1"),
         (settings.flag, "2"),
         (settings.secret_bytes, "x" * 31),
         (settings.redis_url, "redis://cache:0"),

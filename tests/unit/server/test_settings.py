@@ -27,7 +27,9 @@ def test_a_missing_or_short_secret_is_named(secret: str) -> None:
 
 
 def test_a_batch_cannot_be_larger_than_a_workflow_carries() -> None:
-    with pytest.raises(SettingsError, match="SCOREBOARD_BATCH_MAX must be at most 1000"):
+    with pytest.raises(
+        SettingsError, match="SCOREBOARD_BATCH_MAX must be a whole number from 1 to 1000"
+    ):
         from_mapping(ServerSettings, NEEDED | {"SCOREBOARD_BATCH_MAX": "1001"})
 
 
