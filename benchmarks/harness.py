@@ -11,9 +11,8 @@ from harness.measure.histogram import Histogram
 from harness.measure.schedule import arrivals, parse_profile
 from harness.net.http_wire import SubmissionRequests, answer_end, submission_id_of
 from harness.net.sse_parser import Framer, Span
-from scoreboard.chunked import chunk
 from scoreboard.domain import Change
-from scoreboard.sse import encode_updates
+from scoreboard.sse import chunk, encode_updates
 
 Prepared = tuple[Callable[[], Any], Callable[[Any], None]]
 

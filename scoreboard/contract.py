@@ -55,7 +55,6 @@ MAX_BATCH = 1000
 
 REVIEW_WORKFLOW = "FraudReview"
 REVIEW_DECIDE_UPDATE = "decide"
-REVIEW_STATE_QUERY = "state"
 
 
 def review_workflow_id(submission_id: str) -> str:

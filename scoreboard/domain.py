@@ -41,6 +41,15 @@ class Outcome(StrEnum):
     REJECTED_BY_REVIEW = "rejected_by_review"
 
 
+class Decision(StrEnum):
+    """How the review of a held submission ended; stored in the audit trail, so values never
+    change."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+
+
 class Submission(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A request to add `increment` points to a user.
 

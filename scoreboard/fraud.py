@@ -21,8 +21,8 @@ HISTORY = 16
 """Increments remembered for each user."""
 
 _ROOM = 16
-"""Bytes that what is stored of them grows by. A row that gets longer cannot be updated where it is,
-so it gets room for four at a time."""
+"""Bytes by which the stored history grows, four increments at a time: a row that gets longer
+cannot be updated in place."""
 
 
 class Reason(StrEnum):

@@ -1,4 +1,4 @@
-"""gzip of a stream whose blocks many listeners share: each is read without those before it.
+"""gzip of a stream whose blocks many listeners share: every block can be decompressed on its own.
 
 A listener gets the head, then blocks, then the trailer, which together are one gzip file
 (RFC 1952) like any other. A block ends at a byte and looks back at nothing (RFC 1951), so that

@@ -4,7 +4,7 @@ Two steps share the work. `screen` judges each submission by itself before the
 transaction; `settle` runs inside it, on locked rows, and is the last word.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -105,13 +105,3 @@ def _settle_one(
 def _seconds(submission: Submission) -> int:
     """When the API received it: the same in every repetition of the work."""
     return submission.received_us // 1_000_000
-
-
-def order_key(user: User) -> tuple[int, int, int]:
-    """Sort key of the board, best first: score, then who reached it first, then id."""
-    return (-user.score, user.seq, user.id)
-
-
-def top(users: Iterable[User], limit: int) -> Sequence[User]:
-    """The best `limit` users in board order."""
-    return sorted(users, key=order_key)[:limit]

@@ -12,6 +12,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from scoreboard.contract import TASK_QUEUE
 from scoreboard.tokens import MIN_SECRET_BYTES
 
 T = TypeVar("T")
@@ -212,7 +213,7 @@ class ServiceSettings:
     temporal_api_key: str = setting(
         "SCOREBOARD_TEMPORAL_API_KEY", api_key, "API key for Temporal", "", secret=True
     )
-    task_queue: str = setting("SCOREBOARD_TASK_QUEUE", str, "Temporal task queue", "scoreboard")
+    task_queue: str = setting("SCOREBOARD_TASK_QUEUE", str, "Temporal task queue", TASK_QUEUE)
     otlp_endpoint: str = setting(
         "SCOREBOARD_OTLP_ENDPOINT",
         str,

@@ -21,7 +21,15 @@ MAX_LINE_BYTES = 1 << 20
 MAX_EVENT_BYTES = 4 << 20
 MAX_COMMENTS = 64
 
+LAST_CHUNK = b"0\r\n\r\n"
+
 _json = msgspec.json.Encoder()
+
+
+def chunk(payload: bytes) -> bytes:
+    """One chunk of a stream's body (RFC 9112, section 7.1). `payload` must not be empty: an
+    empty chunk is the last one."""
+    return b"%x\r\n%b\r\n" % (len(payload), payload)
 
 
 class Update(msgspec.Struct, frozen=True, gc=False):

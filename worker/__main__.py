@@ -22,13 +22,13 @@ from adapters.logs import configure_logging
 from adapters.mysql import Pool
 from adapters.tasks import end
 from scoreboard.settings import SettingsError, from_mapping
-from worker.board import RedisBoard
+from worker.board.redis_board import RedisBoard
+from worker.database.ledger import Ledger
+from worker.database.migrate import MigrationError, migrate
+from worker.database.seed import seed
 from worker.failpoints import Failpoints
-from worker.ledger import Ledger
 from worker.metrics import serving_metrics
-from worker.migrate import MigrationError, migrate
 from worker.runtime import BACKEND_ERRORS, connect_board, running_worker
-from worker.seed import seed
 from worker.settings import WorkerSettings
 
 if TYPE_CHECKING:

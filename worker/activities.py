@@ -16,16 +16,16 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from scoreboard import contract, ids
-from scoreboard.domain import Change, Outcome, Submission
+from scoreboard.domain import Change, Decision, Outcome, Submission
 from scoreboard.rules import screen
-from worker import steps
-from worker.board import RedisBoard
-from worker.cases import Cases, Decision
+from worker.board.redis_board import RedisBoard
+from worker.database.cases import Cases
+from worker.database.ledger import Ledger
 from worker.failpoints import Failpoints
-from worker.ledger import Ledger
-from worker.refresh import RefreshReport
-from worker.review import TIME_LIMIT_S, CaseResolved
-from worker.workflow import BatchRecorded
+from worker.workflows import steps
+from worker.workflows.board_refresh import RefreshReport
+from worker.workflows.fraud_review import TIME_LIMIT_S, CaseResolved
+from worker.workflows.submission_batch import BatchRecorded
 
 OUTCOMES = tuple(Outcome)
 RECENT_BATCHES = 64

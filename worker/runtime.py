@@ -16,16 +16,16 @@ from adapters.redis import connect as connect_redis
 from adapters.tasks import end
 from scoreboard import backoff
 from worker.activities import Activities
-from worker.board import RebuildFailed, RedisBoard
-from worker.cases import Cases
+from worker.board.redis_board import RebuildFailed, RedisBoard
+from worker.database.cases import Cases
+from worker.database.ledger import Ledger
+from worker.database.migrate import migrate
 from worker.failpoints import Failpoints
-from worker.ledger import Ledger
 from worker.metrics import StepTimer
-from worker.migrate import migrate
-from worker.refresh import BoardRefresh, ensure_schedule
-from worker.review import FraudReview
 from worker.settings import WorkerSettings
-from worker.workflow import SubmissionBatch
+from worker.workflows.board_refresh import BoardRefresh, ensure_schedule
+from worker.workflows.fraud_review import FraudReview
+from worker.workflows.submission_batch import SubmissionBatch
 
 log = structlog.get_logger()
 
@@ -159,6 +159,6 @@ async def _keep_healed(board: RedisBoard, interval_s: float) -> None:
                 log.warning("board_out_of_reach", error=type(error).__name__)
             away = True
         except Exception:
-            # A defect must not end the keeper in silence: the next look may find it mended.
+            # Never let an unexpected error end the repair loop.
             log.exception("board_not_healed")
         await asyncio.sleep(interval_s)

@@ -12,7 +12,7 @@ from scoreboard.settings import (
     positive_seconds,
     setting,
 )
-from worker.review import TIME_LIMIT_S
+from worker.workflows.fraud_review import TIME_LIMIT_S
 
 
 @dataclass(frozen=True, kw_only=True)

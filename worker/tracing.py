@@ -13,7 +13,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 from adapters.redis import REDIS_ERRORS, Redis
 from adapters.tracing import trace_context
 from scoreboard import contract
-from worker import steps
+from worker.workflows import steps
 
 KEPT = 1000
 

@@ -18,9 +18,8 @@ from typing import cast
 import msgspec
 
 from scoreboard import contract
-from scoreboard.chunked import chunk
 from scoreboard.domain import Change, Standing
-from scoreboard.sse import Snapshot, encode_hello, encode_snapshot, encode_updates
+from scoreboard.sse import Snapshot, chunk, encode_hello, encode_snapshot, encode_updates
 
 RING_CHANGES = 100_000
 HEARTBEAT_S = 10.0

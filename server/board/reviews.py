@@ -17,6 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.mysql import MYSQL_ERRORS
 from scoreboard import contract, ids
+from scoreboard.domain import Decision
 from scoreboard.errors import (
     ALREADY_DECIDED,
     FORBIDDEN,
@@ -33,7 +34,7 @@ log = structlog.get_logger()
 
 CASES_MAX = 200
 DECISION_TIMEOUT = timedelta(seconds=10)
-DECISIONS = {"approve": "approved", "reject": "rejected"}
+DECISIONS = {"approve": Decision.APPROVED.value, "reject": Decision.REJECTED.value}
 
 
 class CaseView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

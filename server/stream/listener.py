@@ -9,8 +9,8 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from scoreboard.chunked import LAST_CHUNK, chunk
 from scoreboard.gzipped import HEAD, Check, Ending, packed, stored
+from scoreboard.sse import LAST_CHUNK, chunk
 
 SEND_BUFFER_BYTES = 64 * 1024
 """In the kernel. With its default of megabytes a stalled listener goes unnoticed for minutes."""

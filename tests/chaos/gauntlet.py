@@ -48,9 +48,9 @@ from scoreboard.settings import mysql_address
 from server.run import running
 from server.settings import ServerSettings
 from tests.support.services import Services, flushed_redis, fresh_database
-from worker.migrate import migrate
+from worker.database.migrate import migrate
+from worker.database.seed import seed
 from worker.runtime import running_worker
-from worker.seed import seed
 from worker.settings import WorkerSettings
 
 USERS = 40

@@ -24,9 +24,9 @@ import server.stream.listener
 import server.submit.admission
 import server.submit.commit
 import server.submit.submission_parser
-import worker.board
-import worker.ledger
-import worker.migrate
+import worker.board.redis_board
+import worker.database.ledger
+import worker.database.migrate
 from adapters.mysql import query_all as query_all_of_mysql
 from scoreboard import contract, ids, rules, sse
 from scoreboard.domain import LedgerRow
@@ -85,7 +85,7 @@ def replace_in_script(patch: Patch, module: Any, name: str, old: str, new: str) 
 @planted("I1", "failpoint record.after_commit raise", "client reset-after-request")
 def ledger_without_unique_key(patch: Patch) -> None:
     """A repeated batch is recorded again."""
-    original_migrations = worker.migrate.migrations
+    original_migrations = worker.database.migrate.migrations
 
     def migrations() -> list[tuple[int, str, str]]:
         first, *rest = original_migrations()
@@ -99,14 +99,15 @@ def ledger_without_unique_key(patch: Patch) -> None:
     def settle(screened: Any, **more: Any) -> Any:
         return rules.settle(screened, **{**more, "decided": ()})
 
-    patch.setattr(worker.migrate, "migrations", migrations)
-    patch.setattr(worker.ledger, "settle", settle)
+    patch.setattr(worker.database.migrate, "migrations", migrations)
+    patch.setattr(worker.database.ledger, "settle", settle)
 
 
 @planted("I2", "failpoint record.after_commit raise")
 def score_outside_the_transaction(patch: Patch) -> None:
     """Ledger and score are two transactions; a crash between them loses the score."""
-    original_query, original_record = query_all_of_mysql, worker.ledger.Ledger._record
+    original_query = query_all_of_mysql
+    original_record = worker.database.ledger.Ledger._record
     late: dict[Any, str] = {}
 
     async def query_all(connection: Any, statements: str) -> Any:
@@ -127,8 +128,8 @@ def score_outside_the_transaction(patch: Patch) -> None:
             await connection.commit()
         return recorded
 
-    patch.setattr(worker.ledger, "query_all", query_all)
-    patch.setattr(worker.ledger.Ledger, "_record", record)
+    patch.setattr(worker.database.ledger, "query_all", query_all)
+    patch.setattr(worker.database.ledger.Ledger, "_record", record)
 
 
 @planted("I2")
@@ -146,7 +147,7 @@ def read_modify_write(patch: Patch) -> None:
         started, board, _, *rest = await original(connection, statements)
         return [started, board, users, *rest]
 
-    patch.setattr(worker.ledger, "query_all", query_all)
+    patch.setattr(worker.database.ledger, "query_all", query_all)
 
 
 @planted("I2", "failpoint record.before_commit raise")
@@ -170,7 +171,7 @@ def auto_increment_as_cursor(patch: Patch) -> None:
         last = max(numbers.values(), default=found.last_seq)
         return type(found)(rows=rows, users=found.users, last_seq=last)
 
-    patch.setattr(worker.ledger, "settle", settle)
+    patch.setattr(worker.database.ledger, "settle", settle)
 
 
 # Redis
@@ -180,7 +181,11 @@ def auto_increment_as_cursor(patch: Patch) -> None:
 def publish_without_cursor(patch: Patch) -> None:
     """A late batch overwrites what a later one has published."""
     replace_in_script(
-        patch, worker.board, "advance", "if tonumber(ARGV[2]) ~= cursor + 1 then", "if false then"
+        patch,
+        worker.board.redis_board,
+        "advance",
+        "if tonumber(ARGV[2]) ~= cursor + 1 then",
+        "if false then",
     )
 
 
@@ -189,7 +194,7 @@ def zadd_greater_than(patch: Patch) -> None:
     """`ZADD GT` keeps late publishes from taking a score back, and every decrease with them."""
     replace_in_script(
         patch,
-        worker.board,
+        worker.board.redis_board,
         "advance",
         "if member and member ~= members[2 * n] then",
         "local score = member and redis.call('ZSCORE', KEYS[2], member)\n"
@@ -213,8 +218,8 @@ def nobody_rebuilds_an_emptied_redis(patch: Patch) -> None:
             with contextlib.suppress(AssertionError):
                 await step(changes, board._incarnation)
 
-    patch.setattr(worker.board.RedisBoard, "heal", heal)
-    patch.setattr(worker.board.RedisBoard, "_bring_forward", bring_forward)
+    patch.setattr(worker.board.redis_board.RedisBoard, "heal", heal)
+    patch.setattr(worker.board.redis_board.RedisBoard, "_bring_forward", bring_forward)
 
 
 @planted("I3")

@@ -20,8 +20,8 @@ from scoreboard.settings import mysql_address
 from tests.support.api import SECRET, token
 from tests.support.eventually import eventually
 from tests.support.services import Services, mysql_connection
-from worker.migrate import migrate
-from worker.seed import seed
+from worker.database.migrate import migrate
+from worker.database.seed import seed
 
 SENDERS = 8
 

@@ -19,6 +19,7 @@ from jwt.algorithms import OKPAlgorithm
 
 from adapters.mysql import Pool
 from scoreboard import ids
+from scoreboard.domain import Decision
 from scoreboard.signing import SigningKey, sign
 from scoreboard.tokens import SCOPE_REVIEW, mint
 from scoreboard_client import ScoreboardClient
@@ -26,7 +27,7 @@ from server.settings import ServerSettings
 from tests.support.api import SECRET, Api, api_settings, running_api, token
 from tests.support.eventually import eventually
 from tests.support.services import Services
-from worker.cases import Cases, Decision
+from worker.database.cases import Cases
 from worker.failpoints import Failpoints
 
 SUSPICIOUS = 500_000

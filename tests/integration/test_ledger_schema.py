@@ -9,9 +9,9 @@ import pytest_asyncio
 from adapters.mysql import Pool, query_all
 from scoreboard.settings import mysql_address
 from tests.support.ledgers import opened_ledger, submission
-from worker import migrate as migration
-from worker.migrate import MigrationError, migrate, migrations, statements
-from worker.seed import seed
+from worker.database import migrate as migration
+from worker.database.migrate import MigrationError, migrate, migrations, statements
+from worker.database.seed import seed
 
 TABLES = {"boards", "ledger", "schema_migrations", "users"}
 

@@ -18,9 +18,9 @@ from tests.support.boards import BoardBench, Seen, opened_board
 from tests.support.eventually import eventually
 from tests.support.ledgers import opened_ledger, submission
 from worker.__main__ import run_seed
-from worker.board import CHANGES_PER_CALL
-from worker.ledger import Recorded
-from worker.seed import demo_user, seed
+from worker.board.redis_board import CHANGES_PER_CALL
+from worker.database.ledger import Recorded
+from worker.database.seed import demo_user, seed
 from worker.settings import WorkerSettings
 
 
@@ -148,7 +148,7 @@ async def test_the_keeper_shows_nothing_before_the_log_is_synced(
     await record(board, (1, 1))
     if lost:
         await board.redis.flushdb()
-    monkeypatch.setattr("worker.ledger.COMMIT_SYNCED", "SELECT no_sync")
+    monkeypatch.setattr("worker.database.statements.COMMIT_SYNCED", "SELECT no_sync")
 
     with pytest.raises(pymysql.err.OperationalError):
         await board.board.heal()
@@ -163,7 +163,7 @@ async def test_a_keeper_with_nothing_to_show_asks_for_no_sync(
     board: BoardBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await show(board, await record(board, (1, 1)))
-    monkeypatch.setattr("worker.ledger.COMMIT_SYNCED", "SELECT no_sync")
+    monkeypatch.setattr("worker.database.statements.COMMIT_SYNCED", "SELECT no_sync")
 
     await board.board.heal()
 
@@ -529,7 +529,7 @@ async def test_a_rebuild_that_takes_too_long_is_a_timeout_and_no_cancellation(
 ) -> None:
     """The keeper goes on after a TimeoutError; a cancellation would end it in silence."""
     before = await board.look()
-    monkeypatch.setattr("worker.board.BUILD_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("worker.board.redis_board.BUILD_TIMEOUT_S", 0.2)
     monkeypatch.setattr(board.board, "_build", _never_done)
 
     with pytest.raises(TimeoutError):

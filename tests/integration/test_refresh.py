@@ -10,7 +10,7 @@ from temporalio.service import RPCError
 from scoreboard import contract
 from tests.support.eventually import eventually
 from tests.support.pipeline import Pipeline, running_pipeline, submission
-from worker.refresh import BoardRefresh, RefreshReport
+from worker.workflows.board_refresh import BoardRefresh, RefreshReport
 
 
 @pytest_asyncio.fixture

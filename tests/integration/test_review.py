@@ -10,7 +10,7 @@ from scoreboard import contract, ids
 from scoreboard.domain import Submission
 from tests.support.eventually import eventually
 from tests.support.pipeline import Pipeline, submission
-from worker.review import CaseDecision, CaseState, FraudReview
+from worker.workflows.fraud_review import CaseDecision, CaseState, FraudReview
 
 SUSPICIOUS = 5_000
 

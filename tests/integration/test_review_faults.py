@@ -13,13 +13,17 @@ from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from scoreboard import contract, ids
-from scoreboard.domain import Submission
+from scoreboard.domain import Decision, Submission
 from tests.support.eventually import eventually
 from tests.support.pipeline import Pipeline, running_pipeline, submission, worker_process
-from worker.cases import Cases, Decision
+from worker.database.cases import Cases
 from worker.failpoints import Failpoints
-from worker.review import APPROVED, EXPIRED, REJECTED, CaseDecision, CaseState, FraudReview
 from worker.runtime import running_worker
+from worker.workflows.fraud_review import (
+    CaseDecision,
+    CaseState,
+    FraudReview,
+)
 
 SUSPICIOUS = 5_000
 FAILPOINTS = [
@@ -29,6 +33,7 @@ FAILPOINTS = [
     "notify.before",
     "batch.before_completion",
 ]
+APPROVED, REJECTED, EXPIRED = (item.value for item in Decision)
 OUTCOMES = {APPROVED: "applied", REJECTED: "rejected_by_review", EXPIRED: "rejected_by_review"}
 NEVER_S = 600.0
 

@@ -32,11 +32,11 @@ from adapters.mysql import Pool, query_all
 from scoreboard import contract
 from scoreboard.domain import MAX_SCORE, Change, Outcome, Submission
 from scoreboard.settings import mysql_address
-from worker import board as board_module
-from worker.board import RedisBoard
+from worker.board import redis_board as board_module
+from worker.board.redis_board import RedisBoard
+from worker.database.ledger import Ledger
+from worker.database.migrate import migrate
 from worker.failpoints import Failpoints, FailpointTripped
-from worker.ledger import Ledger
-from worker.migrate import migrate
 
 USERS = {1: ("Alice", 1500), 2: ("Bob", 1400), 3: ("Carol", 0)}
 UNKNOWN_USER = 99

@@ -18,9 +18,9 @@ from scoreboard.tokens import SCOPE_ANY_USER, mint
 from server.run import running
 from server.settings import ServerSettings
 from tests.support.eventually import eventually
-from worker.migrate import migrate
+from worker.database.migrate import migrate
+from worker.database.seed import seed
 from worker.runtime import running_worker
-from worker.seed import seed
 from worker.settings import WorkerSettings
 
 SECRET = b"test-secret-of-at-least-32-bytes"

@@ -9,9 +9,9 @@ import msgspec
 from adapters.redis import connect
 from scoreboard import contract
 from scoreboard.domain import Change, User
-from scoreboard.rules import top
+from tests.support.board_order import top
 from tests.support.ledgers import LedgerBench
-from worker.board import RedisBoard
+from worker.board.redis_board import RedisBoard
 
 STREAM_ENTRIES = 1000
 

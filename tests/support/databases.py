@@ -20,7 +20,7 @@ from tests.support.services import (
     end_connections,
     mysql_parameters,
 )
-from worker.migrate import migrate
+from worker.database.migrate import migrate
 
 
 class Databases:

@@ -8,10 +8,10 @@ from typing import Any
 from adapters.mysql import Pool, query_all
 from scoreboard.domain import Change, Outcome, Submission
 from scoreboard.settings import mysql_address
+from worker.database.ledger import Ledger, Recorded
+from worker.database.migrate import migrate
+from worker.database.seed import demo_user, seed
 from worker.failpoints import Failpoints
-from worker.ledger import Ledger, Recorded
-from worker.migrate import migrate
-from worker.seed import demo_user, seed
 
 USERS = 10
 

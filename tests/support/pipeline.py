@@ -18,11 +18,11 @@ from scoreboard import contract
 from scoreboard.domain import Change, Outcome, Submission
 from scoreboard.fraud import FraudRules
 from scoreboard.settings import mysql_address
-from worker.board import RedisBoard
+from worker.board.redis_board import RedisBoard
+from worker.database.ledger import Ledger
+from worker.database.seed import seed
 from worker.failpoints import Failpoints
-from worker.ledger import Ledger
 from worker.runtime import running_worker
-from worker.seed import seed
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[2]

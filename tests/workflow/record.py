@@ -19,8 +19,8 @@ from scoreboard import contract, ids
 from tests.support.eventually import eventually
 from tests.support.pipeline import Pipeline, running_pipeline, submission
 from tests.support.services import empty_redis_database, fresh_database, open_services
-from worker.refresh import REFRESH_WORKFLOW
-from worker.review import CaseDecision, FraudReview
+from worker.workflows.board_refresh import REFRESH_WORKFLOW
+from worker.workflows.fraud_review import CaseDecision, FraudReview
 
 FOLDER = Path(__file__).parent / "histories"
 Handle = WorkflowHandle[Any, Any]

@@ -10,9 +10,9 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunne
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from tests.workflow.record import FOLDER, PATHS
-from worker.refresh import BoardRefresh
-from worker.review import FraudReview
-from worker.workflow import SubmissionBatch
+from worker.workflows.board_refresh import BoardRefresh
+from worker.workflows.fraud_review import FraudReview
+from worker.workflows.submission_batch import SubmissionBatch
 
 WORKFLOWS = [SubmissionBatch, FraudReview, BoardRefresh]
 RUNNERS: dict[str, Callable[[], WorkflowRunner]] = {

@@ -1,1 +1,1 @@
-"""Versioned schema changes, `NNNN_name.sql`, applied in order by `worker.migrate`."""
+"""Versioned schema changes, `NNNN_name.sql`, applied in order by `worker.database.migrate`."""

@@ -10,11 +10,10 @@ import pytest
 
 from harness.chaos.listeners import Audience
 from harness.evidence.history import HistoryWriter, Listen, read_history
-from scoreboard.chunked import chunk
 from scoreboard.domain import Change
 from scoreboard.gzipped import HEAD as GZIP_HEAD
 from scoreboard.gzipped import stored
-from scoreboard.sse import encode_hello, encode_updates
+from scoreboard.sse import chunk, encode_hello, encode_updates
 from tests.support.eventually import eventually
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

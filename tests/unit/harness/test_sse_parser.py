@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.net.sse_parser import Framer, Kind, Span, framer_of
-from scoreboard.chunked import chunk
 from scoreboard.domain import Change, Standing
 from scoreboard.gzipped import HEAD, Ending, HasHistory, packed, stored
-from scoreboard.sse import HEARTBEAT, Snapshot, encode_hello, encode_snapshot, encode_updates
+from scoreboard.sse import HEARTBEAT, Snapshot, chunk, encode_hello, encode_snapshot, encode_updates
 
 
 def change(seq: int, committed_us: int = 1) -> Change:

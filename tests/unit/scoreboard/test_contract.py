@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from scoreboard import contract
 from scoreboard.domain import Change, Submission, User
-from scoreboard.rules import order_key
+from tests.support.board_order import order_key
 from tests.unit.scoreboard.arrange import submission
 
 int64 = st.integers(-(2**63), 2**63 - 1)

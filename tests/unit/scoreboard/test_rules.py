@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoreboard.domain import MAX_INCREMENT, MAX_SCORE, Outcome, Submission, User
-from scoreboard.rules import Settlement, order_key, screen, settle, top
+from scoreboard.rules import Settlement, screen, settle
+from tests.support.board_order import order_key, top
 from tests.unit.scoreboard.arrange import submission, submission_id, user
 
 APPLIED = Outcome.APPLIED

@@ -368,3 +368,7 @@ def test_a_long_line_in_tiny_chunks_does_not_cost_its_square() -> None:
 )
 def test_only_our_own_ids_parse(value: str, expected: int | None) -> None:
     assert sse.parse_last_event_id(value) == expected
+
+
+def test_chunk_states_its_size_in_hexadecimal() -> None:
+    assert sse.chunk(b"0123456789abcdef") == b"10\r\n0123456789abcdef\r\n"

@@ -10,8 +10,8 @@ from scoreboard import contract
 from scoreboard.domain import MAX_INCREMENT, Change, Outcome
 from tests.unit.scoreboard.arrange import change, submission
 from worker.activities import OUTCOMES, RECENT_BATCHES, Activities
+from worker.database.ledger import Recorded
 from worker.failpoints import Failpoints
-from worker.ledger import Recorded
 
 
 class LedgerOfTwo:

@@ -2,7 +2,7 @@
 
 import re
 
-from worker.migrate import migrations, statements
+from worker.database.migrate import migrations, statements
 
 
 def test_versions_have_no_gap_and_names_need_no_quoting() -> None:

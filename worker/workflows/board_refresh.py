@@ -22,7 +22,7 @@ from temporalio.client import (
 )
 
 from scoreboard import backoff
-from worker.steps import REFRESH, retry_policy
+from worker.workflows.steps import REFRESH, retry_policy
 
 REFRESH_WORKFLOW = "BoardRefresh"
 TIMEOUT = timedelta(minutes=10)

@@ -1,52 +1,29 @@
-"""The ledger in MySQL: records batches and reads changes back. Not what decides: `rules`.
+"""The ledger in MySQL: records batches and reads changes back. Not what decides: `rules`;
+nor the SQL text: `statements`.
 
 Every public operation is one transaction or a plain read; each may be repeated
 after any failure, since the ledger's primary key makes the effect happen once.
 """
 
-import asyncio
-import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
-import pymysql
 import structlog
 
 from adapters.ledger_queries import BOARD_ID, BOARD_QUERY, BoardRow, changes_from, changes_query
 from adapters.mysql import Pool, query_all
-from scoreboard import backoff
 from scoreboard.domain import Change, LedgerRow, Outcome, Submission, User
-from scoreboard.fraud import Activity, FraudRules, decode_recent, encode_recent
+from scoreboard.fraud import FraudRules
 from scoreboard.ids import text
-from scoreboard.rules import Settlement, settle
+from scoreboard.rules import settle
 from worker import metrics
+from worker.database import statements
+from worker.database.transactions import in_transaction
 from worker.failpoints import Failpoints
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
-
-RETRYABLE_ERRORS = frozenset({1205, 1213})
-"""Lock wait timeout and deadlock. After 1205 the transaction is still open with the
-statement undone: committing it would store a ledger row without its score. So both
-roll back and begin again."""
-
-USER_COLUMNS = "id, name, score, seq, window_start_s, window_points, recent_increments"
-_USER_TEXT = (
-    "GROUP_CONCAT(id, ',', score, ',', seq, ',', window_start_s, ',', window_points, ',',"
-    " HEX(recent_increments), ',', HEX(name) SEPARATOR ';')"
-)
-_UPDATED_COLUMNS = ("score", "seq", "window_start_s", "window_points", "recent_increments")
-
-COMMIT_SYNCED = "UPDATE log_syncs SET number = number + 1 WHERE id = 1; COMMIT"
-"""Ends a transaction that has only read; then all it has read would survive a crash of MySQL.
-
-InnoDB shows a commit to others before the log is synced (MySQL bug 74303). This commit comes
-later in the log, and its sync covers everything before it. On the reader's own connection, since
-another one might reach a server that has crashed and started again in between.
-"""
 
 USERS_PER_READ = 2000
 
@@ -87,7 +64,7 @@ class Ledger:
             return set()
         async with self._pool.connection() as connection:
             [rows] = await query_all(
-                connection, f"SELECT id FROM users WHERE id IN ({_numbers(wanted)})"
+                connection, f"SELECT id FROM users WHERE id IN ({statements.numbers(wanted)})"
             )
             await connection.rollback()
         return {row[0] for row in rows}
@@ -106,18 +83,17 @@ class Ledger:
         self, connection: Any, screened: Sequence[tuple[Submission, Outcome]]
     ) -> Recorded:
         ids = ",".join(f"x'{submission.id.hex()}'" for submission, _ in screened)
-        user_ids = _numbers(sorted({submission.user_id for submission, _ in screened}))
+        user_ids = statements.numbers(sorted({submission.user_id for submission, _ in screened}))
         # The board first, then users in id order: all writers lock in this order.
         # The ledger is read after the board's lock, so every earlier batch is visible.
         _, board_rows, user_rows, decided_rows = await query_all(
             connection,
             "START TRANSACTION;"
             f" SELECT seq FROM boards WHERE id = {BOARD_ID} FOR UPDATE;"
-            # One text for all: the driver spends a microsecond on each field of each row.
-            f" SELECT {_USER_TEXT} FROM users WHERE id IN ({user_ids}) FOR UPDATE;"
+            f" SELECT {statements.USERS_AS_TEXT} FROM users WHERE id IN ({user_ids}) FOR UPDATE;"
             f" SELECT submission_id, seq, outcome FROM ledger WHERE submission_id IN ({ids})",
         )
-        users = _users_of(user_rows[0][0])
+        users = statements.users_from_text(user_rows[0][0])
         settlement = settle(
             screened,
             users=users,
@@ -130,10 +106,12 @@ class Ledger:
         if settlement.rows:
             # In one round trip: all other batches wait for the board's lock, and each answer
             # waits for a turn of an event loop that is busy with requests.
-            await query_all(connection, f"{_writes(settlement, committed_us)};COMMIT")
+            await query_all(
+                connection, f"{statements.settlement_writes(settlement, committed_us)};COMMIT"
+            )
         else:
             # An earlier attempt did it, and may not have heard yet that its commit lasts.
-            await query_all(connection, COMMIT_SYNCED)
+            await query_all(connection, statements.COMMIT_SYNCED)
         metrics.count_recorded(settlement.rows)
         if self._log_decisions:
             for row in settlement.rows:
@@ -161,7 +139,7 @@ class Ledger:
         of its log.
         """
         async with self._pool.connection() as connection:
-            rows, *_ = await query_all(connection, _synced(BOARD_QUERY, durable))
+            rows, *_ = await query_all(connection, statements.synced(BOARD_QUERY, durable))
             await connection.rollback()
         return BoardRow(*rows[0])
 
@@ -190,7 +168,7 @@ class Ledger:
         """
         query = changes_query(seq, limit)
         async with self._pool.connection() as connection:
-            rows, *_ = await query_all(connection, _synced(query, durable))
+            rows, *_ = await query_all(connection, statements.synced(query, durable))
             await connection.rollback()
         return changes_from(rows)
 
@@ -220,116 +198,7 @@ class Ledger:
                 if len(rows) < USERS_PER_READ:
                     break
                 after = rows[-1][0]
-            await query_all(connection, f"COMMIT; {COMMIT_SYNCED}")
-
-
-def _synced(query: str, durable: bool) -> str:
-    return f"{query}; {COMMIT_SYNCED}" if durable else query
-
-
-def _numbers(values: Iterable[int]) -> str:
-    return ",".join(str(int(value)) for value in values)
-
-
-def user_from(row: tuple[Any, ...]) -> User:
-    """A user from a row of USER_COLUMNS."""
-    user_id, name, score, seq, window_start_s, window_points, recent = row
-    activity = Activity(
-        window_start_s=window_start_s, window_points=window_points, recent=decode_recent(recent)
-    )
-    return User(id=user_id, name=name, score=score, seq=seq, activity=activity)
-
-
-def _users_of(text: str | None) -> dict[int, User]:
-    """Users by id, from what _USER_TEXT selects."""
-    users = {}
-    for line in text.split(";") if text else ():
-        user_id, score, seq, window_start_s, window_points, recent, name = line.split(",")
-        activity = Activity(
-            window_start_s=int(window_start_s),
-            window_points=int(window_points),
-            recent=decode_recent(bytes.fromhex(recent)),
-        )
-        users[int(user_id)] = User(
-            id=int(user_id),
-            name=bytes.fromhex(name).decode(),
-            score=int(score),
-            seq=int(seq),
-            activity=activity,
-        )
-    return users
-
-
-def users_statement(users: Iterable[User]) -> str:
-    """Stores the totals of users whose rows this transaction has locked.
-
-    An upsert: the one form of a multi-row update that both MySQL and MariaDB run
-    in linear time. The rows exist, so their names stay as they are.
-    """
-    values = ",".join(
-        f"({user.id},'',{user.score},{user.seq},{user.activity.window_start_s},"
-        f"{user.activity.window_points},x'{encode_recent(user.activity.recent).hex()}')"
-        for user in users
-    )
-    updates = ", ".join(f"{column} = VALUES({column})" for column in _UPDATED_COLUMNS)
-    return f"INSERT INTO users ({USER_COLUMNS}) VALUES {values} ON DUPLICATE KEY UPDATE {updates}"
-
-
-async def in_transaction(pool: Pool, work: Callable[[Any], Awaitable[T]]) -> T:
-    """Run `work` on a connection; again as a whole after a deadlock or lock timeout.
-
-    `work` begins and commits its own transaction and must be safe to repeat.
-    """
-    failures = 0
-    while True:
-        try:
-            async with pool.connection() as connection:
-                return await work(connection)
-        except pymysql.err.OperationalError as error:
-            if (
-                error.args[0] not in RETRYABLE_ERRORS
-                or failures + 1 == backoff.TRANSACTION.attempts_max
-            ):
-                raise
-        metrics.TRANSACTION_RETRIES.inc()
-        # The connection was closed, which rolls back; others get ahead meanwhile.
-        await asyncio.sleep(backoff.TRANSACTION.jittered_s(failures, random.random()))
-        failures += 1
-
-
-def _writes(settlement: Settlement, committed_us: int) -> str:
-    """The statements of a settlement. Numbers and hexadecimal only: nothing to escape."""
-    rows = ",".join(_ledger_values(row, committed_us) for row in settlement.rows)
-    statements = [
-        "INSERT INTO ledger (submission_id, principal, user_id, increment, outcome, seq,"
-        f" score_after, received_at_us, committed_at_us) VALUES {rows}"
-    ]
-    held = ",".join(
-        f"(x'{row.submission.id.hex()}','{' '.join(row.reasons)}',{committed_us})"
-        for row in settlement.rows
-        if row.outcome is Outcome.HELD
-    )
-    if held:
-        statements.append(
-            f"INSERT INTO reviews (submission_id, reasons, opened_at_us) VALUES {held}"
-        )
-    if settlement.users:
-        statements += [
-            users_statement(settlement.users),
-            f"UPDATE boards SET seq = {settlement.last_seq} WHERE id = {BOARD_ID}",
-        ]
-    return ";".join(statements)
-
-
-def _ledger_values(row: LedgerRow, committed_us: int) -> str:
-    submission = row.submission
-    seq = "NULL" if row.seq is None else row.seq
-    score_after = "NULL" if row.score_after is None else row.score_after
-    return (
-        f"(x'{submission.id.hex()}',x'{submission.principal.encode().hex()}',"
-        f"{submission.user_id},{submission.increment},'{row.outcome.value}',"
-        f"{seq},{score_after},{submission.received_us},{committed_us})"
-    )
+            await query_all(connection, f"COMMIT; {statements.COMMIT_SYNCED}")
 
 
 def _changes(

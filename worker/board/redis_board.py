@@ -22,9 +22,9 @@ from adapters.tasks import end
 from scoreboard import contract
 from scoreboard.domain import Change, User
 from worker import metrics
-from worker.drift import Drift
-from worker.ledger import Ledger
-from worker.refresh import RefreshReport
+from worker.board.drift import Drift
+from worker.database.ledger import Ledger
+from worker.workflows.board_refresh import RefreshReport
 
 log = structlog.get_logger()
 
@@ -72,10 +72,10 @@ class RedisBoard:
         self._incarnation: str | None = None
         # By their first number: what was committed here need not be read back.
         self._recent: dict[int, Sequence[Change]] = {}
-        self._advance_script = client.register_script(script("worker.lua", "advance"))
-        self._append_script = client.register_script(script("worker.lua", "append"))
-        self._swap_script = client.register_script(script("worker.lua", "swap"))
-        self._shown_script = client.register_script(script("worker.lua", "shown"))
+        self._advance_script = client.register_script(script(__package__, "advance"))
+        self._append_script = client.register_script(script(__package__, "append"))
+        self._swap_script = client.register_script(script(__package__, "swap"))
+        self._shown_script = client.register_script(script(__package__, "shown"))
 
     async def publish(self, changes: Sequence[Change], last_seq: int) -> None:
         """Bring the ranking to at least `last_seq`; `changes` save a look at the ledger.
@@ -117,7 +117,7 @@ class RedisBoard:
         seq, tail = await self._redis.hmget(contract.META_KEY, ["seq", "tail"])
         board = await self._ledger.board()
         if any(cursor is not None and int(cursor) < board.seq for cursor in (seq, tail)):
-            # What others are committing at this moment can be seen before it lasts.
+            # A commit can be visible before it is durable.
             board = await self._ledger.board(durable=True)
         if seq is not None and int(seq) < board.seq:
             await self.publish(await self._changes_after(int(seq), board.seq), board.seq)

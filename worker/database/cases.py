@@ -1,32 +1,18 @@
 """Held submissions in MySQL: ends each case exactly once. Not who decides: `review`."""
 
 import time
-from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from adapters.ledger_queries import BOARD_ID
 from adapters.mysql import Pool, query_all
-from scoreboard.domain import MAX_SCORE, Change, Outcome, Submission
+from scoreboard.domain import MAX_SCORE, Change, Decision, Outcome, Submission
 from scoreboard.fraud import FraudRules
 from scoreboard.rules import credited
+from worker.database.statements import COMMIT_SYNCED, USER_COLUMNS, user_from, users_statement
+from worker.database.transactions import in_transaction
 from worker.failpoints import Failpoints
-from worker.ledger import (
-    COMMIT_SYNCED,
-    USER_COLUMNS,
-    in_transaction,
-    user_from,
-    users_statement,
-)
-
-
-class Decision(StrEnum):
-    """How a case ended; stored in the audit trail, so values never change."""
-
-    APPROVED = "approved"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,8 +11,8 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.workflow import ParentClosePolicy
 
 from scoreboard import contract
-from worker.review import TIME_LIMIT_S, FraudReview
-from worker.steps import NOTIFY, PUBLISH, RECORD, VALIDATE, run_step
+from worker.workflows.fraud_review import TIME_LIMIT_S, FraudReview
+from worker.workflows.steps import NOTIFY, PUBLISH, RECORD, VALIDATE, run_step
 
 
 @dataclass(frozen=True, kw_only=True)

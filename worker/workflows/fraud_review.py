@@ -9,15 +9,12 @@ from datetime import timedelta
 from temporalio import workflow
 
 from scoreboard import contract
-from worker.steps import NOTIFY, PUBLISH, RESOLVE, run_step
+from scoreboard.domain import Decision
+from worker.workflows.steps import NOTIFY, PUBLISH, RESOLVE, run_step
 
 TIME_LIMIT_S = 7 * 86400.0
 """A case that nobody decides in this time expires, unless the settings say another: the
 submission is not applied."""
-
-APPROVED = "approved"
-REJECTED = "rejected"
-EXPIRED = "expired"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +66,9 @@ class FraudReview:
             )
         except TimeoutError:
             self._state = CaseState(
-                submission_id=submission_id, decision=EXPIRED, decided_by="time limit"
+                submission_id=submission_id,
+                decision=Decision.EXPIRED.value,
+                decided_by="time limit",
             )
         resolved: CaseResolved = await run_step(
             RESOLVE,
@@ -110,7 +109,7 @@ class FraudReview:
 
     @decide.validator
     def _may_decide(self, decision: CaseDecision) -> None:
-        if decision.decision not in {APPROVED, REJECTED}:
+        if decision.decision not in {Decision.APPROVED, Decision.REJECTED}:
             raise ValueError("a decision is approved or rejected")
         if self._state.decision:
             raise ValueError("the case is decided")

@@ -1,1 +1,0 @@
-"""Scripts that Redis runs atomically; each says its keys, arguments and answer."""
