@@ -1,5 +1,5 @@
 -- One row that a reader changes to have the log synced past what it has read; see
--- `worker.ledger`. A table of its own, so that it never waits for the board's lock.
+-- `worker.database`. A table of its own, so that it never waits for the board's lock.
 CREATE TABLE log_syncs (
     id TINYINT NOT NULL PRIMARY KEY,
     number BIGINT NOT NULL
