@@ -7,12 +7,12 @@ One user of each class carries all the load there is (`--rate`, `--listeners`);
 more of them only matter on several workers. Edit `choose` to shape the traffic.
 """
 
-from harness.locusts import Flood, Swarm
+from harness.locusts import ListenerPool, OpenLoopSubmitters
 
 
-class SubmissionFlood(Flood):
+class SubmissionFlood(OpenLoopSubmitters):
     """Submits at the rate asked for, in open loop, each for one of `--players` users."""
 
 
-class ListenerSwarm(Swarm):
+class ListenerSwarm(ListenerPool):
     """Holds `--listeners` streams open and checks every id on each of them."""

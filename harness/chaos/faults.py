@@ -23,7 +23,7 @@ from harness.net.fault_proxy import Mode
 
 BACK_TIMEOUT_S = 60.0
 TRAFFIC_WAIT_S = 1.0
-"""How long an armed proxy waits for traffic before idle connections are made to begin anew."""
+"""How long an armed proxy waits for traffic before it resets idle connections to provoke some."""
 QUIET_WAIT_S = 30.0
 FAILPOINT_WAIT_S = 10.0
 
@@ -162,8 +162,8 @@ async def _proxied(system: System, outcome: Injected) -> Heal:
     with contextlib.suppress(TimeoutError):
         await _until(lambda: proof.fired, timeout_s=TRAFFIC_WAIT_S)
     if not proof.fired:
-        # A quiet edge, such as a long poll: make its clients begin anew and meet the fault.
-        # A client that was cut off just before may wait a while until it comes back.
+        # A quiet edge, such as a long poll: reset it, so that clients reconnect into the fault.
+        # A client that was disconnected just before may be in its back-off.
         proxy.cut()
         with contextlib.suppress(TimeoutError):
             await _until(lambda: proof.fired, timeout_s=QUIET_WAIT_S)
@@ -186,7 +186,7 @@ _BY_KIND = {
 
 
 async def _until(check: Callable[[], bool], *, timeout_s: float = BACK_TIMEOUT_S) -> None:
-    # What is waited for happens in other processes and on disk: nothing would set an event.
+    # The condition changes in other processes and on disk, so there is no event to wait for.
     async with asyncio.timeout(timeout_s):
         while not check():  # noqa: ASYNC110
             await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Conducts one chaos run: stack, clients, faults in turn, drain, final reads, verdict.
+"""Runs one chaos test: stack, clients, faults in turn, drain, final reads, verdict.
 
 Leaves in its folder ``history.jsonl``, ``witness.json`` and the stack's own data with all logs.
 """
@@ -16,8 +16,8 @@ from typing import Any
 import pymysql
 import redis
 
+from harness.chaos.clients import ClientPool, Probe, Reader
 from harness.chaos.faults import injected
-from harness.chaos.flood import Flood, Probe, Reader
 from harness.chaos.listeners import Audience
 from harness.chaos.schedule import Planned, duration_s, groups_of, plan
 from harness.chaos.system import System
@@ -43,8 +43,8 @@ from harness.evidence.history import (
 from scoreboard import contract
 
 LEAST_HOLD_S = 0.3
-"""A fault of a moment goes on acting, as what Redis lost is missing until it is rebuilt:
-what is sent meanwhile meets it."""
+"""Minimum time in force, also for instantaneous faults: their effect lasts (data that Redis lost is
+missing until the rebuild), and requests sent meanwhile must meet it."""
 
 RECOVERY_TIMEOUT_S = 45.0
 DRAIN_TIMEOUT_S = 90.0
@@ -69,14 +69,14 @@ class Plan:
     listeners: int = 200
     restless: int = 40
     least_s: float = 0.0
-    """The flood goes on at least this long, also when the faults are done."""
+    """Minimum duration of submissions, also when all faults are over."""
     sleepers: int = 8
-    """Listeners that stay away for longer than the server's history of changes."""
+    """Number of listeners that stay disconnected for longer than the server keeps changes."""
     limit_count: int = 100
     limit_window_s: int = 10
     """The rate limit the stack is started with; hot users go a tenth beyond it."""
     faults: tuple[Planned, ...] = ()
-    """In place of those the seed plans."""
+    """Replaces the faults that the seed would plan."""
 
     @property
     def history_changes(self) -> int:
@@ -87,7 +87,7 @@ class Plan:
 
     @property
     def demands(self) -> Demands:
-        """What the run must have seen to count."""
+        """The minimum evidence for a verdict other than unknown."""
         if self.faults:
             return Demands(
                 accepted_min=500,
@@ -123,7 +123,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a run came to."""
+    """The result of a run."""
 
     plan: Plan
     evidence: Evidence
@@ -141,7 +141,7 @@ async def run_chaos(folder: Path, chosen: Plan, say: Say) -> Run:
     began = time.monotonic()
     environment = {
         "SCOREBOARD_HISTORY_CHANGES": str(chosen.history_changes),
-        # What a person must decide about would never settle here, and a flood looks suspicious.
+        # Held submissions would wait for a reviewer, and this load looks like fraud.
         "SCOREBOARD_FRAUD_LARGE_INCREMENT": "0",
         "SCOREBOARD_FRAUD_WINDOW_POINTS": "0",
         "SCOREBOARD_FRAUD_UNLIKE_HISTORY_Z": "0",
@@ -186,7 +186,7 @@ def judge(folder: Path, demands: Demands) -> tuple[list[Finding], list[Finding],
 
 
 class _Coordinator:
-    """The parts of a run while it lasts."""
+    """One run in progress."""
 
     def __init__(self, system: System, writer: HistoryWriter, chosen: Plan, say: Say) -> None:
         self.counts: Counter[str] = Counter()
@@ -207,7 +207,7 @@ class _Coordinator:
             sleepers=chosen.sleepers,
             sleep_s=10.0 if chosen.short else 30.0,
         )
-        self._flood = Flood(
+        self._clients = ClientPool(
             writer,
             client_port,
             secret=system.secret.encode(),
@@ -218,7 +218,7 @@ class _Coordinator:
             hot_rate=chosen.limit_count / chosen.limit_window_s * 1.1,
             rng=rng,
         )
-        self.counts = self._flood.counts
+        self.counts = self._clients.counts
         self._readers = [
             Reader(writer, client_port, name=f"r{n}", rng=random.Random(rng.random()))
             for n in range(READERS)
@@ -236,7 +236,7 @@ class _Coordinator:
         )
 
     def about(self) -> dict[str, Any]:
-        """Facts for the report that the history does not hold."""
+        """Facts for the report beyond the history."""
         return {
             "planned_faults": len(self._faults),
             "planned_s": round(duration_s(self._faults), 1),
@@ -249,7 +249,7 @@ class _Coordinator:
         if not await self._audience.until_all(0, timeout_s=30):
             raise RuntimeError("not all listeners got their stream")
         began = time.monotonic()
-        self._flood.start()
+        self._clients.start()
         background = [asyncio.create_task(reader.run(0.5)) for reader in self._readers]
         background.append(asyncio.create_task(self._sample()))
         try:
@@ -258,7 +258,7 @@ class _Coordinator:
                 await self._strike(group)
             await _sleep_until(began + self._plan.least_s)
         finally:
-            await self._flood.stop(timeout_s=60)
+            await self._clients.stop(timeout_s=60)
             self.flood_s = time.monotonic() - began
             for task in background:
                 task.cancel()
@@ -269,7 +269,7 @@ class _Coordinator:
         await self._finish()
 
     async def _first_board(self) -> None:
-        """Read the whole board while nothing changes: what every later number builds on."""
+        """Read the whole board before the first submission: the baseline of every later check."""
         scores: list[Score] = []
         seq = 0
         while True:
@@ -336,7 +336,7 @@ class _Coordinator:
     async def _sample(self) -> None:
         client = connect_redis(self._system.redis_url)
         while True:
-            # Redis may be the one that is broken right now.
+            # Redis itself may be under a fault.
             with contextlib.suppress(redis.RedisError, OSError):
                 (await asyncio.to_thread(sample_redis, client)).record(self._writer)
             await asyncio.sleep(SAMPLE_INTERVAL_S)
@@ -363,7 +363,7 @@ class _Coordinator:
         self._writer.end(drained=drained, about=dict(self.counts))
 
     async def _drained(self) -> bool:
-        """No batch is under way any more, looked at twice, and the board has stopped moving."""
+        """Whether, twice in a row, no workflow was running and the board had not changed."""
         from temporalio.client import Client
 
         running = f"ExecutionStatus = 'Running' AND WorkflowType = '{contract.BATCH_WORKFLOW}'"

@@ -1,4 +1,4 @@
-"""What will go wrong, when: a pure function of the seed.
+"""The fault schedule: a pure function of the seed.
 
 The times are planned times. A fault starts at its time or when the one before has recovered,
 whichever is later; order, targets and parameters never depend on what happens.
@@ -62,7 +62,7 @@ class Planned:
     connections: int | None = None
     latency_s: float = 0.0
     beside: int | None = None
-    """The fault that this one is injected into, a moment after it began."""
+    """The number of the fault during which this one strikes, a moment after its start."""
 
     @property
     def label(self) -> str:
@@ -157,7 +157,7 @@ def _short(rng: random.Random) -> Iterator[Planned]:
 
 
 def _pairs(rng: random.Random, *, short: bool) -> list[tuple[Planned, Planned]]:
-    """Faults of which the second strikes while the system copes with the first."""
+    """Pairs of faults: the second strikes while the system recovers from the first."""
     hold_s = 1.5 if short else 4.0
 
     def proxied(mode: Mode, edge: str) -> Planned:

@@ -24,7 +24,7 @@ START_TIMEOUT_S = 90.0
 
 
 class StackFailed(Exception):
-    """The stack did not start, or did not do what its control socket was asked."""
+    """The stack did not start or refused a request on its control socket."""
 
 
 class System:
@@ -47,7 +47,7 @@ class System:
 
     async def __aenter__(self) -> "System":
         self.folder.mkdir(parents=True, exist_ok=True)
-        # The private instance takes the password it finds; the proxies' addresses need it first.
+        # Written first: the proxies' URLs need the password, and the private MySQL adopts it.
         password_file = self.folder / "mysql" / "password"
         password_file.parent.mkdir(exist_ok=True)
         password_file.touch(mode=0o600)
@@ -113,7 +113,7 @@ class System:
         }
 
     async def stop(self) -> None:
-        """End the stack in order, then the proxies."""
+        """Shut down the stack, then the proxies."""
         process = self._process
         if process is not None and process.returncode is None:
             process.send_signal(signal.SIGTERM)
@@ -191,7 +191,7 @@ class System:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports free right now; all are held until the last is known, so they differ."""
+    """Distinct free ports: each is held until the last is known."""
     with contextlib.ExitStack() as held:
         ports = []
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""What a swarm knows of each event: its content, and when listeners had it. Not the listeners."""
+"""The events a swarm has seen: content, commit time and delivery times. Not the listeners."""
 
 from array import array
 
@@ -31,7 +31,7 @@ class EventTable:
 
     def note(self, item: Item, committed_us: int) -> bool | None:
         """Remember an update's content: True when new, None when known, False on contradiction."""
-        # 0 marks a seq nobody has seen yet.
+        # 0 marks a seq that no listener has seen.
         mark = (hash((item.user, item.score)) & 0x7FFFFFFFFFFFFFFF) or 1
         if self.base < 0:
             self.base = item.id
@@ -96,7 +96,7 @@ class EventTable:
         return fresh
 
     def to_reach(self) -> Reach:
-        """The times by seq, for joining with submissions."""
+        """Delivery times by seq, to be joined with submissions for end-to-end latency."""
         return Reach(
             base=self.base,
             columns={

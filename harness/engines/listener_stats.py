@@ -16,7 +16,7 @@ VIOLATIONS = {
 
 @dataclass(kw_only=True)
 class Account:
-    """What a swarm can swear to at the end. Ids and counts over all its listeners."""
+    """Delivery statistics of a swarm: cursors and fault counts over all its listeners."""
 
     listeners: int = 0
     streaming: int = 0
@@ -41,7 +41,7 @@ class Account:
 
 
 class Stretch(NamedTuple):
-    """What befell a listener, for the history; `what` is as in docs/history.md.
+    """One record of a listener for the history; `what` is as in docs/history.md.
 
     `open`: `first` is the id resumed from, -1 for none. `range`: ids first to
     last. `reset`, `snapshot`: `first` is the seq, with `top`. `close`: `last` is

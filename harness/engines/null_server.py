@@ -1,8 +1,8 @@
-"""Speaks the HTTP contract from memory: the generator's own ceiling, and planted faults.
+"""An in-memory server with the HTTP contract, to calibrate the load generator and to plant faults.
 
-Not a scoreboard: nothing is durable, no token is checked, no limit held. With
-faults planted it becomes the reference liar that the harness must convict of
-exactly what was planted (`harness selfproof`).
+Not a scoreboard: nothing is durable, tokens are not checked, limits are not enforced. With planted
+faults it is the known-bad server that the harness must convict of exactly those faults
+(`harness selfproof`).
 """
 
 import asyncio
@@ -27,7 +27,7 @@ HEARTBEAT_S = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Faults:
-    """What to do wrong, counted from the first submission. Seconds, numbers and seqs.
+    """Planted faults. Seconds and numbers count from the first submission.
 
     `stall_at_s`, `stall_s`: answer nothing and send nothing for that long.
     `lose_submissions`: numbers of submissions acknowledged but never applied.
@@ -67,8 +67,7 @@ class Stream:
 class NullServer:
     """The board, its listeners and its faults. Runs on one event loop.
 
-    `service_s` is slept before each answer (0 answers at once), `tick_s` is how
-    often listeners are told.
+    `service_s` delays each answer; `tick_s` is the interval between writes to listeners.
     """
 
     def __init__(
@@ -150,7 +149,7 @@ class NullServer:
     # Stalls
 
     def stalled_for(self) -> float:
-        """Seconds until a planted stall is over, 0 outside of one."""
+        """Seconds left of a planted stall, 0 when there is none."""
         if self.faults.stall_s <= 0 or self.first_submission_s is None:
             return 0.0
         age = time.monotonic() - self.first_submission_s
@@ -160,7 +159,7 @@ class NullServer:
     # Listeners
 
     def open_stream(self, transport: asyncio.Transport, last_event_id: int | None) -> Stream:
-        """Add a listener and send it the beginning of its stream."""
+        """Add a listener and send the start of its stream."""
         stream = Stream(self.stream_count, transport)
         self.stream_count += 1
         since = self.told if last_event_id is None else last_event_id
@@ -187,7 +186,7 @@ class NullServer:
         )
 
     async def broadcast(self) -> None:
-        """Tell listeners what is new, every tick, for ever."""
+        """Send new changes to every listener, once per tick, until cancelled."""
         while True:
             await asyncio.sleep(self.tick_s)
             stall = self.stalled_for()
@@ -291,7 +290,7 @@ READY = answered(b"200 OK", b'{"ready":true}')
 
 
 class Protocol(asyncio.Protocol):
-    """One connection: requests one after the other, or one stream."""
+    """One connection: sequential requests, or one stream."""
 
     def __init__(self, server: NullServer) -> None:
         self._server = server

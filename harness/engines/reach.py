@@ -1,6 +1,6 @@
-"""When each event had reached the first, median and last listener of one swarm.
+"""Broadcast completion per event: when the first, median and last listener of a swarm had it.
 
-Times only; what an event said is in `event_table`.
+Times only; the content of events is in `event_table`.
 """
 
 import zlib
@@ -17,9 +17,9 @@ EVENTS_SENT_MAX = 2_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """When seqs from `base` on had reached the first, median and last listener of one swarm.
+    """Times at which seqs from `base` on reached the first, median and last listener of a swarm.
 
-    Unix µs; 0 where nobody had it. `left_out` events were too many to be sent.
+    Unix µs; 0 for an event without a listener. `left_out` counts events beyond the size limit.
     """
 
     base: int
@@ -27,7 +27,7 @@ class Reach:
     left_out: int = 0
 
     def to_wire(self) -> dict[str, Any]:
-        """Compressed, for the last report of a worker; only a count when it would be too large."""
+        """Compressed columns for a worker's last report; only a count above the size limit."""
         count = len(self.columns["reached"])
         if self.base < 0 or count > EVENTS_SENT_MAX:
             return {"left_out": count}
@@ -41,7 +41,7 @@ class Reach:
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> "Reach":
-        """What `to_wire` wrote; without events when that had none."""
+        """The inverse of `to_wire`; empty when only a count was sent."""
         if "base" not in wire:
             nothing = {name: array("q") for name in COLUMNS}
             return cls(base=-1, columns=nothing, left_out=wire.get("left_out", 0))
@@ -51,7 +51,7 @@ class Reach:
         )
 
     def at(self, seq: int) -> tuple[int, int, int] | None:
-        """First, median and last time of a seq, None when nobody had it."""
+        """First, median and last time of a seq, None when no listener had it."""
         position = seq - self.base
         if self.base < 0 or not 0 <= position < len(self.columns["reached"]):
             return None

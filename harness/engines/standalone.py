@@ -1,4 +1,4 @@
-"""Drives engines without Locust: one epoll loop in one process. For tests and calibration."""
+"""Runs engines without Locust, in one epoll loop of one process. For tests and calibration."""
 
 import contextlib
 import subprocess
@@ -14,17 +14,17 @@ WAIT_S = 0.02
 
 
 class Engine(Protocol):
-    """What a loop needs of an engine."""
+    """The interface between an engine and its loop."""
 
     def fileno(self) -> int:
-        """Readable when there is something to do."""
+        """A descriptor that is readable when `pump` has work."""
 
     def pump(self) -> None:
-        """Do it."""
+        """Do all work that needs no waiting."""
 
 
 def drive(engines: Sequence[Engine], done: Callable[[], bool], *, timeout_s: float) -> bool:
-    """Pump the engines until `done` holds; whether it did before the timeout."""
+    """Pump the engines until `done` holds; returns whether it did before the timeout."""
     loop = Readiness()
     try:
         for engine in engines:

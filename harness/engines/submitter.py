@@ -1,9 +1,10 @@
-"""Sends submissions when they are due, whatever became of the earlier ones. Not a client library.
+"""Open-loop submitter: sends on schedule, regardless of outstanding requests. Not a client library.
 
-An open loop over keep-alive connections: an arrival takes a free connection, or
-waits for one, or is dropped when it has waited too long. Three times are kept
-of each: intended, sent, answered. Response time counts from the intended send,
-so a server that stalls cannot hide the requests it kept from being sent.
+Arrivals share a pool of keep-alive connections: an arrival takes a free one, queues for one, or is
+dropped after queueing too long. Each has three times: intended, sent, answered. Response time
+counts from the intended send, so it is free of coordinated omission: a server that stalls cannot
+hide the requests that it kept from being sent. The schedule is the offered load; arrivals that
+were dropped stay part of it.
 
 The engine never blocks. An outer loop (gevent in Locust, epoll elsewhere) waits
 for `fileno()` and calls `pump()`.
@@ -30,9 +31,9 @@ RECONNECT_AFTER_NS = 200_000_000
 SWEEP_EVERY_NS = 50_000_000
 RECEIVE_BYTES = 65536
 WAKE_APART_NS = 1_000_000
-"""Arrivals within this time are sent together, so the first of them up to so much late (which
-counts), and answers are taken together likewise: a wake-up for each would cost generator and
-server more than the request itself."""
+"""Wake-ups are at least this far apart. Arrivals within the interval are sent together (their delay
+is measured) and answers are read together: a wake-up for each would cost generator and server more
+than the request itself."""
 
 
 OK, FAIL, UNKNOWN, DROPPED = "ok", "fail", "unknown", "dropped"
@@ -40,9 +41,9 @@ OK, FAIL, UNKNOWN, DROPPED = "ok", "fail", "unknown", "dropped"
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitterSettings:
-    """What a submitter needs beside its arrivals. Times in ns on the monotonic clock.
+    """Settings of a submitter. Times in ns on the monotonic clock.
 
-    It opens as many connections as arrivals need, at most `connections`.
+    Connections are opened on demand, at most `connections`.
 
     Arrivals are due from `start_ns` on; second 0 of the series begins at `zero_ns`.
     """
@@ -61,7 +62,7 @@ Done = tuple[int, str, int, bytes | None, int]
 
 
 class Connection:
-    """One socket and what it is waiting for."""
+    """One socket and its outstanding request."""
 
     __slots__ = ("buffer", "busy", "due_ns", "number", "ready", "sent_ns", "sock", "unsent")
 
@@ -79,13 +80,13 @@ class Connection:
 class Submitter:
     """The engine. `series` gets the figures, `take_records` the operations for the history.
 
-    Counters per intended second: intended, sent, ok, fail, unknown, dropped, waited
-    (arrivals that found every connection busy) and `status_<code>` or
-    `cause_<name>`. Histograms in µs: response (intended to answer of 2xx; those
-    without an answer and dropped ones count with the time they had, and an
-    answered 4xx or 5xx not at all: a quick refusal would flatter it, and it
-    counts as an error), service (sent to answer of 2xx), delay
-    (intended to sent), and late (intended to noticed: the generator's own fault).
+    Counters per intended second: intended (the offered load), sent, ok (goodput), fail, unknown,
+    dropped, waited (arrivals queued because every connection was busy) and `status_<code>` or
+    `cause_<name>`. Histograms in µs: response (intended send to 2xx; requests without an answer and
+    dropped arrivals count with the time until then; an answered 4xx or 5xx is an error and not in
+    it, since a quick refusal would flatter the tail latency), service (actual send to 2xx), delay
+    (send delay: intended to actual send), and late (scheduler lag: intended send to the loop's
+    attention, which is the generator's own fault).
     """
 
     def __init__(
@@ -127,27 +128,27 @@ class Submitter:
 
     @property
     def open_connections(self) -> int:
-        """Connections that can carry a request or do."""
+        """Established connections, free or busy."""
         return len(self._by_fd) - self._connecting
 
     @property
     def finished(self) -> bool:
-        """No arrival is left to send or to answer."""
+        """Every arrival was sent and answered, or dropped."""
         return self._next_due_ns == NEVER and not self._waiting and self.busy_count == 0
 
     @property
     def record_count(self) -> int:
-        """Records that `take_records` would hand out."""
+        """Number of records that `take_records` would return."""
         return len(self._sent_records) + len(self._done_records)
 
     def stop(self) -> None:
-        """Begin no further arrival; those due already are still sent and awaited."""
+        """Stop the schedule; arrivals already due are still sent and awaited."""
         self._stopped = True
         self._next_due_ns = NEVER
 
     def take_records(self) -> tuple[list[Sent], list[Done]]:
-        """Operations sent and ended since the last call, each in order of time."""
-        # Done first, so that a record of an end never comes without its beginning.
+        """Operations sent and operations completed since the last call, each in order of time."""
+        # Completions first, so that none is returned before its send.
         done, self._done_records = self._done_records, []
         sent, self._sent_records = self._sent_records, []
         return sent, done
@@ -180,7 +181,7 @@ class Submitter:
         if now >= self._next_sweep_ns:
             self._sweep(now)
         soonest = min(self._next_due_ns, self._next_sweep_ns)
-        # Answers come one after the other, those to a batch.
+        # Answers of one server batch arrive back to back: gather them.
         self._ready.rest(max(soonest, now + WAKE_APART_NS), gather=bool(ready))
 
     def _advance(self) -> None:
@@ -213,14 +214,14 @@ class Submitter:
         user, increment = self._choose(number)
         data = self._request(number, user, increment)
         sent = self._clock()
-        # Before its first byte is sent: whatever happens in between, the history knows it.
+        # Recorded before the first byte is sent, so that the history holds every possible effect.
         self._sent_records.append((number, user, increment, sent))
         try:
             written = connection.sock.send(data)
         except BlockingIOError:
             written = 0
         except OSError:
-            # Nothing left this machine, so the arrival can take another connection.
+            # Nothing was sent; retry the arrival on another connection.
             self._sent_records.pop()
             self._lose(connection)
             self._waiting.appendleft((number, due))
@@ -259,7 +260,7 @@ class Submitter:
             self._lose(connection)
             return
         if not data or not connection.busy:
-            # Closed, or bytes nobody asked for.
+            # Closed by the server, or bytes without a request.
             self._lose(connection)
             return
         if connection.buffer:
@@ -296,7 +297,7 @@ class Submitter:
         else:
             self._free.append(connection)
 
-    # What goes wrong
+    # Failures
 
     def _lose(self, connection: Connection, cause: str = "reset") -> None:
         fd = connection.sock.fileno()
@@ -321,7 +322,7 @@ class Submitter:
         self._done_records.append((connection.number, UNKNOWN, 0, None, now))
 
     def _give_up(self, due: int) -> None:
-        # It was never sent, so the history does not know it.
+        # Never sent, so not in the history; the response time still counts it.
         second = self.series.seconds[(due - self._settings.zero_ns) // NS]
         second.counters[DROPPED] += 1
         second.histograms["response"].record((self._clock() - due) // 1000)
@@ -347,7 +348,7 @@ class Submitter:
     # Connections
 
     def _open_missing(self, now: int) -> None:
-        # Some more than are needed now: a connection takes a moment, an arrival has none.
+        # With headroom: an arrival cannot wait for a handshake.
         wanted = CONNECTIONS_AT_LEAST + (self.busy_count + len(self._waiting)) * 5 // 4
         missing = min(wanted, self._settings.connections) - len(self._by_fd)
         for _ in range(min(missing, CONNECTS_AT_ONCE - self._connecting)):

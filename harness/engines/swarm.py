@@ -150,7 +150,7 @@ class Swarm:
             self._read_count += 1
             self._byte_count += len(data)
             heard[index] = now
-            # The common case: bytes that another listener received before, and in step.
+            # Fast path: bytes that another listener has received, and no gap before them.
             known = reads.get((len(data), data[:64], gzip[index]))
             if (
                 known is not None
@@ -167,7 +167,7 @@ class Swarm:
                 deliveries.delivered += known.last - known.first + 1
             else:
                 self._received(index, data, arrived, now)
-        # What arrives in the next moment may be read together where the kernel says when it did.
+        # With kernel time stamps, bytes of the next millisecond can be read together.
         self._turn(gather=bool(ready) and stamps)
 
     def _turn(self, *, gather: bool) -> None:
@@ -269,7 +269,7 @@ class Swarm:
     def _leave_due(self, now: int) -> None:
         while self._leave and self._leave[0][0] <= now:
             _, index, opened_ns = heapq.heappop(self._leave)
-            # Unless that connection was lost before.
+            # The connection may have been lost since.
             if self._state[index] == STREAMING and self._opened_ns[index] == opened_ns:
                 self._lost(index, LEFT)
 
@@ -279,7 +279,7 @@ class Swarm:
         )
         number = self._settings.first_number + index
         if self._rotate and number >= PORTS_PER_SOURCE:
-            # One source address has about 28,000 ports towards one server.
+            # One source address has about 28,000 ephemeral ports per server.
             sock.bind((f"127.0.0.{2 + number // PORTS_PER_SOURCE % 250}", 0))
         if self._settings.kernel_stamps:
             sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
@@ -389,7 +389,7 @@ class Swarm:
         elif self._settings.reconnect_s is not None:
             low_s, high_s = self._settings.reconnect_s
         else:
-            # Jitter, so that a restarted server is not met by all listeners in one moment.
+            # Jitter, so that listeners do not stampede a restarted server.
             retry_s = self.deliveries.retry_ms / 1000
             low_s, high_s = retry_s * 0.5, retry_s * 1.5
         delay_ns = int(self._random.uniform(low_s, high_s) * NS)

@@ -44,7 +44,7 @@ class Handover:
         self._awaited: dict[str, _Awaited] = {}
 
     def expect(self, ident: str, path: Path, *, size: int, host: str) -> None:
-        """A history of `size` bytes should be at `path`; asks for it where it is not."""
+        """Expect a history of `size` bytes at `path`, and request it when it is absent."""
         if path.is_file() and path.stat().st_size == size:
             return
         name = f"{path.name} of {host}"
@@ -79,11 +79,11 @@ class Handover:
 
     @property
     def ended(self) -> bool:
-        """Nothing more is to come."""
+        """No further piece is expected."""
         return all(awaited.problem for awaited in self._awaited.values())
 
     def give_up(self) -> list[str]:
-        """A sentence for each history that did not arrive whole; what came of it is removed."""
+        """A sentence for each incomplete history; its partial file is removed."""
         lacking = list(self._awaited.values())
         self._awaited.clear()
         for awaited in lacking:

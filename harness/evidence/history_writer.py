@@ -1,8 +1,7 @@
-"""Hands an engine's records over to the history, off the hot path. Not the format itself.
+"""Writes the records of engines into histories, off the hot path. Not the format itself.
 
-The engines keep tuples; a journal turns them into history records between
-turns. A submission's record stands before the record of its end, with the time
-of the send, not of the writing.
+Engines collect tuples; a journal turns them into history records between turns. A submission's
+record precedes its completion and bears the time of the send, not of the write.
 """
 
 from collections.abc import Callable, Mapping
@@ -50,7 +49,7 @@ class _Journal:
 
 
 class SubmissionJournal(_Journal):
-    """Writes submissions. Keeps one integer for each that has not ended."""
+    """Writes submissions. Keeps one integer for each outstanding one."""
 
     def __init__(self, folder: Path, *, name: str, run_id: str, shift_ns: int = 0) -> None:
         super().__init__(folder, name=name, shift_ns=shift_ns)
@@ -83,10 +82,10 @@ class SubmissionJournal(_Journal):
 
 
 class ListenerJournal(_Journal):
-    """Writes what listeners saw, into a file of its own."""
+    """Writes what the listeners of a swarm received, into a file of its own."""
 
     def write(self, events: list[tuple[int, str, int]], stretches: list[Stretch]) -> None:
-        """Append what a swarm handed out."""
+        """Append the records that a swarm returned."""
         write_listeners(self._writer, events, stretches)
 
 
@@ -117,14 +116,14 @@ def write_listeners(
 
 
 class BoardJournal:
-    """Writes what the coordinator reads: the first board, who is who, and every look at it."""
+    """Writes the coordinator's reads of the board, the first board, and users' names."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._writer = HistoryWriter(history_path(folder, "coordinator"), process="coordinator")
 
     def begin(self, seq: int, scores: Mapping[str, int] | None, names: Mapping[int, str]) -> None:
-        """The board before the first submission, where it is known."""
+        """Write the board before the first submission, where it is known."""
         if names:
             self._writer.put(Roster, users=sorted(names.items()))
         if scores is not None and seq >= 0:
@@ -132,7 +131,7 @@ class BoardJournal:
             self._writer.put(Board, seq=seq, scores=best_first)
 
     def read(self, look: Callable[[int], Page], limit: int) -> Page:
-        """Look at the board and write down both ends of it. Raises OSError as `look` does."""
+        """Read the board and record the read's start and end. Raises OSError as `look` does."""
         index = self._writer.read(client="coordinator", limit=limit)
         try:
             page = look(limit)

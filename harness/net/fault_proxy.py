@@ -1,4 +1,4 @@
-"""A TCP proxy for one edge between two processes, with faults that prove they happened.
+"""A TCP proxy for one edge between two processes, with faults that prove they fired.
 
 Knows no protocol: a *request* is a chunk from the client's side, a *reply* a chunk from the
 other. That fits HTTP, Redis, MySQL and gRPC alike. Each fault is armed for a number of
@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from typing import cast
 
 FORWARDED_WAIT_S = 1.0
-"""How long a forwarded request may wait for its reply before the client is cut off anyway."""
+"""How long a forwarded request may wait for its reply before the client is reset anyway."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Mode(enum.StrEnum):
-    """What the proxy does to traffic."""
+    """The kinds of fault."""
 
     PASS = "pass"
     RESET_BEFORE = "reset-before-request"
@@ -38,14 +38,14 @@ class Mode(enum.StrEnum):
     NO_REPLY = "no-reply"
     """Requests arrive, replies never do; the connection stays open until healed."""
     HANG = "hang"
-    """New connections are accepted and nothing is done; open ones stand still."""
+    """New connections are accepted and ignored; open ones are frozen."""
     REFUSE = "refuse"
-    """Nobody listens, and open connections are reset."""
+    """The port is closed, and open connections are reset."""
 
 
 @dataclass
 class Proof:
-    """What an armed fault has done so far."""
+    """Counts of what an armed fault has affected."""
 
     mode: Mode
     connections: int = 0
@@ -127,7 +127,7 @@ class Proxy:
         return self.proof
 
     async def heal(self) -> None:
-        """Let everything pass again. Connections that lost bytes or hung half-made are reset."""
+        """Forward everything again. Connections that lost bytes or were half open are reset."""
         was, self.mode = self.mode, Mode.PASS
         for link in list(self.links):
             link.thaw()
@@ -135,7 +135,7 @@ class Proxy:
             await self.start(self.port)
 
     def cut(self) -> None:
-        """Reset every open connection, uncounted: whoever was idle connects anew."""
+        """Reset every open connection without counting it, so that idle clients reconnect."""
         for link in list(self.links):
             link.reset()
 
@@ -146,7 +146,7 @@ class Proxy:
         for link in list(self.links):
             self.affected(0)
             link.reset()
-        # Whoever is refused meanwhile is never seen here, so see it once with own eyes.
+        # Refused clients never reach this process, so one connect of our own proves the refusal.
         with contextlib.suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", self.port)
             writer.close()
@@ -160,13 +160,13 @@ class Proxy:
         return request is None or self._only is None or self._only in request
 
     def affected(self, size: int) -> None:
-        """One more connection was hit, over `size` bytes."""
+        """Count one more affected connection, over `size` bytes."""
         self.proof.connections += 1
         self.proof.bytes += size
         if self._left is not None:
             self._left -= 1
             if self._left == 0 and self.mode not in (Mode.NO_REPLY, Mode.HANG, Mode.LATENCY):
-                # These last until healed on the connections they have; the others are over.
+                # These faults hold their connections until healed; the others are over.
                 self.mode = Mode.PASS
 
     def spawn(self, link: "_Link") -> None:
@@ -206,18 +206,18 @@ class _Link:
             self.client.resume_reading()
 
     def hang(self) -> None:
-        """Accepted, and that is all."""
+        """Accept the connection and ignore it."""
         self._hung = True
 
     def freeze(self) -> None:
-        """Read nothing from either side any more."""
+        """Stop reading from both sides."""
         self._frozen = True
         for transport in (self.client, self.server):
             if transport is not None and transport.is_reading():
                 transport.pause_reading()
 
     def thaw(self) -> None:
-        """The fault is over: go on where nothing is lost, break off where something is."""
+        """After the fault: resume a connection that lost nothing, reset one that did."""
         if self._hung or self._swallows or self._doomed:
             self.reset()
         elif self._frozen:
@@ -229,7 +229,7 @@ class _Link:
 
     def request(self, data: bytes) -> None:
         if self._early is not None:
-            # uvloop may deliver what it had read before the pause took hold.
+            # uvloop may deliver bytes that it had read before the pause.
             self._early.append(data)
             return
         proxy = self.proxy
@@ -268,7 +268,7 @@ class _Link:
         if proxy.mode is Mode.LATENCY and proxy.takes() and not self._slowed:
             self._slowed = True
             proxy.affected(0)
-        # What is late stays ahead of what comes after it, also after the fault has healed.
+        # Delayed bytes stay ahead of later ones, also after the fault has healed.
         if self._slowed or self._late_bytes:
             self._late_bytes += len(data)
             proxy.proof.bytes += len(data)
@@ -302,7 +302,7 @@ class _Link:
                 transport.abort()
 
     def end(self, other: asyncio.Transport | None) -> None:
-        """One side is gone: close `other` once it has been sent everything."""
+        """One side has closed: flush `other`, then close it."""
         self._closed = True
         self.proxy.links.discard(self)
         if other is not None and not other.is_closing():

@@ -1,7 +1,7 @@
-"""HTTP/1.1 as far as a load generator needs it: bytes of a request, length of an answer.
+"""The HTTP/1.1 of the load generator: encodes requests, frames answers.
 
-Not a general parser: one answer at a time, no trailers, no folded headers. An
-answer it cannot frame is reported as such and the connection is given up.
+Not a general parser: one answer at a time, no trailers, no folded headers. An answer that it
+cannot frame raises `BadAnswer`, and the connection must be closed.
 """
 
 import time
@@ -13,7 +13,7 @@ from scoreboard.signing import Presigner, SigningKey
 
 
 class BadAnswer(ValueError):
-    """The bytes are no HTTP/1.1 answer this module can frame."""
+    """The bytes cannot be framed as an HTTP/1.1 answer."""
 
 
 def parse_base_url(url: str) -> tuple[str, int, str]:
@@ -125,7 +125,7 @@ def submission_id_of(data: bytes) -> bytes | None:
     """The 36 characters of the submission id in an answer, None when it has none."""
     start = data.find(_SUBMISSION_ID)
     if start < 0:
-        # Other servers may put a space after the colon.
+        # Other JSON encoders put a space after the colon.
         start = data.find(b'"submissionId": "')
         if start < 0:
             return None
@@ -146,11 +146,11 @@ def header_of(data: bytes, name: str) -> str | None:
 
 
 SUBMISSION_BODY = b'{"userId":%d,"increment":%d}'
-"""The JSON of a submission, of user and increment."""
+"""Format of a submission's JSON: user id, increment."""
 
 
 def submission_head(host_header: str, token: str) -> str:
-    """What all submissions with a token begin with: request line and fields, up to the key."""
+    """The common start of all submissions with a token: request line and fields, up to the key."""
     return (
         f"POST {contract.UPDATE_PATH} HTTP/1.1\r\nHost: {host_header}\r\n"
         f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"

@@ -1,4 +1,4 @@
-"""One descriptor that is readable when any of thousands is, or when a moment has come.
+"""One descriptor that is readable when any of thousands is, or when a timer expires.
 
 An epoll descriptor can itself be polled, so gevent waits for this one descriptor
 and the thousand sockets behind it cost it nothing (the reason a swarm is one
@@ -22,7 +22,7 @@ _CLOCK_MONOTONIC = 1
 _NS = 1_000_000_000
 
 GATHER_NS = 1_000_000
-"""A wake-up for each of many that follow one another costs more than what each brings."""
+"""How long to gather events before a wake-up: one wake-up each costs more than reading an event."""
 
 
 def _real_epoll() -> type:
@@ -58,9 +58,9 @@ class Timer:
         self._reference = ctypes.byref(self._spec)
 
     def set(self, due_monotonic_ns: int) -> None:
-        """Be readable from that moment on, and not before; a moment already past is now."""
+        """Become readable at that time; at once when it is past."""
         value = self._spec.value
-        # Both zero would disarm it.
+        # Zero seconds and nanoseconds would disarm the timer.
         value.seconds, value.nanoseconds = divmod(max(due_monotonic_ns, 1), _NS)
         _libc.timerfd_settime(self.fd, _TFD_TIMER_ABSTIME, self._reference, None)
 
@@ -74,7 +74,7 @@ class Readiness:
 
     def __init__(self) -> None:
         self._epoll = _real_epoll()()
-        # Around the other one, so that the sockets can be left out for a while.
+        # A second set around the first, so that the sockets can be ignored while gathering.
         self._outer = _real_epoll()()
         self._timer = Timer()
         self._outer.register(self._timer.fd, EPOLLIN)

@@ -1,4 +1,4 @@
-"""What engines ask of the operating system: addresses, descriptors, a turn on the CPU."""
+"""Operating system services for engines: name resolution, descriptor limit, CPU priority."""
 
 import contextlib
 import os
@@ -26,14 +26,13 @@ def raise_descriptor_limit() -> int:
 
 
 def prefer_this_process() -> None:
-    """Run before the server when both want the CPU, where the system allows it.
+    """Raise this process's CPU priority above the server's, where the system allows it.
 
-    A sender needs little time but needs it on time; what it lacks would pass for
-    the server's delay.
+    A sender needs little CPU time but needs it on time: its scheduler lag would pass for the
+    server's latency.
     """
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-    # With autogroups a nice value counts within the session only, so the session's own
-    # goes along with it.
+    # With autogroups a nice value counts within its session only, so change the session's too.
     with contextlib.suppress(OSError):
         Path("/proc/self/autogroup").write_text(str(NICENESS))

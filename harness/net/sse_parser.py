@@ -21,7 +21,7 @@ from scoreboard.sse import Snapshot, Update
 
 
 class Kind(StrEnum):
-    """What a block of the stream is."""
+    """Kinds of blocks in the stream."""
 
     UPDATE = "update"
     RESET = "reset"
@@ -193,12 +193,12 @@ class Framer:
         self.raw = b""
         self.block = b""
         self.ended = False
-        # The gzip file is; the HTTP body may have its trailer to come.
+        # `over`: the gzip file has ended; the last HTTP chunk may still follow.
         self.over = False
 
     @property
     def empty(self) -> bool:
-        """Nothing is kept, so equal bytes mean equal content."""
+        """No state is kept between reads, so equal bytes mean equal content."""
         kept = self.raw or self.block or self.begins or self.over or self.ended
         return self.chunked and not kept
 
@@ -244,7 +244,7 @@ class Framer:
 
 
 def framer_of(answer: bytes) -> Framer:
-    """What reads the body of a stream whose answer has this head. Raises ValueError for none."""
+    """The framer for a stream with this response head. Raises ValueError for an unknown coding."""
     chunked = (header_of(answer, "transfer-encoding") or "").lower() == "chunked"
     coding = (header_of(answer, "content-encoding") or "identity").lower()
     if coding == "identity":

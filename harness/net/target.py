@@ -1,4 +1,4 @@
-"""The server under test: where it is, what it lets us see, and how we may speak to it.
+"""The server under test: address, credentials, and access to its database.
 
 A running stack is found by its state file; any other server by its address. The
 harness imports nothing of the stack.
@@ -22,12 +22,12 @@ PAGE = 100
 
 
 class TargetError(Exception):
-    """The server cannot be used; the message tells what to do."""
+    """The server cannot be used; the message says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A server. Empty strings and bytes stand for what it does not let us see."""
+    """A server. Empty strings and bytes stand for unknown values."""
 
     base_url: str
     mysql_url: str = field(default="", repr=False)

@@ -1,4 +1,4 @@
-"""What a person watches while a run goes on: one block of lines, redrawn in place.
+"""The terminal view of a run in progress: one block of lines, redrawn in place.
 
 On anything but a terminal it writes a line when the phase changes, so a log of
 CI stays short.
@@ -28,7 +28,7 @@ class LiveView:
         self._started = time.monotonic()
 
     def draw(self) -> None:
-        """Show the run as it is now."""
+        """Redraw the current state."""
         if not self._out.isatty():
             if self._coordinator.phase != self._phase:
                 self._phase = self._coordinator.phase
@@ -43,7 +43,7 @@ class LiveView:
         self._lines = len(lines)
 
     def clear(self) -> None:
-        """Take the block away."""
+        """Erase the block."""
         if self._lines:
             self._out.write(f"\x1b[{self._lines}A\x1b[0J")
             self._lines = 0
@@ -104,5 +104,5 @@ def _quantiles(histogram: Histogram) -> str:
 
 
 def _clip(line: str, width: int) -> str:
-    # Only the invisible colour codes may make a line longer than the terminal.
+    # Colour codes have no width, so a line may have more characters than columns.
     return line if len(line) < width + 40 else line[: width + 39]

@@ -1,8 +1,8 @@
 """Locust users that own an engine each: open-loop submitters and pools of listeners.
 
-One `Flood` sends a slice of all submissions, one `Swarm` holds a slice of all listeners. A user
-joins, is told its slice or stays idle, and reports every second; it decides nothing about the run.
-How Locust is set up for them is `harness.run.locust_setup`.
+An `OpenLoopSubmitters` sends a slice of the offered load, a `ListenerPool` holds a slice of all
+listeners. A user joins, is told its slice or stays idle, and reports every second; it decides
+nothing about the run. How Locust is set up for them is `harness.run.locust_setup`.
 """
 
 import gc
@@ -24,7 +24,7 @@ from locust.env import Environment
 
 from harness.engines.listener_stats import Account
 from harness.engines.submitter import Submitter, SubmitterSettings
-from harness.engines.swarm import Swarm as SwarmEngine
+from harness.engines.swarm import Swarm
 from harness.engines.swarm_settings import SwarmSettings
 from harness.evidence.history_upload import read_piece
 from harness.evidence.history_writer import ListenerJournal, SubmissionJournal
@@ -144,7 +144,7 @@ class EngineUser(User):
     def _send(self, name: str, message: messages.Message) -> None:
         self.environment.runner.send_message(name, messages.pack(message))
 
-    def _pump(self, engine: Submitter | SwarmEngine, flush: Callable[[], None]) -> None:
+    def _pump(self, engine: Submitter | Swarm, flush: Callable[[], None]) -> None:
         """Run an engine until told to finish; `flush` is called between its turns."""
         hub = gevent.get_hub()
         watcher = hub.loop.io(engine.fileno(), 1)
@@ -157,8 +157,8 @@ class EngineUser(User):
             watcher.close()
 
 
-class Flood(EngineUser):
-    """Sends submissions on schedule over many connections."""
+class OpenLoopSubmitters(EngineUser):
+    """Sends submissions on schedule, in open loop, over many connections."""
 
     abstract = True
     kind = "flood"
@@ -249,7 +249,7 @@ class Flood(EngineUser):
         self.send_report(Final(history_bytes=self._history_bytes))
 
 
-class Swarm(EngineUser):
+class ListenerPool(EngineUser):
     """Holds open SSE streams and accounts for every event."""
 
     abstract = True
@@ -257,7 +257,7 @@ class Swarm(EngineUser):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self._engine: SwarmEngine | None = None
+        self._engine: Swarm | None = None
         self._grown_kib: int | None = None
         self._last: Account | None = None
 
@@ -276,7 +276,7 @@ class Swarm(EngineUser):
     def run_engine(self, work: SwarmAssignment) -> None:
         process = psutil.Process()
         rss_before = process.memory_info().rss
-        self._engine = engine = SwarmEngine(
+        self._engine = engine = Swarm(
             SwarmSettings(
                 address=work.address,
                 host_header=work.host_header,

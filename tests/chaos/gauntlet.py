@@ -1,4 +1,4 @@
-"""A few seconds of flood and small faults against one API process of the test's own.
+"""A few seconds of clients and small faults against one API process of the test's own.
 
 Clients, faults and API run in one process, so that a planted bug is a plain patch; MySQL, Redis and
 Temporal are real and shared, the database, Redis keys and task queue are the run's own. The
@@ -28,7 +28,7 @@ import uvloop
 from temporalio.client import Client as TemporalClient
 
 from adapters.mysql import Pool
-from harness.chaos.flood import Flood, Reader
+from harness.chaos.clients import ClientPool, Reader
 from harness.chaos.listeners import Audience
 from harness.chaos.wire import BROKEN, Line, get
 from harness.checker import Demands, Finding, Promises, Verdict, check, gather
@@ -284,7 +284,7 @@ async def _exercise(
     audience = Audience(writer, edges["listener"].port, count=LISTENERS, restless=RESTLESS, rng=rng)
     audience.start()
     assert await audience.until_all(0, timeout_s=10)
-    flood = Flood(
+    clients = ClientPool(
         writer,
         edges["client"].port,
         secret=SECRET,
@@ -299,20 +299,20 @@ async def _exercise(
     readers = [Reader(writer, edges["client"].port, name=f"r{n}", rng=rng) for n in range(3)]
     tasks = [asyncio.create_task(reader.run(0.05)) for reader in readers]
     tasks.append(asyncio.create_task(_sample(at, writer)))
-    flood.start()
+    clients.start()
     try:
         # On a slow machine the same takes longer, but it must have been seen.
-        await _until(lambda: flood.counts["accepted"] >= WARM_ACCEPTED, timeout_s=6)
+        await _until(lambda: clients.counts["accepted"] >= WARM_ACCEPTED, timeout_s=6)
         await _faults(at, edges, writer, faults)
         await _until(
             lambda: (
-                flood.counts["accepted"] >= ENOUGH_ACCEPTED
-                and flood.counts["refused 429"] >= ENOUGH_REFUSED
+                clients.counts["accepted"] >= ENOUGH_ACCEPTED
+                and clients.counts["refused 429"] >= ENOUGH_REFUSED
             ),
             timeout_s=10,
         )
     finally:
-        await flood.stop(timeout_s=4)
+        await clients.stop(timeout_s=4)
         for task in tasks:
             task.cancel()
         ended = await asyncio.gather(*tasks, return_exceptions=True)

@@ -15,6 +15,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness.engines.standalone import null_server
 from stack.ports import free_port
 from tests.support.eventually import eventually_sync
@@ -87,6 +89,29 @@ def result(folder: Path) -> dict[str, Any]:
 
 def histories(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("results/*/*")}
+
+
+@pytest.mark.parametrize("names", ["OpenLoopSubmitters, ListenerPool", "Flood, Swarm"])
+def test_a_scenario_may_name_the_users_as_now_or_as_before(tmp_path: Path, names: str) -> None:
+    sender, listener = names.split(", ")
+    scenario = tmp_path / "mine.py"
+    scenario.write_text(
+        f"from harness.locusts import {names}\n"
+        f"class MySender({sender}): ...\nclass MyListener({listener}): ...\n"
+    )
+
+    listed = subprocess.run(
+        [sys.executable, "-m", "locust", "-f", str(scenario), "--list"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    shown = listed.stdout + listed.stderr
+    assert "MySender" in shown
+    assert "MyListener" in shown
+    assert sender not in shown
 
 
 def test_a_single_process_ends_by_itself_with_a_verdict(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
-"""Clients that submit, repeat what got no answer, read the board, and attack.
+"""Clients of a chaos run: they submit, retry lost answers, read the board, and attack.
 
 Every request is in the history before its first byte is sent. A submission without an answer is
-repeated with the same key and body until there is one or patience ends; then it stays unknown.
+retried with the same key and body until an answer comes or patience ends; then its outcome stays
+unknown. Not a load generator: a slow server slows these clients (a closed loop), and they measure
+no latency. `harness.engines.submitter` is the open loop.
 """
 
 import asyncio
@@ -28,11 +30,11 @@ from harness.net.http_wire import SUBMISSION_BODY, submission_head
 from scoreboard import contract, ids, tokens
 
 PATIENCE_S = 90.0
-"""How long one submission is repeated. Longer than any fault and its recovery."""
+"""How long a submission is retried. Longer than any fault and its recovery."""
 PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 1.0
 GIVE_UP_SHARE = 0.01
-"""Submissions given up at the first lost answer, so that some stay unknown."""
+"""Share of submissions that are never retried, so that some outcomes stay unknown."""
 DUPLICATED_SHARE = 0.005
 ATTACK_SHARE = 0.01
 NEGATIVE_SHARE = 0.25
@@ -41,7 +43,7 @@ TOKEN_TTL_S = 24 * 3600
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """One token per user, and some that must not work."""
+    """Valid tokens for each user, and invalid ones for attacks."""
 
     secret: bytes
     now_s: int
@@ -51,13 +53,13 @@ class Tokens:
         return tokens.mint(self.secret, subject=str(user), now_s=self.now_s, ttl_s=TOKEN_TTL_S)
 
     def forged(self, user: int) -> str:
-        """Well made, wrongly signed."""
+        """Valid in form, signed with another secret."""
         return tokens.mint(
             hashlib.sha256(self.secret).digest(), subject=str(user), now_s=self.now_s, ttl_s=3600
         )
 
     def expired(self, user: int) -> str:
-        """Was good once."""
+        """Signed correctly and expired."""
         return tokens.mint(self.secret, subject=str(user), now_s=self.now_s - 7200, ttl_s=3600)
 
 
@@ -72,7 +74,7 @@ class Player:
     """The last few accepted keys, for attacks that reuse one."""
 
 
-class Flood:
+class ClientPool:
     """All clients of a run, in one event loop.
 
     `rate` is submissions per second over all ordinary clients; hot users come on top, each
@@ -128,11 +130,11 @@ class Flood:
             )
 
     def start(self) -> None:
-        """Begin."""
+        """Start every client."""
         self._tasks = [asyncio.create_task(client.run()) for client in self._clients]
 
     async def stop(self, *, timeout_s: float) -> None:
-        """No new submissions; those under way are repeated to their end or `timeout_s`."""
+        """Stop new submissions; retry those in flight for up to `timeout_s`."""
         self._stopping.set()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
@@ -272,7 +274,7 @@ class Client:
     async def _attack(self, player: Player) -> None:
         kind = self._rng.choice(("wrong-user", "forged-token", "expired-token", "reused-key"))
         user, token, key = player.user, player.token, f"{self._name}-x{next(self._numbers)}"
-        # Beyond any honest increment, so that its trace would be its own.
+        # Larger than any honest increment, so that an effect could be traced to the attack.
         increment = 500_000 + next(player.magnitudes)
         if kind == "wrong-user":
             user += 1
@@ -288,7 +290,7 @@ class Client:
         self._counts["attacks"] += 1
 
     async def _exchange(self, line: Line, of: int, request: bytes) -> tuple[Outcome, int | None]:
-        """Send and wait for the answer; whatever happens is recorded."""
+        """Send a request and record its outcome, whatever it is."""
         try:
             reply = await line.ask(request)
         except NothingSent as error:
@@ -306,7 +308,7 @@ class Client:
 
 
 class Reader:
-    """A client that reads the board over and over."""
+    """A client that polls the board."""
 
     def __init__(self, writer: HistoryWriter, port: int, *, name: str, rng: random.Random) -> None:
         self._writer = writer
@@ -315,7 +317,7 @@ class Reader:
         self._line = Line(port)
 
     async def run(self, interval_s: float) -> None:
-        """Until cancelled."""
+        """Poll until cancelled."""
         try:
             while True:
                 await self.read(
@@ -329,7 +331,7 @@ class Reader:
         """One read; its seq and scores when it succeeded."""
         of = self._writer.read(client=self._name, limit=limit, offset=offset)
         try:
-            # The default page is its own path through a server that keeps it ready.
+            # Servers may cache the default page, so ask for it without parameters.
             asked = "" if (limit, offset) == (10, 0) else f"?limit={limit}&offset={offset}"
             reply = await self._line.ask(get(f"{contract.SCORES_PATH}{asked}"))
         except BROKEN as error:
@@ -346,7 +348,7 @@ class Reader:
 
 
 class Probe:
-    """Notices recovery: a fresh submission, tried until it is seen on a stream."""
+    """Detects recovery: retries a fresh submission until a listener sees its change."""
 
     def __init__(
         self, writer: HistoryWriter, port: int, *, secret: bytes, user: int, seen: Callable[[], int]
