@@ -170,7 +170,8 @@ run_pytest() {
     # The helper container that would clean up after a crash is one more image to pull.
     export TESTCONTAINERS_RYUK_DISABLED=true TESTCONTAINERS_HOST_OVERRIDE=127.0.0.1
     export TESTCONTAINERS_CONNECTION_MODE=docker_host
-    .venv/bin/python -m pytest --services containers "$@"
+    # A hang must end, and say where.
+    timeout --foreground --kill-after=30 1500 .venv/bin/python -m pytest --services containers "$@"
 }
 
 case ${1:-} in

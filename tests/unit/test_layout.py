@@ -381,5 +381,12 @@ def test_every_folder_with_tests_is_run() -> None:
         assert set(re.findall(r"tests/\w+", (ROOT / ".ci/run").read_text("utf-8"))) == paths
 
 
+def test_branches_of_all_packages_are_counted() -> None:
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+    counted = set(named["tool"]["coverage"]["run"]["source"])
+    assert counted == OURS - {"loadtests", "benchmarks", "tests"}
+
+
 def test_files_that_go_to_one_process_exist() -> None:
     assert {name for name in WHOLE_FILES if not (ROOT / name).is_file()} == set()
