@@ -6,6 +6,7 @@ the kernel's work. For whole requests and real sockets see `peers`.
 
 import asyncio
 import itertools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -94,6 +95,9 @@ def _listen_and_broadcast(size: int) -> tuple[Callable[[], Any], Callable[[Any],
 
     def work() -> list[int]:
         return loop.run_until_complete(once())
+
+    # The loop lives as long as the work does.
+    weakref.finalize(work, loop.close)
 
     def check(received: list[int]) -> None:
         assert len(received) == size

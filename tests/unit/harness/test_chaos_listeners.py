@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -61,8 +61,10 @@ class Heard:
 
 
 @pytest.fixture
-def heard(tmp_path: Path) -> Heard:
-    return Heard(tmp_path / "history.jsonl")
+def heard(tmp_path: Path) -> Iterator[Heard]:
+    opened = Heard(tmp_path / "history.jsonl")
+    yield opened
+    opened.writer.close()
 
 
 def updates(first: int, last: int) -> bytes:

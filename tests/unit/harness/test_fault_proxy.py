@@ -31,10 +31,12 @@ class EchoServer:
 
     def __init__(self) -> None:
         self.received: list[bytes] = []
-        self._writers: list[asyncio.StreamWriter] = []
+        self.serving: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.append(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving.add(task)
         try:
             while line := await reader.readline():
                 self.received.append(line)
@@ -54,15 +56,23 @@ async def edge() -> AsyncIterator[tuple[Proxy, EchoServer]]:
     try:
         yield proxy, echo
     finally:
+        while opened:
+            opened.pop().close()
         await proxy.close()
         server.close()
+        await asyncio.gather(*echo.serving)
 
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
+opened: list[asyncio.StreamWriter] = []
+"""The clients of the edge there is; it closes them."""
+
 
 async def connect(proxy: Proxy) -> Connection:
-    return await asyncio.open_connection("127.0.0.1", proxy.port)
+    connection = await asyncio.open_connection("127.0.0.1", proxy.port)
+    opened.append(connection[1])
+    return connection
 
 
 async def ask(connection: Connection, line: bytes, *, timeout_s: float = 2.0) -> bytes:

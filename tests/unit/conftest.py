@@ -1,0 +1,71 @@
+"""A unit test takes at most a second, or is named here with the reason.
+
+What counts is a test's own time: wall time without the time in which its thread was ready and the
+machine ran something else, so that a busy machine changes nothing. A sleep or a wait that ends
+by a time limit counts in full: those are what the budget is for.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Generator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+BUDGET_S = 1.0
+WITH_PROCESSES = 8
+"""Times the budget for a test that waits for processes of its own: their waits are not known."""
+
+WITH_COVERAGE = 3
+"""Times the budget while branches are counted."""
+
+SLOW = {
+    "test_every_module_says_what_it_is_for": (5.0, "parses the whole tree when it comes first"),
+    "test_metrics_are_shown_while_asked_for_and_the_port_is_given_back": (
+        3.0,
+        "the standard library's server looks twice a second whether it shall end",
+    ),
+    "test_a_long_history_is_judged_in_seconds": (
+        5.0,
+        "judges fifty thousand submissions and three hundred streams",
+    ),
+    "test_closing_answers_everybody_and_takes_nobody": (
+        8.0,
+        "a defect of Committer.close: it starts the waiting batch anew, whose limit then passes",
+    ),
+}
+"""Tests with a budget of their own in seconds, and why."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that passed but took too long."""
+    began_s, children_s = _own_s(), _children_s()
+    result = yield
+    took_s = _own_s() - began_s
+    name = item.name.partition("[")[0]
+    budget_s, _ = SLOW.get(name, (BUDGET_S, ""))
+    if sys.gettrace():
+        budget_s *= WITH_COVERAGE
+    if _children_s() > children_s:
+        budget_s *= WITH_PROCESSES
+    if took_s > budget_s:
+        pytest.fail(f"took {took_s:.2f} s of its own; a unit test may take {budget_s:.1f} s")
+    return result
+
+
+def _own_s() -> float:
+    """A clock that stands still while this thread waits for a processor."""
+    waited_ns = 0
+    with suppress(OSError):
+        # Time on the processor, time ready and not on it, turns; not every kernel counts.
+        waited_ns = int(Path("/proc/thread-self/schedstat").read_text().split()[1])
+    return time.monotonic() - waited_ns / 1e9
+
+
+def _children_s() -> float:
+    """CPU time of processes that have ended and been waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
