@@ -66,6 +66,11 @@ ENOUGH_ACCEPTED = 600
 ENOUGH_REFUSED = 5
 LISTENERS = 12
 RESTLESS = 8
+HOLD_S = 0.3
+"""Shortest time for which a fault is on: some strike again and again as long as they last."""
+
+REST_S = 0.15
+"""Between two faults, for what the first broke to come back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -401,7 +406,7 @@ async def _faults(
             trips = failpoints.with_name("failpoints.fired")
             before = _count(trips, name)
             failpoints.write_text(f"{name} {count} {action}\n")
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(HOLD_S)
             await _until(lambda: _count(trips, name) > before, timeout_s=3)  # noqa: B023
             fired = _count(trips, name) > before
             failpoints.write_text("")
@@ -411,12 +416,12 @@ async def _faults(
                 client.flushdb()
         else:
             proof = await edges[where].arm(Mode(what), connections=count or None)
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(HOLD_S)
             await _until(lambda: proof.fired, timeout_s=3)  # noqa: B023
             await edges[where].heal()
             fired = proof.fired
         note(FaultPhase.HEAL, fired="observed" if fired else None)
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(REST_S)
 
 
 def _count(trips: Path, name: str) -> int:

@@ -28,6 +28,7 @@ from server.submit.admission import FRESH_RETENTION_S, RETENTION_S, Admission, C
 from worker.database.ledger import Ledger
 from worker.database.migrate import migrate
 from worker.database.seed import seed
+from tests.support.eventually import eventually
 from worker.failpoints import Failpoints
 
 LIMIT = RateLimit(count=3, window_us=10_000_000)
@@ -231,9 +232,10 @@ async def test_the_wait_ends_when_the_oldest_admission_leaves(site: Site) -> Non
 async def test_a_window_leaves_nothing_in_redis(site: Site) -> None:
     await site.admission(RateLimit(count=5, window_us=100_000)).admit([keyless()])
 
-    await asyncio.sleep(0.2)
+    async def nothing_left() -> bool:
+        return await site.store.keys(contract.LIMIT_PREFIX + "*") == []
 
-    assert await site.store.keys(contract.LIMIT_PREFIX + "*") == []
+    await eventually(nothing_left)
 
 
 async def test_fifty_repeats_at_once_are_one_admission_and_free_replays(site: Site) -> None:
@@ -268,9 +270,10 @@ async def test_a_limited_key_is_not_remembered(site: Site) -> None:
     await site.codes(keyed(), limit=limit)
     assert await site.codes(late, limit=limit) == [Code.LIMITED]
 
-    await asyncio.sleep(0.25)
+    async def is_admitted() -> bool:
+        return await site.codes(late, limit=limit) == [Code.ADMITTED]
 
-    assert await site.codes(late, limit=limit) == [Code.ADMITTED]
+    await eventually(is_admitted)
 
 
 async def test_a_key_is_remembered_for_a_day(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""Waits for a condition instead of sleeping for a guess.
+"""Waits for a condition, or for a quiet loop, instead of sleeping for a guess.
 
 A check passes when it returns something other than False or None; an AssertionError inside it
 counts as "not yet". At the deadline the last reason is raised, so a failure says what was missing.
@@ -58,6 +58,20 @@ def eventually_sync(
         if time.monotonic() > deadline:
             raise AssertionError(_message(check, timeout_s, reason)) from reason
         time.sleep(interval_s)
+
+
+async def settled(turns_max: int = 10_000) -> None:
+    """Return once the running asyncio loop only waits for time or for bytes.
+
+    What could run has run then, however many turns it took; bytes that this process sent to itself
+    before have arrived. AssertionError when the loop does not come to rest.
+    """
+    ready: Any = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
+    for _ in range(turns_max):
+        await asyncio.sleep(0)
+        if not ready:
+            return
+    raise AssertionError(f"the loop was still busy after {turns_max} turns")
 
 
 def _message(check: object, timeout_s: float, reason: AssertionError | None) -> str:

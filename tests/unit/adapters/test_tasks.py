@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from adapters.tasks import end, together
+from tests.support.eventually import settled
 
 
 class Forgetful:
@@ -34,13 +35,12 @@ async def test_together_ends_parts_that_lose_a_cancellation(
     monkeypatch.setattr("adapters.tasks.CANCEL_AGAIN_S", 0.01)
     parts = [Forgetful(0), Forgetful(3)]
     running = asyncio.create_task(together(*(part.run() for part in parts)))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await settled()
 
     # Whoever ends it may ask again meanwhile.
     for _ in range(3):
         running.cancel()
-        await asyncio.sleep(0)
+        await settled()
     with pytest.raises(asyncio.CancelledError):
         await running
 
@@ -65,9 +65,9 @@ async def test_end_raises_the_callers_own_cancellation_once_the_tasks_have_ended
     monkeypatch.setattr("adapters.tasks.CANCEL_AGAIN_S", 0.01)
     part = Forgetful(3)
     task = asyncio.create_task(part.run())
-    await asyncio.sleep(0)
+    await settled()
     ending = asyncio.create_task(end([task]))
-    await asyncio.sleep(0)
+    await settled()
 
     ending.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -9,6 +9,7 @@ import pytest
 from scoreboard.domain import Standing
 from server.board.board import Board
 from server.board.position import BoardPosition
+from tests.support.eventually import settled
 
 
 class Redis:
@@ -60,7 +61,7 @@ async def site() -> Site:
 
 async def test_one_caller_asks_mysql_while_the_others_wait_for_it(site: Site) -> None:
     callers = [asyncio.create_task(site.board.page(10, 0)) for _ in range(200)]
-    await asyncio.sleep(0.01)
+    await settled()
 
     site.ledger.gate.set()
     pages = await asyncio.gather(*callers)
@@ -72,7 +73,7 @@ async def test_one_caller_asks_mysql_while_the_others_wait_for_it(site: Site) ->
 
 async def test_a_caller_that_goes_away_leaves_the_read_to_the_others(site: Site) -> None:
     gone, stays = (asyncio.create_task(site.board.page(10, 0)) for _ in range(2))
-    await asyncio.sleep(0.01)
+    await settled()
 
     gone.cancel()
     site.ledger.gate.set()

@@ -13,7 +13,7 @@ from server.submit import commit
 from server.submit.admission import Code, Item, Verdict
 from server.submit.commit import Committer
 from server.submit.inflight_window import InflightWindow
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, settled
 
 
 def submission(increment: int = 10, *, name: bytes | None = None) -> Submission:
@@ -107,7 +107,7 @@ async def test_what_arrives_while_a_start_is_under_way_is_the_next_batch(
     first = committer.submit(submission(), keyed=False)
     await eventually(lambda: len(backends.batches) == 1)
     rest = [committer.submit(submission(), keyed=False) for _ in range(30)]
-    await asyncio.sleep(0)
+    await settled()
     assert len(backends.batches) == 1
 
     backends.gate.set()
@@ -246,7 +246,7 @@ async def test_unfinished_batches_are_bounded_and_announcements_make_room(
         await asyncio.wait_for(committer.submit(submission(), keyed=False), 1)
 
     waiting = [committer.submit(submission(), keyed=False) for _ in range(7)]
-    await asyncio.sleep(0.05)
+    await settled()
     assert len(backends.batches) == 4
 
     backends.window.discard(backends.batch_ids[0])
@@ -264,8 +264,7 @@ async def test_a_batch_that_waits_for_its_turn_starts_without_another_submission
     backends.window.discard("before")
     await asyncio.wait_for(committer.submit(submission(), keyed=False), 1)
     waiting = committer.submit(submission(), keyed=False)
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await settled()
     assert len(backends.batches) == 1
 
     backends.now += 0.1
@@ -306,7 +305,7 @@ async def test_a_client_that_goes_away_takes_nobody_with_it(backends: Backends) 
     committer = backends.committer()
     once = submission()
     gone, stays = committer.submit(once, keyed=True), committer.submit(once, keyed=True)
-    await asyncio.sleep(0)
+    await settled()
 
     gone.cancel()
     backends.gate.set()
@@ -410,7 +409,7 @@ async def test_closing_waits_for_what_is_under_way(backends: Backends) -> None:
     await eventually(lambda: len(backends.batches) == 1)
 
     closing = asyncio.create_task(committer.close(5))
-    await asyncio.sleep(0.01)
+    await settled()
     backends.gate.set()
 
     await asyncio.wait_for(closing, 1)

@@ -14,6 +14,7 @@ from scoreboard.errors import OVERLOADED, RATE_LIMITED, Problem
 from scoreboard.tokens import Principal
 from server.http.fast_path import BeginSpan, FastPath
 from server.submit.submission import NewIds
+from tests.support.eventually import settled
 
 HEAD = (
     b"POST /scores/update HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer t\r\n"
@@ -85,7 +86,7 @@ async def test_a_known_head_submits_and_is_answered_when_that_is_durable(way: Wa
     assert way.answers == []
 
     way.waiters[0].set_result(None)
-    await asyncio.sleep(0)
+    await settled()
 
     [answer] = way.answers
     name = ids.text(submission.id).encode()
@@ -229,7 +230,7 @@ async def test_no_room_is_said_on_the_long_way(way: Way) -> None:
 async def test_a_refusal_after_waiting_is_answered(way: Way) -> None:
     assert way.take(HEAD + END + BODY)
     way.waiters[0].set_exception(Problem(RATE_LIMITED, "slower"))
-    await asyncio.sleep(0)
+    await settled()
 
     [answer] = way.answers
     assert answer.startswith(b"HTTP/1.1 429 ")
@@ -239,7 +240,7 @@ async def test_a_refusal_after_waiting_is_answered(way: Way) -> None:
 async def test_what_ends_without_an_answer_claims_nothing(way: Way) -> None:
     assert way.take(HEAD + END + BODY)
     way.waiters[0].cancel()
-    await asyncio.sleep(0)
+    await settled()
 
     assert way.answers == [b""]
 

@@ -14,7 +14,7 @@ from scoreboard.errors import UNAVAILABLE, Problem
 from server.board.position import BoardPosition
 from server.stream.hub import Hub
 from server.stream.listener import MAX_RECEIVED_BYTES
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, settled
 
 
 def changes(first: int, last: int) -> list[Change]:
@@ -265,7 +265,7 @@ async def test_changes_within_a_flush_interval_share_a_write(
 
     for seq in range(12, 30):
         site.hub.take(changes(seq, seq))
-    await asyncio.sleep(0)
+    await settled()
     assert len(wires[0].sent) == before
 
     await eventually(lambda: site.hub.cursor == 29, interval_s=0.001)

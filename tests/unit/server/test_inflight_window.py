@@ -11,9 +11,16 @@ from tests.support.eventually import eventually
 
 class Clock:
     now = 0.0
+    looks = 0
 
     def __call__(self) -> float:
+        self.looks += 1
         return self.now
+
+    async def looked_at(self, times: int) -> None:
+        """Return once it has been looked at so many times more."""
+        enough = self.looks + times
+        await eventually(lambda: self.looks >= enough, interval_s=0.001)
 
 
 @pytest.fixture
@@ -146,14 +153,14 @@ async def test_silent_batches_are_looked_up_until_they_have_ended(
         return batch_id == "runs"
 
     look_up = asyncio.create_task(window.look_up(is_running))
-    await asyncio.sleep(0.02)
+    await clock.looked_at(5)
     assert asked == []
 
     clock.now = 10
 
     await eventually(lambda: len(window) == 1)
-    await asyncio.sleep(0.02)
-    # ParsedSubmission once, not in every round: it was known to run only a moment ago.
+    await clock.looked_at(5)
+    # Asked once, not in every round: it was known to run only a moment ago.
     assert asked.count("runs") == 1
     clock.now = 20
     await eventually(lambda: asked.count("runs") == 2)
