@@ -9,7 +9,7 @@ import pymysql
 import pytest
 import redis
 
-from tests.support.services import Services, fresh_database, mysql_parameters
+from tests.support.services import Services, cursor_sync, fresh_database
 
 COMMITS = 20
 
@@ -34,8 +34,7 @@ def process_listening_at(port: int) -> psutil.Process:
 
 
 def test_mysql_syncs_its_log_at_every_commit(mysql_url: str) -> None:
-    connection = pymysql.connect(**mysql_parameters(mysql_url), autocommit=True)
-    with connection, connection.cursor() as cursor:
+    with cursor_sync(mysql_url) as cursor:
         cursor.execute("SELECT @@innodb_flush_log_at_trx_commit, @@sync_binlog")
         assert cursor.fetchone() == (1, 1)
         cursor.execute("SELECT @@innodb_doublewrite")
@@ -44,8 +43,6 @@ def test_mysql_syncs_its_log_at_every_commit(mysql_url: str) -> None:
 
 
 def test_mysql_really_calls_fsync_for_each_commit(mysql_url: str) -> None:
-    connection = pymysql.connect(**mysql_parameters(mysql_url), autocommit=True)
-
     def log_syncs(cursor: pymysql.cursors.Cursor) -> int:
         # MySQL counts syncs of the log apart, MariaDB with all others.
         cursor.execute(
@@ -54,7 +51,7 @@ def test_mysql_really_calls_fsync_for_each_commit(mysql_url: str) -> None:
         )
         return max(int(value) for _, value in cursor.fetchall())
 
-    with connection, connection.cursor() as cursor:
+    with cursor_sync(mysql_url) as cursor:
         cursor.execute("CREATE TABLE commits (number INT PRIMARY KEY) ENGINE = InnoDB")
         before = log_syncs(cursor)
         for number in range(COMMITS):

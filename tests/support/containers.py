@@ -31,10 +31,10 @@ def open_containers() -> Iterator[dict[str, str]]:
         mysql = opened.enter_context(
             MySqlContainer(
                 mysql_image, username="root", password="test", dbname="scoreboard"
-            ).with_kwargs(tmpfs={"/var/lib/mysql": MEMORY_DISK})
+            ).with_tmpfs_mount("/var/lib/mysql", MEMORY_DISK)
         )
         redis = opened.enter_context(
-            RedisContainer(redis_image).with_kwargs(tmpfs={"/data": MEMORY_DISK})
+            RedisContainer(redis_image).with_tmpfs_mount("/data", MEMORY_DISK)
         )
         urls = {
             "mysql": f"mysql://root:test@{_address(mysql, 3306)}/scoreboard",

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pymysql
-
 from adapters.mysql import Pool
 from scoreboard.settings import mysql_address
 from tests.support.services import (
     create_database,
+    cursor_sync,
     drop_database,
     end_connections,
     mysql_parameters,
@@ -37,7 +36,7 @@ class Databases:
         """The URL of a database that is as the migrations leave it, a new incarnation apart."""
         if not self._template:
             self._template = self._migrated()
-            with _cursor(self._template) as cursor:
+            with cursor_sync(self._template) as cursor:
                 self._schema = _schema(cursor)
         url = self._idle.pop() if self._idle else self._migrated()
         try:
@@ -71,7 +70,7 @@ class Databases:
     def _emptied(self, url: str) -> bool:
         """Whether the database could be put back as the migrations left it."""
         template = _name(self._template)
-        with _cursor(url) as cursor:
+        with cursor_sync(url) as cursor:
             if _schema(cursor) != self._schema:
                 return False
             for table in self._schema:
@@ -80,13 +79,6 @@ class Databases:
             # Redis and clients tell one history from another by it.
             cursor.execute("UPDATE boards SET incarnation = UUID()")
         return True
-
-
-@contextmanager
-def _cursor(url: str) -> Iterator[Any]:
-    connection = pymysql.connect(**mysql_parameters(url), autocommit=True)
-    with connection, connection.cursor() as cursor:
-        yield cursor
 
 
 def _name(url: str) -> str:

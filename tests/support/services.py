@@ -171,17 +171,21 @@ def drop_database(database_url: str) -> None:
     execute_sync(_with_path(database_url, ""), f"DROP DATABASE {name}")
 
 
-def execute_sync(mysql_url: str, statement: str) -> tuple[tuple[Any, ...], ...]:
-    """Runs one statement on a connection of its own, for code without an event loop; its rows."""
+@contextmanager
+def cursor_sync(mysql_url: str) -> Iterator[Any]:
+    """A cursor on an autocommit connection of its own, for code without an event loop."""
     parameters = mysql_parameters(mysql_url)
     database = parameters.pop("db")
     connection = pymysql.connect(**parameters, database=database, autocommit=True)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-            return tuple(cursor.fetchall())
-    finally:
-        connection.close()
+    with connection, connection.cursor() as cursor:
+        yield cursor
+
+
+def execute_sync(mysql_url: str, statement: str) -> tuple[tuple[Any, ...], ...]:
+    """The rows of one statement on a connection of its own."""
+    with cursor_sync(mysql_url) as cursor:
+        cursor.execute(statement)
+        return tuple(cursor.fetchall())
 
 
 def _with_path(url: str, path: str) -> str:
