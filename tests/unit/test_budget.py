@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,15 +47,15 @@ def test_a_named_test_has_the_budget_given_beside_its_name(
 def test_a_test_with_processes_of_its_own_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conftest, "WITH_PROCESSES", 200)
 
-    run(
-        lambda: (subprocess.run([sys.executable, "-c", ""], check=True), time.sleep(0.04)),
-        monkeypatch,
-    )
+    def test() -> None:
+        subprocess.run([sys.executable, "-c", ""], check=True)
+        time.sleep(0.04)
+
+    run(test, monkeypatch)
 
 
 def test_every_named_test_exists() -> None:
-    written = "".join(
-        path.read_text() for path in conftest.Path(__file__).parent.rglob("test_*.py")
-    )
+    files = Path(__file__).parent.rglob("test_*.py")
+    written = "".join(path.read_text("utf-8") for path in files)
 
     assert [name for name in conftest.SLOW if f"def {name}(" not in written] == []
