@@ -1,6 +1,7 @@
 """A listener's account: contiguity, agreement and explicit jumps, as each event is delivered."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ class Streams:
     def __init__(self, path: Path) -> None:
         self.faults: Counter[str] = Counter()
         self.accounts = Deliveries(4, on_fault=lambda what: self.faults.update([what]))
-        self._writer = HistoryWriter(path, process="test")
+        self.writer = HistoryWriter(path, process="test")
 
     def give(self, index: int, *payloads: bytes) -> None:
         for payload in payloads:
@@ -33,9 +34,9 @@ class Streams:
         self.give(index, encode_hello(cursor))
 
     def records(self) -> list[Listen | Event]:
-        write_listeners(self._writer, *self.accounts.take_records())
-        self._writer.flush()
-        records = read_history(self._writer.path).records
+        write_listeners(self.writer, *self.accounts.take_records())
+        self.writer.flush()
+        records = read_history(self.writer.path).records
         return [r for r in records if isinstance(r, Listen | Event)]
 
     def listens(self, what: str) -> list[Listen]:
@@ -52,8 +53,10 @@ class Streams:
 
 
 @pytest.fixture
-def streams(tmp_path: Path) -> Streams:
-    return Streams(tmp_path / "history.jsonl")
+def streams(tmp_path: Path) -> Iterator[Streams]:
+    opened = Streams(tmp_path / "history.jsonl")
+    yield opened
+    opened.writer.close()
 
 
 def updates(first: int, last: int) -> bytes:
