@@ -25,10 +25,10 @@ from scoreboard.tokens import Principal
 from server.backends.mysql import LedgerReader
 from server.board.outcomes import Outcomes
 from server.submit.admission import FRESH_RETENTION_S, RETENTION_S, Admission, Code, Item
+from tests.support.eventually import eventually
 from worker.database.ledger import Ledger
 from worker.database.migrate import migrate
 from worker.database.seed import seed
-from tests.support.eventually import eventually
 from worker.failpoints import Failpoints
 
 LIMIT = RateLimit(count=3, window_us=10_000_000)
