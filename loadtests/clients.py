@@ -1,16 +1,16 @@
-"""The scenario of applications: each user submits through the Python client, then asks for it.
+"""A closed-loop scenario: each user submits through the Python client, then polls the outcome.
 
     locust -f loadtests/clients.py --users 10 --players 2
 
-`client submit` is what a caller of `ScoreboardClient.submit` waits, its retries
-included; `client submit to applied` counts from the same moment until the
-submission is on the board. A closed loop at a human pace: it shows what an
-application waits for, not how much the server holds, which is what
-`loadtests/steady.py` is for. Never to run together with that: its submissions
-would be changes that the verdict cannot explain.
+`client submit` is the time a caller of `ScoreboardClient.submit` waits, retries
+included; `client submit to applied` runs from the same moment until the
+submission is on the board. A closed loop at a human pace shows how long an
+application waits, not how much load the server sustains; `loadtests/steady.py`
+measures that. The two never run together: the verdict could not explain the
+changes that these users make.
 
-Of the options it takes `--host`, `--players` (ids 1..N, which must exist) and
-`--signing-key`, whose file each Locust worker reads for itself.
+It uses the options `--host`, `--players` (ids 1..N, which must exist) and
+`--signing-key`; each Locust worker reads the key's file itself.
 """
 
 import asyncio
@@ -67,6 +67,8 @@ class ApplicationUser(User):
     """One user of the scoreboard, with a connection pool of its own."""
 
     wait_time = constant_throughput(PER_S)
+    runs_alone = True
+    """Stays idle beside the open-loop scenario, which is what `locust -f loadtests/` asks for."""
     _loop: Loop | None = None
 
     def __init__(self, environment: Environment) -> None:

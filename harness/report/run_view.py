@@ -43,7 +43,7 @@ FINDING_COUNTS = {
 class SloRow:
     """A limit with its verdict: `true`, `false`, or `unknown` without enough samples.
 
-    `samples` is None where the figure is no percentile or the document does not tell.
+    `samples` of a share or rate are the submissions intended, None of an unreadable limit.
     """
 
     text: str
@@ -116,7 +116,9 @@ def _slo_row(document: LoadResult, result: LimitResult) -> SloRow:
         verdict=kept,
         measured=measured_words(limit, value),
         value=value,
-        samples=None if found is None else samples_of(document, found[0]),
+        samples=(
+            document.counts.get("intended", 0) if found is None else samples_of(document, found[0])
+        ),
         samples_min=limit.samples_min,
     )
 

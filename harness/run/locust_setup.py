@@ -50,7 +50,8 @@ def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
         return
     for other in set(environment.user_classes) - set(engines):
         # What others submit would be changes that the verdict cannot explain.
-        log.info("%s does not run beside the flood: name its file instead", other.__name__)
+        level = logging.INFO if getattr(other, "runs_alone", False) else logging.WARNING
+        log.log(level, "%s does not run beside the flood: name its file instead", other.__name__)
     environment.user_classes[:] = engines
     options = environment.parsed_options
     if options is not None and options.num_users is None:

@@ -44,7 +44,7 @@ def judged(base: str) -> dict[str, str] | None:
     return found if "0 correct" in found else None
 
 
-def test_the_tab_shows_the_run_then_its_verdict_and_serves_the_report(tmp_path: Path) -> None:
+def test_tab_shows_progress_then_the_verdict_and_serves_the_report(tmp_path: Path) -> None:
     base = f"http://127.0.0.1:{(port := free_port())}"
     with null_server(players=100) as (url, _):
         locust = subprocess.Popen(

@@ -58,19 +58,17 @@ def short_of_memory() -> dict[str, Any]:
         ),
     ],
 )
-def test_the_part_that_is_full_is_named_with_its_reason(
-    kept: dict[str, Any], sentence: str
-) -> None:
+def test_bottleneck_names_the_full_resource_and_why(kept: dict[str, Any], sentence: str) -> None:
     assert name_bottleneck(usage_of([kept, kept], 2, 8000.0)).startswith(sentence)
 
 
-def test_a_full_machine_is_named_before_what_it_slows() -> None:
+def test_bottleneck_prefers_a_full_machine_to_the_resources_it_slows() -> None:
     kept = {**sample(0.99, server=0.9), "temporal": {"start_ms": 900.0}}
 
     assert name_bottleneck(usage_of([kept], 2)).startswith("the machine's 2 CPUs")
 
 
-def test_shares_are_of_the_whole_machine_and_strangers_are_told() -> None:
+def test_usage_shares_are_of_the_machine_and_include_other_programs() -> None:
     usage = usage_of([sample(0.9, server=0.6, harness_flood=0.2, harness_swarm=0.2)], 2)
 
     assert usage is not None
@@ -78,6 +76,6 @@ def test_shares_are_of_the_whole_machine_and_strangers_are_told() -> None:
     assert usage.elsewhere == pytest.approx(0.8)
 
 
-def test_without_samples_the_bottleneck_is_unknown() -> None:
+def test_bottleneck_is_unknown_without_samples() -> None:
     assert usage_of([], 2) is None
     assert name_bottleneck(None).startswith("unknown")

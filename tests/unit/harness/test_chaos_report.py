@@ -37,7 +37,7 @@ def submission(attempt: Attempt) -> Submission:
     )
 
 
-def test_the_section_says_seed_commit_counts_and_each_fault() -> None:
+def test_chaos_section_states_seed_commit_counts_and_faults() -> None:
     section = markdown(REPORT, "docs/results/chaos.json")
 
     assert "make chaos SEED=7`" in section
@@ -49,7 +49,7 @@ def test_the_section_says_seed_commit_counts_and_each_fault() -> None:
     assert "| I1 exactly once: once | true | rows |" in section
 
 
-def test_the_page_shades_and_numbers_each_fault_and_tells_its_recovery() -> None:
+def test_chaos_page_shades_and_numbers_each_fault_and_shows_its_recovery() -> None:
     html = html_page(REPORT)
 
     assert html.startswith("<!doctype html>")
@@ -62,7 +62,7 @@ def test_the_page_shades_and_numbers_each_fault_and_tells_its_recovery() -> None
     assert "I1 exactly once" in html
 
 
-def test_each_second_has_what_was_acknowledged_and_how_long_it_took() -> None:
+def test_chaos_seconds_count_acknowledgements_and_their_durations() -> None:
     evidence = Evidence(started_ns=5_000_000_000)
     for number in range(100):
         outcome = Outcome.UNKNOWN if number < 3 else Outcome.OK
@@ -85,7 +85,7 @@ def test_each_second_has_what_was_acknowledged_and_how_long_it_took() -> None:
 
 
 @pytest.mark.parametrize("good", [True, False])
-def test_the_command_keeps_both_reports_and_the_rest_only_of_a_bad_run(
+def test_chaos_command_keeps_the_evidence_of_a_bad_run_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: bool
 ) -> None:
     verdict = Verdict.TRUE if good else Verdict.FALSE
@@ -116,7 +116,7 @@ def test_the_command_keeps_both_reports_and_the_rest_only_of_a_bad_run(
     assert json.loads((tmp_path / "results" / names[1]).read_text())["seed"] == 7
 
 
-def test_making_sections_loads_nothing_that_running_chaos_needs() -> None:
+def test_results_command_imports_nothing_that_running_chaos_needs() -> None:
     program = (
         "import sys, harness.cli.results; "
         "print({'harness.chaos.run', 'uvloop', 'redis', 'pymysql', 'locust'} & set(sys.modules))"

@@ -25,7 +25,7 @@ def verdict(**words: Any) -> dict[str, Any]:
         (run_document(settings={"rate": "500"}), 0, "not the same: rate: 1000 and 500"),
     ],
 )
-def test_the_exit_code_says_whether_the_second_is_worse_or_wrong(
+def test_compare_exit_code_says_whether_the_second_run_is_worse_or_incorrect(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     after: dict[str, Any],
@@ -40,7 +40,7 @@ def test_the_exit_code_says_whether_the_second_is_worse_or_wrong(
     assert told in capsys.readouterr().out
 
 
-def test_a_file_that_is_no_result_is_wrong_use(tmp_path: Path) -> None:
+def test_compare_refuses_a_file_that_is_not_a_result(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
 
     assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "a.json")]) == 2

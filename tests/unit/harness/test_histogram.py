@@ -26,7 +26,7 @@ def of(values: list[int]) -> Histogram:
 
 
 @given(durations)
-def test_every_duration_lies_within_its_bucket_to_a_thousandth(value: int) -> None:
+def test_bucket_holds_its_durations_within_a_thousandth(value: int) -> None:
     low, high = lowest_of(bucket_of(value)), highest_of(bucket_of(value))
 
     assert low <= value <= high
@@ -34,19 +34,19 @@ def test_every_duration_lies_within_its_bucket_to_a_thousandth(value: int) -> No
 
 
 @given(st.lists(durations, min_size=1))
-def test_vectorised_buckets_are_the_scalar_ones(values: list[int]) -> None:
+def test_vectorised_buckets_equal_scalar_buckets(values: list[int]) -> None:
     assert buckets_of(np.array(values)).tolist() == [bucket_of(value) for value in values]
 
 
 @given(st.lists(durations, min_size=1), st.floats(min_value=0.01, max_value=0.999))
-def test_quantiles_are_those_of_the_sorted_values(values: list[int], quantile: float) -> None:
+def test_quantiles_equal_those_of_the_sorted_values(values: list[int], quantile: float) -> None:
     exact = sorted(values)[max(0, int(np.ceil(quantile * len(values) - 1e-9)) - 1)]
 
     assert bucket_of(of(values).value_at(quantile)) == bucket_of(exact)
 
 
 @given(st.lists(st.lists(durations), min_size=1, max_size=5))
-def test_parts_sent_over_the_wire_merge_to_the_whole(parts: list[list[int]]) -> None:
+def test_histograms_merge_after_serialisation(parts: list[list[int]]) -> None:
     whole = of([value for part in parts for value in part])
 
     merged = Histogram.union(Histogram.from_wire(of(part).to_wire()) for part in parts)
@@ -56,7 +56,7 @@ def test_parts_sent_over_the_wire_merge_to_the_whole(parts: list[list[int]]) -> 
 
 
 @given(st.lists(durations, min_size=1), st.lists(durations, min_size=1), st.data())
-def test_differences_equal_recording_each_pair(
+def test_recording_differences_equals_recording_each_pair(
     ends: list[int], starts: list[int], data: st.DataObject
 ) -> None:
     weights = [data.draw(st.integers(1, 5)) for _ in starts]
@@ -72,7 +72,7 @@ def test_differences_equal_recording_each_pair(
     assert histogram.total == expected.total
 
 
-def test_other_hdr_tools_read_the_same_percentiles() -> None:
+def test_hdr_encoding_gives_other_tools_the_same_percentiles() -> None:
     values = [round(1.01**n) for n in range(2000) if 1.01**n < MAX_US]
     histogram = of(values)
 
@@ -95,21 +95,19 @@ def test_other_hdr_tools_read_the_same_percentiles() -> None:
         (20, 0.5, True),
     ],
 )
-def test_a_percentile_without_ten_samples_beyond_it_is_not_told(
-    samples: int, quantile: float, told: bool
-) -> None:
+def test_percentile_needs_ten_samples_beyond_it(samples: int, quantile: float, told: bool) -> None:
     histogram = Histogram()
     histogram.record(5, samples)
 
     assert (histogram.at(quantile) is not None) is told
 
 
-def test_the_maximum_is_exact_and_told_from_one_sample() -> None:
+def test_maximum_is_exact_from_one_sample_on() -> None:
     assert of([1_234_567]).at(1) == 1_234_567
     assert Histogram().at(1) is None
 
 
-def test_durations_outside_the_range_count_at_its_ends() -> None:
+def test_durations_outside_the_range_are_clipped() -> None:
     histogram = of([-5, MAX_US + 1])
 
     assert (histogram.min_us, histogram.max_us, histogram.total) == (0, MAX_US, 2)

@@ -17,7 +17,7 @@ SWARMS = [
 ]
 
 
-def test_cpu_is_per_read_and_memory_per_listener_over_all_swarms() -> None:
+def test_listener_cost_is_cpu_per_read_and_memory_per_listener() -> None:
     cost = swarm_cost([member("flood", 1), *SWARMS], cpu_us=800_000, reads=100_000)
 
     assert cost.us_per_read == pytest.approx(8.0)
@@ -28,7 +28,7 @@ def test_cpu_is_per_read_and_memory_per_listener_over_all_swarms() -> None:
     ]
 
 
-def test_a_figure_beyond_its_target_is_told_as_such() -> None:
+def test_listener_cost_beyond_its_target_is_marked() -> None:
     words = cost_words(ListenerCost(us_per_read=10.2, kib_per_listener=1.0))
 
     assert [within for _, _, within in words] == [False, False]
@@ -44,7 +44,7 @@ def test_a_figure_beyond_its_target_is_told_as_such() -> None:
         ([], 0, None),
     ],
 )
-def test_what_cannot_be_told_is_not(
+def test_listener_cost_is_left_out_where_it_cannot_be_measured(
     members: list[dict[str, Any]], reads: int, expected: ListenerCost | None
 ) -> None:
     cost = swarm_cost(members, cpu_us=1000, reads=reads)

@@ -102,7 +102,7 @@ def test_limit_is_shown_with_verdict_value_and_samples() -> None:
         "p99<250ms": ["✓ holds", "5 ms", "60,000"],
         "lag_p99.9<1ms": ["✗ broken", "5 ms", "60,000"],
         "p99.99<1s": ["? not enough samples", "needs 100,000 samples", "60,000"],
-        "errors<0.1%": ["✓ holds", "0.0000%", "–"],
+        "errors<0.1%": ["✓ holds", "0.0000%", "60,000"],
     }
     assert read.classes["? not enough samples"] == "unknown"
     assert "✗ not within SLO" in html

@@ -23,7 +23,7 @@ def texts(svg: str) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("log", [True, False])
-def test_a_line_plot_is_well_formed(points: list[tuple[float, float | None]], log: bool) -> None:
+def test_line_plot_is_well_formed(points: list[tuple[float, float | None]], log: bool) -> None:
     svg = line_plot(
         "A <title> & more",
         [Line(name="a<b", points=points)],
@@ -34,14 +34,14 @@ def test_a_line_plot_is_well_formed(points: list[tuple[float, float | None]], lo
     assert "A <title> & more" in texts(svg)
 
 
-def test_a_missing_value_breaks_the_line() -> None:
+def test_line_plot_breaks_at_a_missing_value() -> None:
     svg = line_plot("t", [Line(name="n", points=[(0, 1.0), (1, None), (2, 1.0)])])
 
     paths = [e.get("d", "") for e in ET.fromstring(svg).iter() if e.tag.endswith("path")]
     assert [path.count("M") for path in paths] == [2]
 
 
-def test_a_heat_map_draws_each_bucket_of_each_second_once() -> None:
+def test_heat_map_draws_each_bucket_of_each_second_once() -> None:
     svg = heat_map(
         "t",
         {0: {heat_bucket(100): 5}, 1: {heat_bucket(100): 1, heat_bucket(9000): 4}},

@@ -35,7 +35,7 @@ def section(text: str, name: str) -> str:
     return found.split(f"<!-- end:{name} -->")[0]
 
 
-def test_each_kind_gets_its_section_and_the_rest_stays(place: Path) -> None:
+def test_results_command_writes_a_section_per_kind_and_keeps_other_text(place: Path) -> None:
     for number, document in enumerate(
         (
             run_document(),
@@ -66,7 +66,7 @@ def test_each_kind_gets_its_section_and_the_rest_stays(place: Path) -> None:
     assert "secret-host" not in (kept / "load.json").read_text()
 
 
-def test_a_section_is_replaced_and_one_without_a_new_result_is_written_from_the_kept(
+def test_results_command_rewrites_sections_from_new_or_kept_results(
     place: Path,
 ) -> None:
     put(place, "chaos-1", chaos_document(seed=7))
@@ -81,7 +81,7 @@ def test_a_section_is_replaced_and_one_without_a_new_result_is_written_from_the_
     assert "accepted submissions/s" in section(text, "load")
 
 
-def test_the_newest_good_whole_run_is_taken(place: Path) -> None:
+def test_results_command_takes_the_newest_good_full_run(place: Path) -> None:
     runs: tuple[dict[str, Any], ...] = (
         {"seed": 1},
         {"seed": 2, "started_unix_s": 1_764_000_100},
@@ -97,7 +97,7 @@ def test_the_newest_good_whole_run_is_taken(place: Path) -> None:
     assert "make chaos SEED=2`" in (place / "RESULTS.md").read_text()
 
 
-def test_a_run_with_a_bad_verdict_is_no_headline(place: Path) -> None:
+def test_results_command_skips_a_run_with_a_bad_verdict(place: Path) -> None:
     bad = run_document()
     bad["verdict"]["good"] = False
     put(place, "bad", bad)

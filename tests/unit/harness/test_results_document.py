@@ -72,13 +72,13 @@ def parse(command: click.Command, line: str) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_run_is_praised_only_for_what_it_is(verdict: dict[str, Any], told: str) -> None:
+def test_load_section_states_the_verdict(verdict: dict[str, Any], told: str) -> None:
     text = results_document.load_section(decoded(LoadResult, load_run(verdict=verdict)), "f.json")
 
     assert f"Verdict: {told}.**" in text
 
 
-def test_the_command_told_asks_for_the_same_run() -> None:
+def test_load_section_quotes_a_command_that_repeats_the_run() -> None:
     wanted: dict[str, Any] = {
         "rate": "100-2000x60",
         "arrivals": "poisson",
@@ -97,13 +97,13 @@ def test_the_command_told_asks_for_the_same_run() -> None:
     assert parsed["workers"] == 2
 
 
-def test_a_run_of_defaults_is_told_without_them() -> None:
+def test_load_section_leaves_defaults_out_of_the_command() -> None:
     assert results_document.load_command(decoded(LoadResult, load_run())) == (
         "python -m harness load --rate 1000 --listeners 1000 --duration 60"
     )
 
 
-def test_a_search_is_told_with_every_option() -> None:
+def test_capacity_section_quotes_every_option() -> None:
     line = "python -m harness capacity --over both --listeners 100,5000 --slo 'p99<1s' --start 9"
     asked = parse(capacity.capacity, line)
     typed = {**asked, "listeners": "100,5000"}
@@ -114,7 +114,7 @@ def test_a_search_is_told_with_every_option() -> None:
 
 
 @pytest.mark.parametrize(("changed", "told"), [(True, "commit abc, changed,"), (False, "abc,")])
-def test_a_tree_that_differs_from_its_commit_is_marked(changed: bool, told: str) -> None:
+def test_sections_mark_a_commit_with_uncommitted_changes(changed: bool, told: str) -> None:
     machine = {**MACHINE, "changed": changed}
     capacity = {
         **capacity_document(),
@@ -142,7 +142,7 @@ def newest(tmp_path: Path, *documents: dict[str, Any]) -> dict[str, float]:
     return {kind: document.started_unix_s for kind, document in found.items()}
 
 
-def test_the_newest_long_run_is_the_headline_and_a_crowd_stands_beside_it(tmp_path: Path) -> None:
+def test_newest_long_run_is_the_headline_beside_the_newest_crowd(tmp_path: Path) -> None:
     found = newest(
         tmp_path,
         load_run(started=1),
@@ -162,7 +162,7 @@ def results_of(tmp_path: Path, *files: Path) -> str:
     return output.read_text()
 
 
-def test_a_file_named_goes_to_the_section_its_size_tells(tmp_path: Path) -> None:
+def test_named_file_goes_to_the_section_of_its_size(tmp_path: Path) -> None:
     short, crowd = tmp_path / "short.json", tmp_path / "crowd.json"
     short.write_text(json.dumps(load_run(seconds=5)))
     crowd.write_text(json.dumps(load_run(seconds=5, listeners=5000)))

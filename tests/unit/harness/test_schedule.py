@@ -18,7 +18,7 @@ def dues(text: str, *, seed: int = 1, poisson: bool = False) -> list[float]:
 
 
 @pytest.mark.parametrize("text", PROFILES)
-def test_evenly_spaced_arrivals_number_the_integral_of_the_rate(text: str) -> None:
+def test_constant_arrivals_number_the_integral_of_the_rate(text: str) -> None:
     profile = parse_profile(text)
 
     times = dues(text)
@@ -29,7 +29,7 @@ def test_evenly_spaced_arrivals_number_the_integral_of_the_rate(text: str) -> No
 
 
 @pytest.mark.parametrize("text", PROFILES)
-def test_each_second_gets_its_share(text: str) -> None:
+def test_each_second_gets_its_share_of_arrivals(text: str) -> None:
     profile = parse_profile(text)
     times = dues(text)
 
@@ -50,7 +50,7 @@ def test_poisson_gaps_are_exponential() -> None:
 
 @given(st.sampled_from(PROFILES), st.integers(1, 5), st.booleans(), st.integers(0, 2**32))
 @settings(max_examples=30, deadline=None)
-def test_slices_of_any_number_of_workers_make_the_same_whole(
+def test_slices_of_any_number_of_workers_make_the_same_schedule(
     text: str, workers: int, poisson: bool, seed: int
 ) -> None:
     profile = parse_profile(text)
@@ -64,12 +64,12 @@ def test_slices_of_any_number_of_workers_make_the_same_whole(
     assert sorted(itertools.chain(*slices)) == whole
 
 
-def test_another_seed_gives_other_poisson_arrivals() -> None:
+def test_poisson_arrivals_depend_on_the_seed() -> None:
     assert dues("100x5", seed=1, poisson=True) != dues("100x5", seed=2, poisson=True)
     assert dues("100x5", seed=1, poisson=True) == dues("100x5", seed=1, poisson=True)
 
 
-def test_a_held_rate_never_ends_and_a_spike_leaps() -> None:
+def test_profile_holds_its_last_rate_and_leaps_at_a_spike() -> None:
     profile = parse_profile("spike:100-500@2+1")
     first = [
         due / NS for _, due in itertools.islice(arrivals(profile, seed=1, poisson=False), 1000)
@@ -81,7 +81,7 @@ def test_a_held_rate_never_ends_and_a_spike_leaps() -> None:
     assert math.isinf(profile.duration_s)
 
 
-def test_a_cut_ramp_keeps_its_slope() -> None:
+def test_profile_keeps_its_slope_when_cut() -> None:
     cut = parse_profile("0-1000x10").cut(5)
 
     assert cut.duration_s == 5
@@ -89,7 +89,7 @@ def test_a_cut_ramp_keeps_its_slope() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "fast", "100-200", "100,200x5", "0", "1000x", "-5"])
-def test_a_profile_that_cannot_be_read_says_what_was_expected(text: str) -> None:
+def test_unreadable_profile_is_refused_with_the_right_form(text: str) -> None:
     with pytest.raises(BadProfile):
         parse_profile(text)
 

@@ -10,7 +10,7 @@ from harness.measure.search import backlog_grows, search
 
 
 @given(st.integers(1, 20_000), st.integers(1, 5_000))
-def test_the_border_of_a_steady_server_is_found_to_the_precision(limit: int, start: int) -> None:
+def test_search_finds_the_limit_of_a_steady_server_to_its_precision(limit: int, start: int) -> None:
     found = search(lambda load, _: load <= limit, start=start, most=10_000, precision=0.05)
 
     border = min(limit, 10_000)
@@ -20,7 +20,7 @@ def test_the_border_of_a_steady_server_is_found_to_the_precision(limit: int, sta
     assert len(found.steps) < 45
 
 
-def test_a_load_that_does_not_hold_again_is_stepped_down_from() -> None:
+def test_search_steps_down_from_a_load_that_fails_its_repeat() -> None:
     lucky = {1000: [True, False]}
 
     def holds(load: int, _: str) -> bool:
@@ -32,7 +32,7 @@ def test_a_load_that_does_not_hold_again_is_stepped_down_from() -> None:
     assert [step.held for step in found.steps if step.phase == "confirm"][-1]
 
 
-def test_the_answer_held_as_often_as_asked() -> None:
+def test_search_confirms_its_answer_as_often_as_asked() -> None:
     draw = random.Random(3)
 
     found = search(
@@ -47,7 +47,7 @@ def test_the_answer_held_as_often_as_asked() -> None:
     assert found.load < 4000
 
 
-def test_a_load_stepped_down_to_holds_as_often_as_any() -> None:
+def test_search_confirms_a_load_it_stepped_down_to() -> None:
     def holds(load: int, phase: str) -> bool:
         return load <= 1000 if phase != "confirm" else load < 900
 
@@ -57,7 +57,7 @@ def test_a_load_stepped_down_to_holds_as_often_as_any() -> None:
     assert [step.held for step in found.steps if step.load == found.load] == [True] * 3
 
 
-def test_nothing_holds_and_the_answer_is_none() -> None:
+def test_search_answers_zero_when_no_load_holds() -> None:
     found = search(lambda *_: False, start=64, most=1000)
 
     assert found.load == 0
@@ -73,7 +73,7 @@ def test_nothing_holds_and_the_answer_is_none() -> None:
         ([0.0, 5000.0], False),
     ],
 )
-def test_a_backlog_grows_only_when_its_end_lies_above_its_beginning(
+def test_backlog_grows_only_when_its_end_is_above_its_start(
     values: list[float], grows: bool
 ) -> None:
     assert backlog_grows(list(enumerate(values)), rate=1000) is grows

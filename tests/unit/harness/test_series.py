@@ -10,7 +10,7 @@ def filled(second: int, count: int, value: int) -> Series:
     return series
 
 
-def test_reports_of_two_workers_add_up_in_any_order() -> None:
+def test_series_of_two_workers_add_up_in_any_order() -> None:
     wires = [filled(0, 2, 10).drain(), filled(0, 3, 20).drain(), filled(1, 5, 30).drain()]
     forward, backward = Series(), Series()
 
@@ -24,7 +24,7 @@ def test_reports_of_two_workers_add_up_in_any_order() -> None:
     assert forward.total("ok", start=0, end=1) == 5
 
 
-def test_a_drained_series_is_empty_and_keeps_counting() -> None:
+def test_series_is_empty_after_a_drain_and_keeps_counting() -> None:
     series = filled(0, 1, 10)
 
     assert series.drain() != []
@@ -33,7 +33,7 @@ def test_a_drained_series_is_empty_and_keeps_counting() -> None:
     assert series.drain() == [[0, {"ok": 1}, {}]]
 
 
-def test_the_window_leaves_out_the_warm_up() -> None:
+def test_series_window_leaves_out_the_warm_up() -> None:
     series = Series()
     for second in range(-2, 10):
         series.seconds[second].histograms["response"].record(1000 if second < 3 else 10)

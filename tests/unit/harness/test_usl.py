@@ -11,7 +11,7 @@ LAW = Fit(rate=100.0, contention=0.05, coherency=0.001)
 LOADS = [1, 2, 4, 8, 16, 32, 64]
 
 
-def test_points_of_a_law_give_the_law_back() -> None:
+def test_fit_recovers_the_law_from_its_points() -> None:
     found = fit([(n, LAW.at(n)) for n in LOADS])
 
     assert found.rate == pytest.approx(100, rel=1e-6)
@@ -20,7 +20,7 @@ def test_points_of_a_law_give_the_law_back() -> None:
     assert found.peak_load == pytest.approx(math.sqrt(0.95 / 0.001))
 
 
-def test_the_bounds_of_noisy_points_hold_the_truth() -> None:
+def test_bootstrap_bounds_contain_the_true_peak() -> None:
     draw = random.Random(5)
     points = [(n, LAW.at(n) * draw.uniform(0.97, 1.03)) for n in LOADS for _ in range(4)]
 
@@ -30,7 +30,7 @@ def test_the_bounds_of_noisy_points_hold_the_truth() -> None:
     assert bounds.peak[1] < 1.3 * bounds.peak[0]
 
 
-def test_no_coefficient_is_negative_whatever_the_noise() -> None:
+def test_fit_has_no_negative_coefficient() -> None:
     draw = random.Random(6)
     for _ in range(50):
         found = fit([(n, 50 * n * draw.uniform(0.5, 1.5)) for n in LOADS])
@@ -38,7 +38,7 @@ def test_no_coefficient_is_negative_whatever_the_noise() -> None:
         assert found.coherency >= 0
 
 
-def test_linear_points_have_no_peak() -> None:
+def test_fit_of_linear_points_has_no_peak() -> None:
     found = fit([(n, 10.0 * n) for n in LOADS])
 
     assert found.peak_load == math.inf or found.peak > 10_000
@@ -53,6 +53,6 @@ def test_linear_points_have_no_peak() -> None:
         [(0, 1.0), (1, 0.0), (2, 1.0), (3, 1.0), (4, 1.0)],
     ],
 )
-def test_too_few_points_are_refused(points: list[tuple[float, float]]) -> None:
+def test_fit_refuses_too_few_points(points: list[tuple[float, float]]) -> None:
     with pytest.raises(TooFewPoints):
         fit(points)
