@@ -11,18 +11,23 @@ import time
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from scoreboard.settings import flag
 from scoreboard.tokens import SCOPE_ANY_USER, mint
 from scoreboard_cli.group import BAD, GOOD, CommandError, command, refuse
 from scoreboard_cli.types import PORT, whole
 from stack.console import Console
-from stack.control import ask
+from stack.data_folder import RunFolder, prepare, private_secret, shown_path
 from stack.errors import StackError
 from stack.settings import PORT_DEFAULT, StackSettings, data_dir, given_addresses
-from stack.state import RunFolder, is_locked, read_state
-from stack.supervisor import Supervisor, private_secret, shown_path
+from stack.state import is_locked, read_state
+from stack.supervision.control import ask
+
+if TYPE_CHECKING:
+    from stack.supervision.supervisor import Supervisor
 
 TOKEN_TTL_S = 24 * 3600
 DOWN_TIMEOUT_S = 15.0
@@ -37,6 +42,9 @@ def in_folder(function: Callable[..., int]) -> Callable[..., int]:
             return function(RunFolder(root=data_dir(os.environ)), **options)
         except StackError as error:
             raise CommandError(str(error)) from None
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise CommandError(f"{error.filename or data_dir(os.environ)}: {reason}") from None
 
     return run
 
@@ -55,16 +63,26 @@ def up(folder: RunFolder, port: int | None, users: int, **service_ports: int | N
     in .scoreboard (SCOREBOARD_DATA_DIR). An address given in SCOREBOARD_MYSQL_URL,
     SCOREBOARD_REDIS_URL or SCOREBOARD_TEMPORAL_ADDRESS replaces that instance.
     """
+    # What only this command needs takes a while to import.
+    from stack.environment import faults, unknown
+    from stack.supervision.supervisor import Supervisor
+
+    environment = {**os.environ, **({} if port is None else {"SCOREBOARD_PORT": str(port)})}
+    if wrong := faults(environment):
+        refuse("\n".join(wrong))
+    prepare(folder)
     console = Console()
+    for sentence in unknown(environment):
+        console.notice(sentence)
     chosen = {name.removesuffix("_port"): number for name, number in service_ports.items()}
     settings = StackSettings(
         data_dir=folder.root,
         host=os.environ.get("SCOREBOARD_HOST") or "127.0.0.1",
-        port=_port_given() if port is None else port,
+        port=int(environment.get("SCOREBOARD_PORT") or PORT_DEFAULT),
         ports={name: number for name, number in chosen.items() if number is not None},
         given=given_addresses(os.environ),
         users=users,
-        environment=dict(os.environ),
+        environment=environment,
     )
     began = time.monotonic()
 
@@ -83,29 +101,26 @@ def up(folder: RunFolder, port: int | None, users: int, **service_ports: int | N
     return GOOD
 
 
-def _port_given() -> int:
-    text = os.environ.get("SCOREBOARD_PORT") or str(PORT_DEFAULT)
-    if not text.isdecimal() or int(text) > 65535:
-        refuse(f"SCOREBOARD_PORT must be a number from 0 to 65535, not {text!r}.")
-    return int(text)
-
-
-def things_to_try(supervisor: Supervisor) -> list[str]:
+def things_to_try(supervisor: "Supervisor") -> list[str]:
     """The calls of the README with a token that works, then where to look and what to run."""
     url = supervisor.settings.base_url.replace("127.0.0.1", "localhost")
     token = token_for(supervisor.secret, user=1, ttl_s=TOKEN_TTL_S)
+    guarded = flag(supervisor.settings.environment.get("SCOREBOARD_STREAM_AUTH_REQUIRED") or "0")
+    authorised = f" -H 'Authorization: Bearer {token}'" if guarded else ""
     lines = [
         f"curl {url}/scores",
-        f"curl -N {url}/scores/stream",
+        f"curl -N {url}/scores/stream{authorised}",
         f"curl -X POST {url}/scores/update \\",
         f"  -H 'Authorization: Bearer {token}' \\",
         "  -H 'Content-Type: application/json' -d '{\"userId\":1,\"increment\":10}'",
         "",
-        f"{url}/   the live board; {url}/operator: operator view",
     ]
+    places = {f"{url}/": "live board", f"{url}/operator": "operator's view"}
     if supervisor.temporal_ui is not None:
-        lines.append(f"{supervisor.temporal_ui}   workflows, in Temporal's web UI")
-    lines.append("make load   one minute of load, then a verdict; in another terminal")
+        places[supervisor.temporal_ui] = "Temporal's web UI, with the workflows"
+    places["make load"] = "in another terminal: one minute of load, then a verdict"
+    width = max(map(len, places))
+    lines += [f"{place:{width}}  {what}" for place, what in places.items()]
     return lines
 
 

@@ -4,6 +4,7 @@ StackError
 ├── MissingProgram      a program is not installed
 ├── PortTaken           a port that was asked for is in use
 ├── PortRefused         this machine lets nobody, or not us, listen there
+├── DataFolderUnusable  no rights, not a folder, read-only, or full
 ├── AlreadyRunning      another supervisor owns the data folder
 └── StartFailed         a process ended, or did not answer in time
 """
@@ -38,6 +39,16 @@ class PortRefused(StackError):
 
 class AlreadyRunning(StackError):
     """Another supervisor holds the lock of this data folder."""
+
+
+class DataFolderUnusable(StackError):
+    """The data folder cannot hold data."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(
+            f"The data folder {where} cannot be used: {reason}. Choose another with "
+            "SCOREBOARD_DATA_DIR, or repair this one."
+        )
 
 
 class StartFailed(StackError):

@@ -12,53 +12,18 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from stack.data_folder import RunFolder, write_private
 from stack.errors import AlreadyRunning
-from stack.services import write_private
 
 VERSION = 1
 LOOK_S = 0.05
 STOPPING_TIMEOUT_S = 20.0
 """Longest that a start waits for another one's end, which takes less than ten."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunFolder:
-    """The paths inside a data folder."""
-
-    root: Path
-
-    @property
-    def state(self) -> Path:
-        return self.root / "state.json"
-
-    @property
-    def control(self) -> Path:
-        return self.root / "control.sock"
-
-    @property
-    def lock(self) -> Path:
-        return self.root / "lock"
-
-    @property
-    def children(self) -> Path:
-        return self.root / "children.json"
-
-    @property
-    def ports(self) -> Path:
-        return self.root / "ports.json"
-
-    @property
-    def secret(self) -> Path:
-        return self.root / "jwt-secret"
-
-    def log(self, name: str) -> Path:
-        return self.root / "logs" / f"{name}.log"
 
 
 def read_state(folder: RunFolder) -> dict[str, Any] | None:
@@ -107,7 +72,7 @@ def take_lock(folder: RunFolder) -> int:
         process = f" as process {state['supervisor_pid']}" if state else ""
         where = f" on {state['base_url']}" if state else ""
         raise AlreadyRunning(
-            f"Scoreboard already runs{process}{where}. "
+            f"Scoreboard is already running{process}{where}. "
             "Stop it with Ctrl-C in its terminal or with make down."
         ) from None
     return descriptor
@@ -126,7 +91,7 @@ async def take_lock_in_turn(folder: RunFolder, say: Callable[[str], None]) -> in
             if (state and not state["stopping"]) or time.monotonic() > deadline:
                 raise
         if state and not told:
-            say("the one that ran before still stops; waiting for it")
+            say("the one that ran before is still stopping; waiting for it")
             told = True
         await asyncio.sleep(LOOK_S)
 

@@ -13,7 +13,7 @@ from benchmarks.peers.backends import Backends, fresh_surroundings, mysql_connec
 from stack.ports import HOST
 from stack.process import spawn
 from stack.services import start
-from stack.temporal_probes import describe_pollers
+from stack.services.temporal_probes import describe_pollers
 
 APPS = "benchmarks.peers.apps"
 USERS = 2000

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from stack import supervisor as supervisor_module
 from stack.console import Console
 from stack.settings import StackSettings
-from stack.supervisor import Supervisor, Unit, restart_pause_s
+from stack.supervision import supervisor as supervisor_module
+from stack.supervision.requests import Requests
+from stack.supervision.supervisor import Supervisor
+from stack.supervision.unit import Unit, restart_pause_s
 from tests.support.eventually import eventually
 
 
@@ -48,7 +50,7 @@ async def test_a_process_that_keeps_ending_is_given_up_with_a_clear_line(
     supervisor = Supervisor(StackSettings(data_dir=tmp_path), Console(shown))
     unit = supervisor.units["worker"] = Unit(Doomed(), 0)
 
-    await supervisor._launch(unit)
+    await supervisor.launch(unit)
     await eventually(lambda: unit.condition == "failed", timeout_s=20)
 
     assert unit.restarts == 3
@@ -61,9 +63,9 @@ async def test_a_process_stopped_on_request_is_not_started_again(tmp_path: Path)
     shown = io.StringIO()
     supervisor = Supervisor(StackSettings(data_dir=tmp_path), Console(shown))
     unit = supervisor.units["worker"] = Unit(Doomed(), 0)
-    await supervisor._launch(unit)
+    await supervisor.launch(unit)
 
-    await supervisor._control({"op": "stop", "process": "worker"})
+    await Requests(supervisor).handle({"op": "stop", "process": "worker"})
     # The watcher sees every end, so once it has finished, nothing will start the process.
     await asyncio.gather(*supervisor._watchers)
 

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from stack.errors import MissingProgram
-from stack.programs import mysql_server, redis_server, temporal
+from stack.services.programs import mysql_server, redis_server, temporal
 from tests.support.eventually import eventually_sync
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def test_constraints_name_no_registry_and_no_file() -> None:
 def test_a_missing_program_is_named_with_the_command_that_brings_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("stack.programs.find", lambda *_names: None)
+    monkeypatch.setattr("stack.services.programs.find", lambda *_names: None)
 
     with pytest.raises(MissingProgram, match="apt-get install mariadb-server-core"):
         mysql_server()

@@ -79,7 +79,9 @@ def test_a_second_up_names_the_one_that_runs(running: StackRun) -> None:
     second = stack_command(running.data_dir, "up", "--port", "0")
 
     assert second.returncode == 1
-    assert second.stderr.startswith(f"Scoreboard already runs as process {running.popen.pid}")
+    assert second.stderr.startswith(
+        f"error: Scoreboard is already running as process {running.popen.pid}"
+    )
     assert len(second.stderr.splitlines()) == 1
     assert running.state["ready"]
 
@@ -97,7 +99,7 @@ def test_an_up_while_the_one_before_still_stops_waits_and_starts(tmp_path: Path)
             second.until_ready()
 
     assert first.popen.wait(5) == 0
-    assert "still stops; waiting" in second.output.read_text()
+    assert "is still stopping; waiting" in second.output.read_text()
 
 
 def test_a_taken_port_is_one_sentence_that_says_what_to_do(tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_a_taken_port_is_one_sentence_that_says_what_to_do(tmp_path: Path) -> No
 
     assert up.returncode == 1
     assert up.stderr.splitlines() == [
-        f"Port {port} is in use by another program. "
+        f"error: Port {port} is in use by another program. "
         f"Choose another for the server: make up PORT={port + 1}"
     ]
     assert not (tmp_path / "data" / "state.json").exists()
@@ -127,8 +129,8 @@ def test_a_short_secret_is_refused_before_anything_starts(tmp_path: Path) -> Non
         check=False,
     )
 
-    assert up.returncode == 1
-    assert up.stderr.splitlines() == ["SCOREBOARD_JWT_SECRET needs at least 32 bytes."]
+    assert up.returncode == 2
+    assert up.stderr.splitlines() == ["error: SCOREBOARD_JWT_SECRET must have at least 32 bytes"]
     assert not (tmp_path / "mysql").exists()
 
 

@@ -16,8 +16,8 @@ from adapters.files import read_file
 from adapters.temporal import connect_arguments
 from scoreboard.settings import ServiceSettings, describe, from_mapping
 from server.settings import ServerSettings
-from stack.roles import Worker, role_environment
 from stack.settings import TEMPORAL_SECURITY, StackSettings
+from stack.supervision.roles import Worker, role_environment
 from tests.support.api import SECRET, running_api
 from tests.support.eventually import eventually
 from tests.support.pipeline import running_pipeline, submission, worker_process

@@ -14,7 +14,7 @@ from testcontainers.community.mysql import MySqlContainer
 from testcontainers.community.redis import RedisContainer
 from testcontainers.core.container import DockerContainer
 
-from stack.temporal_probes import temporal_answers
+from stack.services.temporal_probes import temporal_answers
 from tests.support.eventually import eventually_sync
 
 MEMORY_DISK = "mode=1777"

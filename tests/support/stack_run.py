@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from stack.control import ask
+from stack.supervision.control import ask
 from tests.support.eventually import eventually_sync
 
 ROOT = Path(__file__).parents[2]

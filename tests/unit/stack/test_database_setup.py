@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stack import programs
 from stack.errors import StartFailed
-from stack.services import Mysql
+from stack.services import Mysql, programs
 from tests.support.eventually import eventually
 
 DATADIR = 'for argument; do case "$argument" in --datadir=*) d="${argument#*=}";; esac; done'

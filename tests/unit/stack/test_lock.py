@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from stack.data_folder import RunFolder
 from stack.errors import AlreadyRunning
-from stack.state import RunFolder, is_locked, take_lock
+from stack.state import is_locked, take_lock
 
 
 def look(folder: RunFolder) -> int:

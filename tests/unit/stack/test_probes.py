@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from stack import services
 from stack.services import Mysql, Redis, Service
 
 
@@ -38,7 +37,7 @@ async def test_a_silent_server_is_no_answer(
     monkeypatch: pytest.MonkeyPatch,
     kind: type[Mysql] | type[Redis],
 ) -> None:
-    monkeypatch.setattr(services, "_PROBE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(f"{kind.__module__}.PROBE_TIMEOUT_S", 0.2)
     service = prepared(kind, tmp_path)
 
     assert await asyncio.wait_for(service.answers(silent_port, 1), 5) is False

@@ -14,7 +14,8 @@ from stack.process import spawn
 from stack.services import start
 from stack.settings import StackSettings
 from stack.state import write_state
-from stack.supervisor import Supervisor, Unit
+from stack.supervision.supervisor import Supervisor
+from stack.supervision.unit import Unit
 from tests.support.eventually import eventually
 
 
@@ -66,9 +67,9 @@ async def test_a_full_disk_is_said_once_and_the_process_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Refusing(write_state, OSError(errno.ENOSPC, "No space left on device"))
-    monkeypatch.setattr("stack.supervisor.write_state", disk)
+    monkeypatch.setattr("stack.supervision.supervisor.write_state", disk)
     supervisor, unit, shown = supervised(tmp_path)
-    await supervisor._launch(unit)
+    await supervisor.launch(unit)
 
     disk.refuses = True
     kill(unit)
@@ -87,9 +88,9 @@ async def test_a_machine_without_room_for_a_process_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fork = Refusing(spawn, OSError(errno.EAGAIN, "Resource temporarily unavailable"))
-    monkeypatch.setattr("stack.services.spawn", fork)
+    monkeypatch.setattr("stack.services.launch.spawn", fork)
     supervisor, unit, shown = supervised(tmp_path)
-    await supervisor._launch(unit)
+    await supervisor.launch(unit)
 
     fork.refuses = True
     kill(unit)

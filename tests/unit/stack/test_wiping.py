@@ -7,7 +7,9 @@ import pytest
 from stack.console import Console
 from stack.services import Mysql
 from stack.settings import StackSettings
-from stack.supervisor import Supervisor, Unit
+from stack.supervision.requests import Requests
+from stack.supervision.supervisor import Supervisor
+from stack.supervision.unit import Unit
 
 
 async def test_mysql_is_not_wiped_under_those_who_hold_its_password(tmp_path: Path) -> None:
@@ -18,6 +20,6 @@ async def test_mysql_is_not_wiped_under_those_who_hold_its_password(tmp_path: Pa
     (mysql.folder / "password").write_text("known to all")
 
     with pytest.raises(ValueError, match="mysql is not wiped"):
-        await supervisor._control({"op": "start", "process": "mysql", "wipe": True})
+        await Requests(supervisor).handle({"op": "start", "process": "mysql", "wipe": True})
 
     assert mysql.password == "known to all"

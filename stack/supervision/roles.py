@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from adapters.files import read_file
 from adapters.temporal import connect_arguments
 from scoreboard.settings import SettingsError, from_mapping
+from stack.services.temporal_probes import describe_pollers
 from stack.settings import ADDRESS_VARIABLES, TEMPORAL_SECURITY, StackSettings
-from stack.temporal_probes import describe_pollers
 from worker.settings import WorkerSettings
 
 _PROBE_TIMEOUT_S = 2.0

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-_PROBE_TIMEOUT_S = 2.0
+from stack.services.program import PROBE_TIMEOUT_S
 
 
 async def temporal_answers(address: str, namespace: str) -> bool:
@@ -16,7 +16,7 @@ async def temporal_answers(address: str, namespace: str) -> bool:
     from temporalio.client import Client
 
     try:
-        async with asyncio.timeout(_PROBE_TIMEOUT_S):
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
             client = await Client.connect(address, namespace=namespace)
             await client.workflow_service.describe_namespace(
                 DescribeNamespaceRequest(namespace=namespace)
@@ -37,7 +37,7 @@ async def describe_pollers(connection: Mapping[str, Any], task_queue: str) -> li
     from temporalio.client import Client
 
     try:
-        async with asyncio.timeout(_PROBE_TIMEOUT_S):
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
             client = await Client.connect(**connection)
             answer = await client.workflow_service.describe_task_queue(
                 DescribeTaskQueueRequest(

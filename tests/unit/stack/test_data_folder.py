@@ -1,0 +1,79 @@
+"""Troubles of the data folder are sentences, not tracebacks."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from stack.__main__ import main
+from stack.data_folder import RunFolder, prepare, private_secret
+from stack.errors import DataFolderUnusable, StackError
+
+
+def test_a_usable_folder_is_made_and_left_empty(tmp_path: Path) -> None:
+    prepare(RunFolder(root=tmp_path / "data"))
+
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [("up",), ("token", "--user", "1")])
+@pytest.mark.parametrize("place", ["file", "file/data"])
+def test_a_file_in_the_place_of_the_folder_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    place: str,
+    command: tuple[str, ...],
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SCOREBOARD_DATA_DIR", str(tmp_path / place))
+
+    assert main(command) == 1
+    assert capsys.readouterr().err.startswith(
+        f"error: The data folder {tmp_path / place} cannot be used: "
+    )
+
+
+def test_a_folder_that_may_not_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path, _content: bytes) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+
+    with pytest.raises(DataFolderUnusable, match="cannot be used: permission denied"):
+        prepare(RunFolder(root=tmp_path))
+
+
+def test_a_full_disk_is_told_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=12 << 20))
+
+    with pytest.raises(DataFolderUnusable, match="no space left: 12 MiB are free"):
+        prepare(RunFolder(root=tmp_path))
+
+
+def test_data_that_exists_needs_less_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mysql/data").mkdir(parents=True)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=64 << 20))
+
+    prepare(RunFolder(root=tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 40])
+def test_a_damaged_secret_is_told_and_not_used(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "jwt-secret").write_bytes(content)
+
+    with pytest.raises(StackError, match="is damaged: it has fewer than 32 bytes"):
+        private_secret(RunFolder(root=tmp_path))
+
+
+@pytest.mark.parametrize("arguments", [("--user", "0"), ("--user", "-5"), ("--ttl-s", "0")])
+def test_a_token_that_could_never_work_is_refused(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["token", "--user", "1", *arguments]) == 2
+    assert "must be a whole number from 1" in capsys.readouterr().err

@@ -1,0 +1,64 @@
+"""The environment is judged as a whole before anything starts; typos are named."""
+
+from pathlib import Path
+
+import pytest
+
+from stack.environment import faults, unknown
+
+
+def test_all_faults_are_told_together_with_the_form_that_is_right() -> None:
+    environment = {
+        "SCOREBOARD_MYSQL_URL": "nonsense",
+        "SCOREBOARD_RATE_LIMIT_COUNT": "abc",
+        "SCOREBOARD_WORKER_REDIS_URL": "http://cache",
+        "SCOREBOARD_JWKS": "/nowhere/keys.json",
+    }
+
+    assert faults(environment) == [
+        "SCOREBOARD_MYSQL_URL must look like mysql://user:password@host:port/database",
+        "SCOREBOARD_RATE_LIMIT_COUNT must be a whole number above 0",
+        "SCOREBOARD_WORKER_REDIS_URL must look like redis://host:port/0",
+        "SCOREBOARD_JWKS must name a file that can be read: /nowhere/keys.json: "
+        "No such file or directory",
+    ]
+
+
+def test_an_empty_environment_has_no_fault() -> None:
+    assert faults({"PATH": "/bin", "SCOREBOARD_MYSQL_URL": ""}) == []
+
+
+def test_keys_may_be_at_an_address_or_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text("{}")
+
+    assert faults({"SCOREBOARD_JWKS": "https://issuer.example/keys"}) == []
+    assert faults({"SCOREBOARD_JWKS": str(tmp_path / "keys.json")}) == []
+
+
+def test_the_port_is_judged_with_the_rest() -> None:
+    assert faults({"SCOREBOARD_PORT": "99999"}) == [
+        "SCOREBOARD_PORT must be a port number, 0 to 65535"
+    ]
+
+
+def test_a_mistyped_name_is_told_with_the_nearest() -> None:
+    assert unknown({"SCOREBOARD_RATE_LIMT_COUNT": "5"}) == [
+        "SCOREBOARD_RATE_LIMT_COUNT is no setting of Scoreboard and has no effect; "
+        "did you mean SCOREBOARD_RATE_LIMIT_COUNT?"
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SCOREBOARD_DATA_DIR",
+        "SCOREBOARD_MYSQL_URL",
+        "SCOREBOARD_SERVER_MYSQL_URL",
+        "SCOREBOARD_WORKER_TEMPORAL_ADDRESS",
+        "SCOREBOARD_LOAD_RATE",
+        "SCOREBOARD_TOKEN",
+        "HOME",
+    ],
+)
+def test_names_that_something_reads_are_known(name: str) -> None:
+    assert unknown({name: "x"}) == []
