@@ -34,6 +34,8 @@ class Segment:
     @property
     def arrivals(self) -> float:
         """The integral of the rate over the segment."""
+        if self.rate_start == self.rate_end == 0:
+            return 0.0
         return (self.rate_start + self.rate_end) / 2 * self.duration_s
 
     def rate_at(self, time_s: float) -> float:
@@ -62,6 +64,11 @@ class Profile:
 
     text: str
     segments: tuple[Segment, ...]
+
+    @property
+    def submits(self) -> bool:
+        """Whether it has any arrival: the rate `0` has none."""
+        return any(segment.arrivals > 0 for segment in self.segments)
 
     @property
     def duration_s(self) -> float:
@@ -108,7 +115,8 @@ def parse_profile(text: str) -> Profile:
 
     `1000` holds a rate, as `1k` and `100/m` do; `100-2000x60` ramps for 60 s; a comma joins
     steps (`500x10,1000x10s,2000`); `spike:1000-5000@20+2` holds 1000 and leaps to 5000 for 2 s
-    at second 20. A part without a duration is held without end and comes last.
+    at second 20. A part without a duration is held without end and comes last. `0` submits
+    nothing, for a run of listeners alone.
     """
     text = text.strip()
     try:
@@ -134,8 +142,8 @@ def _segments(text: str) -> list[Segment]:
         segments = [_step(text, part.strip()) for part in text.split(",")]
     if any(math.isinf(segment.duration_s) for segment in segments[:-1]):
         raise BadProfile(f"in {text!r} only the last part may lack a duration")
-    if any(math.isinf(segment.duration_s) and segment.rate_start == 0 for segment in segments):
-        raise BadProfile("a rate of 0 cannot be held without end")
+    if len(segments) > 1 and math.isinf(segments[-1].duration_s) and not segments[-1].rate_start:
+        raise BadProfile("a rate of 0 cannot be held without end after others")
     return segments
 
 

@@ -62,6 +62,8 @@ class RunSettings:
             profile = parse_profile(self.rate)
         except BadProfile as error:
             yield f"--rate: {error}"
+        if profile is not None and not profile.submits and not self.listeners:
+            yield "--rate 0 and --listeners 0 leave nothing to measure: give one of them"
         if self.arrivals not in ("constant", "poisson"):
             yield f"--arrivals is constant or poisson, not {self.arrivals!r}"
         for name, least in (("players", 1), ("connections", 1), ("listeners", 0)):

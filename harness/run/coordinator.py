@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,14 @@ from harness.evidence.history_writer import BoardJournal
 from harness.measure.clocks import this_clock
 from harness.measure.histogram import Histogram
 from harness.measure.machine import fingerprint
+from harness.measure.schedule import parse_profile
 from harness.measure.series import Series
-from harness.measure.settings import RunSettings, read_signing_key, settings_from
+from harness.measure.settings import (
+    RunSettings,
+    connections_that_fit,
+    read_signing_key,
+    settings_from,
+)
 from harness.net.target import Target, TargetError, find_target
 from harness.report.document import Ceiling
 from harness.run import messages
@@ -32,7 +39,7 @@ from harness.run.board_watch import BoardWatch
 from harness.run.fleet import TICK_S, Fleet
 from harness.run.resources import Sampler
 from harness.run.result import RunRecord, write_result
-from harness.run.worker_state import Member, in_turn, share, too_many_listeners
+from harness.run.worker_state import Member, in_turn, share
 
 log = logging.getLogger(__name__)
 NS = 1_000_000_000
@@ -180,6 +187,7 @@ class Coordinator:
 
         self.phase = "joining"
         self._join()
+        settings = self.settings
 
         self.phase = "connecting"
         self.zero_unix_ns = time.time_ns()
@@ -276,14 +284,22 @@ class Coordinator:
             fleet.notes.append("not every Locust user joined")
         if self._stop.is_set():
             raise TargetError("; ".join(fleet.notes) or "the run was ended before it began")
-        # Users that are asked for nothing stay idle, so a run without listeners is whole.
-        fleet.choose({"flood", "swarm"} if self.settings.listeners else {"flood"})
-        if not fleet.working("flood"):
+        # Users without work stay idle, so a run of listeners or submissions alone is whole.
+        submits = parse_profile(self.settings.rate).submits
+        listens = self.settings.listeners > 0
+        fleet.choose({*(("flood",) if submits else ()), *(("swarm",) if listens else ())})
+        if submits and not fleet.working("flood"):
             log.warning("no Locust user makes submissions: start at least two users")
-        if self.settings.listeners and not fleet.working("swarm"):
+        if listens and not fleet.working("swarm"):
             log.warning("no Locust user makes listeners: start at least two users")
-        if lacking := too_many_listeners(fleet.working("swarm"), self.settings.listeners):
-            raise TargetError(lacking)
+        self.settings = replace(
+            self.settings,
+            connections=connections_that_fit(
+                self.settings,
+                workers=max(1, len(fleet.working("swarm"))),
+                descriptors=min((m.descriptors for m in fleet.crew), default=-1),
+            ),
+        )
 
     def _connect(self, common: dict[str, Any], tokens: list[str]) -> None:
         """Give the swarms their listeners, and wait until all are connected."""
@@ -317,10 +333,7 @@ class Coordinator:
                 rate=settings.rate,
                 arrivals=settings.arrivals,
                 players=settings.players,
-                # As many as the process can hold: a request beyond them waits, which is counted.
-                connections=max(
-                    1, min(share(settings.connections, index, len(floods)), member.connections_max)
-                ),
+                connections=max(1, share(settings.connections, index, len(floods))),
                 timeout_s=settings.timeout_s,
             )
             self.fleet.tell(messages.ASSIGN, member, messages.Assign(ident=member.ident, work=work))

@@ -10,9 +10,6 @@ from typing import Any
 
 from harness.run.messages import Report, status_document
 
-DESCRIPTORS_KEPT = 100
-"""What a load process needs beside its connections: Locust, Python, its history."""
-
 
 @dataclass(kw_only=True)
 class Member:
@@ -30,11 +27,6 @@ class Member:
     latest: dict[str, tuple[int, int]] = field(default_factory=dict)
     reach: dict[str, Any] = field(default_factory=dict)
     final: bool = False
-
-    @property
-    def connections_max(self) -> int:
-        """How many connections its process can hold."""
-        return max(0, self.descriptors - DESCRIPTORS_KEPT)
 
     def hear(self, report: Report) -> None:
         """Keep what a report says of the user itself.
@@ -79,20 +71,6 @@ def assign_roles(members: Iterable[Member]) -> list[Member]:
         member.name = f"{member.kind}-{numbers[member.kind]}"
         numbers[member.kind] += 1
     return sorted(chosen, key=lambda m: (m.kind, m.host, m.pid))
-
-
-def too_many_listeners(members: Sequence[Member], listeners: int) -> str:
-    """Why these cannot hold so many listeners, and what to do; empty when they can."""
-    for index, member in enumerate(members):
-        part = share(listeners, index, len(members))
-        if part > member.connections_max:
-            needed = part + DESCRIPTORS_KEPT
-            return (
-                f"{part:,} listeners in one process need {needed:,} file descriptors, and the hard "
-                f"limit on {member.host} is {member.descriptors:,}: raise it (`ulimit -Hn "
-                f"{needed}` as root, or /etc/security/limits.conf), or use more workers"
-            )
-    return ""
 
 
 def users_for(workers: int, kinds: Sequence[str]) -> int:

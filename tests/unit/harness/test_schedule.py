@@ -88,10 +88,20 @@ def test_profile_keeps_its_slope_when_cut() -> None:
     assert cut.segments[0].rate_end == 500
 
 
-@pytest.mark.parametrize("text", ["", "fast", "100-200", "100,200x5", "0", "1000x", "-5"])
+@pytest.mark.parametrize("text", ["", "fast", "100-200", "100,200x5", "5x2,0", "1000x", "-5"])
 def test_unreadable_profile_is_refused_with_the_right_form(text: str) -> None:
     with pytest.raises(BadProfile):
         parse_profile(text)
+
+
+@pytest.mark.parametrize("text", ["0", "0x60"])
+def test_a_rate_of_zero_submits_nothing(text: str) -> None:
+    profile = parse_profile(text)
+
+    assert not profile.submits
+    assert dues(text) == []
+    assert parse_profile("1").submits
+    assert profile.cut(5).duration_s == 5
 
 
 def test_mixed_bits_spread_users_evenly() -> None:

@@ -10,15 +10,7 @@ from harness.measure.clocks import Clock
 from harness.measure.series import Series
 from harness.run import messages
 from harness.run.messages import OtherVersion, pack, unpack
-from harness.run.worker_state import (
-    DESCRIPTORS_KEPT,
-    Member,
-    assign_roles,
-    in_turn,
-    share,
-    too_many_listeners,
-    users_for,
-)
+from harness.run.worker_state import Member, assign_roles, in_turn, share, users_for
 
 COMMON: dict[str, Any] = {
     "name": "flood-0",
@@ -177,15 +169,3 @@ def test_listeners_of_several_swarms_carry_the_tokens_in_turn() -> None:
     assert in_turn(["a", "b", "c"], 2, 2) == ["c", "a"]
     assert in_turn(["a", "b"], 1, 5) == ["b", "a"]
     assert in_turn([], 3, 5) == []
-
-
-def test_listeners_beyond_the_descriptor_limit_are_refused_with_what_to_raise() -> None:
-    swarms = members("s", "s")
-    swarms[1].descriptors = 200
-
-    assert too_many_listeners(swarms, 2 * (200 - DESCRIPTORS_KEPT)) == ""
-    assert too_many_listeners([], 1000) == ""
-    assert too_many_listeners(swarms, 400) == (
-        "200 listeners in one process need 300 file descriptors, and the hard limit on h is 200: "
-        "raise it (`ulimit -Hn 300` as root, or /etc/security/limits.conf), or use more workers"
-    )
