@@ -51,22 +51,29 @@ def install(web_ui: Any, coordinator: Coordinator) -> None:
 
 def progress_page(coordinator: Coordinator) -> str:
     """What the tab shows, as a page that stands at the report's address until there is one."""
-    state = coordinator.problem or coordinator.phase
-    values = ((r["name"], [(r[key], "") for key, _ in COLUMNS[1:]]) for r in rows(coordinator))
+    kinds = [(key, "text" if key == "value" else "") for key, _ in COLUMNS[1:]]
+    if coordinator.problem:
+        state = f"The run ended without a result: {coordinator.problem}"
+    else:
+        state = f"{coordinator.phase.capitalize()}; the report stands here when the run has ended."
     return render(
         "progress.html",
         title="Load run",
-        about=f"{state}: the report stands here when the run ends",
-        heads=[(title, "") for _, title in COLUMNS],
-        rows=list(values),
+        about=state,
+        heads=[("Figure", ""), *((dict(COLUMNS)[key], kind) for key, kind in kinds)],
+        rows=[
+            (row["name"], [(row[key], kind) for key, kind in kinds]) for row in rows(coordinator)
+        ],
     )
 
 
 def rows(coordinator: Coordinator) -> Iterator[dict[str, str]]:
     """The table: verdict and phase, what was counted, then durations so far."""
     # Locust sorts by name, so numbers keep the verdict first.
-    yield _row("1 run: phase", coordinator.problem or coordinator.phase)
     yield from _verdict(coordinator)
+    yield _row("5 phase", coordinator.phase)
+    if coordinator.problem:
+        yield _row("0 not run", f"{SIGNS['false']} {coordinator.problem}")
     series = coordinator.series
     for counter, title in (
         ("intended", "intended"),
@@ -75,15 +82,15 @@ def rows(coordinator: Coordinator) -> Iterator[dict[str, str]]:
         ("unknown", "outcome unknown"),
         ("dropped", "dropped, never sent"),
     ):
-        yield _row(f"2 submissions: {title}", number(series.total(counter)))
+        yield _row(f"6 submissions: {title}", number(series.total(counter)))
     statuses = [m.status for m in coordinator.members.values() if m.kind == "swarm" and m.status]
-    yield _row("3 listeners: connected", number(coordinator.connected))
-    yield _row("3 listeners: events delivered", number(series.total("deliveries")))
+    yield _row("7 listeners: connected", number(coordinator.connected))
+    yield _row("7 listeners: events delivered", number(series.total("deliveries")))
     for name, title in LISTENER_ACCOUNT.items():
         count = sum(int(status.get(name, 0)) for status in statuses)
-        yield _row(f"3 listeners: {title}", number(count))
+        yield _row(f"7 listeners: {title}", number(count))
     for figure in HEADLINES:
-        yield _row(f"4 {figure.label}: {figure.meaning}", "", coordinator.so_far.get(figure.name))
+        yield _row(f"8 {figure.label}", figure.meaning, coordinator.so_far.get(figure.name))
 
 
 def _verdict(coordinator: Coordinator) -> Iterator[dict[str, str]]:
@@ -91,19 +98,21 @@ def _verdict(coordinator: Coordinator) -> Iterator[dict[str, str]]:
     if record is None:
         return
     verdict = record.verdict
-    for word, good, problems in (
-        ("valid", verdict.valid, verdict.invalid),
-        ("correct", verdict.correct, verdict.incorrect),
+    for question, good, problems in (
+        ("0 good", verdict.good, ["see below"]),
+        ("1 valid", verdict.valid, verdict.invalid),
+        ("2 correct", verdict.correct, verdict.incorrect),
     ):
-        yield _row(f"0 {word}", f"{SIGNS['true']} yes" if good else "✗ no: " + "; ".join(problems))
+        told = f"{SIGNS['true']} yes" if good else f"{SIGNS['false']} no: {'; '.join(problems)}"
+        yield _row(question, told)
     for result in verdict.limits:
         measured = measured_words(result.limit, result.measured)
         if result.verdict == "unknown":
             measured = "not enough samples"
-        yield _row(f"0 SLO {result.limit.text}", f"{SIGNS[result.verdict]} {measured}")
+        yield _row(f"3 SLO {result.limit.text}", f"{SIGNS[result.verdict]} {measured}")
     if not verdict.limits:
-        yield _row("0 SLO", "none given")
-    yield _row("0 report", REPORT_PATH)
+        yield _row("3 SLO", "none given")
+    yield _row("4 report", REPORT_PATH)
 
 
 def _row(name: str, value: str, histogram: Histogram | None = None) -> dict[str, str]:
