@@ -31,12 +31,12 @@ BACKLOG = 4096
 GC_THRESHOLD = 20_000
 CLOSE_TIMEOUT_S = 2.0
 READY_TIMEOUT_S = 30.0
-"""A process that shares its port listens after this even if a service is still away."""
+"""A process that shares its port listens after this even if a service is unavailable."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Serving:
-    """A server that takes requests on `port`; `failed` is set when it cannot go on."""
+    """A server that takes requests on `port`; `failed` is set when it cannot continue."""
 
     port: int
     failed: asyncio.Event
@@ -54,11 +54,11 @@ async def _until_signal(settings: ServerSettings, embedded_worker: EmbeddedWorke
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(settings, embedded_worker) as server:
-        # What exists now lives for ever; the collector need not look at it again.
+        # These objects live as long as the process; keep the collector from scanning them.
         gc.collect()
         gc.freeze()
-        # Each request leaves some objects that live until its batch is over. The usual thresholds
-        # have the collector look at them again and again: a tenth of the process's time.
+        # Each request leaves some objects that live until its batch is done. With the default
+        # thresholds the collector scans them repeatedly: a tenth of the process's time.
         gc.set_threshold(GC_THRESHOLD)
         waits = [asyncio.create_task(event.wait()) for event in (stop, server.failed)]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -74,7 +74,7 @@ async def running(
 ) -> AsyncIterator[Serving]:
     """The application on its socket for as long as the context lasts; drains on leaving.
 
-    Raises OSError when the address cannot be had.
+    Raises OSError when the address is not available.
     """
     listening = _bind(settings.host, settings.port, shared=settings.reuse_port)
     app = create_app(settings, embedded_worker)
@@ -85,15 +85,15 @@ async def running(
         partial(StrictProtocol, loop=loop, app=app, connections=connections),
         backlog=BACKLOG,
     )
-    # Only for what it tells the application of its life; Sanic's class for this has no types.
+    # Only for its server events; Sanic's class for this has no types.
     server: Any = AsyncioServer(app, loop, None, connections)
     try:
-        # Tells Sanic's start that there is no HTTP/3, or each answer has an empty Alt-Svc.
+        # Tells Sanic that there is no HTTP/3; otherwise each answer has an empty Alt-Svc.
         app.state.server_info.append(ApplicationServerInfo(settings={"version": HTTP.VERSION_1}))
         await server.startup()
         await server.before_start()
         if settings.reuse_port:
-            # From here on the kernel sends it connections that another process could serve.
+            # From here on the kernel gives it connections that another process could serve.
             await app.ctx.life.wait_until_ready(READY_TIMEOUT_S)
         acceptor.start()
         await server.after_start()
@@ -109,11 +109,11 @@ async def running(
         try:
             yield Serving(port=port, failed=app.ctx.life.failed)
         finally:
-            # Each step whatever became of the one before: a worker inside that is
-            # not told to stop would keep the process for ever.
+            # Each step even if the one before failed: an embedded worker that is not told to
+            # stop would keep the process alive.
             try:
                 if settings.reuse_port:
-                    # The others take what comes; this one serves what it has.
+                    # The other processes accept new connections; this one serves those it has.
                     acceptor.close()
                 await server.before_stop()
             finally:
@@ -128,7 +128,7 @@ async def running(
 
 
 async def _close_connections(connections: set[StrictProtocol]) -> None:
-    """Close those that are idle, give the others a moment, and cut off the rest."""
+    """Close idle connections, give the others a moment, and abort the rest."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + CLOSE_TIMEOUT_S
     while connections and loop.time() < deadline:
@@ -143,7 +143,7 @@ def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     if not shared:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    # Bound only: a socket that listens already has its share of the connections.
+    # Bound only: a listening socket would already get its share of the connections.
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -156,6 +156,6 @@ def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
 
 
 def _raise_file_limit() -> None:
-    """Each listener takes a file descriptor, and the usual soft limit is 1024."""
+    """Each listener needs a file descriptor, and the default soft limit is 1024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -18,12 +18,12 @@ log = structlog.get_logger()
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){2}")
 
 CACHE_MAX = 10_000
-"""About 4 MiB. Beyond it the oldest entry makes room."""
+"""About 4 MiB. Beyond it the oldest entry is dropped."""
 
 
 class Authenticator:
-    """Who a request speaks for. Only valid tokens are cached, and by digest:
-    a dump of the process holds no usable token for longer than its request.
+    """Verifies tokens. Only valid tokens are cached, by digest: a memory dump holds no
+    usable token for longer than its request.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Authenticator:
         self._known: dict[bytes, Principal] = {}
 
     def replace_keys(self, keys: Keyring) -> None:
-        """Verify with `keys` from now on; what older ones proved is forgotten."""
+        """Verify with `keys` from now on; principals verified with older keys are forgotten."""
         self._keys = keys
         self._known.clear()
 
@@ -58,13 +58,13 @@ class Authenticator:
         return self._remembered(digest, now_s) or self._verified(token, digest, now_s)
 
     def verified_principal(self, token: str) -> Principal | None:
-        """Who a token speaks for; None when it proves nothing, which `principal` can explain."""
+        """The principal of a bare token; None for an invalid one, whose fault `principal` names."""
         now_s = self._clock()
         digest = _digest(token)
         principal = self._remembered(digest, now_s)
         if principal is not None:
             return principal
-        # Whatever else a field can hold is not for here.
+        # Anything that is not a compact JWS takes the slow path.
         if _COMPACT.fullmatch(token) is None:
             return None
         try:

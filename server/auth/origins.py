@@ -1,8 +1,8 @@
-"""Whose pages may open event streams: the Origin of a request, judged. Pure.
+"""Which origins' pages may open event streams (CORS). Pure.
 
-A browser names the page's origin with every request across origins, and cookies
-go along; so a foreign origin is refused, not merely left without CORS headers.
-Clients that are no browsers send no Origin, and are not judged by it.
+A browser sends the page's origin with every cross-origin request, and cookies with
+it; so a foreign origin is refused, not merely left without CORS headers. Clients
+other than browsers send no Origin and are not checked.
 """
 
 import re
@@ -25,21 +25,21 @@ def origins(value: str) -> tuple[str, ...]:
 
 
 class Origins:
-    """The allowed origins beside the server's own."""
+    """The allowed origins, besides the server's own."""
 
     def __init__(self, allowed: Iterable[str]) -> None:
         self._allowed = frozenset(allowed)
         self._any = ANY in self._allowed
 
     def headers(self, origin: Sequence[str], host: str) -> tuple[tuple[str, str], ...]:
-        """What an answer to a request with these Origin fields must carry for its browser.
+        """The CORS headers for a request with these Origin fields.
 
         Raises Problem (forbidden) for an origin that is not allowed.
         """
         if not origin:
             return ()
         if self._any:
-            # Without credentials: a cookie of this site is of no use to any page.
+            # Without credentials: no foreign page can use this site's cookie.
             return (("access-control-allow-origin", ANY),)
         if len(origin) == 1:
             if origin[0] in self._allowed:

@@ -34,7 +34,7 @@ ANY_SUBJECT = "*"
 
 
 class SignatureKeysError(Exception):
-    """The key file cannot be used; the message names the key and the fault, no secret."""
+    """The key file is unusable; the message names the key and the fault, never a secret."""
 
 
 class _KeyEntry(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,7 +50,7 @@ class _KeyFile(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationKey:
-    """A key and the token subjects it may sign for; `*` is every one."""
+    """A key and the token subjects it may sign for; `*` means all."""
 
     algorithm: str
     subjects: frozenset[str]
@@ -101,14 +101,14 @@ class _Resolver(HTTPSignatureKeyResolver):
 
 
 class Signatures:
-    """The server's policy: which keys it knows, and whether a signature is compulsory."""
+    """The server's policy: the known keys, and whether signatures are required."""
 
     def __init__(self, keys: Mapping[str, VerificationKey], *, required: bool) -> None:
         self._keys = keys
         self._required = required
 
     def concern(self, headers: Container[str]) -> bool:
-        """Whether a request with these header names must be checked: it is signed, or must be."""
+        """Whether a request with these header names is signed, or must be."""
         return self._required or "signature" in headers or "signature-input" in headers
 
     def check(
@@ -123,12 +123,12 @@ class Signatures:
         """The request's own name, `<key id>:<nonce>`, or None when it is not signed.
 
         `headers` have lower-case names; repeated fields are joined with ", ".
-        Raises Problem (unauthorized) for a signature that does not hold, is too
-        old, is of a key for someone else, or is missing where it is compulsory.
+        Raises Problem (unauthorized) when the signature is invalid, too old, made with
+        a key for other subjects, or missing although required.
         """
         if "signature" not in headers and "signature-input" not in headers:
             if self._required:
-                raise Problem(UNAUTHORIZED, "This server takes signed requests only (RFC 9421).")
+                raise Problem(UNAUTHORIZED, "This server requires signed requests (RFC 9421).")
             return None
         try:
             return self._verified(method, url, headers, body, principal)
@@ -168,7 +168,7 @@ class Signatures:
 
 
 def _key_id(signature_input: str) -> str:
-    """The key that the one signature names, before anything is verified."""
+    """The key that the single signature names; nothing is verified yet."""
     if len(signature_input) > MAX_FIELD_CHARS:
         raise InvalidSignature("too long")
     members: Any = http_sf.parse(signature_input.encode("ascii"), tltype="dictionary")
@@ -179,5 +179,5 @@ def _key_id(signature_input: str) -> str:
 def _may_sign_for(key: VerificationKey, principal: Principal) -> bool:
     if ANY_SUBJECT in key.subjects or principal.subject in key.subjects:
         return True
-    # A key for the scope serves every token that carries it.
+    # A key for the scope may sign for every token that carries it.
     return SCOPE_ANY_USER in key.subjects and SCOPE_ANY_USER in principal.scopes

@@ -1,4 +1,4 @@
-"""What became of a submission, for the one who may ask: from the ledger, else "pending"."""
+"""The outcome of a submission, for its user: from the ledger, else "pending"."""
 
 import msgspec
 import structlog
@@ -24,8 +24,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rena
     """Answer of GET /scores/updates/{submissionId}.
 
     `status` is pending, applied (with `score` and `seq`), rejected (with
-    `reason`) or held. Pending means admitted and not decided yet; when the POST
-    got no 202 it may never have started, and repeating it is safe.
+    `reason`) or held. Pending means admitted and not decided yet; without a 202 the
+    submission may never have started, and repeating it is safe.
     """
 
     submission_id: str
@@ -47,15 +47,15 @@ class Outcomes:
     async def status(self, submission_id: bytes, principal: Principal) -> Status:
         """The submission's status.
 
-        Raises Problem: not_found for an id never admitted (or forgotten before it
-        was decided), forbidden for another user's, unavailable.
+        Raises Problem: not_found for an id that was never admitted (or forgotten before
+        its decision), forbidden for another user's submission, unavailable.
         """
         name = ids.text(submission_id)
         try:
             entry = await self._ledger.outcome(submission_id)
             waiting = None if entry else await self._waiting(submission_id)
             if entry is None and waiting is not None:
-                # It may have been decided between the two looks.
+                # It may have been decided between the two reads.
                 entry = await self._ledger.outcome(submission_id)
         except (*MYSQL_ERRORS, *REDIS_ERRORS) as error:
             log.warning("outcome_unreadable", error=type(error).__name__)
@@ -74,7 +74,7 @@ class Outcomes:
         return status
 
     async def _waiting(self, submission_id: bytes) -> bytes | None:
-        """What admission remembers of an id, whoever chose it."""
+        """The payload that admission remembers for an id, chosen by client or server."""
         name = submission_id.hex()
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.get(contract.SEEN_PREFIX + name)

@@ -10,7 +10,7 @@ from server.board.board import OFFSET_MAX
 
 
 class Window(NamedTuple):
-    """Which places of the board are asked for."""
+    """The requested places of the board."""
 
     limit: int
     offset: int
@@ -27,10 +27,10 @@ def parse_window(arguments: Mapping[str, Sequence[str]]) -> Window:
 
 
 def parse_resume(header: Sequence[str], arguments: Mapping[str, Sequence[str]]) -> int | None:
-    """The last event id of a listener that comes back; None for a new one.
+    """The last event id of a returning listener; None for a new one.
 
-    The header wins over `lastEventId`: a browser that reconnects sends its
-    newest id there, while the address still has the one it began with.
+    The header takes precedence over `lastEventId`: a reconnecting browser sends its
+    newest id there, while the address keeps the id it started with.
     """
     values = header or _given(arguments, "lastEventId")
     if not values:
@@ -49,7 +49,7 @@ def parse_flag(arguments: Mapping[str, Sequence[str]], name: str) -> bool:
 def parse_number(
     arguments: Mapping[str, Sequence[str]], name: str, default: int, *, least: int, most: int
 ) -> int:
-    """A whole number given at most once, in ASCII digits."""
+    """An integer parameter given at most once, in ASCII digits."""
     values = _given(arguments, name)
     if not values:
         return default
@@ -62,5 +62,5 @@ def parse_number(
 
 
 def _given(arguments: Mapping[str, Sequence[str]], name: str) -> Sequence[str]:
-    # Not `get`: that of Sanic's mapping answers with the first value alone.
+    # Not `get`: on Sanic's mapping it returns only the first value.
     return arguments[name] if name in arguments else ()  # noqa: SIM401

@@ -1,7 +1,7 @@
-"""Where a user stands, and who is around: from Redis, or from MySQL without it.
+"""A user's rank and neighbours: from Redis, or from MySQL while Redis is unavailable.
 
-Equal scores share a rank and the next one is skipped (competition ranking); among
-them, who reached the score first stands first.
+Equal scores share a rank and the next rank is skipped (competition ranking); among
+equals, the user who reached the score first comes first.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ REDIS_TIMEOUT_S = 0.5
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One line around a user."""
+    """One neighbour of a user."""
 
     rank: int
     user_id: int
@@ -34,7 +34,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Answer of GET /scores/users/{id}: the user's line, and those around it with it."""
+    """Answer of GET /scores/users/{id}: the user, and the neighbours including the user."""
 
     rank: int
     user_id: int
@@ -44,7 +44,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Ranks:
-    """Ranks as this process can read them."""
+    """Reads of ranks."""
 
     def __init__(self, redis: Redis, ledger: LedgerReader) -> None:
         self._redis = redis
@@ -58,7 +58,7 @@ class Ranks:
         """
         found = await self._from_redis(user_id, neighbours)
         if found is None or not found[1]:
-            # Redis may not have a user yet that was only just added.
+            # Redis may lack a user who was added a moment ago.
             found = await self._from_mysql(user_id, neighbours)
         seq, places = found
         for place in places:

@@ -1,7 +1,7 @@
-"""Held submissions for those who review them: the list of cases, and a decision.
+"""Reviews of held submissions: the list of cases, and a decision.
 
 Reads the ledger; a decision is an update of the case's workflow, which answers
-once the outcome is stored and published. Who may: tokens with `scores:review`.
+once the outcome is stored and published. Needs a token with `scores:review`.
 """
 
 from datetime import timedelta
@@ -68,7 +68,7 @@ def parse_decision(content_type: str, body: bytes) -> DecisionRequest:
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Its answer: the decision and the submission's final outcome."""
+    """Answer to a decision: the decision and the submission's final outcome."""
 
     submission_id: str
     decision: str
@@ -96,7 +96,7 @@ async def decide(
 ) -> Decided:
     """Decide a case. Raises Problem: invalid, not_found, already_decided, unavailable.
 
-    After `unavailable` the decision may have been taken or not; asking again tells.
+    After `unavailable` the effect is unknown; repeating the request is safe.
     """
     decision = DECISIONS.get(request.decision)
     if decision is None:
@@ -115,7 +115,7 @@ async def decide(
     except (WorkflowUpdateRPCTimeoutOrCancelledError, RPCError, TimeoutError) as error:
         raise _translated(error) from None
     if state["decision"] != decision:
-        # An earlier decision, whose answer was lost with its worker, is the one that stands.
+        # An earlier decision stands, whose answer was lost with its worker.
         raise Problem(ALREADY_DECIDED, "This case has been decided already.")
     log.info("case_decided", submission_id=name, decision=decision, by=principal.subject)
     return Decided(submission_id=name, decision=decision, outcome=str(state["outcome"]))
@@ -123,7 +123,7 @@ async def decide(
 
 def _translated(error: Exception) -> Problem:
     if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
-        # Temporal says the same of a workflow that has ended and of one that never was.
+        # Temporal gives the same status for an ended workflow and for an unknown one.
         if "completed" in error.message:
             return Problem(ALREADY_DECIDED, "This case has been decided already.")
         return Problem(NOT_FOUND, "There is no such case.")

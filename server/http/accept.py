@@ -1,9 +1,9 @@
-"""Takes connections from a listening socket, many in a turn of the event loop.
+"""Accepts many connections from a listening socket in one turn of the event loop.
 
-libuv since 1.45 takes one a turn. A loop with work to do turns thirty times a second, so what a
-burst of clients opens at once would wait in the kernel for minutes, request and all: measured on
-4,000 connections beside 4,000 submissions/s, requests waited more than ten seconds that had their
-effect within a second of being read.
+libuv since 1.45 accepts one per turn. A busy loop turns thirty times a second, so a burst of
+connections would wait in the kernel for minutes, requests included: measured with 4,000 connections
+beside 4,000 submissions/s, requests waited more than ten seconds that took effect within a second
+of being read.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ import structlog
 log = structlog.get_logger()
 
 ACCEPTS_PER_TURN = 64
-"""A new connection costs some 150 µs until its first request is read; what is known waits."""
+"""A new connection costs some 150 µs until its first request is read; known ones wait meanwhile."""
 
 PAUSE_S = 0.5
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Acceptor:
-    """A listening socket and the protocols that its connections get."""
+    """A listening socket; `factory` makes the protocol of each connection."""
 
     def __init__(
         self, listening: socket.socket, factory: Callable[[], asyncio.Protocol], *, backlog: int
@@ -37,25 +37,25 @@ class Acceptor:
         self._closed = False
 
     def start(self) -> None:
-        """Listen. Raises OSError when somebody else listens there."""
+        """Listen. Raises OSError when the address is in use."""
         self._listening.setblocking(False)
         self._listening.listen(self._backlog)
         self._watch()
 
     def close(self) -> None:
-        """Take what has connected already, and no more. The socket is closed."""
+        """Accept what has connected already, then close the socket."""
         if self._closed:
             return
         self._closed = True
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._listening)
-        # The kernel would reset them, requests that they may have sent included.
+        # The kernel would reset pending connections, with requests they may have sent.
         self._accept(self._backlog)
         self._listening.close()
 
     async def settled(self) -> None:
-        """Return once every connection that was taken has its protocol."""
+        """Return once every accepted connection has its protocol."""
         while self._opening:
             await asyncio.wait(self._opening)
 
@@ -73,7 +73,7 @@ class Acceptor:
                 if error.errno in _EXHAUSTED:
                     self._wait(error)
                     return
-                # It went away while it waited.
+                # The client disconnected before accept.
                 continue
             connection.setblocking(False)
             task = self._loop.create_task(self._open(connection))
@@ -87,7 +87,7 @@ class Acceptor:
             connection.close()
 
     def _wait(self, error: OSError) -> None:
-        """Until descriptors are free again: they stay in the queue, whose end refuses more."""
+        """Pause until descriptors are free: connections stay in the backlog, which refuses more."""
         if self._closed:
             return
         log.warning("cannot_accept", error=error.strerror)

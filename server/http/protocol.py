@@ -1,8 +1,8 @@
-"""HTTP/1.1 as this server takes it: stricter than Sanic, and a stream may leave it.
+"""HTTP/1.1 as this server accepts it: stricter than Sanic, and a stream can leave Sanic.
 
-Sanic 25.12 takes malformed headers and chunked bodies that smuggle requests past
-a proxy, and never times out a request that drips in. Everything here leans on
-its insides; `tests/integration/test_server_http.py` holds what it relies on.
+Sanic 25.12 accepts malformed headers and chunked bodies that smuggle requests past
+a proxy, and never times out a request that drips in. Everything here relies on
+Sanic internals; `tests/integration/test_server_http.py` tests what it relies on.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from server.http.fast_path import FastPath
 
 REAP_INTERVAL_S = 0.5
 RESPONSE_TIMEOUT_S = 30.0
-"""No handler may take so long: each has a shorter limit of its own."""
+"""No handler takes this long: each has a shorter limit of its own."""
 
 # RFC 9110, section 5.5 and 5.6.2; RFC 9112, sections 3 and 5. No line folding, no
 # space before the colon, no control characters, and only ASCII in the request line.
@@ -33,10 +33,10 @@ _HOST = re.compile(rb"\r\nhost:[ \t]*[\x21-\x2b\x2d\x2e\x30-\x7e]*[ \t]*(?:\r\n|
 
 
 def is_valid_head(head: bytes) -> bool:
-    """Whether a request's head (without its last two line ends) may be processed.
+    """Whether a header block (without its last two line ends) may be processed.
 
-    Bodies must say their length: chunked ones are refused, as nothing this
-    server takes needs them.
+    Bodies must declare their length: chunked ones are refused, since no request of
+    this API needs them.
     """
     if _HEAD.fullmatch(head) is None:
         return False
@@ -52,12 +52,12 @@ def is_valid_head(head: bytes) -> bool:
 
 
 class StrictHttp(Http):
-    """Sanic's HTTP/1.1, which looks at each head before Sanic does."""
+    """Sanic's HTTP/1.1 with a strict check of each header block before Sanic parses it."""
 
     protocol: "StrictProtocol"
 
     async def http1_request_header(self) -> None:
-        """Receive and check the head, then let Sanic parse it."""
+        """Receive and check the header block, then let Sanic parse it."""
         self.protocol.request_since = monotonic()
         buffer = self.recv_buffer
         while (end := buffer.find(b"\r\n\r\n")) < 0 and len(buffer) < self.HEADER_MAX_SIZE:
@@ -68,9 +68,10 @@ class StrictHttp(Http):
 
 
 class StrictProtocol(HttpProtocol):
-    """Sanic's connection without a timer of its own: `reap` looks after all of them.
+    """Sanic's connection without a timer of its own: `reap` ends all overdue ones.
 
-    Nor a task before the first request that needs it: one that only sends known heads never does.
+    It has no task before the first request on the slow path; a connection that stays on the fast
+    path never needs one.
     """
 
     HTTP_CLASS = StrictHttp
@@ -80,21 +81,21 @@ class StrictProtocol(HttpProtocol):
         super().__init__(**arguments)
         self.request_since = monotonic()
         self._fast_path: FastPath | None = getattr(self.app.ctx, "fast_path", None)
-        # What came while a request was on its short way; None while none is.
+        # Bytes received while a request is on the fast path; None otherwise.
         self._held: bytes | None = None
         self._http: Http | None = None
         self.recv_buffer = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """As Sanic's, but for the task, which costs more than all the rest."""
+        """As Sanic's, without the task, which costs more than everything else."""
         # SanicProtocol's own; HttpProtocol's would begin the task.
         super(HttpProtocol, self).connection_made(transport)  # type: ignore[no-untyped-call]
         self._time = monotonic()
 
     def data_received(self, data: bytes) -> None:
-        """Answer a request with a known head the short way; leave all else to Sanic."""
+        """Answer a request on the fast path, or leave its bytes to Sanic."""
         if self._held is not None:
-            # One at a time: answers go out in the order of the requests.
+            # One request at a time: answers keep the order of the requests.
             self._held += data
             if self.transport is not None:
                 self.transport.pause_reading()
@@ -112,12 +113,12 @@ class StrictProtocol(HttpProtocol):
         super().data_received(data)
 
     def _is_new(self) -> bool:
-        """Whether Sanic has not heard of this connection yet. One that it ended is closing."""
+        """Whether Sanic has not seen this connection yet. One that Sanic ended is closing."""
         transport = self.transport
         return self._task is None and transport is not None and not transport.is_closing()
 
     def _is_idle(self) -> bool:
-        """Whether the first byte of a request is waited for, and answers can be written."""
+        """Whether no request is in progress, and answers can be written."""
         http = self._http
         if self.recv_buffer or not self._can_write.is_set():
             return False
@@ -126,7 +127,7 @@ class StrictProtocol(HttpProtocol):
         return http.stage is Stage.IDLE and not http.request_body and http.keep_alive
 
     def _answer(self, data: bytes) -> None:
-        """Write the answer to the request on its short way and go on with what came meanwhile."""
+        """Write the answer of the fast path and continue with the bytes received meanwhile."""
         held, self._held = self._held, None
         transport = self.transport
         if transport is None or transport.is_closing():
@@ -141,17 +142,17 @@ class StrictProtocol(HttpProtocol):
             self.data_received(held)
 
     def close_if_idle(self) -> bool:
-        """Close the connection unless a request is under way; whether it was closed."""
+        """Close the connection unless a request is in progress; returns whether it was closed."""
         return self._held is None and bool(super().close_if_idle())
 
     def check_timeouts(self) -> None:
-        """Does nothing: a timer for each connection costs more than one walk over all."""
+        """Does nothing: a timer per connection costs more than one pass over all of them."""
 
     def overdue(self, now: float, *, request_s: float, keep_alive_s: float) -> Exception | None:
-        """Why the connection must end, if it must.
+        """The reason to end the connection, or None.
 
-        Sanic counts from the last byte, so a byte now and then keeps a request
-        alive for ever; here a request counts from its first byte.
+        Sanic counts from the last byte, so an occasional byte would keep a request alive
+        indefinitely; here the limit counts from a request's first byte.
         """
         http = self._http
         if self._held is not None or (http is None and not self._is_new()):
@@ -169,7 +170,7 @@ class StrictProtocol(HttpProtocol):
         if self._is_new():
             self.close()
         elif self._http is not None and self._task is not None:
-            # Or Sanic would go on reading the body that is late already.
+            # Otherwise Sanic keeps reading the overdue body.
             self._http.request_body = None
             self._http.exception = reason
             self._task.cancel()
@@ -178,7 +179,7 @@ class StrictProtocol(HttpProtocol):
 async def reap(
     connections: Iterable[StrictProtocol], *, request_s: float, keep_alive_s: float
 ) -> None:
-    """End connections that are overdue, until cancelled."""
+    """End overdue connections, until cancelled."""
     while True:
         await asyncio.sleep(min(REAP_INTERVAL_S, request_s / 4))
         now = monotonic()
@@ -189,18 +190,18 @@ async def reap(
 
 
 class Detached(asyncio.CancelledError):
-    """The connection does not belong to Sanic any more. A handler raises this to leave.
+    """The connection no longer belongs to Sanic; a handler raises this after `detach`.
 
-    Sanic ends the task of a cancelled request without a word when its protocol
-    has no transport, which is the case after `detach`.
+    Sanic ends the task of a cancelled request silently when its protocol has no
+    transport, which is the case after `detach`.
     """
 
 
 def detach(request: Request) -> asyncio.Transport:
     """Take the connection of `request` away from Sanic; then raise Detached.
 
-    Request, protocol and task are garbage after that. Whatever the client sent
-    beyond this request is dropped.
+    Request, protocol and task are unusable afterwards. Bytes that the client sent
+    after this request are dropped.
     """
     protocol: Any = request.transport.get_protocol()
     transport: asyncio.Transport = protocol.transport

@@ -110,17 +110,17 @@ class Tracing:
         well formed.
         """
         if traceparent is None:
-            # Not for a secret: OpenTelemetry's own ids come from there, too.
-            trace_id, sampled, parent = random.getrandbits(128), True, Context()
-        else:
-            trace_id, sampled = int(traceparent[3:35], 16), bool(int(traceparent[-2:], 16) & 1)
-            parent = None
-        if not sampled or trace_id & TraceIdRatioBased.TRACE_ID_LIMIT >= self._bound:
-            return None
-        if parent is None:
-            parent = trace_context.extract({"traceparent": str(traceparent)}, Context())
-        else:
+            trace_id = random.getrandbits(128)
+            if trace_id & TraceIdRatioBased.TRACE_ID_LIMIT >= self._bound:
+                return None
+            parent = Context()
             self._ids.trace_id = trace_id
+        else:
+            # The caller's own decision first: ours can only keep less.
+            trace_id, flags = int(traceparent[3:35], 16), int(traceparent[-2:], 16)
+            if not flags & 1 or trace_id & TraceIdRatioBased.TRACE_ID_LIMIT >= self._bound:
+                return None
+            parent = trace_context.extract({"traceparent": traceparent}, Context())
         span = self._tracer.start_span(SUBMISSION_SPAN, parent, kind=SpanKind.SERVER)
         self._note(span, submission_id)
 

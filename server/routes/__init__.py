@@ -1,1 +1,1 @@
-"""Handlers beyond the three main calls, the OpenAPI document and the pages."""
+"""HTTP handlers by subject, the OpenAPI document and the pages. Decisions are made below."""

@@ -1,7 +1,7 @@
-"""`/openapi.json`, and `/docs`: the same for people. One static page, made from the document.
+"""`/openapi.json` and `/docs`, a static page made from that document.
 
-No script, no font, nothing from elsewhere: what a browser loads is one answer. The
-operations can be tried with the curl lines beside them.
+No script, no font, nothing from other hosts: a browser loads a single response. The
+curl lines beside the operations try them.
 """
 
 import base64

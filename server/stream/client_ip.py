@@ -1,18 +1,18 @@
-"""Which address a request is counted under. Pure."""
+"""The client address that connection limits count. Pure."""
 
 import ipaddress
 from collections.abc import Sequence
 
 IPV6_PREFIX = 64
-"""One customer's network: each of its addresses costs nothing, so they count as one."""
+"""One customer's network: its addresses are free, so they count as one."""
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], *, proxies: int) -> str:
-    """The address that is answerable for a connection.
+    """The address that a connection counts for.
 
-    `peer` is the socket's other end. X-Forwarded-For says what its sender likes,
-    so only the entry that the outermost of `proxies` own proxies has added is
-    believed; one that is missing or no address leaves the peer.
+    `peer` is the socket's other end. Clients can forge X-Forwarded-For, so only the
+    entry added by the outermost of our `proxies` proxies is trusted; without a valid
+    entry the peer counts.
     """
     if proxies:
         entries = ",".join(forwarded_for).split(",")

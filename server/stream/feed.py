@@ -1,7 +1,7 @@
-"""The changes of the board in order, without gap or repeat, from wherever they are.
+"""Reads the changes of the board in order, without gap or repeat.
 
-Reads the Redis stream; what that does not have (an entry trimmed away, a Redis
-that is away or was emptied) comes from the ledger. Not who hears them: see `hub`.
+From the Redis stream; changes that the stream lacks (a trimmed entry, a Redis that is
+unavailable or empty) come from the ledger. Not who receives them: see `hub`.
 """
 
 import asyncio
@@ -22,17 +22,17 @@ log = structlog.get_logger()
 BLOCK_MS = 1000
 ENTRIES_PER_READ = 1000
 READ_BEFORE_TICK_S = 0.005
-"""How long before the sink's next tick the stream is read again: what has come by then
-joins it, in one read instead of one for each batch."""
+"""How long before the sink's next flush the stream is read again: the changes of several
+batches then take one read."""
 
 CHECK_INTERVAL_S = 1.0
 CHANGES_PER_QUERY = 1000
 FILL_MAX = 20_000
-"""A gap longer than this is not replayed: listeners get a snapshot instead."""
+"""A longer gap is not replayed: listeners get a snapshot instead."""
 
 
 class Sink(Protocol):
-    """Takes the changes."""
+    """Receives the changes; the hub."""
 
     def begin(self, cursor: int, history: Sequence[Change]) -> None:
         """The feed starts after `cursor`; `history` leads up to it."""
@@ -41,17 +41,17 @@ class Sink(Protocol):
         """The next changes."""
 
     def wait_s(self) -> float:
-        """How long it will be before what it takes now goes anywhere."""
+        """Seconds until the changes taken now will be flushed."""
 
     def restart(self, cursor: int, *, replaced: bool) -> None:
-        """What was before cannot be continued; the next change is `cursor` + 1.
+        """Earlier changes cannot be continued; the next change is `cursor` + 1.
 
-        `replaced`: it belonged to another history, so nothing read before is true any more.
+        `replaced`: they belonged to another history, so everything read before is invalid.
         """
 
 
 class Feed:
-    """Follows the board from its present end."""
+    """Follows the board from its current end."""
 
     def __init__(
         self, redis: Redis, ledger: LedgerReader, sink: Sink, *, history_changes: int
@@ -66,7 +66,7 @@ class Feed:
         self._failures = 0
 
     async def run(self) -> None:
-        """Follow until cancelled; heals by itself."""
+        """Follow until cancelled; recovers by itself."""
         while True:
             try:
                 if self._cursor < 0:
@@ -92,7 +92,7 @@ class Feed:
     async def _begin(self) -> None:
         tail, incarnation = await self._meta()
         if tail is None or incarnation is None:
-            # An emptied Redis, which a worker will fill; MySQL is there meanwhile.
+            # Redis is empty; fall back to MySQL until a worker repopulates it.
             await self._use_ledger()
             return
         history = await self._history(tail)
@@ -104,7 +104,7 @@ class Feed:
         log.info("feed_started", seq=cursor, history=len(history))
 
     async def _history(self, tail: int) -> list[Change]:
-        """The latest changes that the stream still has, up to `tail`."""
+        """The latest changes still in the stream, up to `tail`."""
         newest_first: list[list[Change]] = []
         count, follows = 0, tail + 1
         upto = f"{tail}-0"
@@ -134,7 +134,7 @@ class Feed:
             for changes in entries:
                 await self._deliver(changes)
             if entries and self._cursor == before:
-                # A gap that the ledger could not fill now; the same entries come again.
+                # A gap that the ledger could not fill; the same entries will be read again.
                 await asyncio.sleep(backoff.FEED.first_s)
             elif entries and (rest_s := self._sink.wait_s() - READ_BEFORE_TICK_S) > 0:
                 await asyncio.sleep(rest_s)
@@ -143,7 +143,7 @@ class Feed:
                 checked_at = time.monotonic()
 
     async def _meta(self) -> tuple[int | None, str | None]:
-        """The stream's end and its history's name, as Redis has them."""
+        """The stream's end and its history's name, according to Redis."""
         found: Any = await self._redis.hmget(contract.META_KEY, ["tail", "incarnation"])
         tail, incarnation = found
         return (
@@ -160,7 +160,7 @@ class Feed:
         return [_decode(fields) for _, entries in answer for _, fields in entries]
 
     async def _check(self) -> None:
-        """Compare with what Redis says of itself: it may have been emptied or replaced."""
+        """Compare the cursor with Redis, which may have been emptied or replaced."""
         tail, incarnation = await self._meta()
         if tail is None or incarnation is None:
             await self._use_ledger()
@@ -168,20 +168,20 @@ class Feed:
             log.warning("history_replaced", seq=tail)
             self._restart(tail, incarnation)
         elif tail < self._cursor:
-            # The worker brings a Redis that fell back forward again; a ledger does not fall back.
+            # A worker will bring Redis forward again; the ledger never goes back.
             await self._use_ledger()
         elif tail > self._cursor and not await self._read_on():
             await self._fill()
 
     async def _read_on(self) -> bool:
-        """Whether the stream has something for us after all."""
+        """Whether the stream has further changes after all."""
         entries = await self._read(block=False)
         for changes in entries:
             await self._deliver(changes)
         return bool(entries)
 
     async def _deliver(self, changes: Sequence[Change]) -> None:
-        """Take one entry; whatever it overlaps or skips, the sink sees every change once."""
+        """Take one entry; whatever it overlaps or skips, the sink gets every change once."""
         if not changes or changes[0].seq > self._cursor + 1:
             await self._fill(upto=changes[0].seq - 1 if changes else None)
         fresh = [change for change in changes if change.seq > self._cursor]
@@ -190,7 +190,7 @@ class Feed:
             self._sink.take(fresh)
 
     async def _use_ledger(self) -> None:
-        """Go on from MySQL, as far as that can be reached."""
+        """Continue from MySQL, as far as it is available."""
         try:
             board = await self._ledger.board()
             if self._cursor < 0:
@@ -208,11 +208,11 @@ class Feed:
             self._note_away(error)
 
     async def _fill(self, upto: int | None = None) -> None:
-        """Take what is missing from the ledger. Raises nothing: what fails is tried again."""
+        """Take missing changes from the ledger. Raises nothing; a failure is retried later."""
         filled = 0
         while upto is None or self._cursor < upto:
             try:
-                # Not beyond `upto`: what follows is being committed and may not last.
+                # Not beyond `upto`: later changes are being committed and may not be durable.
                 limit = CHANGES_PER_QUERY if upto is None else upto - self._cursor
                 changes = await self._ledger.changes_after(
                     self._cursor, min(limit, CHANGES_PER_QUERY)
@@ -242,7 +242,7 @@ def _joined(newest_first: Sequence[Sequence[Change]]) -> list[Change]:
 
 
 def _decode(fields: dict[bytes, bytes]) -> list[Change]:
-    """The changes of an entry; none when nobody can read it, so that the ledger is asked."""
+    """The changes of an entry; none when it is malformed, so that the ledger is read."""
     try:
         return contract.decode_changes(fields[contract.STREAM_FIELD])
     except (KeyError, ValueError):

@@ -1,12 +1,10 @@
 """The SSE hub: one broadcaster that writes every change to every listener, in order.
 
-Changes that arrive within a tick are encoded once, compressed and framed once for
-a group of listeners, and written as the same bytes to each. Groups take turns: each
-has its own tick, so that none waits for the others and other work comes in between.
-A listener has a cursor; it is written to only what follows its cursor, so there can
-be no gap and no repeat. One that reads too slowly is skipped, continued from the ring
-when it has drained, and told explicitly (`event: reset`) when the ring no longer
-reaches back to it.
+Changes within a flush interval are encoded once, compressed and framed once for a group
+of listeners, and written as the same bytes to each. Groups take turns: see `groups`. A
+listener is only sent changes after its cursor, so there is no gap and no repeat. A slow
+listener is skipped, continued from the ring buffer once it has drained, and told
+explicitly (`event: reset`) when the ring no longer reaches back to its cursor.
 
 Not where changes come from: see `feed`.
 """
@@ -36,7 +34,7 @@ SWEEP_INTERVAL_S = 1.0
 RETRY_AFTER_S = 2
 
 NEEDS_RESET = -1
-"""Cursor of a listener that nothing can be written to but a snapshot."""
+"""Cursor of a listener that can only continue with a snapshot."""
 
 
 OnWritten = Callable[[int, int, float, int], None]
@@ -68,7 +66,7 @@ class Hub:
         self._lagging_max_s = lagging_max_s
         self._clock = clock
         self._ring = Ring(0, max_changes=history_changes, max_bytes=RING_MAX_BYTES)
-        # What may be in the ring before the last group has had it.
+        # How far the ring may run ahead of the slowest group.
         self._spread_max = max(history_changes // 2, 1)
         self._closing = False
         self._pending: list[Change] = []
@@ -101,10 +99,10 @@ class Hub:
         """Listeners whose buffers are full."""
         return len(self._lagging)
 
-    # What the feed calls.
+    # Feed API
 
     def begin(self, cursor: int, history: Sequence[Change]) -> None:
-        """Start after `cursor`; `history` is what listeners that come back may have missed."""
+        """Start after `cursor`; `history`: what returning listeners may have missed."""
         self._ring.clear(cursor - len(history))
         for segment in _segments(history):
             self._ring.append(segment)
@@ -112,7 +110,7 @@ class Hub:
         self._position.known = True
 
     def take(self, changes: Sequence[Change]) -> None:
-        """Broadcast the next changes with the next tick."""
+        """Broadcast the next changes with the next flush."""
         self._pending.extend(changes)
         self._idle.clear()
         self._wake.set()
@@ -122,7 +120,7 @@ class Hub:
         return self._groups.wait_s(self._clock())
 
     def restart(self, cursor: int, *, replaced: bool) -> None:
-        """Go on after `cursor` without what led there: every listener gets a reset.
+        """Continue after `cursor` without the changes in between: every listener gets a reset.
 
         `replaced`: in another history, so that earlier snapshots are invalid.
         """
@@ -141,12 +139,12 @@ class Hub:
         self._spreading.clear()
         self._groups.move_to(cursor)
 
-    # What a request calls.
+    # Request API
 
     async def opening(self, last_event_id: int | None, *, snapshot: bool) -> tuple[bytes, int]:
-        """First bytes of a stream and the cursor they lead to; then `attach` at once.
+        """First bytes of a stream and the cursor they lead to; call `attach` at once.
 
-        Raises Problem when there is no room, or nothing to start from.
+        Raises Problem when the hub is full, or cannot start a stream.
         """
         self._require_room()
         found = await self._opening(last_event_id, snapshot=snapshot)
@@ -168,8 +166,8 @@ class Hub:
         if self._ring.covers(last_event_id):
             return sse.encode_hello(last_event_id), last_event_id
         if last_event_id > self.cursor:
-            # Another process may be a moment ahead of this one; only a number that
-            # the board has not reached lies in the future.
+            # Another process may be slightly ahead of this one; only an id that the board
+            # has not reached lies in the future.
             history = self._position.history
             known = await self._snapshot(last_event_id)
             if history == self._position.history and self._ring.start <= last_event_id <= known.seq:
@@ -181,7 +179,7 @@ class Hub:
         return sse.encode_hello(state.seq) + sse.encode_snapshot(event, state), state.seq
 
     async def _joinable_snapshot(self) -> sse.Snapshot:
-        """A snapshot that the ring continues, now or when it gets there."""
+        """A snapshot that the ring continues, now or once it catches up."""
         for _ in range(3):
             history = self._position.history
             state = await self._snapshot(self.cursor)
@@ -198,9 +196,9 @@ class Hub:
         *,
         gzip: bool = False,
     ) -> Listener:
-        """Make a transport a listener: write `head` and what `opening` gave, then all after it.
+        """Make a transport a listener: write `head` and the result of `opening`, then every change.
 
-        `gzip`: the body is one gzip file, as `head` must say.
+        `gzip`: the body is one gzip file, as `head` must declare.
         """
         listener = Listener(self, transport, cursor, gzip=gzip)
         self._listeners[listener] = self._groups.add(listener, self._ring.end)
@@ -212,19 +210,19 @@ class Hub:
             self._continue(listener)
         return listener
 
-    # What a listener calls.
+    # Listener callbacks
 
     def paused(self, listener: Listener) -> None:
-        """Its buffer is full: skip it until it has drained."""
+        """The listener's buffer is full: skip it until it has drained."""
         self._lagging[listener] = self._clock()
 
     def resumed(self, listener: Listener) -> None:
-        """Its buffer has drained: continue it."""
+        """The listener's buffer has drained: continue it."""
         self._lagging.pop(listener, None)
         self._continue(listener)
 
     def closed(self, listener: Listener) -> None:
-        """Its connection is gone."""
+        """The listener's connection is gone."""
         group = self._listeners.pop(listener, None)
         if group is not None and self._groups.remove(listener, group):
             # The other groups may be waiting for its turn.
@@ -234,7 +232,7 @@ class Hub:
             self._emptied.set()
 
     def _continue(self, listener: Listener) -> None:
-        """Write what follows the listener's cursor, for as long as it takes it."""
+        """Write the changes after the listener's cursor, as long as it accepts them."""
         cursor = listener.cursor
         if cursor >= self._ring.end:
             return
@@ -250,16 +248,16 @@ class Hub:
             if not listener.ready:
                 return
 
-    # What runs.
+    # Background tasks
 
     async def run(self) -> None:
         """Broadcast, send heartbeats and resets, until cancelled."""
         await together(self._broadcast(), self._sweep(), self._reset())
 
     async def drain(self, timeout_s: float) -> None:
-        """Refuse new streams, deliver what is pending and end all streams cleanly.
+        """Refuse new streams, deliver pending changes and end all streams cleanly.
 
-        A listener that has not taken its rest within `timeout_s` is cut off.
+        A listener that has not read everything within `timeout_s` is disconnected.
         """
         self._closing = True
         deadline = self._clock() + timeout_s
@@ -301,7 +299,7 @@ class Hub:
             self._append_pending()
             self._write_to(group)
             self._report_written()
-            # Other work has a turn, then the next group.
+            # Let other work run, then the next group.
             self._wake.set()
             await asyncio.sleep(0)
 
@@ -309,7 +307,7 @@ class Hub:
         return self._ring.end - self._groups.slowest(self._ring.end) < self._spread_max
 
     def _append_pending(self) -> None:
-        """Put what has come into the ring, as far as the slowest group allows."""
+        """Move pending changes into the ring, as far as the slowest group allows."""
         taken = 0
         while taken < len(self._pending) and self._has_room():
             segment = self._pending[taken : taken + CHANGES_PER_SEGMENT]
@@ -322,7 +320,7 @@ class Hub:
                 self._spreading.append((self._ring.end, time.time()))
 
     def _write_to(self, group: Group) -> None:
-        """Write to a group what it has not had, and set when its next turn is."""
+        """Write to a group the changes after its cursor, and schedule its next turn."""
         began = self._last_write_at = self._clock()
         counts = self.counts
         counts.ticks += 1
@@ -335,12 +333,12 @@ class Hub:
             for listener in list(group.listeners):
                 if listener.ready:
                     if listener.cursor == before:
-                        # First the cursor: this may call `pause_writing`, which looks at it.
+                        # The cursor first: sharing may call `pause_writing`, which reads it.
                         listener.cursor = reached
                         counts.bytes += listener.share(shared)
                         written += 1
                     elif listener.cursor != NEEDS_RESET and listener.cursor < reached:
-                        # One that was ahead of this process, and has now been reached.
+                        # A listener that was ahead of this process, now reached.
                         self._continue(listener)
             counts.deliveries += written * (reached - before)
         self._groups.written(
@@ -367,7 +365,7 @@ class Hub:
             now = self._clock()
             for listener, since in list(self._lagging.items()):
                 if now - since > self._lagging_max_s:
-                    # It comes back with its last event id, and then gets all it missed.
+                    # It will reconnect with Last-Event-ID and catch up.
                     self.counts.slow_listeners_disconnected += 1
                     listener.abort()
             if now - self._last_write_at >= self._heartbeat_s - interval_s:

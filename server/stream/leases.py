@@ -1,12 +1,11 @@
-"""How many event streams each address and each user holds, over all API processes.
+"""Counts event streams per address and per user across all API processes.
 
-Every process tells Redis its counts under a lease and renews it with one call for
-all of them; a killed process' counts lapse by themselves. One call is under way
-at a time: what is asked meanwhile goes with the next one, so a rush of
-connections costs a few calls.
+Every process publishes its counts to Redis under a lease, which it renews with one call
+for all of them; the counts of a killed process expire. One call is in flight at a time,
+and requests that arrive meanwhile share the next one, so a burst of connections costs a
+few calls.
 
-While Redis is away the process decides by what it holds itself: a limit is then
-one for each process, and streams go on.
+While Redis is unavailable each process enforces the limit locally, and streams go on.
 """
 
 import asyncio
@@ -29,7 +28,7 @@ ASKS_PER_CALL = 256
 
 
 class Claim(NamedTuple):
-    """One more stream for a holder that may have `limit` of them."""
+    """One more stream for a holder whose limit is `limit`."""
 
     holder: str
     limit: int
@@ -41,7 +40,7 @@ class _Ask(NamedTuple):
 
 
 class Leases:
-    """The counts of this process, and through Redis those of all."""
+    """This process's counts and, through Redis, those of all processes."""
 
     def __init__(self, redis: Redis, *, clock: Callable[[], float], lease_s: float) -> None:
         self._script = redis.register_script(script(__package__, "leases"))
@@ -50,7 +49,7 @@ class Leases:
         self._process = secrets.token_hex(8)
         self._held: Counter[str] = Counter()
         self._changed: set[str] = set()
-        # Redis knows nothing of this process yet, or forgot it.
+        # Redis does not know this process yet, or has lost it.
         self._tell_all = True
         self._asks: deque[_Ask] = deque()
         self._wake = asyncio.Event()
@@ -59,9 +58,9 @@ class Leases:
         self._ended = False
 
     async def acquire(self, claims: Sequence[Claim]) -> Claim | None:
-        """Count a stream for every holder, or for none: then the claim that is over its limit.
+        """Count a stream for every holder and return None, or return the claim over its limit.
 
-        One round trip to Redis, shared with others; none while it is away.
+        One round trip to Redis, shared with other callers; none while Redis is unavailable.
         """
         if self._paused or self._ended:
             return self._decide_alone(claims)
@@ -76,7 +75,7 @@ class Leases:
             raise
 
     def release(self, claims: Sequence[Claim]) -> None:
-        """A stream that was counted has ended. Redis hears of it with the next call, at once."""
+        """A counted stream has ended. Redis is told with the next call, at once."""
         for holder, _ in claims:
             self._held[holder] -= 1
             if not self._held[holder]:
@@ -85,7 +84,7 @@ class Leases:
         self._wake.set()
 
     async def run(self) -> None:
-        """Answer and renew until cancelled; then take the leases back, so nobody waits for them."""
+        """Answer and renew until cancelled; then release all leases at once."""
         try:
             while True:
                 await self._woken_or_renewal_due()
@@ -94,7 +93,7 @@ class Leases:
                 while self._asks or self._due:
                     await self._call()
         finally:
-            # Nothing asks Redis any more: those who wait, or come later, get an answer from here.
+            # No call to Redis follows: waiting and later callers are answered locally.
             self._ended = True
             self._decide_all_alone(self._asks)
             self._asks.clear()
@@ -110,7 +109,7 @@ class Leases:
 
     @property
     def _due(self) -> bool:
-        """Whether there is something to tell that is not told yet."""
+        """Whether Redis has not been told of some count yet."""
         untold = self._changed or (self._tell_all and self._held)
         return bool(untold) and not self._paused
 
@@ -121,7 +120,7 @@ class Leases:
     async def _call(self) -> None:
         asks = [self._asks.popleft() for _ in range(min(len(self._asks), ASKS_PER_CALL))]
         if self._paused:
-            # They came before the failure of the call under way.
+            # They arrived before the call in flight failed.
             self._decide_all_alone(asks)
             return
         told_all, self._tell_all = self._tell_all, False
@@ -164,7 +163,7 @@ class Leases:
             return
         self._count(ask.claims)
         if ask.answer.done():
-            # Its client went away while Redis was asked.
+            # The client disconnected during the call.
             self.release(ask.claims)
         else:
             ask.answer.set_result(None)
@@ -188,7 +187,7 @@ class Leases:
         if not self._alone:
             log.warning("stream_limits_without_redis", error=type(error).__name__)
         self._alone = True
-        # Whether Redis took the call is unknown, and it may come back empty.
+        # Whether Redis processed the call is unknown, and it may restart empty.
         self._tell_all = True
         self._no_redis_before = self._clock() + backoff.REDIS_PAUSE.first_s
 
@@ -203,5 +202,5 @@ class Leases:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await self._ask_redis(True, (), ())
         except REDIS_ERRORS:
-            # They lapse by themselves.
+            # They expire by themselves.
             log.debug("leases_left_to_lapse")

@@ -1,7 +1,7 @@
-"""One open event stream: a transport, how far its listener is, and how bytes go to it.
+"""One open event stream: its transport, its cursor, and how bytes are written to it.
 
-Not an HTTP connection any more: `server.http.protocol.detach` took it away from Sanic,
-so a listener costs a socket and this object, no task.
+No longer an HTTP connection: `server.http.protocol.detach` took it away from Sanic, so a
+listener costs a socket and this object, but no task.
 """
 
 import asyncio
@@ -13,21 +13,21 @@ from scoreboard.gzipped import HEAD, Check, Ending, packed, stored
 from scoreboard.sse import LAST_CHUNK, chunk
 
 SEND_BUFFER_BYTES = 64 * 1024
-"""In the kernel. With its default of megabytes a stalled listener goes unnoticed for minutes."""
+"""In the kernel. With the default of megabytes a stalled listener goes unnoticed for minutes."""
 
 NOT_SENT_BYTES = 16 * 1024
 PEER_TIMEOUT_MS = 30_000
 WRITE_BUFFER_HIGH_BYTES = 64 * 1024
 WRITE_BUFFER_LOW_BYTES = 8 * 1024
 MAX_RECEIVED_BYTES = 4096
-"""A listener has nothing to say; one that keeps talking is disconnected."""
+"""A listener has nothing to send; one that keeps sending is disconnected."""
 
 TCP_NOTSENT_LOWAT = 25
 """From linux/tcp.h; Python's socket module has no name for it."""
 
 
 class Shared:
-    """Events on their way to a group of listeners: each form is made once, when first needed."""
+    """Events for a group of listeners; each encoding is made once, when first needed."""
 
     __slots__ = ("_events", "_packed", "_plain", "check")
 
@@ -38,14 +38,14 @@ class Shared:
 
     @property
     def plain(self) -> bytes:
-        """The chunk of a listener that takes no gzip."""
+        """The chunk for listeners without gzip."""
         if not self._plain:
             self._plain = chunk(self._events)
         return self._plain
 
     @property
     def packed(self) -> bytes:
-        """The chunk of one that does."""
+        """The chunk for listeners with gzip."""
         if not self._packed:
             self.check.add(self._events)
             self._packed = chunk(packed(self._events))
@@ -53,7 +53,7 @@ class Shared:
 
 
 class Owner(Protocol):
-    """Who writes to a listener and hears from it."""
+    """Writes to a listener and is told about it; the hub."""
 
     def paused(self, listener: "Listener") -> None:
         """Its buffer is full."""
@@ -66,7 +66,7 @@ class Owner(Protocol):
 
 
 class Listener(asyncio.Protocol):
-    """`cursor` is the last sequence number written to it; `ready`, whether it takes more now."""
+    """`cursor` is the last sequence number written to it; `ready`, whether it accepts writes."""
 
     __slots__ = (
         "_ending",
@@ -92,14 +92,14 @@ class Listener(asyncio.Protocol):
         self._write = transport.write
 
     def take_over(self) -> None:
-        """Become the protocol of the transport, whose buffers get small."""
+        """Become the protocol of the transport, and shrink its buffers."""
         transport = self._transport
-        # uvloop hands out a stand-in with the methods of a socket; it is not owned here.
-        stand_in = transport.get_extra_info("socket")
-        if stand_in is not None and stand_in.family != socket.AF_UNIX:
-            stand_in.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-            stand_in.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)
-            stand_in.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PEER_TIMEOUT_MS)
+        # uvloop returns a PseudoSocket; do not close it.
+        pseudo_socket = transport.get_extra_info("socket")
+        if pseudo_socket is not None and pseudo_socket.family != socket.AF_UNIX:
+            pseudo_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            pseudo_socket.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)
+            pseudo_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PEER_TIMEOUT_MS)
         transport.set_protocol(self)
         transport.set_write_buffer_limits(high=WRITE_BUFFER_HIGH_BYTES, low=WRITE_BUFFER_LOW_BYTES)
 
@@ -109,7 +109,7 @@ class Listener(asyncio.Protocol):
         self._hand_over(head + chunk(first if self._ending is None else HEAD + first))
 
     def share(self, events: Shared) -> int:
-        """Send what the whole group gets; `ready` may be False after it. Returns bytes written."""
+        """Send events of the whole group; returns bytes written. May leave `ready` False."""
         if self._ending is None:
             data = events.plain
         else:
@@ -119,13 +119,13 @@ class Listener(asyncio.Protocol):
         return len(data)
 
     def send(self, events: bytes) -> int:
-        """Send what only this one gets; `ready` may be False after it. Returns bytes written."""
+        """Send events to this listener only; returns bytes written. May leave `ready` False."""
         data = chunk(self._own(events))
         self._hand_over(data)
         return len(data)
 
     def _own(self, events: bytes) -> bytes:
-        """The form of what only this one gets."""
+        """The encoding of events for this listener only."""
         if self._ending is None:
             return events
         self._ending.own(events)
@@ -135,7 +135,7 @@ class Listener(asyncio.Protocol):
         try:
             self._write(data)
         except RuntimeError:
-            # uvloop's answer when the peer has just gone; `connection_lost` is about to come.
+            # uvloop raises this when the peer has just disconnected; `connection_lost` follows.
             self.ready = False
 
     def finish(self) -> None:

@@ -1,7 +1,7 @@
-"""The recent changes, encoded, so that a listener that comes back continues exactly.
+"""Ring buffer of recent changes, encoded, from which a returning listener resumes exactly.
 
-Pure. Bounded by changes and by bytes; the oldest segments go first. Not how
-what it gives goes over a connection: that is the listener's.
+Pure. Bounded by changes and by bytes; the oldest segments are dropped first. Not how
+events are written to a connection: see `listener`.
 """
 
 from bisect import bisect_right
@@ -35,7 +35,7 @@ class Ring:
 
     @property
     def start(self) -> int:
-        """The lowest cursor that can be continued from here."""
+        """The lowest cursor that can be continued."""
         return self._segments[self._head].first - 1 if self._count else self.end
 
     def clear(self, end: int) -> None:
@@ -48,7 +48,7 @@ class Ring:
     def append(self, changes: Sequence[Change], *, keep_after: int | None = None) -> None:
         """Encode consecutive changes, which must start at `end` + 1, as the newest segment.
 
-        What follows `keep_after` stays, whatever the bounds say.
+        Changes after `keep_after` are kept even beyond the bounds.
         """
         assert changes[0].seq == self.end + 1, "a gap in the ring"
         assert changes[-1].seq == self.end + len(changes), "a gap in a segment"
@@ -65,14 +65,14 @@ class Ring:
         self._trim(self.end if keep_after is None else keep_after)
 
     def covers(self, cursor: int) -> bool:
-        """Whether a listener that has everything up to `cursor` can continue from here."""
+        """Whether a listener at `cursor` can continue from the ring."""
         return self.start <= cursor <= self.end
 
     def after(self, cursor: int) -> Iterator[tuple[bytes, int]]:
-        """Events that continue `cursor`, in pieces: each with the cursor it leads to.
+        """Events after `cursor`, in pieces, each with the cursor it leads to.
 
         The ring may grow while the caller iterates, but must not be cleared.
-        Nothing for a cursor that is not covered, or at the end.
+        Empty for a cursor that is not covered, or at the end.
         """
         if not self.covers(cursor):
             return
@@ -91,7 +91,7 @@ class Ring:
                 pending, size = [], 0
 
     def first_after(self, cursor: int) -> Change:
-        """The change `cursor` + 1, which must be here."""
+        """The change `cursor` + 1, which must be in the ring."""
         index = bisect_right(self._segments, cursor, lo=self._head, key=_last)
         segment = self._segments[index]
         return segment.changes[cursor + 1 - segment.first]

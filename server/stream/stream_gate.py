@@ -1,11 +1,11 @@
-"""Who may open an event stream: origin, token, and how many at a time.
+"""Who may open an event stream: allowed origin, valid token, connection limits.
 
 A token comes in the Authorization header, in the cookie `scoreboard_token` or as
-a single-use ticket. The stream of a listener with a token ends when that expires.
-Not what a stream says: see `hub`.
+a single-use ticket. A listener's stream ends when its token expires. Not what a
+stream contains: see `hub`.
 
-An anonymous listener without limits passes at the cost of three look-ups in its
-header: no task, no call, no object.
+An anonymous listener without limits costs three look-ups in its headers: no task,
+no call, no object.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Entry:
-    """A stream that may open: its CORS headers, and what must be given back after it."""
+    """A stream that may open: its CORS headers, and the claims to release after it."""
 
     __slots__ = ("_gate", "claims", "headers", "principal")
 
@@ -62,16 +62,16 @@ class Entry:
         self.claims = claims
 
     def opened(self, listener: Listener) -> None:
-        """The stream is open: watch over it until it ends."""
+        """The stream is open; its claims are released when it ends."""
         self._gate.watch(listener, self)
 
     def failed(self) -> None:
-        """The stream did not open after all."""
+        """The stream did not open: release its claims."""
         self._gate.give_back(self)
 
 
 class StreamGate:
-    """Stands in front of the hub."""
+    """Checks every request for a stream before the hub sees it."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class StreamGate:
         self._tickets = Tickets(redis)
         self._leases = Leases(redis, clock=time.monotonic, lease_s=settings.stream_lease_s)
         self._expiring: dict[Listener, float] = {}
-        # Nothing but the origin and a token that was sent can keep an anonymous listener out.
+        # Only an origin, or a token that was sent, can then keep an anonymous listener out.
         self._open = not self._required and not self._per_address
 
     def background(self) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
@@ -99,7 +99,7 @@ class StreamGate:
         return [self._leases.run, self._end_expired]
 
     async def enter(self, request: Request, arguments: Mapping[str, Sequence[str]]) -> Entry | None:
-        """What to hold while the stream is open; None when there is nothing. Raises Problem."""
+        """The claims to hold while the stream is open; None when there are none. Raises Problem."""
         headers = request.headers
         tickets = arguments["ticket"] if "ticket" in arguments else ()  # noqa: SIM401
         if self._open and not tickets and _plain(headers):
@@ -120,15 +120,15 @@ class StreamGate:
                 whose = "address" if full.holder.startswith(_ADDRESS) else "user"
                 raise Problem(
                     TOO_MANY_STREAMS,
-                    f"This {whose} has as many event streams as it may.",
+                    f"This {whose} has reached its limit of event streams.",
                     retry_after_s=RETRY_AFTER_S,
                 )
         return Entry(self, cors, principal, claims)
 
     def watch(self, listener: Listener, entry: Entry) -> None:
-        """Give back what `entry` holds when the listener is gone; end it when its token expires."""
+        """End the stream when its token expires; release the entry's claims when it has ended."""
         if entry.principal is not None:
-            # With the leeway of the check: a token that still opens streams ends none.
+            # With the leeway of the check: a token that can still open streams ends none.
             self._expiring[listener] = entry.principal.expires_s + LEEWAY_S
 
         def gone() -> None:
@@ -138,7 +138,7 @@ class StreamGate:
         listener.on_closed = gone
 
     def give_back(self, entry: Entry) -> None:
-        """The stream of `entry` is over."""
+        """The entry's stream has ended: release its claims."""
         if entry.claims:
             self._leases.release(entry.claims)
 
@@ -166,8 +166,8 @@ class StreamGate:
             try:
                 return self._authenticator.principal([f"Bearer {token}" for token in tokens])
             except Problem:
-                # A browser sends its cookie unasked, also long after it expired: without
-                # a word, where no token is needed, it must not lock its owner out.
+                # Browsers send cookies unasked, even expired ones: ignore an invalid cookie
+                # when authentication is optional.
                 if self._required:
                     raise
         if self._required:
@@ -194,5 +194,5 @@ def cookies(fields: Sequence[str], name: str) -> list[str]:
 
 
 def _plain(headers: Any) -> bool:
-    """Whether a request says nothing that this gate would look at."""
+    """Whether a request has none of the headers that the gate checks."""
     return not ("authorization" in headers or "cookie" in headers or "origin" in headers)

@@ -1,8 +1,8 @@
-"""Single-use tickets: what a page puts into the address of an event stream.
+"""Single-use tickets that a page puts into the address of an event stream.
 
-EventSource cannot send a header, and a token in an address ends up in logs and
-histories. A ticket is worth one stream within half a minute; Redis holds only
-its digest, so neither an address in a log nor a dump of Redis opens anything.
+EventSource cannot send headers, and a token in an address ends up in logs and
+histories. A ticket opens one stream within half a minute. Redis stores only its
+digest, so neither an address in a log nor a dump of Redis is of use.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ EXPIRES_S = 30
 TICKET_BYTES = 24
 MAX_TICKET_CHARS = 64
 TICKETS_MAX = 100
-"""For one subject at a time, so that one token cannot fill Redis."""
+"""Per subject at a time, so that one token cannot fill Redis."""
 
 
 class _Stored(msgspec.Struct, frozen=True, array_like=True):
@@ -34,14 +34,14 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Tickets:
-    """Issues tickets and takes them, each once, from any API process."""
+    """Issues tickets and redeems each once, in any API process."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._script = redis.register_script(script(__package__, "ticket"))
 
     async def issue(self, principal: Principal) -> str:
-        """A ticket that stands for `principal` for EXPIRES_S. Raises Problem."""
+        """A ticket for `principal`, valid for EXPIRES_S. Raises Problem."""
         ticket = secrets.token_urlsafe(TICKET_BYTES)
         stored = _Stored(principal.subject, sorted(principal.scopes), principal.expires_s)
         try:
@@ -56,7 +56,7 @@ class Tickets:
         return ticket
 
     async def redeem(self, ticket: str) -> Principal:
-        """Who the ticket stands for; it is worth nothing after this. Raises Problem."""
+        """The ticket's principal; the ticket is spent afterwards. Raises Problem."""
         if len(ticket) > MAX_TICKET_CHARS or not ticket.isascii():
             raise Problem(UNAUTHORIZED, "The ticket is not valid.")
         try:
@@ -78,4 +78,4 @@ def _key(ticket: str) -> str:
 
 def _unavailable(error: Exception) -> Problem:
     log.warning("tickets_without_redis", error=type(error).__name__)
-    return Problem(UNAVAILABLE, "Tickets cannot be kept now.", retry_after_s=1)
+    return Problem(UNAVAILABLE, "Tickets are unavailable.", retry_after_s=1)

@@ -1,4 +1,4 @@
 """From the bytes of a submission to a started workflow: parse, admit, group-commit.
 
-Applying a submission is the worker's business.
+Not applying it: that is the worker's job.
 """

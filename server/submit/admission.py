@@ -1,12 +1,12 @@
-"""Decides which submissions may go on: rate limit and idempotency keys, a batch at a time.
+"""Admission: rate limits and idempotency keys, a batch at a time.
 
-One Redis call for a batch (`admission.lua`). Redis is only the quick memory for
-keys; after it lost that memory, keys are looked up in the ledger until the new
-one is old enough. When Redis is away nothing is admitted.
+One Redis call per batch (`admission.lua`). Redis is only a cache of keys; after it
+lost them, keys are looked up in the ledger until the new cache is old enough. While
+Redis is unavailable nothing is admitted.
 
 Not the exactly-once guarantee: that is the ledger's primary key. Admission only
-keeps a repeat from being charged twice, and another body under a known key from
-being taken for the first.
+prevents charging a repeat twice and mistaking another body under a known key for the
+original.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,14 +22,14 @@ from scoreboard.ratelimit import RateLimit
 from server.backends.mysql import Decided, LedgerReader
 
 RETENTION_S = 24 * 3600
-"""How long a key's payload is remembered in Redis; the ledger keeps its id for ever."""
+"""How long Redis remembers a key's payload; the ledger keeps its id permanently."""
 
 FRESH_RETENTION_S = 600
-"""How long an id that the server chose is remembered: until the ledger surely has it."""
+"""How long Redis remembers an id that the server chose: until the ledger must have it."""
 
 
-class Code(IntEnum):
-    """What became of one item; the numbers are those of the script."""
+class AdmissionCode(IntEnum):
+    """The decision for one item; the numbers are those of the script."""
 
     ADMITTED = 0
     REPLAY = 1
@@ -38,27 +38,27 @@ class Code(IntEnum):
     UNSURE = 4
 
 
-class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """The answer for one submission; `retry_after_us` only says something when limited."""
+class AdmissionResult(msgspec.Struct, frozen=True, gc=False):
+    """The decision for one submission; `retry_after_us` counts only when it is LIMITED."""
 
-    code: Code
+    code: AdmissionCode
     retry_after_us: int
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
-    """A submission that asks for admission; `keyed` when its client chose the key."""
+    """A submission to admit; `keyed` when its client chose the key."""
 
     submission: Submission
     keyed: bool
 
 
 _NOTHING_KNOWN, _NOT_IN_LEDGER, _IN_LEDGER = range(3)
-_CODES = tuple(Code)
-_ADMITTED = Verdict(Code.ADMITTED, 0)
+_CODES = tuple(AdmissionCode)
+_ADMITTED = AdmissionResult(AdmissionCode.ADMITTED, 0)
 
 
 class Admission:
-    """The gate in front of the workflow."""
+    """Decides which submissions reach a workflow."""
 
     def __init__(
         self, redis: Redis, ledger: LedgerReader, *, limit: RateLimit, replay_limit: RateLimit
@@ -78,26 +78,28 @@ class Admission:
             FRESH_RETENTION_S,
         )
 
-    async def admit(self, items: Sequence[Item]) -> list[Verdict]:
-        """A verdict for each item, in order; never UNSURE.
+    async def admit(self, items: Sequence[Item]) -> list[AdmissionResult]:
+        """A result for each item, in order; never UNSURE.
 
         Items of one call must have different ids. One round trip to Redis;
-        while its memory of keys is too young, a query and a second one.
-        Raises REDIS_ERRORS or MYSQL_ERRORS: then nothing is known to be admitted.
+        while its cache of keys is too young, a query and a second round trip.
+        Raises REDIS_ERRORS or MYSQL_ERRORS: then admission is unknown.
         """
-        verdicts = await self._run([(item, _NOTHING_KNOWN) for item in items])
-        unsure = [index for index, found in enumerate(verdicts) if found.code is Code.UNSURE]
+        results = await self._run([(item, _NOTHING_KNOWN) for item in items])
+        unsure = [
+            index for index, found in enumerate(results) if found.code is AdmissionCode.UNSURE
+        ]
         if unsure:
-            for index, verdict in zip(
+            for index, result in zip(
                 unsure, await self._ask_ledger([items[index] for index in unsure]), strict=True
             ):
-                verdicts[index] = verdict
-        return verdicts
+                results[index] = result
+        return results
 
-    async def _ask_ledger(self, items: Sequence[Item]) -> list[Verdict]:
+    async def _ask_ledger(self, items: Sequence[Item]) -> list[AdmissionResult]:
         decided = await self._ledger.decided([item.submission.id for item in items])
         if not decided and await self._ledger.is_empty():
-            # A new system has forgotten nothing, so it need not ask again.
+            # A new system has lost no keys, so the ledger need not be read again.
             await self._redis.set(contract.MEMORY_KEY, 0)
         standings = [_standing(item.submission, decided) for item in items]
         known = iter(
@@ -109,10 +111,10 @@ class Admission:
                 ]
             )
         )
-        conflict = Verdict(Code.CONFLICT, 0)
+        conflict = AdmissionResult(AdmissionCode.CONFLICT, 0)
         return [conflict if standing is None else next(known) for standing in standings]
 
-    async def _run(self, items: Sequence[tuple[Item, int]]) -> list[Verdict]:
+    async def _run(self, items: Sequence[tuple[Item, int]]) -> list[AdmissionResult]:
         if not items:
             return []
         packed = msgspec.msgpack.encode(
@@ -130,24 +132,24 @@ class Admission:
         answer: list[int] = await self._script(
             keys=(contract.MEMORY_KEY,), args=(*self._arguments, packed)
         )
-        verdicts = [_ADMITTED] * len(items)
+        results = [_ADMITTED] * len(items)
         for index, code, wait_us in zip(answer[::3], answer[1::3], answer[2::3], strict=True):
-            verdicts[index - 1] = Verdict(_CODES[code], wait_us)
-        return verdicts
+            results[index - 1] = AdmissionResult(_CODES[code], wait_us)
+        return results
 
 
 def fresh_bucket(submission_id: bytes) -> str:
-    """Which hash remembers an id that the server chose: that of the second in the id."""
+    """The hash for an id that the server chose: one per second, taken from the id."""
     return str(int.from_bytes(submission_id[:6], "big") // 1000)
 
 
 def payload(submission: Submission) -> str:
-    """What a key is bound to: a repeat must ask for exactly this."""
+    """The payload that a key is bound to: a repeat must have exactly this."""
     return f"{submission.user_id}:{submission.increment}"
 
 
 def _standing(submission: Submission, decided: Mapping[bytes, Decided]) -> int | None:
-    """What the ledger says of a submission; None when it has another body under the same id."""
+    """The ledger's answer for a submission; None when it has another body under that id."""
     found = decided.get(submission.id)
     if found is None:
         return _NOT_IN_LEDGER

@@ -1,4 +1,4 @@
-"""The body of a submission, read strictly. Not whether its user exists: that is an outcome."""
+"""Parses the body of a submission strictly. Whether its user exists is decided later."""
 
 import json
 from typing import Annotated
@@ -17,7 +17,7 @@ _DETAIL = (
 
 
 class Update(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """What a client asks for."""
+    """A client's request: whose score, and by how much."""
 
     user_id: Annotated[int, msgspec.Meta(ge=1, le=MAX_USER_ID)] = msgspec.field(name="userId")
     increment: Annotated[int, msgspec.Meta(ge=-MAX_INCREMENT, le=MAX_INCREMENT)]
@@ -29,8 +29,8 @@ _decoder = msgspec.json.Decoder(Update)
 def parse_update(content_type: str, body: bytes) -> Update:
     """The update in a request's body.
 
-    Raises Problem: unsupported_media_type, malformed when it is no JSON, invalid
-    when it is JSON of any other shape (also NaN, 1.0, "1", names given twice).
+    Raises Problem: unsupported_media_type, malformed for anything but JSON, invalid
+    for JSON of another shape (including NaN, 1.0, "1", repeated names).
     """
     if content_type != "application/json":
         check_media_type(content_type)
@@ -38,8 +38,8 @@ def parse_update(content_type: str, body: bytes) -> Update:
         update = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise _refusal(body) from None
-    # Two members have two colons. A third is a name given twice, which the
-    # decoder lets pass: any other name or value with a colon it has refused.
+    # Two members have two colons. A third one means a repeated name, which the
+    # decoder accepts; it refuses every other name or value with a colon.
     if update.increment == 0 or body.count(b":") != 2:
         raise Problem(INVALID, _DETAIL)
     return update
@@ -58,8 +58,8 @@ def _refusal(body: bytes) -> Problem:
     try:
         json.loads(body.decode())
     except (json.JSONDecodeError, UnicodeDecodeError):
-        return Problem(MALFORMED, "The body is no JSON.")
+        return Problem(MALFORMED, "The body is not valid JSON.")
     except (ValueError, RecursionError):
-        # Integers of thousands of digits, arrays thousands deep: JSON, but not ours.
+        # Integers of thousands of digits or arrays thousands deep: JSON, but invalid here.
         pass
     return Problem(INVALID, _DETAIL)

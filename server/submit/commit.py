@@ -24,7 +24,7 @@ from scoreboard import contract, ids
 from scoreboard.domain import Submission
 from scoreboard.errors import KEY_REUSED, OVERLOADED, RATE_LIMITED, UNAVAILABLE, Problem
 from server.observe.counts import CommitCounts
-from server.submit.admission import Code, Item, Verdict
+from server.submit.admission import AdmissionCode, AdmissionResult, Item
 from server.submit.inflight_window import InflightWindow
 
 log = structlog.get_logger()
@@ -69,7 +69,7 @@ class Committer:
 
     def __init__(
         self,
-        admit: Callable[[Sequence[Item]], Awaitable[list[Verdict]]],
+        admit: Callable[[Sequence[Item]], Awaitable[list[AdmissionResult]]],
         start: StartBatch,
         *,
         batch_max: int,
@@ -216,16 +216,16 @@ class Committer:
     async def _admitted(self, batch: list[_Entry]) -> tuple[list[_Entry], int]:
         """The admitted submissions, and how many of them are repeats; the others are resolved."""
         counts, began = self.counts, self._clock()
-        verdicts = await self._admit([entry.item for entry in batch])
+        results = await self._admit([entry.item for entry in batch])
         counts.admission_s.observe(self._clock() - began)
         admitted, replays = [], 0
-        for entry, verdict in zip(batch, verdicts, strict=True):
-            if verdict.code in (Code.ADMITTED, Code.REPLAY):
+        for entry, result in zip(batch, results, strict=True):
+            if result.code in (AdmissionCode.ADMITTED, AdmissionCode.REPLAY):
                 admitted.append(entry)
-                replays += verdict.code is Code.REPLAY
-            elif verdict.code is Code.LIMITED:
+                replays += result.code is AdmissionCode.REPLAY
+            elif result.code is AdmissionCode.LIMITED:
                 counts.rate_limited += 1
-                seconds = max(1, -(-verdict.retry_after_us // 1_000_000))
+                seconds = max(1, -(-result.retry_after_us // 1_000_000))
                 problem = Problem(
                     RATE_LIMITED, "Too many submissions for this user.", retry_after_s=seconds
                 )

@@ -153,9 +153,7 @@ def test_a_refused_stream_is_said_to_be_stale_and_comes_back(
     banner = browser.find("#banner")
     eventually_sync(banner.is_displayed)
     assert pill(browser) == "Reconnecting"
-    eventually_sync(
-        lambda: "These scores are from" in banner.text and "Trying again" in banner.text
-    )
+    eventually_sync(lambda: "These scores are from" in banner.text and "Retrying" in banner.text)
     eventually_sync(lambda: "lost" in str(browser.run("return announcer.textContent")))
     assert shown(browser)[0] == ("P01", 1200)
 

@@ -115,7 +115,7 @@ def test_an_unreadable_board_and_a_service_away_are_said(browser: Browser, site:
     site.stats = figures(temporal=False, gauges={"boardSeq": None})
 
     eventually_sync(lambda: text(browser, "#lag") == "unknown")
-    assert texts(browser.find_all("#services .pill"))[2] == "temporal is away"
+    assert texts(browser.find_all("#services .pill"))[2] == "temporal unavailable"
 
 
 def test_old_figures_are_marked_until_the_server_is_back(browser: Browser, site: BoardSite) -> None:

@@ -23,7 +23,7 @@ import server.stream.hub
 import server.stream.listener
 import server.submit.admission
 import server.submit.commit
-import server.submit.submission_parser
+import server.submit.submission
 import worker.board.redis_board
 import worker.database.ledger
 import worker.database.migrate
@@ -403,7 +403,7 @@ def a_new_id_for_every_attempt(patch: Patch) -> None:
         return ids.time_ordered_id(time.time_ns() // 1_000_000, os.urandom(10))
 
     patch.setattr(
-        server.submit.submission_parser,
+        server.submit.submission,
         "ids",
         SimpleNamespace(**{**vars(ids), "keyed_submission_id": fresh}),
     )

@@ -24,7 +24,7 @@ from scoreboard.settings import mysql_address
 from scoreboard.tokens import Principal
 from server.backends.mysql import LedgerReader
 from server.board.outcomes import Outcomes
-from server.submit.admission import FRESH_RETENTION_S, RETENTION_S, Admission, Code, Item
+from server.submit.admission import FRESH_RETENTION_S, RETENTION_S, Admission, AdmissionCode, Item
 from tests.support.eventually import eventually
 from worker.database.ledger import Ledger
 from worker.database.migrate import migrate
@@ -87,7 +87,7 @@ def admit(request: pytest.FixtureRequest, redis_url: str) -> Admit:
         if not answer:
             return True, 0
         index, code, wait_us = answer
-        assert (index, code) == (1, Code.LIMITED)
+        assert (index, code) == (1, AdmissionCode.LIMITED)
         return False, wait_us
 
     return in_redis
@@ -158,7 +158,7 @@ class Site:
     def admission(self, limit: RateLimit = MANY, replay_limit: RateLimit = MANY) -> Admission:
         return Admission(self.store, self.reader, limit=limit, replay_limit=replay_limit)
 
-    async def codes(self, *items: Item, limit: RateLimit = MANY) -> list[Code]:
+    async def codes(self, *items: Item, limit: RateLimit = MANY) -> list[AdmissionCode]:
         return [verdict.code for verdict in await self.admission(limit).admit(items)]
 
     async def record(self, item: Item) -> None:
@@ -189,18 +189,18 @@ async def test_a_batch_has_an_answer_for_each_item_in_order(site: Site) -> None:
     )
 
     assert codes == [
-        Code.ADMITTED,
-        Code.REPLAY,
-        Code.CONFLICT,
-        *[Code.ADMITTED] * 3,
-        Code.LIMITED,
+        AdmissionCode.ADMITTED,
+        AdmissionCode.REPLAY,
+        AdmissionCode.CONFLICT,
+        *[AdmissionCode.ADMITTED] * 3,
+        AdmissionCode.LIMITED,
     ]
 
 
 async def test_users_do_not_share_a_limit(site: Site) -> None:
     codes = await site.codes(*[keyless(user_id=n) for n in (1, 2, 3) for _ in range(4)], limit=LONG)
 
-    assert codes == [*[Code.ADMITTED] * 3, Code.LIMITED] * 3
+    assert codes == [*[AdmissionCode.ADMITTED] * 3, AdmissionCode.LIMITED] * 3
 
 
 async def test_the_limit_is_exact_under_concurrent_batches(site: Site) -> None:
@@ -212,8 +212,8 @@ async def test_the_limit_is_exact_under_concurrent_batches(site: Site) -> None:
     )
 
     codes = [verdict.code for answer in answers for verdict in answer]
-    assert codes.count(Code.ADMITTED) == 50
-    assert codes.count(Code.LIMITED) == 150
+    assert codes.count(AdmissionCode.ADMITTED) == 50
+    assert codes.count(AdmissionCode.LIMITED) == 150
 
 
 async def test_the_wait_ends_when_the_oldest_admission_leaves(site: Site) -> None:
@@ -224,9 +224,9 @@ async def test_the_wait_ends_when_the_oldest_admission_leaves(site: Site) -> Non
     await asyncio.sleep(refused.retry_after_us / 1e6)
     [admitted] = await site.admission(limit).admit([keyless()])
 
-    assert refused.code is Code.LIMITED
+    assert refused.code is AdmissionCode.LIMITED
     assert 0 < refused.retry_after_us <= 300_000
-    assert admitted.code is Code.ADMITTED
+    assert admitted.code is AdmissionCode.ADMITTED
 
 
 async def test_a_window_leaves_nothing_in_redis(site: Site) -> None:
@@ -245,12 +245,12 @@ async def test_fifty_repeats_at_once_are_one_admission_and_free_replays(site: Si
     answers = await asyncio.gather(*(admission.admit([once]) for _ in range(50)))
 
     codes = [answer[0].code for answer in answers]
-    assert codes.count(Code.ADMITTED) == 1
-    assert codes.count(Code.REPLAY) == 49
+    assert codes.count(AdmissionCode.ADMITTED) == 1
+    assert codes.count(AdmissionCode.REPLAY) == 49
     assert await site.codes(keyed(), keyed(), keyed(), limit=LONG) == [
-        Code.ADMITTED,
-        Code.ADMITTED,
-        Code.LIMITED,
+        AdmissionCode.ADMITTED,
+        AdmissionCode.ADMITTED,
+        AdmissionCode.LIMITED,
     ]
 
 
@@ -260,18 +260,18 @@ async def test_replays_have_a_limit_of_their_own(site: Site) -> None:
 
     codes = [(await admission.admit([once]))[0].code for _ in range(5)]
 
-    assert codes == [Code.ADMITTED, *[Code.REPLAY] * 3, Code.LIMITED]
-    assert await site.codes(keyed()) == [Code.ADMITTED]
+    assert codes == [AdmissionCode.ADMITTED, *[AdmissionCode.REPLAY] * 3, AdmissionCode.LIMITED]
+    assert await site.codes(keyed()) == [AdmissionCode.ADMITTED]
 
 
 async def test_a_limited_key_is_not_remembered(site: Site) -> None:
     limit = RateLimit(count=1, window_us=200_000)
     late = keyed()
     await site.codes(keyed(), limit=limit)
-    assert await site.codes(late, limit=limit) == [Code.LIMITED]
+    assert await site.codes(late, limit=limit) == [AdmissionCode.LIMITED]
 
     async def is_admitted() -> bool:
-        return await site.codes(late, limit=limit) == [Code.ADMITTED]
+        return await site.codes(late, limit=limit) == [AdmissionCode.ADMITTED]
 
     await eventually(is_admitted)
 
@@ -308,7 +308,7 @@ async def test_a_batch_may_have_more_users_than_one_call_of_a_script_takes(site:
 
     codes = await site.codes(*batch, limit=RateLimit(count=2, window_us=600_000_000))
 
-    assert codes == [*[Code.ADMITTED] * 5000, *[Code.LIMITED] * 2500]
+    assert codes == [*[AdmissionCode.ADMITTED] * 5000, *[AdmissionCode.LIMITED] * 2500]
 
 
 async def lose_ledger(site: Site) -> None:
@@ -323,7 +323,7 @@ async def test_a_fresh_system_does_not_ask_the_ledger_again(site: Site) -> None:
 
     await lose_ledger(site)
 
-    assert await site.codes(keyed(), keyed()) == [Code.ADMITTED] * 2
+    assert await site.codes(keyed(), keyed()) == [AdmissionCode.ADMITTED] * 2
 
 
 async def test_when_redis_lost_its_memory_the_ledger_remembers(site: Site) -> None:
@@ -337,7 +337,7 @@ async def test_when_redis_lost_its_memory_the_ledger_remembers(site: Site) -> No
         before, keyed(11), keyless(12), limit=RateLimit(count=2, window_us=600_000_000)
     )
     # A replay stays free: both others had room in a limit of two.
-    assert codes == [Code.REPLAY, Code.ADMITTED, Code.ADMITTED]
+    assert codes == [AdmissionCode.REPLAY, AdmissionCode.ADMITTED, AdmissionCode.ADMITTED]
     assert int(await site.store.get(contract.MEMORY_KEY) or 0) > 1_700_000_000
 
 
@@ -348,8 +348,8 @@ async def test_when_redis_lost_its_memory_another_body_is_still_a_conflict(site:
 
     await site.store.flushdb()
 
-    assert await site.codes(keyed(11, name=before.submission.id)) == [Code.CONFLICT]
-    assert await site.codes(before) == [Code.REPLAY]
+    assert await site.codes(keyed(11, name=before.submission.id)) == [AdmissionCode.CONFLICT]
+    assert await site.codes(before) == [AdmissionCode.REPLAY]
 
 
 async def test_an_old_enough_memory_is_trusted_again(site: Site) -> None:
@@ -359,7 +359,7 @@ async def test_an_old_enough_memory_is_trusted_again(site: Site) -> None:
     await site.store.set(contract.MEMORY_KEY, int(seconds) - RETENTION_S - 5)
     await lose_ledger(site)
 
-    assert await site.codes(keyed()) == [Code.ADMITTED]
+    assert await site.codes(keyed()) == [AdmissionCode.ADMITTED]
 
 
 async def test_without_memory_and_without_ledger_keys_are_not_admitted(site: Site) -> None:
@@ -368,7 +368,7 @@ async def test_without_memory_and_without_ledger_keys_are_not_admitted(site: Sit
 
     with pytest.raises(MYSQL_ERRORS):
         await site.codes(keyed())
-    assert await site.codes(keyless()) == [Code.ADMITTED]
+    assert await site.codes(keyless()) == [AdmissionCode.ADMITTED]
 
 
 async def test_without_redis_nothing_is_admitted(site: Site) -> None:

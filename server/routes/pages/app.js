@@ -102,7 +102,7 @@ function render() {
   renderedAt = performance.now();
   view.show(board.rows, !first);
   at("empty").hidden = board.rows.length > 0;
-  at("empty").textContent = board.seq === null ? "Waiting for the board…" : "Nobody has a score yet.";
+  at("empty").textContent = board.seq === null ? "Waiting for the board…" : "No scores yet.";
   at("seq").textContent = board.seq === null ? "" : `change ${format(board.seq)}`;
   showFeed();
   announceSoon();
@@ -164,8 +164,8 @@ function showState() {
   if (stale) {
     const age = stream.freshAt === null ? "" : ` These scores are from ${ago(staleFor)}.`;
     const wait = stream.retryAt === null ? 0 : Math.round((stream.retryAt - Date.now()) / 1000);
-    const next = wait > 0 ? ` Trying again in ${wait} s.` : " Trying again.";
-    setText(at("banner-text"), `The connection is lost.${age}${next}`);
+    const next = wait > 0 ? ` Retrying in ${wait} s.` : " Retrying…";
+    setText(at("banner-text"), `Connection lost.${age}${next}`);
   }
   if (stale && announcedState !== LOST) announce("Connection lost. The scores may be out of date.", LOST);
   if (state === LIVE && announcedState === LOST) announce("Connected again.", LIVE);

@@ -33,11 +33,11 @@ export async function showCases(token) {
   at("unlock").hidden = !refused;
   at("cases-table").hidden = !answer.ok;
   if (!answer.ok) {
-    note(refused ? "This token may not review: it needs the scope scores:review." : "The cases cannot be read now.");
+    note(refused ? "This token cannot review: it needs the scope scores:review." : "The cases cannot be read now.");
     return;
   }
   const cases = await answer.json();
-  note(cases.length === 0 ? "Nothing is held." : "");
+  note(cases.length === 0 ? "No submissions are held." : "");
   at("cases-table").hidden = cases.length === 0;
   const open = new Set(cases.map((held) => held.submissionId));
   for (const [id, row] of rows) {

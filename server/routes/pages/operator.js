@@ -18,8 +18,8 @@ const OUTCOMES = {
   replayed: "repeated, same answer",
   rate_limited: "rate limited",
   key_reused: "key used with another body",
-  overloaded: "no room",
-  unavailable: "backend away",
+  overloaded: "queue full",
+  unavailable: "backend unavailable",
 };
 const TIMES = {
   batchSize: ["Submissions in a batch", (value) => whole.format(value)],
@@ -87,7 +87,7 @@ function show() {
   const lag = (s) => (s.gauges.boardSeq === null ? 0 : Math.max(0, s.gauges.boardSeq - s.gauges.hubSeq));
   at("lag").textContent = gauges.boardSeq === null ? "unknown" : whole.format(lag(stats));
   drawSparkline(at("lag-line"), padded(samples.slice(1).map((sample) => lag(sample.stats))));
-  at("lag-more").textContent = `changes; listeners are at ${whole.format(gauges.hubSeq)}`;
+  at("lag-more").textContent = `changes (listeners at ${whole.format(gauges.hubSeq)})`;
 
   meter("queue", gauges.queue, gauges.queueMax, "places");
   meter("unfinished", gauges.batchesUnfinished, gauges.batchesUnfinishedMax, "batches");
@@ -113,11 +113,11 @@ function show() {
     const pill = document.createElement("span");
     pill.className = "pill";
     pill.dataset.state = answers ? "live" : "lost";
-    pill.textContent = answers ? name : `${name} is away`;
+    pill.textContent = answers ? name : `${name} unavailable`;
     return pill;
   }));
   at("instance").textContent =
-    `This is ${stats.instance.replace(/:\d+$/, "")}, up for ${duration(stats.uptimeS)}. Each API process has its own figures; Grafana shows all.`;
+    `This is ${stats.instance.replace(/:\d+$/, "")}, up for ${duration(stats.uptimeS)}. Each API process has its own metrics; Grafana shows all of them.`;
 }
 
 function meter(name, value, maximum, unit) {
@@ -175,7 +175,7 @@ async function poll() {
   const refused = answer.status === 401 || answer.status === 403;
   if (refused) {
     ask("scores:operate");
-    state("lost", "Locked", token ? "This token does not show the figures." : "");
+    state("lost", "Locked", token ? "This token may not see the metrics." : "");
     at("figures").hidden = true;
     return;
   }
@@ -197,7 +197,7 @@ async function pollForever() {
         await poll();
       } catch {
         failures += 1;
-        if (failures > 1) state("lost", "Reconnecting", "The server does not answer; these figures are old.");
+        if (failures > 1) state("lost", "Reconnecting", "The server does not answer; these values are out of date.");
       }
     }
     if (turn % 3 === 0 && !at("figures").hidden) await showCases(token);

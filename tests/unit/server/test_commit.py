@@ -10,7 +10,7 @@ from scoreboard import contract
 from scoreboard.domain import Submission
 from scoreboard.errors import Problem
 from server.submit import commit
-from server.submit.admission import Code, Item, Verdict
+from server.submit.admission import AdmissionCode, AdmissionResult, Item
 from server.submit.commit import Committer
 from server.submit.inflight_window import InflightWindow
 from tests.support.eventually import eventually, settled
@@ -34,7 +34,7 @@ class Backends:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.verdicts: dict[bytes, Verdict] = {}
+        self.results: dict[bytes, AdmissionResult] = {}
         self.asked: list[list[Item]] = []
         self.batches: list[list[Submission]] = []
         self.batch_ids: list[str] = []
@@ -43,12 +43,12 @@ class Backends:
         self.start_error: Exception | None = None
         self.admit_error: Exception | None = None
 
-    async def admit(self, items: Sequence[Item]) -> list[Verdict]:
+    async def admit(self, items: Sequence[Item]) -> list[AdmissionResult]:
         if self.admit_error:
             raise self.admit_error
         self.asked.append(list(items))
-        admitted = Verdict(Code.ADMITTED, 0)
-        return [self.verdicts.get(item.submission.id, admitted) for item in items]
+        admitted = AdmissionResult(AdmissionCode.ADMITTED, 0)
+        return [self.results.get(item.submission.id, admitted) for item in items]
 
     async def start(self, batch_id: str, payload: bytes, *, timeout_s: float) -> None:
         assert timeout_s > 0
@@ -165,9 +165,9 @@ async def test_the_same_id_with_another_body_is_refused(backends: Backends) -> N
 
 async def test_refused_submissions_do_not_reach_the_workflow(backends: Backends) -> None:
     good, limited, conflicting = submission(1), submission(2), submission(3)
-    backends.verdicts = {
-        limited.id: Verdict(Code.LIMITED, 2_500_000),
-        conflicting.id: Verdict(Code.CONFLICT, 0),
+    backends.results = {
+        limited.id: AdmissionResult(AdmissionCode.LIMITED, 2_500_000),
+        conflicting.id: AdmissionResult(AdmissionCode.CONFLICT, 0),
     }
     committer = backends.committer()
 
@@ -183,7 +183,7 @@ async def test_refused_submissions_do_not_reach_the_workflow(backends: Backends)
 
 async def test_a_batch_with_nothing_admitted_starts_no_workflow(backends: Backends) -> None:
     only = submission()
-    backends.verdicts = {only.id: Verdict(Code.LIMITED, 1)}
+    backends.results = {only.id: AdmissionResult(AdmissionCode.LIMITED, 1)}
 
     assert await refusal(backends.committer().submit(only, keyed=False)) == "rate_limited"
     assert backends.batches == []
