@@ -56,8 +56,10 @@ def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
     options = environment.parsed_options
     if options is not None and options.num_users is None:
         _suggest_users(environment)
-    # Python would raise it in whichever greenlet runs, as in the middle of the run's own.
-    gevent.signal_handler(signal.SIGINT, gevent.kill, gevent.getcurrent(), KeyboardInterrupt)
+    if not getattr(environment, "scoreboard_session", False):
+        # Python would raise it in whichever greenlet runs, as in the middle of the run's own. A
+        # session has a handler already, and a second one would interrupt the judging, too.
+        gevent.signal_handler(signal.SIGINT, gevent.kill, gevent.getcurrent(), KeyboardInterrupt)
     coordinator = Coordinator(environment)
     environment.scoreboard = coordinator
     if web_ui is not None:

@@ -117,6 +117,7 @@ class Session:
 
     def _measure(self, target: Target) -> int:
         environment = self._environment()
+        environment.scoreboard_session = True
         runner = environment.create_master_runner(master_bind_host="127.0.0.1", master_bind_port=0)
         environment.events.init.fire(environment=environment, runner=runner, web_ui=None)
         coordinator: Coordinator = environment.scoreboard
