@@ -3,12 +3,19 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    NumberType = click.ParamType[float]
+    AnyType = click.ParamType[Any]
+else:
+    # Older releases, which an application with the client may have, know no type parameter.
+    NumberType = AnyType = click.ParamType
 
-class Number(click.ParamType[float]):
+
+class Number(NumberType):
     """A finite number from `least` (or above it, when `above`) to `most`, in words on error."""
 
     def __init__(
@@ -59,7 +66,7 @@ PORT = Number("PORT", least=0, most=65535)
 SECONDS = Number("SECONDS", least=0, whole=False)
 
 
-class Parsed(click.ParamType[Any]):
+class Parsed(AnyType):
     """Whatever `parse` makes of the text; its ValueError says what is wrong."""
 
     def __init__(self, metavar: str, parse: Callable[[str], Any]) -> None:

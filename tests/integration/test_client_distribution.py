@@ -101,15 +101,24 @@ async def api() -> AsyncIterator[ScriptedApi]:
 
 def test_the_client_brings_what_it_needs_and_no_other_part(built: Built, tmp_path: Path) -> None:
     installed = json.loads(call(built.python, "-c", INSTALLED, cwd=tmp_path))
-    needed = {"scoreboard-client", "aiohttp", "msgspec", "pyjwt", "http-message-signatures"}
+    needed = {
+        "scoreboard-client",
+        "aiohttp",
+        "click",
+        "msgspec",
+        "pyjwt",
+        "http-message-signatures",
+    }
 
     assert needed <= installed["distributions"].keys()
     assert installed["distributions"]["scoreboard-client"] == __version__
-    # The four and what they depend on in turn.
+    # These and what they depend on in turn.
     assert len(installed["distributions"]) <= 20, installed["distributions"]
     ours = {path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file()}
     assert {"server", "worker", "stack", "harness"} <= ours
-    assert ours & set(installed["modules"]) == {"scoreboard", "scoreboard_client"}
+    assert ours & set(installed["modules"]) == {
+        *("scoreboard", "scoreboard_cli", "scoreboard_client")
+    }
     assert "License-Expression: Apache-2.0" in installed["metadata"]
 
 
@@ -131,14 +140,17 @@ async def test_a_program_submits_and_follows_with_the_installed_client(
     assert api.effects == {"k": {"userId": 1, "increment": 10}}
 
 
+@pytest.mark.parametrize("way", ["command", "module"])
 async def test_the_installed_client_is_a_command(
-    built: Built, api: ScriptedApi, tmp_path: Path
+    built: Built, api: ScriptedApi, tmp_path: Path, way: str
 ) -> None:
     api.scores = [standing("Alice", 1500)]
+    commands: dict[str, list[str | Path]] = {
+        "command": [built.python.with_name("scoreboard-client")],
+        "module": [built.python, "-m", "scoreboard_client"],
+    }
 
-    printed = await asyncio.to_thread(
-        call, built.python, "-m", "scoreboard_client", "--url", api.url, "top", cwd=tmp_path
-    )
+    printed = await asyncio.to_thread(call, *commands[way], "--url", api.url, "top", cwd=tmp_path)
 
     assert "1,500  Alice" in printed
 

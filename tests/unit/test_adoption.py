@@ -82,6 +82,15 @@ def test_the_application_is_installed_with_all_of_its_packages() -> None:
     assert missing <= {"benchmarks", "loadtests", "tests"}
 
 
+def test_every_package_says_that_it_is_typed() -> None:
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    patterns = named["tool"]["setuptools"]["packages"]["find"]["include"]
+    packages = [path.parent for path in ROOT.glob("*/__init__.py")]
+
+    untyped = [each.name for each in packages if not (each / "py.typed").is_file()]
+    assert [name for name in untyped if any(fnmatch(name, each) for each in patterns)] == []
+
+
 @pytest.mark.parametrize("name", ["Dockerfile", "deploy/Dockerfile.locust"])
 def test_images_hold_every_package_that_theirs_import(name: str) -> None:
     copied = set(re.findall(r"^COPY (\w+) \1$", (ROOT / name).read_text("utf-8"), re.MULTILINE))
