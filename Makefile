@@ -10,8 +10,19 @@ CHECKED := $(wildcard $(SOURCES) loadtests benchmarks tests)
 
 help: ## list the targets
 	@printf 'Scoreboard\n\n'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
-	@printf '\nREADME.md has more.\n'
+	@awk -F ':.*## ' -v columns="$$(tput cols 2>/dev/null || echo 80)" ' \
+		/^[a-z-]+:.*## / { \
+			line = sprintf("  make %-16s", $$1); \
+			words = split($$2, word, " "); \
+			for (n = 1; n <= words; n++) { \
+				if (length(line) + length(word[n]) >= columns && length(line) > 23) { \
+					print line; line = sprintf("%23s", ""); \
+				} \
+				line = line (length(line) > 23 ? " " : "") word[n]; \
+			} \
+			print line; \
+		}' $(MAKEFILE_LIST)
+	@printf '\n.venv/bin/scoreboard --help lists the same and more as one\ncommand, whose exit codes make does not change.\n'
 
 setup: ## install everything that is missing (other targets install what they need)
 	@scripts/bootstrap.sh dev
@@ -50,7 +61,8 @@ format: setup-check ## format all files
 load: setup-load ## run a minute of load, then judge it (USERS, RATE, LISTENERS, DURATION, SLO, WORKERS)
 	@exec $(RUN) -m harness load $(if $(filter command line,$(origin USERS)),--users $(USERS)) \
 		$(if $(RATE),--rate $(RATE)) $(if $(LISTENERS),--listeners $(LISTENERS)) \
-		$(if $(DURATION),--duration $(DURATION)) $(if $(SLO),--slo '$(SLO)') $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
+		$(if $(DURATION),--duration $(DURATION)) $(if $(SLO),--slo '$(SLO)') \
+		$(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
 chaos: setup-load ## inject faults under load, then check every guarantee (SEED, SHORT=1)
 	@exec $(RUN) -m harness chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short) $(ARGS)

@@ -23,15 +23,15 @@ _STACK = """
 |---|---|---|
 | `SCOREBOARD_DATA_DIR` | `.scoreboard` | Folder of the private instances, their data and logs |
 | `SCOREBOARD_MYSQL_URL`, `SCOREBOARD_REDIS_URL`, `SCOREBOARD_TEMPORAL_ADDRESS` | none | Use this service instead of starting a private one; only a Temporal that is given is reached by TLS or with a key |
-| `SCOREBOARD_<ROLE>_MYSQL_URL`, `…_REDIS_URL`, `…_TEMPORAL_ADDRESS` | none | Address for one role only (`SERVER` or `WORKER`): fault proxies sit there |
+| `SCOREBOARD_<ROLE>_MYSQL_URL`, `…_REDIS_URL`, `…_TEMPORAL_ADDRESS` | none | Address used by one role only (`SERVER` or `WORKER`); fault-injection tests put proxies there |
 
 ## Clients, load tests and tests
 
 | variable | default | meaning |
 |---|---|---|
-| `SCOREBOARD_URL` | `http://localhost:3000` | Server that the Python client talks to |
-| `SCOREBOARD_TOKEN` | none | Bearer token of the Python client; without one it mints its own with `SCOREBOARD_JWT_SECRET` |
-| `SCOREBOARD_LOAD_<OPTION>` | see `python -m harness load --help` | The load test's options for `locust -f loadtests/`: `SCOREBOARD_LOAD_RATE` and so on |
+| `SCOREBOARD_URL` | the running stack, else `http://localhost:3000` | Server that the client's commands talk to |
+| `SCOREBOARD_TOKEN` | none | Bearer token of the client's commands; without one they make their own with `SCOREBOARD_JWT_SECRET` or the running stack's secret |
+| `SCOREBOARD_LOAD_<OPTION>` | see `scoreboard load --help` | The load test's options for `locust -f loadtests/`: `SCOREBOARD_LOAD_RATE` and so on |
 | `SCOREBOARD_MYSQL_IMAGE`, `SCOREBOARD_REDIS_IMAGE`, `SCOREBOARD_TEMPORAL_IMAGE` | `mysql:8.4`, `redis:8`, see `compose.yaml` | Container images of the services |
 """
 

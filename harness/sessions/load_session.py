@@ -34,6 +34,7 @@ from harness.run.locust_setup import PARENT_VARIABLE
 from harness.run.locust_users import EngineUser
 from harness.sessions.ceiling import known_ceiling
 from harness.sessions.managed_stack import own_stack
+from scoreboard_cli.group import COULD_NOT_TELL
 
 log = logging.getLogger(__name__)
 WORKER_TIMEOUT_S = 60.0
@@ -76,7 +77,7 @@ class Session:
                 return self._measure(target)
         except (TargetError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
-            return 1
+            return COULD_NOT_TELL
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
             return 1
@@ -151,7 +152,7 @@ class Session:
         if coordinator.problem:
             print(f"error: {coordinator.problem}", file=sys.stderr)
         if coordinator.record is None or coordinator.result_path is None:
-            return 1
+            return COULD_NOT_TELL
         self.document = read_result_as(coordinator.result_path, LoadResult)
         shown = _shown(coordinator.result_path, self.folder)
         print_summary(self.document, self.summary_to, shown)

@@ -1,0 +1,192 @@
+"""One command for everything: its list, where options may stand, errors, exit codes."""
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import click
+import pytest
+
+from harness.cli.preflight import base_url, drop_locust_variables, reachable
+from scoreboard_cli.group import COULD_NOT_TELL, CommandError, run
+from scoreboard_cli.table import COMMANDS
+from scoreboard_cli.types import PORT, whole
+from stack.ports import free_port
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_the_table_exists_under_its_name(name: str) -> None:
+    module, _, attribute = COMMANDS[name].place.partition(":")
+    command = getattr(importlib.import_module(module), attribute)
+
+    assert isinstance(command, click.Command)
+    assert command.name == name
+    assert command.help
+
+
+@pytest.mark.parametrize("name", [n for n in COMMANDS if n not in ("bench", "bench-peers")])
+def test_no_option_shows_a_private_name(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+
+    assert run("scoreboard", [name, "--help"]) == 0
+
+    shown = capsys.readouterr().out
+    assert f"scoreboard {name}" in shown
+    assert "SCOREBOARD_DURATION" not in shown
+
+
+def test_the_list_of_commands_imports_none_of_them() -> None:
+    program = (
+        "import sys; from scoreboard_cli.group import run; run('scoreboard', ['--help']);"
+        "print({'harness', 'stack', 'scoreboard_client', 'locust', 'asyncio', 'ssl'}"
+        " & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert all(name in done.stdout for name in COMMANDS)
+    assert done.stderr.strip() == "set()"
+
+
+def test_the_options_of_a_load_run_leave_ssl_for_locust_to_patch() -> None:
+    program = "import sys, harness.cli.load; print('ssl' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("token", "--user", "7", "--ttl-s", "0"),
+        ("--user", "7", "token", "--ttl-s", "0"),
+        ("--user=7", "--ttl-s", "0", "token"),
+    ],
+)
+def test_options_may_stand_on_either_side_of_the_command(
+    words: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("scoreboard", words) == 2
+    assert lines(capsys) == [
+        "error: --ttl-s must be a whole number from 1, not '0'",
+        "See: scoreboard token --help",
+    ]
+
+
+def test_a_value_that_is_called_like_a_command_stays_a_value(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("scoreboard", ["--label", "top", "load", "--rate", "fast"]) == 2
+    assert lines(capsys)[0].startswith("error: --rate: 'fast' is not an arrival profile")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("laod",), "error: no command 'laod'; did you mean 'load'?"),
+        (("up", "--prot", "1"), "error: no such option '--prot'. Did you mean '--port'?"),
+        (
+            ("up", "--port", "abc"),
+            "error: --port must be a whole number from 0 to 65535, not 'abc'",
+        ),
+        (("token",), "error: missing option '--user'"),
+        (("load", "--workers", "0"), "error: --workers must be a whole number from 1, not '0'"),
+        (
+            ("load", "--host", "https://x/path"),
+            "error: --host must look like http://host:port, not 'https://x/path'",
+        ),
+        (
+            ("check", ".", "--mysql", "nonsense"),
+            "error: --mysql must look like mysql://user:password@host:port/database",
+        ),
+        (
+            ("nullserver", "--port", "99999"),
+            "error: --port must be a whole number from 0 to 65535, not '99999'",
+        ),
+        (
+            ("nullserver", "--stall", "abc"),
+            "error: --stall must be AT+SECONDS, such as 5+2, not 'abc'",
+        ),
+        (
+            ("nullserver", "--lose-submissions", "a"),
+            "error: --lose-submissions must be whole numbers with commas between, not 'a'",
+        ),
+        (
+            ("bench-compare", "--rounds", "0"),
+            "error: --rounds must be a whole number from 1, not '0'",
+        ),
+        (("capacity", "--start", "0"), "error: --start must be a whole number from 1, not '0'"),
+    ],
+)
+def test_wrong_use_is_one_sentence_with_the_form_that_is_right(
+    words: Sequence[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("scoreboard", words) == 2
+    assert lines(capsys)[0] == told
+
+
+def test_a_call_without_a_command_shows_the_list_on_stderr(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("scoreboard", []) == 2
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "load" in err
+
+
+def test_a_program_offers_only_its_own_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("python -m stack", ["load"], package="stack") == 2
+    assert lines(capsys)[0] == "error: no command 'load'"
+
+
+@pytest.mark.parametrize("text", ["nan", "1.5", "", "-1", "65536"])
+def test_no_port_is_made_of_anything_else(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="must be a whole number from 0 to 65535"):
+        PORT.convert(text, None, None)
+
+
+def test_a_whole_number_is_read_as_one() -> None:
+    assert whole(least=1).convert("12", None, None) == 12
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://h", "http://h/path", "http://h:99999", "http://h ", "http://u:p@h", "http://h?x"],
+)
+def test_an_address_with_more_than_host_and_port_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="must look like http://host:port"):
+        base_url(url)
+
+
+def test_a_server_that_is_away_leaves_nothing_to_tell() -> None:
+    port = free_port()
+
+    with pytest.raises(
+        CommandError, match=f"127.0.0.1 port {port} \\(Connection refused\\)"
+    ) as end:
+        reachable(f"http://127.0.0.1:{port}")
+    assert end.value.exit_code == COULD_NOT_TELL
+
+
+def test_variables_of_locusts_own_command_are_dropped_and_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    environ = {"LOCUST_PROCESSES": "2", "LOCUST_TAGS": "x", "PATH": "/bin"}
+
+    drop_locust_variables(environ)
+
+    assert environ == {"PATH": "/bin"}
+    assert lines(capsys) == [
+        "ignored: LOCUST_PROCESSES, LOCUST_TAGS (only the command locust reads these)"
+    ]
