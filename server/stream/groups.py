@@ -4,8 +4,8 @@ Each group has its own flush interval, and the turns are spread evenly over it: 
 another, and other work runs in between. Not the writing: see `hub`.
 """
 
-from scoreboard.gzipped import Check
 from server.stream.flush_interval import flush_interval_s
+from server.stream.gzip_trailer import Check
 from server.stream.listener import Listener
 
 LISTENERS_PER_GROUP = 500

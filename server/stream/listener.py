@@ -9,8 +9,9 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from scoreboard.gzipped import HEAD, Check, Ending, packed, stored
+from scoreboard.gzipped import HEAD, packed, stored
 from scoreboard.sse import LAST_CHUNK, chunk
+from server.stream.gzip_trailer import Check, Ending
 
 SEND_BUFFER_BYTES = 64 * 1024
 """In the kernel. With the default of megabytes a stalled listener goes unnoticed for minutes."""

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from harness.net.sse_parser import Framer, Kind, Span, framer_of
 from scoreboard.domain import Change, Standing
-from scoreboard.gzipped import HEAD, Ending, HasHistory, packed, stored
+from scoreboard.gzipped import HEAD, HasHistory, packed, stored
 from scoreboard.sse import HEARTBEAT, Snapshot, chunk, encode_hello, encode_snapshot, encode_updates
+from server.stream.gzip_trailer import Ending
 
 
 def change(seq: int, committed_us: int = 1) -> Change:

@@ -1,6 +1,5 @@
 """Shared blocks in any company make one gzip file, and what cannot be shared is found out."""
 
-import gzip
 import zlib
 
 import pytest
@@ -9,8 +8,6 @@ from hypothesis import strategies as st
 
 from scoreboard.gzipped import (
     HEAD,
-    Check,
-    Ending,
     HasHistory,
     accepts_gzip,
     packed,
@@ -18,41 +15,12 @@ from scoreboard.gzipped import (
     unpacked,
     without_head,
 )
+from server.stream.gzip_trailer import Ending
 
 PAYLOADS = st.one_of(
     st.binary(max_size=300),
     st.builds(lambda unit, count: unit * count, st.binary(max_size=40), st.integers(0, 4000)),
 )
-STEPS = st.lists(st.tuples(st.sampled_from(["shared", "own", "missed"]), PAYLOADS), max_size=12)
-
-
-@given(before=st.lists(PAYLOADS, max_size=3), steps=STEPS)
-def test_whatever_a_listener_shared_or_missed_its_end_is_right(
-    before: list[bytes], steps: list[tuple[str, bytes]]
-) -> None:
-    check, ending = Check(), Ending()
-    for payload in before:
-        check.add(payload)
-    ending.own(b"hello")
-    body, content = HEAD + stored(b"hello"), b"hello"
-
-    for what, payload in steps:
-        if what == "missed":
-            # As the hub does: who missed something gets something of its own before it shares.
-            check.add(payload)
-            ending.own(b"reset")
-            body, content = body + stored(b"reset"), content + b"reset"
-            continue
-        if what == "shared":
-            check.add(payload)
-            ending.shared(check)
-            body += packed(payload)
-        else:
-            ending.own(payload)
-            body += stored(payload)
-        content += payload
-
-    assert gzip.decompress(body + ending.blocks()) == content
 
 
 @given(PAYLOADS)
