@@ -1,4 +1,4 @@
-"""Tells what a chaos run came to: JSON for machines, a table for a terminal, Markdown for RESULTS.
+"""Reports a chaos run: JSON for programs, a table for a terminal, Markdown for RESULTS.md.
 
 The JSON holds everything that these and the page (`harness.chaos.page`) show, so they can be made
 from it at any later time, and without what it takes to run chaos.
@@ -75,7 +75,7 @@ def report_of(run: "Run") -> ChaosResult:
 
 
 def seconds_seen(evidence: "Evidence") -> list[ChaosSecond]:
-    """What clients saw in each second of the run, from the first on, with none left out.
+    """Client-side counts for each second of the run, without gaps.
 
     `ok` and `unknown` count attempts by when they ended; `times` holds the µs until an
     acknowledgement, by when the attempt was sent, where there are enough of them.
@@ -113,7 +113,7 @@ def seconds_seen(evidence: "Evidence") -> list[ChaosSecond]:
 
 
 def _commit() -> str:
-    """The commit under test, with a mark when the tree differs from it."""
+    """The commit under test, marked when the tree has uncommitted changes."""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
@@ -130,7 +130,7 @@ _MARKS = {"true": "✓ true   ", "false": "✗ FALSE  ", "unknown": "? unknown"}
 
 
 def findings_table(findings: Iterable[Finding]) -> str:
-    """One line per invariant, and under each that is not true its reasons."""
+    """One line per invariant, with the reasons below each that is not true."""
     lines = []
     for finding in findings:
         lines.append(f"{_MARKS[finding.verdict]}  {finding.invariant:17} {finding.looked_at}")
@@ -142,7 +142,7 @@ def findings_table(findings: Iterable[Finding]) -> str:
 
 
 def terminal(report: ChaosResult) -> str:
-    """The report for a person who has just waited for it."""
+    """The report for a terminal."""
     rows = [
         ("fault", "on", "at", "held", "recovered", "proof"),
         *(

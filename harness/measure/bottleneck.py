@@ -1,4 +1,4 @@
-"""Which resource a run was short of, from its samples. Pure; names what is full, not why."""
+"""Names the resource that limited a run, from its samples. Pure; it does not explain the cause."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,16 +12,16 @@ MACHINE_FULL = 0.92
 DISK_WAIT = 0.2
 HARNESS_FULL = 0.85
 MEMORY_LEFT = 0.05
-"""Share of the machine's memory below which the kernel begins to take back what is in use."""
+"""Share of the machine's memory below which the kernel starts to reclaim pages in use."""
 LOCK_WAITERS = 0.5
 SYNCS_WAITING = 0.5
 STATEMENTS_AT_ONCE = 8.0
-"""More than the worker and the API have in flight while MySQL keeps up."""
+"""While MySQL keeps up, worker and API have fewer statements in flight."""
 START_SLOW_MS = 150.0
-"""A start takes ten or twenty milliseconds while Temporal keeps up."""
+"""While Temporal keeps up, starting a workflow takes 10 to 20 ms."""
 UNFINISHED_FULL = 0.9
 SINGLE_THREADED = ("server", "worker", "redis")
-"""Programs whose main work is on one thread: one core is all they can use."""
+"""Programs whose main work runs on one thread, so that they can use one core at most."""
 OWN_PREFIX = "harness "
 COUNTED = ("mysql", "redis", "temporal")
 
@@ -44,7 +44,7 @@ class Usage:
 
     @property
     def elsewhere(self) -> float:
-        """Cores busy with programs that are no part of the run: noise."""
+        """Cores busy with other programs: noise."""
         return max(0.0, self.busy * self.cpus - sum(self.cores.values()))
 
     @property
@@ -57,7 +57,7 @@ class Usage:
 def usage_of(
     samples: Iterable[Mapping[str, Any]], cpus: int, memory_mib: float = 0.0
 ) -> Usage | None:
-    """Means of the samples, None when there is none. Memory of 0 stands for unknown."""
+    """Means over the samples, None without samples. `memory_mib` 0 means unknown."""
     kept: Sequence[Mapping[str, Any]] = [s for s in samples if s.get("processes") is not None]
     if not kept:
         return None
@@ -84,7 +84,7 @@ def usage_of(
 
 
 def name_bottleneck(usage: Usage | None) -> str:
-    """One sentence: the part that is full and why, or that none was."""
+    """One sentence: the saturated resource and its evidence, or that none is saturated."""
     if usage is None:
         return "unknown: nothing was sampled"
     name, cores = max(usage.cores.items(), key=lambda p: p[1], default=("nothing seen", 0.0))
@@ -93,7 +93,7 @@ def name_bottleneck(usage: Usage | None) -> str:
 
 
 def _processors(usage: Usage) -> Iterator[str]:
-    """What is full of the machine itself: it slows all else, so it comes first."""
+    """Saturated resources of the machine itself. They slow everything else, so they come first."""
     largest = sorted(usage.cores.items(), key=lambda pair: -pair[1])
     for name, cores in largest:
         if name.startswith(OWN_PREFIX) and cores >= HARNESS_FULL:
@@ -113,7 +113,7 @@ def _processors(usage: Usage) -> Iterator[str]:
 
 
 def _stores(usage: Usage) -> Iterator[str]:
-    """What is full of a part while the machine still has room, by that part's own counters."""
+    """Saturated stores while the machine still has room, by their own counters."""
     seen = usage.counters
     thread = sum(seen.get(f"redis.used_cpu_{kind}_main_thread", 0.0) for kind in ("sys", "user"))
     if thread >= CORE_FULL:

@@ -20,12 +20,12 @@ NS = 1_000_000_000
 
 
 class BadProfile(ValueError):
-    """The text of a profile cannot be read; the message says what was expected."""
+    """Unreadable text of a profile; the message names the expected form."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Segment:
-    """A stretch of time in which the rate goes in a straight line from start to end."""
+    """A period in which the rate changes linearly from start to end."""
 
     duration_s: float
     rate_start: float

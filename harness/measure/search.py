@@ -1,8 +1,7 @@
-"""Finds the greatest load that is still sustained: double, bisect, confirm. Pure.
+"""Finds the greatest sustained load: double, bisect, confirm. Pure.
 
-The search asks for one load at a time and is told whether it held. A load that
-failed once is not believed to be too much, nor one that held once to be enough:
-the answer is confirmed by repeats.
+The search tries one load at a time. Neither one failure nor one success decides:
+repeats confirm the answer.
 """
 
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One trial: what for (`double`, `bisect`, `confirm`), at which load, and whether it held."""
+    """One trial: its phase (`double`, `bisect`, `confirm`), its load, and whether the load held."""
 
     phase: str
     load: int

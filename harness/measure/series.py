@@ -1,4 +1,4 @@
-"""What happened in each second of a run: counters and histograms, mergeable. Not a report.
+"""Counters and histograms for each second of a run, mergeable. Not a report.
 
 Seconds are numbered from the start of the schedule (negative while listeners
 connect). Every figure belongs to the second in which its cause was due, an

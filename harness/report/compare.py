@@ -1,4 +1,4 @@
-"""Two runs side by side: what differs by more than noise and effect allow. Pure.
+"""Compares two runs: figures that differ beyond noise and by more than a minimal effect. Pure.
 
 Seconds are the samples: a figure of each second of A against those of B, by the
 Mann-Whitney rank test, and only a median that moved by at least `effect` counts.
@@ -16,7 +16,7 @@ from harness.report.document import LoadResult
 EFFECT = 0.10
 SIGNIFICANCE = 0.01
 SECONDS_MIN = 8
-"""Fewer seconds on either side decide nothing."""
+"""With fewer seconds on either side a comparison is unclear."""
 
 FIGURES: tuple[tuple[str, str, str, bool], ...] = (
     # name, histogram or counter, quantile or "", whether more is worse
@@ -118,7 +118,7 @@ def _samples(document: LoadResult, key: str, quantile: str) -> list[float]:
 
 
 def different_settings(before: LoadResult, after: LoadResult) -> list[str]:
-    """Why the runs may not be comparable: settings and machine that differ."""
+    """Differences in settings and machine that may make the runs incomparable."""
     ignored = {"label", "results", "slo"}
     # A run of before an option was there had what is its default now.
     defaults = RunSettings().to_json()

@@ -1,4 +1,4 @@
-"""What listening costs the harness itself: CPU per read and memory per listener. Pure.
+"""The harness' own cost of listening: CPU per read and memory per listener. Pure.
 
 The promise is 10,000 listeners in one process, under 1 KiB of its memory each and
 at most 10 µs of its CPU for each read that delivered something.
@@ -12,13 +12,13 @@ import msgspec
 US_PER_READ_TARGET = 10.0
 KIB_PER_LISTENER_TARGET = 1.0
 READS_MIN = 50_000
-"""With fewer, what the process does each second anyhow would be most of it."""
+"""With fewer reads, the fixed work of each second would dominate."""
 LISTENERS_MIN = 500
-"""Fewer take less memory than what an interpreter takes and gives back meanwhile."""
+"""Fewer listeners take less memory than an interpreter's own growth and shrinkage."""
 
 
 class ListenerCost(msgspec.Struct, frozen=True, kw_only=True):
-    """What listening cost the harness itself; None where it cannot be told."""
+    """The harness' own cost of listening; None where it cannot be measured."""
 
     us_per_read: float | None = None
     kib_per_listener: float | None = None
@@ -44,7 +44,7 @@ def swarm_cost(members: Sequence[Mapping[str, Any]], *, cpu_us: int, reads: int)
 
 
 def cost_words(cost: ListenerCost) -> list[tuple[str, str, bool]]:
-    """Triples (name, figure, within its target) of what could be told."""
+    """Triples (name, figure, within its target) of the measured costs."""
     words = []
     if (us := cost.us_per_read) is not None:
         words.append(("CPU per delivered read", f"{us:.1f} µs", us <= US_PER_READ_TARGET))

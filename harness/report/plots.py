@@ -68,7 +68,7 @@ class Shade:
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """How values of y are written, and whether the scale is logarithmic."""
+    """The format of y values, the scale, and limits drawn as lines."""
 
     text: Callable[[float], str] = lambda value: f"{value:,.4g}"
     log: bool = False
@@ -117,7 +117,7 @@ class _Frame:
 
 _STRIPS = re.compile(r'<rect class="strip".*?</rect>', re.DOTALL)
 STRIPS_MAX = 300
-"""Of a longer run every second, third … second has its values to be pointed at."""
+"""In longer runs only every second, third … second has a tooltip."""
 
 
 def standalone(svg: str) -> str:

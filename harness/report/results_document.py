@@ -1,4 +1,4 @@
-"""Writes the harness' sections of RESULTS.md from kept result documents. Pure but for `update`.
+"""Renders the harness' sections of RESULTS.md from kept result documents. Pure.
 
 Each section stands between `<!-- begin:name -->` and `<!-- end:name -->`;
 everything outside is the author's. Figures cite the file they come from, which
@@ -27,14 +27,14 @@ from harness.report.plots import Axis, Line, line_plot, standalone
 
 KEPT = "docs/results"
 CROWD_LISTENERS = 5000
-"""From so many on a run is about listeners, and no headline for submissions."""
+"""A run with this many listeners measures fan-out and is not the headline for submissions."""
 TITLES = {
     "load": "Load: open-loop flood and listeners",
     "crowd": "Load: a crowd of listeners",
 }
 ALWAYS_TOLD = ("rate", "listeners", "duration_s")
 NEVER_TOLD = ("mysql_url", "label", "results")
-"""Where a run looks and what it is called, not what it does."""
+"""Options that do not change the load."""
 LOAD_PLOTS = ("rate", "response", "lag", "lag_heat", "cpu", "percentiles")
 
 
@@ -50,7 +50,7 @@ def replace_section(text: str, name: str, body: str) -> str:
 
 
 def slim(document: Result) -> Result:
-    """The document without what belongs to this machine's paths; small enough to keep."""
+    """The document without hosts, pids and paths of this machine; small enough to keep."""
     if not isinstance(document, LoadResult):
         return document
     return msgspec.structs.replace(
@@ -160,7 +160,7 @@ def load_plots(document: LoadResult) -> dict[str, str]:
 
 
 def capacity_section(document: CapacityResult, file: str) -> str:
-    """How much is sustained, and what is full beyond it."""
+    """The sustained load, and the bottleneck beyond it."""
     plan, machine = document.plan, document.machine
     # Searches of an earlier version told no more than their limits.
     command = document.command or f"python -m harness capacity --slo '{plan.slo}'"
@@ -223,7 +223,7 @@ def capacity_plots(document: CapacityResult) -> dict[str, str]:
 
 
 def selfproof_section(document: SelfTestResult, file: str) -> str:
-    """What was planted and what was reported."""
+    """Planted faults and what the harness reported of them."""
     lines = [
         "## Self-proof: planted faults",
         "",
@@ -260,7 +260,7 @@ def selfproof_section(document: SelfTestResult, file: str) -> str:
 
 
 def bench_gate_section(document: BenchProofResult, file: str) -> str:
-    """How often the regression gate judges wrongly."""
+    """Error rates of the regression gate."""
     machine, planted = document.machine, f"{document.planted:.0%}"
     rows = [
         ("equal", "equal code called worse", document.false_alarm_rate),

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +60,16 @@ def test_a_sound_server_gets_a_good_verdict_from_any_number_of_workers(
 ) -> None:
     with null_server(players=100) as (url, _):
         code, out, document = finish(
-            load(url, tmp_path, "--duration", "3", "--workers", workers, "--slo", "errors<0.1%"),
+            load(
+                *(url, tmp_path, "--duration", "3s", "--workers", workers),
+                *("--slo", "errors:0.1%", "--export", f"junit:{tmp_path}/load.xml"),
+            ),
             tmp_path,
         )
 
     assert code == 0, out
     assert document["verdict"]["good"]
+    assert ET.parse(tmp_path / "load.xml").getroot().get("failures") == "0"
     assert document["totals"]["ok"] == 1600
     assert document["counts"]["ok"] == 1200
     assert document["totals"]["deliveries"] == 1600 * 60

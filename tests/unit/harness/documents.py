@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from harness.measure.figures import PERCENTILES
 from harness.measure.histogram import Histogram
 from harness.report.document import Document
 from harness.report.result_files import decode_result
@@ -27,7 +28,7 @@ def run_document(*, run_id: str = "r1", response_us: int = 5000, **changes: Any)
     """A load run of sixty seconds whose every answer took about as long."""
     histogram = Histogram()
     histogram.record(response_us, 1000)
-    quantiles = ("p50", "p90", "p99", "p999", "max")
+    quantiles = tuple(percentile.key for percentile in PERCENTILES)
     names = ("response", "service", "lag")
     return {
         "kind": "scoreboard-run",
