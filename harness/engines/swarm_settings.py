@@ -29,7 +29,6 @@ class SwarmSettings:
     host_header: str
     listeners: int
     start_unix_ns: int
-    name: str = "swarm"
     first_number: int = 0
     connect_per_s: float = 5000.0
     seed: int = 1

@@ -12,7 +12,7 @@ nothing. A writer belongs to one thread or one event loop.
 import enum
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -403,12 +403,6 @@ def parse_history(content: bytes, *, name: str = "history") -> HistoryFile:
         # Without its newline even a line that parses may lack a digit of its last number.
         torn = 1
     return HistoryFile(name=name, records=records, torn_lines=torn, damaged_lines=damaged)
-
-
-def encode_lines(records: Iterable[Record]) -> bytes:
-    """The bytes a writer would have written for `records`."""
-    encode = msgspec.json.Encoder().encode
-    return b"".join(encode(record) + b"\n" for record in records)
 
 
 def history_paths(path: Path) -> Iterator[Path]:

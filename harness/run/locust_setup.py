@@ -11,6 +11,7 @@ from typing import Any
 
 import gevent
 from locust import events, runners
+from locust.dispatch import UsersDispatcher
 from locust.env import Environment
 
 from harness.measure.settings import add_options
@@ -25,6 +26,21 @@ REPORT_EVERY_S = 1.0
 PARENT_VARIABLE = "SCOREBOARD_LOAD_PARENT"
 
 log = logging.getLogger(__name__)
+
+
+class SteadyDispatcher(UsersDispatcher):
+    """Locust's dispatcher without rebalancing.
+
+    Locust would place all users anew when a worker joins or leaves, which stops the user of a
+    running engine. A late worker gets users in the next run; a lost one ends this run.
+    """
+
+    def add_worker(self, worker_node: runners.WorkerNode) -> None:
+        """Leave the users where they are."""
+        log.warning("worker %s came late: it takes part from the next run on", worker_node.id)
+
+    def remove_worker(self, worker_node: runners.WorkerNode) -> None:
+        """Leave the users where they are."""
 
 
 @events.init_command_line_parser.add_listener
@@ -56,6 +72,7 @@ def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
     options = environment.parsed_options
     if options is not None and options.num_users is None:
         _suggest_users(environment)
+    environment.dispatcher_class = SteadyDispatcher
     if not getattr(environment, "scoreboard_session", False):
         # Python would raise it in whichever greenlet runs, as in the middle of the run's own. A
         # session has a handler already, and a second one would interrupt the judging, too.

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,28 +56,28 @@ def locust(
         process.wait()
 
 
+def worker(folder: Path, port: int) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+    """A worker of the master at this port, on a machine of its own."""
+    return locust(folder, "--worker", "--master-host", "127.0.0.1", "--master-port", str(port))
+
+
 @contextmanager
-def machines(folder: Path, url: str, workers: int) -> Iterator["list[subprocess.Popen[bytes]]"]:
+def machines(
+    folder: Path, url: str, workers: int, *arguments: str, port: int = 0
+) -> Iterator["list[subprocess.Popen[bytes]]"]:
     """A master and its workers, each on its own; the master comes first."""
-    port = str(free_port())
+    port = port or free_port()
     with ExitStack() as opened:
         yield [
             opened.enter_context(
                 locust(
-                    *(folder / "master", *RUN, "--host", url, "--master"),
-                    *("--master-bind-host", "127.0.0.1", "--master-bind-port", port),
+                    folder / "master",
+                    *(*RUN, "--host", url, "--master", *arguments),
+                    *("--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)),
                     *("--expect-workers", str(workers)),
                 )
             ),
-            *(
-                opened.enter_context(
-                    locust(
-                        *(folder / f"worker{number}", "--worker"),
-                        *("--master-host", "127.0.0.1", "--master-port", port),
-                    )
-                )
-                for number in range(workers)
-            ),
+            *(opened.enter_context(worker(folder / f"worker{n}", port)) for n in range(workers)),
         ]
 
 
@@ -230,3 +230,24 @@ def test_a_killed_worker_ends_the_run_in_seconds_and_is_named(tmp_path: Path) ->
     # The listeners stayed, and are still judged.
     swarm = next(m for m in document["members"] if m["kind"] == "swarm")
     assert swarm["status"]["missing"] == swarm["status"]["behind"] == 0
+
+
+def test_a_worker_that_comes_late_takes_no_engine_from_a_run(tmp_path: Path) -> None:
+    port = free_port()
+    with (
+        null_server(players=100) as (url, _),
+        machines(tmp_path, url, 2, "--duration", "8", port=port) as processes,
+    ):
+        eventually_sync(
+            lambda: any(tmp_path.glob("worker*/results/*/history-flood-0.jsonl")), timeout_s=60
+        )
+        with worker(tmp_path / "late", port):
+            code = processes[0].wait(60)
+
+    log = (tmp_path / "master" / "log").read_text()
+    assert code == 0, log
+    assert "came late: it takes part from the next run on" in log
+    document = result(tmp_path / "master")
+    assert document["verdict"]["good"]
+    assert document["totals"]["ok"] == 3600
+    assert len(document["members"]) == 2
