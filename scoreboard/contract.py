@@ -90,7 +90,8 @@ def decode_batch(payload: bytes) -> list[Submission]:
 # have a copy of their own.
 
 META_KEY = "{scores}:2:meta"
-"""Hash: `seq`, the ranking's cursor; `tail`, the stream's; `incarnation`, the history they
+"""Hash: `seq`, the cursor of ranking and stream; `tail`, the same, which programs of the version
+before read; `incarnation`, the history they
 belong to (`boards.incarnation`: another one means that MySQL was replaced, and all that is
 known must be dropped); `epoch` counts rebuilds."""
 RANKING_KEY = "{scores}:2:ranking"

@@ -3,8 +3,8 @@
 
 - validate  reads only
 - record    repeats by submission id, the ledger's primary key
-- publish   repeats by the ranking's cursor in Redis
-- notify    repeats by the stream's cursor in Redis
+- publish   repeats by the board's cursor in Redis
+- notify    only announces: the stream moves with the ranking
 - resolve   repeats by submission id: only a held row changes
 - refresh   builds a copy and swaps it in; repeating it builds another
 """
@@ -49,7 +49,7 @@ class Activities:
         self._board = board
         self._failpoints = failpoints
         self._review_limit_s = review_limit_s
-        # Saves publish and notify a look at the ledger; any loss only costs that look.
+        # Saves publish a look at the ledger; any loss only costs that look.
         self._recent: dict[int, list[Change]] = {}
         # Users are never removed by this program; should one be, `record` finds out.
         self._known_users: set[int] = set()
@@ -93,15 +93,15 @@ class Activities:
 
     @activity.defn(name=steps.PUBLISH)
     async def publish(self, last_seq: int) -> None:
-        """Bring the ranking in Redis to at least `last_seq`."""
+        """Bring ranking and stream in Redis to at least `last_seq`."""
         await self._failpoints.hit("publish.before")
-        await self._board.publish(self._recent.get(last_seq, ()), last_seq)
+        await self._board.publish(self._recent.pop(last_seq, ()), last_seq)
 
     @activity.defn(name=steps.NOTIFY)
     async def notify(self, last_seq: int, batch_id: str) -> None:
-        """Bring the listeners' stream to at least `last_seq`, and say that the batch is done."""
+        """Announce that the batch is done: its changes up to `last_seq` are on the stream."""
+        del last_seq
         await self._failpoints.hit("notify.before")
-        await self._board.notify(self._recent.pop(last_seq, ()), last_seq)
         if batch_id:
             await self._board.announce_done(batch_id)
         await self._failpoints.hit("batch.before_completion")

@@ -143,8 +143,8 @@ class Feed:
                 checked_at = time.monotonic()
 
     async def _meta(self) -> tuple[int | None, str | None]:
-        """The stream's end and its history's name, according to Redis."""
-        found: Any = await self._redis.hmget(contract.META_KEY, ["tail", "incarnation"])
+        """The cursor of ranking and stream, and their history's name, as Redis has them."""
+        found: Any = await self._redis.hmget(contract.META_KEY, ["seq", "incarnation"])
         tail, incarnation = found
         return (
             None if tail is None else int(tail),

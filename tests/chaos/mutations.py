@@ -211,12 +211,12 @@ def nobody_rebuilds_an_emptied_redis(patch: Patch) -> None:
     async def heal(_board: Any) -> None:
         pass
 
-    async def bring_forward(board: Any, step: Any, changes: Any, last_seq: int) -> None:
+    async def bring_forward(board: Any, changes: Any, last_seq: int) -> None:
         if last_seq and changes:
             if board._incarnation is None:
                 board._incarnation = (await board._ledger.board()).incarnation
             with contextlib.suppress(AssertionError):
-                await step(changes, board._incarnation)
+                await board._advance(changes, board._incarnation)
 
     patch.setattr(worker.board.redis_board.RedisBoard, "heal", heal)
     patch.setattr(worker.board.redis_board.RedisBoard, "_bring_forward", bring_forward)

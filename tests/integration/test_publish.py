@@ -40,7 +40,6 @@ async def record(board: BoardBench, *pairs: tuple[int, int]) -> Recorded:
 
 async def show(board: BoardBench, recorded: Recorded) -> None:
     await board.board.publish(recorded.changes, recorded.last_seq)
-    await board.board.notify(recorded.changes, recorded.last_seq)
 
 
 async def _stands_at(board: BoardBench, seq: int) -> bool:
@@ -120,7 +119,6 @@ async def test_publishing_without_the_changes_reads_them_from_the_ledger(board: 
     recorded = await record(board, (1, 10), (2, 5))
 
     await board.board.publish((), recorded.last_seq)
-    await board.board.notify((), recorded.last_seq)
 
     await board.agrees()
 
@@ -134,7 +132,6 @@ async def test_a_publisher_shows_nothing_past_the_commit_it_knows_of(
         await record(board, (1, 1))
 
     await board.board.publish((), behind)
-    await board.board.notify((), behind)
 
     assert await board.cursors() == (behind, behind)
 
@@ -184,27 +181,22 @@ async def test_the_stream_goes_with_the_ranking(board: BoardBench) -> None:
     await board.board.publish(second.changes, 2)
     assert await board.cursors() == (2, 2)
     assert await board.streamed() == first.changes + second.changes
-    await board.board.notify(first.changes, 1)
-    await board.board.notify(second.changes, 2)
-
-    assert await board.streamed() == first.changes + second.changes
     await board.agrees()
 
 
-async def test_a_stream_that_stands_elsewhere_is_left_to_its_own_step(board: BoardBench) -> None:
+async def test_publish_goes_on_where_the_version_before_left_the_stream_behind(
+    board: BoardBench,
+) -> None:
+    """Servers read what the stream lacks from the ledger (`test_stream`)."""
     first, second = await record(board, (1, 1)), await record(board, (2, 1))
     await board.board.publish(first.changes, 1)
     await board.redis.delete(contract.STREAM_KEY)
     await board.redis.hset(contract.META_KEY, "tail", 0)
 
     await board.board.publish(second.changes, 2)
-    assert await board.cursors() == (2, 0)
-    assert await board.streamed() == []
-    await board.board.notify(first.changes, 1)
-    assert await board.cursors() == (2, 1)
-    await board.board.notify(second.changes, 2)
 
-    assert await board.streamed() == first.changes + second.changes
+    assert await board.streamed() == second.changes
+    assert await board.redis.hmget(contract.META_KEY, "seq", "tail") == [b"2", b"2"]
     await board.agrees()
 
 
@@ -274,13 +266,12 @@ async def test_what_redis_lost_comes_back_without_traffic(board: BoardBench, los
     assert len(await board.streamed()) == 3
 
 
-@pytest.mark.parametrize("step", ["publish", "notify"])
-async def test_an_emptied_redis_is_rebuilt_by_the_next_step(board: BoardBench, step: str) -> None:
+async def test_an_emptied_redis_is_rebuilt_by_the_next_publish(board: BoardBench) -> None:
     await show(board, await record(board, (1, 10), (5, 3)))
     await board.redis.flushdb()
     recorded = await record(board, (2, 1))
 
-    await getattr(board.board, step)(recorded.changes, recorded.last_seq)
+    await board.board.publish(recorded.changes, recorded.last_seq)
     await board.board.heal()
 
     await board.agrees()
@@ -560,8 +551,9 @@ async def test_a_rebuild_takes_in_what_was_committed_since_its_snapshot(
 
     monkeypatch.setattr(board.board, "_build", build_while_others_commit)
 
-    # Never behind what readers have seen; the rest is the next publisher's.
-    assert await board.board.rebuild() == (2500 if published else CHANGES_PER_CALL)
+    # Exactly what readers have seen, as the stream; the rest is the next publisher's.
+    assert await board.board.rebuild() == (2500 if published else 0)
+    assert await board.cursors() == ((2500, 2500) if published else (0, 0))
 
     monkeypatch.undo()
     await board.board.heal()

@@ -56,8 +56,12 @@ class BoardBench:
 
     async def cursors(self) -> tuple[int, int]:
         """How far ranking and stream are."""
-        seq, tail = await self.redis.hmget(contract.META_KEY, ["seq", "tail"])
-        return int(seq or -1), int(tail or -1)
+        pipeline = self.redis.pipeline(transaction=True)
+        pipeline.hget(contract.META_KEY, "seq")
+        pipeline.xrevrange(contract.STREAM_KEY, count=1)
+        seq, entries = await pipeline.execute()
+        last = entries[0][0].split(b"-")[0] if entries else seq
+        return int(seq or -1), int(last or -1)
 
     async def in_mysql(self) -> list[tuple[int, int]]:
         """(user id, score) as the rules rank what MySQL has."""

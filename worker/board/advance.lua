@@ -1,12 +1,11 @@
--- Moves the ranking forward by consecutive changes, or says why not; after it the stream, if
--- that stands at the same place. If not, `append` brings it there.
+-- Moves the ranking and the stream forward by consecutive changes, or says why not.
 -- KEYS  meta, ranking, members, stream
 -- ARGV  incarnation, first seq, last seq, encoded changes, most entries to keep, field, then
 --       per user: id, member, negated score
 -- Returns {1, cursor} moved; {0, cursor} not moved: the changes do not start right
--- after the cursor; {-1} the ranking is missing or belongs to another history.
+-- after the cursor; {-1} the board is missing or belongs to another history.
 -- Each kind of command is called once for many users: a call costs more than what it does.
-local state = redis.call('HMGET', KEYS[1], 'seq', 'incarnation', 'tail')
+local state = redis.call('HMGET', KEYS[1], 'seq', 'incarnation')
 if not state[1] or state[2] ~= ARGV[1] then
   return {-1}
 end
@@ -14,6 +13,9 @@ local cursor = tonumber(state[1])
 if tonumber(ARGV[2]) ~= cursor + 1 then
   return {0, cursor}
 end
+
+-- First, since it alone can fail: nothing has been changed then.
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[5], ARGV[3] .. '-0', ARGV[6], ARGV[4])
 
 -- Lua's stack holds some 8,000 values.
 local USERS_PER_CALL = 1000
@@ -41,9 +43,5 @@ for start = 7, #ARGV, 3 * USERS_PER_CALL do
   redis.call('ZADD', KEYS[2], unpack(scored))
   redis.call('HSET', KEYS[3], unpack(members))
 end
-redis.call('HSET', KEYS[1], 'seq', ARGV[3])
-if state[3] and tonumber(state[3]) == cursor then
-  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[5], ARGV[3] .. '-0', ARGV[6], ARGV[4])
-  redis.call('HSET', KEYS[1], 'tail', ARGV[3])
-end
+redis.call('HSET', KEYS[1], 'seq', ARGV[3], 'tail', ARGV[3])
 return {1, tonumber(ARGV[3])}

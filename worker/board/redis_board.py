@@ -1,11 +1,9 @@
 """The board in Redis: a copy of the ledger that is only ever moved forward, in order.
 
-Two copies with a cursor each: the ranking and the stream that SSE hubs read.
-`publish` moves the ranking and, where they stand together, the stream after it;
-`notify` makes sure of the stream. Both are brought up to date from the ledger, so a
-late retry cannot take a score back, a gap heals itself, and an emptied Redis is
-rebuilt whole. Nothing is shown that a crash of MySQL could take back. Not the
-source of anything: all of it can be thrown away.
+The ranking and the stream that SSE hubs read share one cursor: one script moves both.
+What is missing comes from the ledger, so a late retry cannot take a score back, a gap
+is filled, and an emptied Redis is rebuilt whole. Nothing is shown that a crash of MySQL
+could take back. Not the source of anything: all of it can be thrown away.
 """
 
 import asyncio
@@ -73,29 +71,18 @@ class RedisBoard:
         # By their first number: what was committed here need not be read back.
         self._recent: dict[int, Sequence[Change]] = {}
         self._advance_script = client.register_script(script(__package__, "advance"))
-        self._append_script = client.register_script(script(__package__, "append"))
         self._swap_script = client.register_script(script(__package__, "swap"))
         self._shown_script = client.register_script(script(__package__, "shown"))
 
     async def publish(self, changes: Sequence[Change], last_seq: int) -> None:
-        """Bring the ranking to at least `last_seq`; `changes` save a look at the ledger.
+        """Bring the board to at least `last_seq`; `changes` save a look at the ledger.
 
-        The stream goes with it as long as it has not fallen behind by itself.
-
-        A lost ranking is rebuilt first; when that takes long, it goes on alone and shows
+        A lost board is rebuilt first; when that takes long, it goes on alone and shows
         `last_seq` when it is done. `last_seq` is of a commit that has returned, here or
         elsewhere. Safe to repeat: the cursor in Redis decides. Raises redis' and the MySQL
         driver's errors.
         """
-        await self._bring_forward(self._advance, changes, last_seq)
-
-    async def notify(self, changes: Sequence[Change], last_seq: int) -> None:
-        """Bring the stream to at least `last_seq`, as `publish` does the ranking.
-
-        After a `publish` only a look, as a rule.
-        """
-        if last_seq and not await self._stream_has(last_seq):
-            await self._bring_forward(self._append, changes, last_seq)
+        await self._bring_forward(changes, last_seq)
 
     def remember(self, changes: Sequence[Change]) -> None:
         """Consecutive changes just committed here; any loss only costs a look at the ledger."""
@@ -114,15 +101,11 @@ class RedisBoard:
                 # While this task waited, another one may have done it.
                 if await self._is_lost():
                     await self._rebuild()
-        seq, tail = await self._redis.hmget(contract.META_KEY, ["seq", "tail"])
-        board = await self._ledger.board()
-        if any(cursor is not None and int(cursor) < board.seq for cursor in (seq, tail)):
+        seq = await self._redis.hget(contract.META_KEY, "seq")
+        if seq is not None and int(seq) < (await self._ledger.board()).seq:
             # A commit can be visible before it is durable.
             board = await self._ledger.board(durable=True)
-        if seq is not None and int(seq) < board.seq:
             await self.publish(await self._changes_after(int(seq), board.seq), board.seq)
-        if tail is not None and int(tail) < board.seq:
-            await self.notify(await self._changes_after(int(tail), board.seq), board.seq)
 
     async def close(self) -> None:
         """End a rebuild that goes on alone. The client stays open."""
@@ -137,17 +120,13 @@ class RedisBoard:
     async def _is_lost(self) -> bool:
         """Whether Redis holds no copy of this history that can be moved forward."""
         pipeline = self._redis.pipeline(transaction=True)
-        pipeline.hmget(contract.META_KEY, ["seq", "tail", "incarnation"])
+        pipeline.hmget(contract.META_KEY, ["seq", "incarnation"])
         pipeline.zcard(contract.RANKING_KEY)
         pipeline.hlen(contract.MEMBERS_KEY)
-        (seq, tail, incarnation), *sizes = await pipeline.execute()
+        (seq, incarnation), *sizes = await pipeline.execute()
         # Read after Redis: whatever Redis had was committed by then.
         board = await self._ledger.board()
-        if (
-            seq is not None
-            and incarnation == board.incarnation.encode()
-            and max(int(seq), int(tail or 0)) > board.seq
-        ):
+        if seq is not None and incarnation == board.incarnation.encode() and int(seq) > board.seq:
             # MySQL was set back, say by restoring a backup: the same numbers will
             # soon mean other changes, so this is another history.
             log.warning("ledger_was_set_back", redis=int(seq), mysql=board.seq)
@@ -155,7 +134,7 @@ class RedisBoard:
         self._use_history(board.incarnation)
         # One of the keys may be gone alone, by eviction or by hand.
         torn = len({size > 0 for size in sizes}) > 1
-        return seq is None or tail is None or torn or incarnation != board.incarnation.encode()
+        return seq is None or torn or incarnation != board.incarnation.encode()
 
     async def rebuild(self) -> int:
         """Build the ranking anew from MySQL beside the old one and swap it in; its seq.
@@ -221,12 +200,7 @@ class RedisBoard:
             cursor=cursor,
         )
 
-    async def _bring_forward(
-        self,
-        step: Callable[[Sequence[Change], str], Awaitable[list[int]]],
-        changes: Sequence[Change],
-        last_seq: int,
-    ) -> None:
+    async def _bring_forward(self, changes: Sequence[Change], last_seq: int) -> None:
         if not last_seq:
             return
         if self._incarnation is None:
@@ -234,7 +208,7 @@ class RedisBoard:
         if not changes:
             changes = await self._ledger.changes_after(last_seq - 1, 1)
         while True:
-            status, *rest = await step(changes[:CHANGES_PER_CALL], self._incarnation or "")
+            status, *rest = await self._advance(changes[:CHANGES_PER_CALL], self._incarnation or "")
             if status == -1:
                 if not await self._healed_soon():
                     # What is committed by the time of the swap is in it, and the next look
@@ -286,32 +260,17 @@ class RedisBoard:
     async def _advance(self, changes: Sequence[Change], incarnation: str) -> list[int]:
         answer: list[int] = await self._advance_script(
             keys=(*_RANKING_KEYS, contract.STREAM_KEY),
-            args=[*self._entry(changes, incarnation), *_latest_per_user(changes)],
+            args=[
+                incarnation,
+                changes[0].seq,
+                changes[-1].seq,
+                contract.encode_changes(changes),
+                self._stream_entries,
+                contract.STREAM_FIELD,
+                *_latest_per_user(changes),
+            ],
         )
         return answer
-
-    async def _append(self, changes: Sequence[Change], incarnation: str) -> list[int]:
-        answer: list[int] = await self._append_script(
-            keys=(contract.META_KEY, contract.STREAM_KEY),
-            args=self._entry(changes, incarnation),
-        )
-        return answer
-
-    def _entry(self, changes: Sequence[Change], incarnation: str) -> list[str | bytes | int]:
-        """What both scripts need to append the changes to the stream."""
-        return [
-            incarnation,
-            changes[0].seq,
-            changes[-1].seq,
-            contract.encode_changes(changes),
-            self._stream_entries,
-            contract.STREAM_FIELD,
-        ]
-
-    async def _stream_has(self, seq: int) -> bool:
-        tail, incarnation = await self._redis.hmget(contract.META_KEY, ["tail", "incarnation"])
-        known = incarnation == (self._incarnation or "").encode()
-        return known and tail is not None and int(tail) >= seq
 
     async def _build_and_swap(
         self, build: Callable[[tuple[str, ...], Sequence[User]], Awaitable[None]]
@@ -332,42 +291,53 @@ class RedisBoard:
                 count += len(users)
                 seq, incarnation = board.seq, board.incarnation
         self._use_history(incarnation)
+        keeps_stream = await self._advance_to(seq, incarnation)
         attempts = 0
         while attempts < SWAP_ATTEMPTS:
-            keeps_stream = await self._keeps_stream(incarnation)
             # What was committed since the snapshot goes into the same call that swaps:
             # with a call between them, traffic would get ahead again each time.
             changes = await self._ledger.changes_after(seq, CHANGES_PER_CALL, durable=True)
-            seq = changes[-1].seq if changes else seq
-            tail = _latest_per_user(changes)
-            entries = [] if keeps_stream else await self._entries_for_new_stream(seq)
+            last = changes[-1].seq if changes else seq
+            lacking = [part for change in changes for part in (change.seq, *_in_ranking(change))]
+            entries = [] if keeps_stream else await self._entries_for_new_stream(last)
             status, *rest = await self._swap_script(
                 keys=(*_RANKING_KEYS, contract.STREAM_KEY, *built),
                 args=[
                     incarnation,
                     epoch,
                     seq,
+                    last,
                     count,
                     contract.STREAM_FIELD,
-                    len(tail),
-                    *tail,
+                    len(lacking),
+                    *lacking,
                     *entries,
                 ],
             )
             if status == 1:
                 await self._redis.unlink(*contract.OUTDATED_KEYS)
-                return seq
+                return int(rest[0])
             if status == -1:
                 break
-            count = rest[1]
+            seq, count = last, rest[1]
             # After a full page there is more to catch up with, which is no lost race.
             attempts += len(changes) < CHANGES_PER_CALL
         await self._redis.delete(*built)
         return None
 
-    async def _keeps_stream(self, incarnation: str) -> bool:
-        known, tail = await self._redis.hmget(contract.META_KEY, ["incarnation", "tail"])
-        return tail is not None and known == incarnation.encode()
+    async def _advance_to(self, seq: int, incarnation: str) -> bool:
+        """Bring the board in place to at least `seq`, so that a copy read at `seq` is not ahead
+        of the stream; False when that board is to be replaced whole, stream included.
+
+        `seq` is known to last, and so is all before it.
+        """
+        while True:
+            cursor, known = await self._redis.hmget(contract.META_KEY, ["seq", "incarnation"])
+            if cursor is None or known != incarnation.encode():
+                return False
+            if int(cursor) >= seq:
+                return True
+            await self._advance(await self._changes_after(int(cursor), seq), incarnation)
 
     async def _entries_for_new_stream(self, seq: int) -> list[int | bytes]:
         """What a stream that has to be replaced begins with."""
@@ -375,9 +345,6 @@ class RedisBoard:
         return _stream_entries([change for change in recent if change.seq <= seq])
 
     async def _build(self, built: tuple[str, ...], users: Sequence[User]) -> None:
-        await self._store(built, users)
-
-    async def _store(self, built: tuple[str, ...], users: Sequence[User]) -> None:
         if not users:
             return
         ranking, members = built
@@ -398,11 +365,13 @@ def _tell_of_failure(healing: "asyncio.Task[None]") -> None:
 
 def _latest_per_user(changes: Iterable[Change]) -> list[bytes | int]:
     latest = {change.user_id: change for change in changes}
-    arguments: list[bytes | int] = []
-    for change in latest.values():
-        member = contract.ranking_member(change.user_id, change.seq, change.name)
-        arguments += (change.user_id, member, -change.score)
-    return arguments
+    return [part for change in latest.values() for part in _in_ranking(change)]
+
+
+def _in_ranking(change: Change) -> tuple[int, bytes, int]:
+    """The user's id, member and negated score after the change."""
+    member = contract.ranking_member(change.user_id, change.seq, change.name)
+    return change.user_id, member, -change.score
 
 
 def _stream_entries(changes: Sequence[Change]) -> list[int | bytes]:
