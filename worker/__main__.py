@@ -59,7 +59,7 @@ async def _run_until_signal(settings: WorkerSettings, tracing: "TracerProvider |
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
-        starting.cancel()
+        await end([starting])
         return
     ready = asyncio.Event()
     serving = asyncio.create_task(_serve(starting.result(), settings, ready, stopping))
