@@ -64,7 +64,7 @@ def test_a_history_that_lost_its_end_is_not_acquitted_by_the_command(tmp_path: P
         b'{"type":"header","index":0,"time_ns":0,"version":1,"process":"p","unix_us":0}\n'
     )
 
-    assert main(["check", str(tmp_path)]) == 1
+    assert main(["check", str(tmp_path)]) == 3
 
 
 def test_a_missing_history_is_wrong_use(tmp_path: Path) -> None:
