@@ -124,7 +124,7 @@ def test_old_figures_are_marked_until_the_server_is_back(browser: Browser, site:
 
     banner = browser.find("#banner")
     eventually_sync(banner.is_displayed)
-    assert "old" in banner.text
+    assert "out of date" in banner.text
     assert text(browser, "#pill") == "Reconnecting"
 
     site.stats = figures()
@@ -141,7 +141,7 @@ def test_locked_figures_open_with_a_token_that_stays_in_the_tab(
 
     browser.find("#token").send_keys("wrong")
     browser.find("#token-form button").click()
-    eventually_sync(lambda: "does not show" in text(browser, "#banner"))
+    eventually_sync(lambda: "may not see" in text(browser, "#banner"))
     browser.find("#token").send_keys("sesame")
     browser.find("#token-form button").click()
     eventually_sync(lambda: text(browser, "#pill") == "Live")
