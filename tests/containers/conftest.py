@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.ports import free_port
+from tests.support.reserved_ports import reserved_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +52,7 @@ def compose_command() -> list[str]:
 def composed() -> Iterator[Composed]:
     """compose.yaml, built and started under a name of its own; gone afterwards with its data."""
     secret = secrets.token_urlsafe(32)
-    port = free_port()
+    port = reserved_port()
     project = Composed(
         base_url=f"http://127.0.0.1:{port}",
         secret=secret.encode(),
@@ -61,7 +61,7 @@ def composed() -> Iterator[Composed]:
             **os.environ,
             "SCOREBOARD_JWT_SECRET": secret,
             "SCOREBOARD_PORT": str(port),
-            "SCOREBOARD_TEMPORAL_UI_PORT": str(free_port()),
+            "SCOREBOARD_TEMPORAL_UI_PORT": str(reserved_port()),
         },
     )
     try:

@@ -16,8 +16,8 @@ from typing import Any
 
 import psutil
 
-from stack.ports import free_port
 from tests.support.eventually import eventually_sync
+from tests.support.reserved_ports import reserved_port
 from tests.support.stack_run import ROOT, clean_environment, still_running
 
 SECONDS = 5
@@ -82,7 +82,7 @@ def load(folder: Path) -> Iterator[Load]:
                 *("--late-limit", "5000", "--no-ceiling"),
             ],
             cwd=ROOT,
-            env={**clean_environment(folder / "data"), "SCOREBOARD_PORT": str(free_port())},
+            env={**clean_environment(folder / "data"), "SCOREBOARD_PORT": str(reserved_port())},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from harness.engines.standalone import null_server
-from stack.ports import free_port
 from tests.support.eventually import eventually_sync
+from tests.support.reserved_ports import reserved_port
 
 ROOT = Path(__file__).parents[2]
 RUN = (
@@ -66,7 +66,7 @@ def machines(
     folder: Path, url: str, workers: int, *arguments: str, port: int = 0
 ) -> Iterator["list[subprocess.Popen[bytes]]"]:
     """A master and its workers, each on its own; the master comes first."""
-    port = port or free_port()
+    port = port or reserved_port()
     with ExitStack() as opened:
         yield [
             opened.enter_context(
@@ -128,7 +128,8 @@ def test_a_single_process_ends_by_itself_with_a_verdict(tmp_path: Path) -> None:
 def test_a_time_limit_of_locusts_own_ends_the_run_early_and_it_is_judged(tmp_path: Path) -> None:
     with (
         null_server(players=100) as (url, _),
-        locust(tmp_path, *RUN, "--duration", "600", "--run-time", "4", "--host", url) as process,
+        # The limit counts from Locust's start; on a busy machine seconds pass before the first send.
+        locust(tmp_path, *RUN, "--duration", "600", "--run-time", "8", "--host", url) as process,
     ):
         code = process.wait(60)
 
@@ -233,7 +234,7 @@ def test_a_killed_worker_ends_the_run_in_seconds_and_is_named(tmp_path: Path) ->
 
 
 def test_a_worker_that_comes_late_takes_no_engine_from_a_run(tmp_path: Path) -> None:
-    port = free_port()
+    port = reserved_port()
     with (
         null_server(players=100) as (url, _),
         machines(tmp_path, url, 2, "--duration", "8", port=port) as processes,

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -10,15 +9,9 @@ from pathlib import Path
 
 from harness.engines.standalone import null_server
 from tests.support.eventually import eventually_sync
+from tests.support.reserved_ports import reserved_port
 
 ROOT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def get(url: str) -> str:
@@ -45,7 +38,7 @@ def judged(base: str) -> dict[str, str] | None:
 
 
 def test_tab_shows_progress_then_the_verdict_and_serves_the_report(tmp_path: Path) -> None:
-    base = f"http://127.0.0.1:{(port := free_port())}"
+    base = f"http://127.0.0.1:{(port := reserved_port())}"
     with null_server(players=100) as (url, _):
         locust = subprocess.Popen(
             [

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -18,6 +17,7 @@ from scoreboard.tokens import LEEWAY_S, mint
 from server.settings import ServerSettings
 from tests.support.api import SECRET, Api, api_settings, running_api, token
 from tests.support.eventually import eventually
+from tests.support.reserved_ports import reserved_port
 from tests.support.services import Services
 
 GAME = "https://game.example"
@@ -236,9 +236,7 @@ def _environment(settings: ServerSettings, port: int) -> dict[str, str]:
 
 async def test_streams_of_a_killed_process_stop_counting(settings: ServerSettings) -> None:
     limited = replace(settings, streams_per_address=2, stream_lease_s=2.0)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = reserved_port()
     async with running_api(limited, embedded_worker=True) as living:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "server"),

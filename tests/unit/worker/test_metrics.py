@@ -10,6 +10,7 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from scoreboard.domain import LedgerRow, Outcome, Submission
+from tests.support.reserved_ports import reserved_port
 from worker.metrics import StepTimer, count_recorded, serving_metrics
 
 
@@ -71,8 +72,7 @@ def test_recorded_submissions_are_counted_by_outcome() -> None:
 
 
 def test_metrics_are_shown_while_asked_for_and_the_port_is_given_back() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = reserved_port()
 
     for _ in range(2):
         with (
