@@ -128,7 +128,7 @@ def test_a_single_process_ends_by_itself_with_a_verdict(tmp_path: Path) -> None:
 def test_a_time_limit_of_locusts_own_ends_the_run_early_and_it_is_judged(tmp_path: Path) -> None:
     with (
         null_server(players=100) as (url, _),
-        # The limit counts from Locust's start; on a busy machine seconds pass before the first send.
+        # It counts from Locust's start, seconds before the first send on a busy machine.
         locust(tmp_path, *RUN, "--duration", "600", "--run-time", "8", "--host", url) as process,
     ):
         code = process.wait(60)
