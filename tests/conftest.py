@@ -24,6 +24,12 @@ from tests.support.services import (
 hypothesis.settings.register_profile("scoreboard", deadline=None)
 hypothesis.settings.load_profile("scoreboard")
 
+WHOLE_RUNS = (
+    *("tests/integration/", "tests/security/", "tests/model/", "tests/e2e/"),
+    *("tests/browser/", "tests/harness/", "tests/chaos/", "tests/benchmarks/"),
+)
+CONNECTIONS = r"unclosed (transport|resource <TCPTransport|<socket)"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -52,6 +58,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "services" in getattr(item, "fixturenames", ()):
             item.add_marker("services")
+        if item.nodeid.startswith(WHOLE_RUNS):
+            # Those cut connections on purpose. What their loops leave is collected later, in
+            # whichever test then runs, so it is shown and does not fail that one.
+            item.add_marker(pytest.mark.filterwarnings(f"default:{CONNECTIONS}:ResourceWarning"))
 
 
 @pytest.fixture(scope="session")
