@@ -1,12 +1,13 @@
 """Everything known about one run, put in the order the invariants ask for it.
 
-Joins history files, and the database's own rows where there are any. Decides nothing.
+Joins history files, and the database's own rows where there are any. Judges nothing.
 Attempts of one key are merged here: any ok makes the submission accepted, else any unknown
 leaves it unknown, else it failed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from harness.evidence.history import (
     Board,
@@ -15,12 +16,14 @@ from harness.evidence.history import (
     Event,
     Fault,
     FaultPhase,
+    FinalBoard,
     Header,
     HistoryFile,
     Limits,
     Listen,
     Outcome,
     Read,
+    Record,
     RedisSample,
     Roster,
     Score,
@@ -127,6 +130,7 @@ class Evidence:
     redis: list[RedisSample] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
     board: Board | None = None
+    final_board: FinalBoard | None = None
     limits: Limits | None = None
     witness: Witness | None = None
     changes: list[Change] = field(default_factory=list)
@@ -139,6 +143,12 @@ class Evidence:
     drained: bool = False
     flaws: list[str] = field(default_factory=list)
     """Why this evidence cannot acquit: damage, a missing end, a harness at odds with itself."""
+    incomplete: bool = False
+    """Part of a history is missing, so effects may belong to submissions that are not known."""
+    kind: str = ""
+    """The sort of run that wrote it, ``load`` for a load run; chaos runs do not say."""
+    submits: bool = True
+    listens_by_plan: bool = True
     disagreements: list[str] = field(default_factory=list)
     """Two processes were sent different changes under one seq."""
 
@@ -175,21 +185,16 @@ def gather(files: Iterable[HistoryFile], witness: Witness | None = None) -> Evid
     merged: dict[tuple[str, str], Submission] = {}
     starts: list[tuple[int, int]] = []
     ends: list[End] = []
-    count = 0
+    processes: list[str] = []
     for file in files:
-        count += 1
-        if file.damaged_lines:
-            evidence.flaws.append(f"{file.name}: {file.damaged_lines} unreadable lines")
-        if file.torn_lines:
-            evidence.flaws.append(f"{file.name} breaks off: its writer died")
-        _join(evidence, file, merged, starts, ends)
+        joiner = _Joiner(evidence, merged, file.name)
+        joiner.join(file)
+        processes.append(joiner.process)
+        starts += joiner.starts
+        ends += joiner.ends
     if starts:
         evidence.started_ns, evidence.started_unix_us = min(starts)
-    if len(ends) < count or count == 0:
-        evidence.flaws.append("the run did not end by plan: a history has no end record")
-    evidence.drained = bool(ends) and len(ends) == count and all(end.drained for end in ends)
-    if ends and not evidence.drained:
-        evidence.flaws.append("accepted work had not settled when the run ended")
+    _conclude_ends(evidence, processes, ends)
     for submission in evidence.submissions:
         _merge(submission)
     for submission in evidence.attacks:
@@ -203,54 +208,94 @@ def gather(files: Iterable[HistoryFile], witness: Witness | None = None) -> Evid
     return evidence
 
 
-def _join(
-    evidence: Evidence,
-    file: HistoryFile,
-    merged: dict[tuple[str, str], Submission],
-    starts: list[tuple[int, int]],
-    ends: list[End],
-) -> None:
-    open_submits: dict[int, Attempt] = {}
-    open_reads: dict[int, Read] = {}
-    faults: dict[int, FaultSpan] = {}
-    process = file.name
-    for record in file.records:
-        match record:
-            case Submit():
-                open_submits[record.index] = _attempt(evidence, merged, record)
-            case Done():
-                attempt = open_submits.pop(record.of, None)
-                if attempt is not None:
-                    attempt.done_ns = record.time_ns
-                    attempt.outcome = record.outcome
-                    attempt.status = record.status
-                    attempt.code = record.code
-                    attempt.sid = record.sid
-                else:
-                    _finish_read(evidence, open_reads.pop(record.of, None), record)
-            case Event():
-                _see(evidence, record)
-            case Read():
-                open_reads[record.index] = record
-            case Listen():
-                name = f"{process}/{record.listener}"
-                evidence.listens.setdefault(name, []).append(record)
-            case RedisSample():
-                evidence.redis.append(record)
-            case Fault():
-                _fault_step(evidence, faults, record)
-            case Header():
-                process = record.process
-                starts.append((record.time_ns, record.unix_us))
-            case Roster():
-                evidence.names.update(record.users)
-            case Board():
-                evidence.board = record
-            case Limits():
-                evidence.limits = record
-            case End():
-                ends.append(record)
-        evidence.ended_ns = max(evidence.ended_ns, record.time_ns)
+def _conclude_ends(evidence: Evidence, processes: list[str], ends: list[End]) -> None:
+    """What the closing records say, and what their absence says."""
+    if len(ends) < len(processes) or not processes:
+        evidence.flaws.append("the run did not end by plan: a history has no end record")
+        evidence.incomplete = True
+    evidence.drained = bool(ends) and len(ends) == len(processes) and all(e.drained for e in ends)
+    reasons = [reason for end in ends for reason in end.about.get("reasons", ())]
+    for end in ends:
+        evidence.submits &= bool(end.about.get("submissions", True))
+        evidence.listens_by_plan &= bool(end.about.get("listeners", True))
+        for name in end.about.get("processes", ()):
+            if name not in processes:
+                reasons.append(f"the history of {name} is missing")
+                evidence.incomplete = True
+    evidence.flaws += reasons
+    if ends and not evidence.drained and not reasons:
+        evidence.flaws.append("accepted work had not settled when the run ended")
+
+
+class _Joiner:
+    """Puts the records of one file into the evidence, by their types."""
+
+    def __init__(
+        self, evidence: Evidence, merged: dict[tuple[str, str], Submission], name: str
+    ) -> None:
+        self.process = name
+        self.starts: list[tuple[int, int]] = []
+        self.ends: list[End] = []
+        self._evidence = evidence
+        self._merged = merged
+        self._submits: dict[int, Attempt] = {}
+        self._reads: dict[int, Read] = {}
+        self._faults: dict[int, FaultSpan] = {}
+        self._steps: dict[type[Record], Callable[[Any], None]] = {
+            Submit: self._submit,
+            Done: self._done,
+            Event: lambda record: _see(evidence, record),
+            Read: self._read,
+            Listen: self._listen,
+            RedisSample: evidence.redis.append,
+            Fault: lambda record: _fault_step(evidence, self._faults, record),
+            Header: self._header,
+            Roster: lambda record: evidence.names.update(record.users),
+            Board: lambda record: setattr(evidence, "board", record),
+            FinalBoard: lambda record: setattr(evidence, "final_board", record),
+            Limits: lambda record: setattr(evidence, "limits", record),
+            End: self.ends.append,
+        }
+
+    def join(self, file: HistoryFile) -> None:
+        """All records, in order."""
+        evidence = self._evidence
+        if file.damaged_lines:
+            evidence.flaws.append(f"{file.name}: {file.damaged_lines} unreadable lines")
+        if file.torn_lines:
+            evidence.flaws.append(f"{file.name} breaks off: its writer died")
+        evidence.incomplete |= bool(file.damaged_lines or file.torn_lines)
+        steps, ended_ns = self._steps, evidence.ended_ns
+        for record in file.records:
+            steps[type(record)](record)
+            ended_ns = max(ended_ns, record.time_ns)
+        evidence.ended_ns = ended_ns
+
+    def _submit(self, record: Submit) -> None:
+        self._submits[record.index] = _attempt(self._evidence, self._merged, record)
+
+    def _done(self, record: Done) -> None:
+        attempt = self._submits.pop(record.of, None)
+        if attempt is None:
+            _finish_read(self._evidence, self._reads.pop(record.of, None), record)
+            return
+        attempt.done_ns = record.time_ns
+        attempt.outcome = record.outcome
+        attempt.status = record.status
+        attempt.code = record.code
+        attempt.sid = record.sid
+
+    def _read(self, record: Read) -> None:
+        self._reads[record.index] = record
+
+    def _listen(self, record: Listen) -> None:
+        name = f"{self.process}/{record.listener}"
+        self._evidence.listens.setdefault(name, []).append(record)
+
+    def _header(self, record: Header) -> None:
+        self.process = record.process
+        self.starts.append((record.time_ns, record.unix_us))
+        self._evidence.kind = record.about.get("kind", self._evidence.kind)
 
 
 def _attempt(

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from itertools import accumulate
 
-from harness.checker.evidence import Evidence
+from harness.checker.evidence import Evidence, Submission
 from harness.checker.exactly_once import Rejections
 from harness.checker.verdict import Finding, Inquiry
 from harness.evidence.history import Outcome
@@ -29,53 +29,69 @@ def check(evidence: Evidence, *, visible_within_s: float = 15.0) -> Finding:
     inquiry = Inquiry("I10 liveness", TITLE)
     for flaw in evidence.flaws:
         inquiry.doubt(flaw)
-    seqs = _seq_of_submission(evidence)
-    rejectable = Rejections(evidence)
-    # Decided without a change: whether that was right is I1's question.
-    rows = evidence.witness.rows if evidence.witness is not None else ()
-    settled_otherwise = {row.sid for row in rows if row.seq is None}
-    within_ns = int(visible_within_s * 1e9)
-    boards = _Boards(evidence)
-    judged = 0
-    worst_ms = 0.0
+    followed = _Followed(evidence, int(visible_within_s * 1e9))
     for submission in evidence.submissions:
-        if submission.outcome is not Outcome.OK or submission.ok_ns is None:
-            continue
-        seq = seqs.get(submission.name)
-        event = evidence.events.get(seq) if seq is not None else None
-        seen_ns = event.time_ns if event is not None else boards.shown_ns(seq)
-        if seen_ns is None:
-            if submission.sid in settled_otherwise:
-                continue
-            if seq is None and (evidence.witness is None or rejectable.possible(submission)):
-                continue
-            if evidence.drained and evidence.listens:
-                inquiry.violation(f"{submission} (seq {seq}) was never seen by any listener")
-            continue
-        judged += 1
-        worst_ms = max(worst_ms, (seen_ns - submission.ok_ns) / 1e6)
-        if seen_ns - submission.ok_ns <= within_ns:
-            continue
-        healthy = evidence.healthy_ns(submission.ok_ns, seen_ns)
-        longest_ns, total_ns = max(healthy, default=0), sum(healthy)
-        if longest_ns > within_ns or total_ns > IN_PIECES * within_ns:
-            inquiry.violation(
-                f"{submission} was accepted and seen as change {seq} "
-                f"{(seen_ns - submission.ok_ns) / 1e9:.1f} s later, {total_ns / 1e9:.1f} s of it "
-                f"without a fault, {longest_ns / 1e9:.1f} s in one piece"
-            )
+        if submission.outcome is Outcome.OK and submission.ok_ns is not None:
+            followed.follow(inquiry, submission, submission.ok_ns)
     for fault in evidence.faults:
         if fault.gave_up:
             inquiry.violation(
                 f"after fault {fault.number} ({fault.kind} on {fault.target}) was healed, no fresh "
                 "submission came through to a listener for as long as the run waited"
             )
-    if not judged:
+    if not followed.judged:
         inquiry.doubt("no accepted submission could be followed to a listener")
     return inquiry.conclude(
-        f"{judged} submissions followed, slowest {worst_ms:.0f} ms, allowed without faults "
-        f"{visible_within_s:g} s in one piece, {IN_PIECES * visible_within_s:g} s in all"
+        f"{followed.judged} submissions followed, slowest {followed.worst_ms:.0f} ms, allowed "
+        f"without faults {visible_within_s:g} s in one piece, {IN_PIECES * visible_within_s:g} s "
+        "in all"
     )
+
+
+class _Followed:
+    """Follows accepted submissions to their first sight."""
+
+    def __init__(self, evidence: Evidence, within_ns: int) -> None:
+        self.judged = 0
+        self.worst_ms = 0.0
+        self._evidence = evidence
+        self._within_ns = within_ns
+        self._seqs = _seq_of_submission(evidence)
+        self._rejectable = Rejections(evidence)
+        self._boards = _Boards(evidence)
+        # Decided without a change: whether that was right is I1's question.
+        rows = evidence.witness.rows if evidence.witness is not None else ()
+        self._settled_otherwise = {row.sid for row in rows if row.seq is None}
+
+    def follow(self, inquiry: Inquiry, submission: Submission, ok_ns: int) -> None:
+        """Judge the time from its ok answer to its sight, if it had to be seen."""
+        evidence = self._evidence
+        seq = self._seqs.get(submission.name)
+        event = evidence.events.get(seq) if seq is not None else None
+        seen_ns = event.time_ns if event is not None else self._boards.shown_ns(seq)
+        if seen_ns is None:
+            if evidence.drained and evidence.listens and self._had_to_be_seen(submission, seq):
+                inquiry.violation(f"{submission} (seq {seq}) was never seen by any listener")
+            return
+        self.judged += 1
+        self.worst_ms = max(self.worst_ms, (seen_ns - ok_ns) / 1e6)
+        if seen_ns - ok_ns <= self._within_ns:
+            return
+        healthy = evidence.healthy_ns(ok_ns, seen_ns)
+        longest_ns, total_ns = max(healthy, default=0), sum(healthy)
+        if longest_ns > self._within_ns or total_ns > IN_PIECES * self._within_ns:
+            inquiry.violation(
+                f"{submission} was accepted and seen as change {seq} "
+                f"{(seen_ns - ok_ns) / 1e9:.1f} s later, {total_ns / 1e9:.1f} s of it "
+                f"without a fault, {longest_ns / 1e9:.1f} s in one piece"
+            )
+
+    def _had_to_be_seen(self, submission: Submission, seq: int | None) -> bool:
+        if submission.sid in self._settled_otherwise:
+            return False
+        if seq is not None:
+            return True
+        return self._evidence.witness is not None and not self._rejectable.possible(submission)
 
 
 class _Boards:

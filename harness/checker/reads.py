@@ -1,15 +1,20 @@
-"""I3, reads show exactly a prefix of the changes; I6, no session is ever taken back.
+"""I3, reads show exactly a prefix of the changes; I4, so does Redis; I6, no session is ever taken
+back.
 
 A read is not promised to be fresh: 202 says durable, not visible. It is promised to be whole
 (the board at exactly the seq it names), to show nothing before it was sent, and never to go
 back for one client.
 """
 
+from itertools import pairwise
+
 from harness.checker.evidence import Evidence
 from harness.checker.prefix import Prefix
 from harness.checker.verdict import Finding, Inquiry
+from harness.evidence.history import RedisSample
 
 TITLE_WHOLE = "every read shows the board after exactly the changes it claims"
+TITLE_REDIS = "Redis always holds exactly the ledger up to its cursor, and in the end all of it"
 TITLE_REGRESS = "no client and no listener is taken back to an older board"
 
 
@@ -103,3 +108,58 @@ def check_regress(evidence: Evidence) -> Finding:
     return inquiry.conclude(
         f"{len(newest)} reading clients, {len(evidence.listens)} listeners, {jumps} jumps"
     )
+
+
+def check_redis(evidence: Evidence) -> Finding:
+    """The verdict on I4. A sample with an empty epoch found Redis without a board."""
+    inquiry = Inquiry("I4 Redis", TITLE_REDIS)
+    for flaw in evidence.flaws:
+        inquiry.doubt(flaw)
+    filled = [sample for sample in evidence.redis if sample.epoch]
+    if not filled:
+        inquiry.doubt("Redis was never sampled with a board in it")
+    _cursors(inquiry, filled)
+    prefix = Prefix(evidence)
+    ids = {name: str(user) for user, name in evidence.names.items()}
+    for sample in sorted(filled, key=lambda sample: sample.cursor):
+        _equals(inquiry, sample, prefix, ids)
+    if evidence.drained and evidence.redis:
+        final = evidence.redis[-1]
+        if final.cursor != evidence.last_seq:
+            inquiry.violation(
+                f"after the drain Redis stands at {final.cursor}, the ledger at {evidence.last_seq}"
+            )
+        if final.stream_last is not None and final.stream_last != evidence.last_seq:
+            inquiry.violation(
+                f"after the drain the Redis stream ends at {final.stream_last}, "
+                f"the ledger at {evidence.last_seq}"
+            )
+    return inquiry.conclude(f"{len(filled)} samples against {len(evidence.changes)} changes")
+
+
+def _cursors(inquiry: Inquiry, samples: list[RedisSample]) -> None:
+    for earlier, later in pairwise(samples):
+        if earlier.epoch == later.epoch and later.cursor < earlier.cursor:
+            inquiry.violation(
+                f"in epoch {later.epoch} the cursor fell from {earlier.cursor} to {later.cursor}"
+            )
+
+
+def _equals(inquiry: Inquiry, sample: RedisSample, prefix: Prefix, ids: dict[str, str]) -> None:
+    if not prefix.reaches(sample.cursor):
+        inquiry.violation(
+            f"Redis (epoch {sample.epoch}) claims changes up to {sample.cursor}, "
+            "which the ledger does not have"
+        )
+        return
+    for name, score in prefix.scores.items():
+        user = ids.get(name, name)
+        if sample.scores.get(user) != score:
+            inquiry.violation(
+                f"Redis at cursor {sample.cursor} (epoch {sample.epoch}) has user {user} with "
+                f"{sample.scores.get(user)}, the ledger up to there says {score}"
+            )
+            return
+    if len(sample.scores) > len(prefix.scores):
+        extra = sorted(set(sample.scores) - {ids.get(name, name) for name in prefix.scores})
+        inquiry.violation(f"Redis at cursor {sample.cursor} has users that MySQL lacks: {extra}")

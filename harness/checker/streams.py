@@ -13,8 +13,12 @@ KEPT_SURELY = 0.5
 early that are large."""
 
 
-def check(evidence: Evidence) -> Finding:
-    """The verdict on I5."""
+def check(evidence: Evidence, *, resets_allowed: bool = True) -> Finding:
+    """The verdict on I5.
+
+    With `resets_allowed` false a reset is held against the server: what lies before it was
+    never delivered, and is in no percentile.
+    """
     inquiry = Inquiry("I5 streams", TITLE)
     for flaw in evidence.flaws:
         inquiry.doubt(flaw)
@@ -31,13 +35,23 @@ def check(evidence: Evidence) -> Finding:
         jumps += [(listener, r) for r in records if r.what in ("reset", "snapshot")]
         finished += _final(inquiry, evidence, listener, records)
     _boards(inquiry, evidence, jumps)
+    _last_seen(inquiry, evidence)
+    resets = sum(record.what == "reset" for _, record in jumps)
+    if resets and not resets_allowed:
+        inquiry.violation(f"{resets:,} times a listener was sent past changes it never got")
     if not evidence.listens:
         inquiry.doubt("nobody listened")
     elif not finished:
         inquiry.doubt("no listener was still there after the drain")
     return inquiry.conclude(
         f"{len(evidence.listens)} listeners, {finished} to the end, {len(evidence.events)} "
-        f"different changes, {len(jumps)} resets and snapshots, {redelivered} redelivered"
+        f"different changes, {len(jumps)} resets and snapshots, {redelivered} redelivered",
+        {
+            "listeners": len(evidence.listens),
+            "to_the_end": finished,
+            "events": len(evidence.events),
+            "resets": resets,
+        },
     )
 
 
@@ -58,6 +72,22 @@ def _payloads(inquiry: Inquiry, evidence: Evidence) -> None:
             inquiry.violation(
                 f"change {seq} was sent as {event.user} {event.score}, the ledger has "
                 f"{change.user} {change.score} (row {change.sid})"
+            )
+
+
+def _last_seen(inquiry: Inquiry, evidence: Evidence) -> None:
+    """Without the database: the score last shown of each user is the final board's."""
+    board = evidence.final_board
+    if evidence.witness is not None or board is None or board.seq != evidence.last_seq:
+        return
+    scores = dict(board.scores)
+    newest = {evidence.events[seq].user: seq for seq in sorted(evidence.events)}
+    for user, seq in newest.items():
+        shown = evidence.events[seq].score
+        if scores.get(user) != shown:
+            inquiry.violation(
+                f"{user} was last shown with {shown} (change {seq}), the board in the end has "
+                f"{scores.get(user)}"
             )
 
 

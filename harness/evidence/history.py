@@ -68,6 +68,13 @@ class Board(Record, frozen=True, kw_only=True, tag="board"):
     scores: list[Score]
 
 
+class FinalBoard(Record, frozen=True, kw_only=True, tag="final_board"):
+    """The whole board again, read at rest after the last submission."""
+
+    seq: int
+    scores: list[Score]
+
+
 class Limits(Record, frozen=True, kw_only=True, tag="limits"):
     """What the server claims to hold: the rate limit per updated user, and how many changes it
     keeps for listeners that come back (None: not known)."""
@@ -187,7 +194,9 @@ class End(Record, frozen=True, kw_only=True, tag="end"):
     """The last line of a run that ended by plan.
 
     ``drained``: after the last operation the run saw every accepted submission settled. A
-    history without it can convict, but not acquit.
+    history without it can convict, but not acquit. ``about`` may hold, for the checker:
+    ``reasons``, sentences that keep this run from an acquittal; ``processes``, all that wrote a
+    history; ``submissions`` and ``listeners``, false where the run had none by plan.
     """
 
     drained: bool
@@ -198,6 +207,7 @@ AnyRecord: TypeAlias = (
     Header
     | Roster
     | Board
+    | FinalBoard
     | Limits
     | Submit
     | Read
