@@ -80,7 +80,11 @@ def promises_of(evidence: Evidence, given: Promises | None = None) -> Promises:
         held,
         skip=frozenset(skip),
         demands=demands,
-        visible_within_s=max(held.visible_within_s, LOAD_VISIBLE_WITHIN_S),
+        visible_within_s=(
+            LOAD_VISIBLE_WITHIN_S
+            if held.visible_within_s == Promises.visible_within_s
+            else held.visible_within_s
+        ),
         rejections_allowed=False,
         resets_allowed=False,
     )

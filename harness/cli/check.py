@@ -1,20 +1,18 @@
 """`scoreboard check`: judge the history of a finished run."""
 
-import gc
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import msgspec
 
-from harness.checker import Demands, Promises, Verdict, check, gather, overall
-from harness.evidence.history import history_paths, read_history
-from harness.evidence.witness import Witness
+from harness.checker import Demands, Promises, Verdict
+from harness.checker.saved_run import DatabaseUnreadable, judge_saved_run
 from scoreboard.settings import mysql_address
 from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command, refuse
 from scoreboard_cli.types import SECONDS, parsed, whole
 
-WITNESS_FILE = "witness.json"
 EXIT_CODES = {Verdict.TRUE: GOOD, Verdict.FALSE: BAD, Verdict.UNKNOWN: COULD_NOT_TELL}
 
 
@@ -48,7 +46,7 @@ def _mysql_url(text: str) -> str:
     help="Fewer accepted submissions prove nothing (1).",
 )
 @click.option(
-    "--visible-within-s", type=SECONDS, default=15.0, help="The limit of invariant I10 (15)."
+    "--visible-within-s", type=SECONDS, help="The limit of invariant I10 (15; of a load run 60)."
 )
 @click.option("--json", "as_json", is_flag=True, help="Findings as JSON on stdout.")
 def check_history(
@@ -57,58 +55,34 @@ def check_history(
     black_box: bool,
     skip: str,
     accepted_min: int,
-    visible_within_s: float,
+    visible_within_s: float | None,
     as_json: bool,
 ) -> int:
     """Judge HISTORY, a history file or a folder of them.
 
     Exit codes: 0 every promise holds, 1 one does not, 2 wrong use, 3 too little was seen to tell.
     """
-    skipped = {name.strip() for name in skip.split(",") if name.strip()}
-    # Millions of small records and no garbage: collecting would take longer than judging.
-    gc.disable()
+    promises = Promises(
+        demands=Demands(accepted_min=accepted_min),
+        skip=frozenset(name.strip() for name in skip.split(",") if name.strip()),
+    )
+    if visible_within_s is not None:
+        promises = replace(promises, visible_within_s=visible_within_s)
     try:
-        files = [read_history(path) for path in history_paths(history)]
-        witness = None if black_box else _witness(history, mysql)
-        findings = check(
-            gather(files, witness),
-            Promises(
-                visible_within_s=visible_within_s,
-                demands=Demands(accepted_min=accepted_min),
-                skip=frozenset(skipped | (set() if witness else {"I4"})),
-            ),
+        judged = judge_saved_run(
+            history, mysql_url=mysql or "", black_box=black_box, promises=promises
         )
-    except (OSError, msgspec.DecodeError) as error:
+    except DatabaseUnreadable as error:
+        raise CommandError(str(error), COULD_NOT_TELL) from None
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         refuse(f"{getattr(error, 'filename', None) or history}: {reason}")
-    finally:
-        gc.enable()
-    verdict = overall(findings)
     if as_json:
-        print(json.dumps({"verdict": verdict, "findings": msgspec.to_builtins(findings)}, indent=1))
+        found = {"verdict": judged.verdict, "findings": msgspec.to_builtins(judged.findings)}
+        print(json.dumps(found, indent=1))
     else:
         from harness.chaos.report import findings_table
 
-        print(findings_table(findings))
-        print(f"verdict: {verdict}")
-        if not files:
-            print(f"{history} holds no history")
-    return EXIT_CODES[verdict]
-
-
-def _witness(history: Path, mysql: str | None) -> Witness | None:
-    from harness.evidence.database import load_witness, read_witness
-
-    if mysql:
-        import pymysql
-
-        try:
-            return read_witness(mysql)
-        except pymysql.Error as error:
-            where = mysql_address(mysql)
-            raise CommandError(
-                f"the ledger at {where.host} port {where.port} cannot be read: {error.args[-1]}",
-                COULD_NOT_TELL,
-            ) from None
-    kept = history / WITNESS_FILE if history.is_dir() else None
-    return load_witness(kept) if kept is not None and kept.exists() else None
+        print(findings_table(judged.findings))
+        print(f"verdict: {judged.verdict}")
+    return EXIT_CODES[judged.verdict]

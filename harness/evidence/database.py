@@ -8,7 +8,6 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 import pymysql
@@ -18,6 +17,7 @@ import redis
 from harness.evidence.history import HistoryWriter, RedisSample
 from harness.evidence.witness import Row, UserRow, Witness
 from scoreboard import contract
+from scoreboard.settings import mysql_address
 
 READ_TIMEOUT_S = 60
 
@@ -30,21 +30,21 @@ return {meta[1], meta[2], meta[3], redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCO
 
 
 def mysql_parameters(url: str) -> dict[str, Any]:
-    """`mysql://user:password@host:port/db` as keyword arguments of pymysql."""
-    parts = urlsplit(url)
-    return {
-        "host": parts.hostname,
-        "port": parts.port or 3306,
-        "user": unquote(parts.username or ""),
-        "password": unquote(parts.password or ""),
-        "database": parts.path.lstrip("/"),
-    }
+    """`mysql://user:password@host:port/db` as keyword arguments of pymysql. Raises ValueError."""
+    return dict(vars(mysql_address(url)))
 
 
-def read_witness(mysql_url: str) -> Witness:
-    """Ledger, users and board at one moment. Raises the driver's errors.
+_ROWS = (
+    "SELECT submission_id, principal, user_id, increment, outcome, seq, score_after,"
+    " committed_at_us FROM ledger "
+)
 
-    Holds every row in memory: about 400 bytes each.
+
+def read_witness(mysql_url: str, *, after_seq: int = -1, since_us: int = 0) -> Witness:
+    """Ledger, users and board at one moment. Raises ValueError and the driver's errors.
+
+    Of the ledger, the changes after `after_seq` and what was decided otherwise since the moment
+    `since_us`. Holds those rows in memory: about 400 bytes each.
     """
     connection = pymysql.connect(
         **mysql_parameters(mysql_url),
@@ -59,14 +59,16 @@ def read_witness(mysql_url: str) -> Witness:
             [(board_seq,)] = cursor.fetchall()
             cursor.execute("SELECT id, name, score, seq FROM users ORDER BY id")
             users = [UserRow(*row) for row in cursor.fetchall()]
-            cursor.execute(
-                "SELECT submission_id, principal, user_id, increment, outcome, seq, score_after,"
-                " committed_at_us FROM ledger"
-            )
-            rows = [
-                Row(str(uuid.UUID(bytes=sid)), principal.decode(), *rest)
-                for sid, principal, *rest in cursor
-            ]
+            rows: list[Row] = []
+            for where, least in (
+                ("WHERE seq > %s", after_seq),
+                ("WHERE seq IS NULL AND committed_at_us >= %s", since_us),
+            ):
+                cursor.execute(_ROWS + where, (least,))
+                rows += [
+                    Row(str(uuid.UUID(bytes=sid)), principal.decode(), *rest)
+                    for sid, principal, *rest in cursor
+                ]
     finally:
         connection.close()
     return Witness(rows=rows, users=users, board_seq=board_seq)

@@ -6,6 +6,7 @@ record precedes its completion and bears the time of the send, not of the write.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from harness.engines import submitter
 from harness.engines.listener_stats import Stretch
@@ -14,6 +15,7 @@ from harness.evidence.history import (
     Board,
     Done,
     Event,
+    FinalBoard,
     HistoryWriter,
     Listen,
     Outcome,
@@ -120,7 +122,9 @@ class BoardJournal:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._writer = HistoryWriter(history_path(folder, "coordinator"), process="coordinator")
+        self._writer = HistoryWriter(
+            history_path(folder, "coordinator"), process="coordinator", about={"kind": "load"}
+        )
 
     def begin(self, seq: int, scores: Mapping[str, int] | None, names: Mapping[int, str]) -> None:
         """Write the board before the first submission, where it is known."""
@@ -141,7 +145,16 @@ class BoardJournal:
         self._writer.done(index, Outcome.OK, status=200, seq=page.seq, scores=page.rows)
         return page
 
-    def close(self, *, drained: bool) -> None:
-        """Write the closing record and close the file."""
-        self._writer.end(drained=drained)
+    def close(
+        self,
+        *,
+        drained: bool,
+        board: tuple[int, Mapping[str, int]] | None = None,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write the last board (seq, scores by name), the closing record, and close the file."""
+        if board is not None:
+            seq, scores = board
+            self._writer.put(FinalBoard, seq=seq, scores=list(scores.items()))
+        self._writer.end(drained=drained, about=dict(about or {}))
         self._writer.close()

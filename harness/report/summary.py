@@ -150,7 +150,10 @@ def _good_words(document: LoadResult) -> Iterator[str]:
     for finding in document.findings:
         counts = finding.counts
         if "acknowledged" in counts:
-            words = f"{number(counts['acknowledged'])} acknowledged, each applied once"
+            found = (
+                "each applied once" if "applied_once" in counts else "and the board gained as much"
+            )
+            words = f"{number(counts['acknowledged'])} acknowledged, {found}"
             if unknown := counts.get("unknown", 0):
                 settled = number(counts.get("unknown_applied", 0))
                 words += f", {number(unknown)} unknown, {settled} of them applied"

@@ -2,10 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from harness.evidence.board_look import Look
 from harness.evidence.history_writer import BoardJournal
 from harness.net.target import Page, Target, get_scores
+from harness.run.worker_state import Member
 from scoreboard.contract import TOP_DEFAULT
 
 log = logging.getLogger(__name__)
@@ -53,3 +56,31 @@ class BoardWatch:
 
     def _read(self) -> Page:
         return self._journal.read(lambda limit: get_scores(self._target, limit=limit), TOP_DEFAULT)
+
+
+def closing_of(
+    crew: Sequence[Member], final_seq: int, after: Look, *, converged: bool
+) -> dict[str, Any]:
+    """What the history is closed with: the last board, and whether the run ended as planned.
+
+    `crew` is whoever had work, also those that were lost meanwhile.
+    """
+    kinds = {member.kind for member in crew}
+    reasons = []
+    if "swarm" in kinds and not converged:
+        reasons.append(f"the listeners did not all reach the last change, {final_seq}")
+    if after.seq != final_seq:
+        reasons.append(
+            f"the board moved from {final_seq} to {after.seq} while listeners were compared"
+        )
+    whole = after.scores is not None and after.seq >= 0 and not after.from_mysql
+    return {
+        "drained": final_seq >= 0 and after.seq == final_seq,
+        "board": (after.seq, after.scores) if whole else None,
+        "about": {
+            "reasons": reasons,
+            "processes": [member.name for member in crew],
+            "submissions": "flood" in kinds,
+            "listeners": "swarm" in kinds,
+        },
+    }

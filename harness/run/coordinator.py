@@ -19,8 +19,12 @@ import gevent
 from gevent.event import Event
 from locust.env import Environment
 
+from harness.engines.reach import Reach
 from harness.evidence import board_look
 from harness.evidence.history_writer import BoardJournal
+from harness.judge.judgement import Judgement
+from harness.judge.record import RunRecord
+from harness.judge.result import judge_and_write
 from harness.measure.clocks import this_clock
 from harness.measure.histogram import Histogram
 from harness.measure.machine import fingerprint
@@ -35,10 +39,9 @@ from harness.measure.settings import (
 from harness.net.target import Target, TargetError, find_target
 from harness.report.document import Ceiling
 from harness.run import messages
-from harness.run.board_watch import BoardWatch
+from harness.run.board_watch import BoardWatch, closing_of
 from harness.run.fleet import TICK_S, Fleet
 from harness.run.resources import Sampler
-from harness.run.result import RunRecord, write_result
 from harness.run.worker_state import Member, in_turn, share
 
 log = logging.getLogger(__name__)
@@ -64,7 +67,7 @@ class Coordinator:
         self.target: Target | None = None
         self.settings = RunSettings()
         self.phase, self.problem = IDLE, ""
-        self.record: RunRecord | None = None
+        self.judgement: Judgement | None = None
         self.result_file: Path | None = None
         self.result_path: Path | None = None
         self.ceiling: Ceiling | None = None
@@ -129,7 +132,7 @@ class Coordinator:
         self._begin()
         self.finished.clear()
         self.problem = ""
-        self.record = None
+        self.judgement = None
         self._greenlet = gevent.spawn(self._lead)
 
     def _on_spawned(self, **_: Any) -> None:
@@ -155,7 +158,7 @@ class Coordinator:
             log.exception("the coordinator broke")
         finally:
             self.phase = "done"
-            good = self.record is not None and self.record.good and not self.problem
+            good = self.judgement is not None and self.judgement.good and not self.problem
             # A good run after a bad one in the same process does not make up for it.
             before = self.environment.process_exit_code or 0
             self.environment.process_exit_code = before if good else max(before, 1)
@@ -252,8 +255,8 @@ class Coordinator:
         self._sampler.kill()
         self.phase = "reconciling"
         after = board_look.look(target, settings.players)
-        journal.close(drained=converged and after.seq == final_seq)
-        self.record = RunRecord(
+        journal.close(**closing_of(fleet.crew, final_seq, after, converged=converged))
+        record = RunRecord(
             run_id=run_id,
             settings=settings,
             base_url=target.base_url,
@@ -262,7 +265,8 @@ class Coordinator:
             series=fleet.series,
             begin_second=self.begin_second,
             measured_s=self._measured_s(begin_unix_ns, stopped_unix_ns, length_s),
-            members=fleet.crew,
+            members=[member.to_document() for member in fleet.crew],
+            reaches=[Reach.from_wire(member.reach) for member in fleet.working("swarm")],
             final_seq=final_seq,
             converged=converged,
             before=before,
@@ -271,11 +275,11 @@ class Coordinator:
             samples=self.samples,
             notes=fleet.notes,
             folder=folder,
-            mysql_url=target.mysql_url,
             ceiling=self.ceiling,
         )
-        self.record.judge()
-        self.result_path = write_result(self.record, self.result_file)
+        self.judgement, self.result_path = judge_and_write(
+            record, mysql_url=target.mysql_url, path=self.result_file
+        )
 
     def _join(self) -> None:
         """Wait for the users, and give each process its role."""

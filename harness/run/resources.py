@@ -11,7 +11,7 @@ import http.client
 import json
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -213,23 +213,3 @@ class Sampler:
             "unfinished": told["batches_unfinished"],
             "unfinished_max": told["batches_unfinished_max"],
         }
-
-
-def restarts_of(samples: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Faults {name, start, end}: a process of the stack has another pid than a sample before.
-
-    In seconds of the run, from the last sample in which the old one lived to the
-    first of the new one.
-    """
-    faults = []
-    alive: dict[str, tuple[int, int]] = {}
-    for sample in samples:
-        for name, values in sample.get("processes", {}).items():
-            # A process that has died keeps its pid in the books until another is started.
-            if "pid" not in values or not values["rss_mib"]:
-                continue
-            pid, seen = alive.get(name, (values["pid"], sample["t"]))
-            if pid != values["pid"]:
-                faults.append({"name": f"{name} restarted", "start": seen, "end": sample["t"]})
-            alive[name] = (values["pid"], sample["t"])
-    return faults

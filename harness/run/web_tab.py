@@ -44,7 +44,7 @@ def install(web_ui: Any, coordinator: Coordinator) -> None:
     @web_ui.app.route(REPORT_PATH)
     def report() -> Any:
         path = coordinator.result_path
-        if path is not None and coordinator.record is not None:
+        if path is not None and coordinator.judgement is not None:
             return send_file(path.with_suffix(".html"))
         return progress_page(coordinator)
 
@@ -94,10 +94,9 @@ def rows(coordinator: Coordinator) -> Iterator[dict[str, str]]:
 
 
 def _verdict(coordinator: Coordinator) -> Iterator[dict[str, str]]:
-    record = coordinator.record
-    if record is None:
+    verdict = coordinator.judgement
+    if verdict is None:
         return
-    verdict = record.verdict
     for question, good, problems in (
         ("0 good", verdict.good, ["see below"]),
         ("1 valid", verdict.valid, verdict.invalid),

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.report import document
 from harness.run.messages import Report, status_document
 
 
@@ -27,6 +28,10 @@ class Member:
     latest: dict[str, tuple[int, int]] = field(default_factory=dict)
     reach: dict[str, Any] = field(default_factory=dict)
     final: bool = False
+
+    def to_document(self) -> document.Member:
+        """What the result document says of it."""
+        return document.Member(kind=self.kind, host=self.host, pid=self.pid, status=self.status)
 
     def hear(self, report: Report) -> None:
         """Keep what a report says of the user itself.

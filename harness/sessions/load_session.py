@@ -151,12 +151,12 @@ class Session:
             self._stop_workers(workers)
         if coordinator.problem:
             print(f"error: {coordinator.problem}", file=sys.stderr)
-        if coordinator.record is None or coordinator.result_path is None:
+        if coordinator.judgement is None or coordinator.result_path is None:
             return COULD_NOT_TELL
         self.document = read_result_as(coordinator.result_path, LoadResult)
         shown = _shown(coordinator.result_path, self.folder)
         print_summary(self.document, self.summary_to, shown)
-        return 0 if coordinator.record.good and not coordinator.problem else 1
+        return 0 if coordinator.judgement.good and not coordinator.problem else 1
 
     def _environment(self) -> Environment:
         parser = get_parser()

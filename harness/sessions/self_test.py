@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.checker import Verdict
 from harness.engines.null_server import Faults
 from harness.engines.standalone import null_server
 from harness.measure.figures import PERCENTILES
@@ -50,7 +51,7 @@ def _changes(trial: Trial) -> str:
     words = f"{counts['changes']} changes for {counts['acknowledged']} acknowledged"
     if counts["unknown"]:
         words += f" and {counts['unknown']} unknown"
-    return words + ("" if trial.board.good else ": not correct")
+    return words + ("" if trial.board.verdict is Verdict.TRUE else ": not correct")
 
 
 CASES: tuple[tuple[str, Faults, int, str, Callable[[Trial], str]], ...] = (

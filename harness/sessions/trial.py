@@ -1,23 +1,28 @@
 """A short run of both engines in one process, without Locust, judged from outside.
 
-For self-proof and tests: the same engines, accounting and reconciliation as a
+For self-proof and tests: the same engines, accounting, history and judge as a
 real run, on one loop.
 """
 
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
-from harness.checker import reconcile
+from harness.checker import Finding
+from harness.checker.saved_run import judge_saved_run
 from harness.engines.listener_stats import Account
 from harness.engines.standalone import drive
 from harness.engines.submitter import Submitter, SubmitterSettings
 from harness.engines.swarm import Swarm
 from harness.engines.swarm_settings import SwarmSettings
-from harness.evidence import board_look
+from harness.evidence.board_look import look
+from harness.evidence.history_writer import BoardJournal, ListenerJournal, SubmissionJournal
 from harness.measure.schedule import arrivals, mix, parse_profile
 from harness.measure.series import Series
 from harness.net.http_wire import SubmissionRequests
 from harness.net.target import Target, get_scores
+from scoreboard.contract import TOP_DEFAULT
 
 NS = 1_000_000_000
 PLAYERS = 100
@@ -28,22 +33,59 @@ QUIET_S = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What came out: figures, the listeners' statement, and both findings."""
+    """What came out: figures, the listeners' statement, and the judge's findings."""
 
     series: Series
     account: Account
-    board: reconcile.Findings
-    listeners: reconcile.Findings
+    findings: list[Finding]
     final_seq: int
+
+    def finding(self, invariant: str) -> Finding:
+        """The finding on one invariant, by its short name."""
+        return next(f for f in self.findings if f.invariant.split()[0] == invariant)
+
+    @property
+    def board(self) -> Finding:
+        """Whether the board gained exactly what was acknowledged."""
+        return self.finding("I1")
+
+    @property
+    def listeners(self) -> Finding:
+        """Whether every listener was sent every change."""
+        return self.finding("I5")
 
 
 def run_trial(
-    base_url: str, *, rate: str, seconds: float, listeners: int = 0, poisson: bool = False
+    base_url: str,
+    *,
+    rate: str,
+    seconds: float,
+    listeners: int = 0,
+    poisson: bool = False,
+    folder: Path | None = None,
 ) -> Trial:
-    """Connect, submit on schedule, drain, reconcile. Raises OSError when nothing answers."""
+    """Connect, submit on schedule, drain, judge. Raises OSError when nothing answers.
+
+    The history stays in `folder`, if one is given.
+    """
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="scoreboard-trial-") as name:
+            return run_trial(
+                base_url,
+                rate=rate,
+                seconds=seconds,
+                listeners=listeners,
+                poisson=poisson,
+                folder=Path(name),
+            )
     target = Target(base_url=base_url, secret=b"0" * 32)
-    before = board_look.look(target, PLAYERS)
+    before = look(target, PLAYERS)
     zero_unix_ns = time.time_ns()
+    run_id = f"trial-{zero_unix_ns}"
+    board = BoardJournal(folder)
+    board.begin(before.seq, before.scores, before.names)
+    submissions = SubmissionJournal(folder, name="flood-0", run_id=run_id)
+    events = ListenerJournal(folder, name="swarm-0")
     offset = zero_unix_ns - time.monotonic_ns()
     swarm = Swarm(
         SwarmSettings(
@@ -68,45 +110,36 @@ def run_trial(
         SubmissionRequests(
             host_header=target.host_header,
             tokens=target.tokens(PLAYERS, int(time.time())),
-            run_id=f"trial-{zero_unix_ns}",
+            run_id=run_id,
         ).make,
     )
     try:
         drive([sender, swarm], lambda: sender.finished, timeout_s=seconds + 3 * ANSWER_TIMEOUT_S)
         quiet_from = time.monotonic()
         drive([swarm], lambda: time.monotonic() > quiet_from + QUIET_S, timeout_s=5)
-        final_seq = get_scores(target, limit=1).seq
+        final_seq = board.read(lambda limit: get_scores(target, limit=limit), TOP_DEFAULT).seq
         if listeners:
             drive([swarm], lambda: swarm.converging_to >= final_seq, timeout_s=ANSWER_TIMEOUT_S)
-        after = board_look.look(target, PLAYERS)
+        after = look(target, PLAYERS)
         account = swarm.account(final_seq)
-        sent, done = sender.take_records()
     finally:
         swarm.close()
         sender.close()
-    outcomes = {number: (outcome, sid) for number, outcome, _, sid, _ in done}
-    attempts = [
-        reconcile.Attempt(
-            number=number,
-            user=user,
-            increment=increment,
-            outcome=outcomes.get(number, ("unknown", None))[0],
-            submission_id=None,
-        )
-        for number, user, increment, _ in sent
-    ]
+    submissions.write(*sender.take_records())
+    submissions.close(drained=sender.finished)
+    events.write(*swarm.take_records())
+    events.close(drained=True)
+    board.close(
+        drained=after.seq == final_seq,
+        board=None if after.scores is None else (after.seq, after.scores),
+        about={"processes": ["flood-0", "swarm-0"], "listeners": listeners},
+    )
     series = Series()
     series.absorb(sender.series.drain())
     series.absorb(swarm.series.drain())
     return Trial(
         series=series,
         account=account,
-        board=reconcile.against_board(attempts, before, after),
-        listeners=reconcile.of_listeners(
-            [account.to_json()],
-            [{user: list(pair) for user, pair in swarm.table.latest.items()}],
-            after,
-            final_seq,
-        ),
+        findings=judge_saved_run(folder).findings,
         final_seq=final_seq,
     )

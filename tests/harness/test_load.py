@@ -54,6 +54,21 @@ def changes(url: str) -> int:
         return int(answer.headers[contract.SEQ_HEADER])
 
 
+def check_says_the_same(document: dict[str, Any], results: Path) -> bool:
+    """Judge the saved history once more, by the command of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "check", str(results / document["run_id"]), "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    found = json.loads(done.stdout)
+    verdict = document["verdict"]["correctness"]
+    return bool(found == {"verdict": verdict, "findings": document["findings"]})
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_sound_server_gets_a_good_verdict_from_any_number_of_workers(
     tmp_path: Path, workers: str
@@ -82,6 +97,7 @@ def test_a_sound_server_gets_a_good_verdict_from_any_number_of_workers(
     assert "✓ valid" in out
     assert "✓ correct" in out
     assert "✓ within SLO" in out
+    assert check_says_the_same(document, tmp_path)
 
 
 def test_result_file_is_where_it_was_asked_for_and_keeps_to_the_schema(tmp_path: Path) -> None:
@@ -108,6 +124,7 @@ def test_a_server_that_loses_what_it_acknowledged_fails_the_command(tmp_path: Pa
     assert document["verdict"]["valid"]
     assert not document["verdict"]["correct"]
     assert "1,198 changes for 1,200 acknowledged submissions" in out
+    assert check_says_the_same(document, tmp_path)
 
 
 def test_a_broken_limit_fails_the_command(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from harness.checker import Verdict
 from harness.engines.null_server import Faults
 from harness.engines.standalone import null_server
 from harness.sessions.trial import Trial, run_trial
@@ -27,8 +28,8 @@ def test_an_honest_server_is_acquitted_to_the_last_event() -> None:
     assert found.series.total("deliveries") == SUBMISSIONS * LISTENERS
     assert found.series.merged("lag").total == SUBMISSIONS * LISTENERS
     assert found.series.merged("reach_last").total == SUBMISSIONS
-    assert found.board.good
-    assert found.listeners.good
+    assert found.board.verdict is Verdict.TRUE
+    assert found.listeners.verdict is Verdict.TRUE
     assert wrongs(found) == {}
 
 
@@ -46,7 +47,7 @@ def test_events_spoiled_for_one_listener_are_counted_and_pinned_on_it(
     found = trial(faults)
 
     assert wrongs(found) == expected
-    assert not found.listeners.good
+    assert found.listeners.verdict is Verdict.FALSE
     if "conflicts" not in expected:
         # Listeners connect in order, so the server's victim is the swarm's.
         assert set(found.account.faulty) == {3}
@@ -73,7 +74,8 @@ def test_submissions_lost_or_counted_twice_convict_the_server(faults: Faults, ch
 
     assert found.series.total("ok") == SUBMISSIONS
     assert found.board.counts["changes"] == changes
-    assert len(found.board.problems) == 2
+    assert found.board.violations == 2
+    assert found.board.verdict is Verdict.FALSE
 
 
 def test_a_lost_answer_is_unknown_and_convicts_nobody() -> None:
@@ -82,14 +84,14 @@ def test_a_lost_answer_is_unknown_and_convicts_nobody() -> None:
     assert found.series.total("unknown") == 2
     assert found.series.total("cause_reset") == 2
     assert found.series.total("ok") == SUBMISSIONS - 2
-    assert found.board.good
+    assert found.board.verdict is Verdict.TRUE
 
 
 def test_a_5xx_is_unknown_too() -> None:
     found = trial(Faults(refuse_submissions=frozenset({10})), listeners=0)
 
     assert found.series.total("status_503") == found.series.total("unknown") == 1
-    assert found.board.good
+    assert found.board.verdict is Verdict.TRUE
 
 
 def test_listeners_that_are_cut_off_resume_without_gap() -> None:
@@ -98,13 +100,13 @@ def test_listeners_that_are_cut_off_resume_without_gap() -> None:
     assert sum(found.account.disconnects.values()) == LISTENERS
     assert found.series.total("connects") == 2 * LISTENERS
     assert wrongs(found) == {}
-    assert found.listeners.good
+    assert found.listeners.verdict is Verdict.TRUE
 
 
 def test_a_slow_listener_shows_in_the_last_reached_but_not_in_the_median() -> None:
     found = trial(Faults(slow_listener_s=0.4, victim=5))
 
-    assert found.listeners.good
+    assert found.listeners.verdict is Verdict.TRUE
     assert found.series.merged("reach_last").value_at(0.5) > 400_000
     assert found.series.merged("reach_median").value_at(0.5) < 300_000
     slow = found.series.merged("lag").share_above(400_000)

@@ -42,9 +42,10 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "net": set(),
         "engines": {"measure", "net"},
         "evidence": {"engines", "net"},
-        "checker": {"engines", "evidence"},
+        "checker": {"evidence"},
         "report": {"measure", "checker"},
-        "run": {"measure", "net", "engines", "evidence", "checker", "report"},
+        "judge": {"measure", "engines", "evidence", "checker", "report"},
+        "run": {"measure", "net", "engines", "evidence", "checker", "report", "judge"},
         "chaos": {"measure", "net", "engines", "evidence", "checker", "report"},
         "sessions": {"measure", "net", "engines", "evidence", "checker", "report", "run"},
         "bench": {"net", "engines", "evidence", "report"},
@@ -102,7 +103,6 @@ MODULES_MAX = 13
 MAY_BE_CROWDED = {
     "scoreboard": 14,
     "benchmarks/peers": 18,
-    "harness/checker": 16,
 }
 """Packages with more modules for now."""
 CORE_THIRD_PARTY = {"msgspec", "jwt", "http_message_signatures"}

@@ -16,6 +16,7 @@ from harness.evidence.history import (
     Event,
     Fault,
     FaultPhase,
+    FinalBoard,
     Header,
     HistoryFile,
     Limits,
@@ -114,6 +115,26 @@ class Story:
             )
         )
         return self.seq
+
+    def reject(self, sid: str, user: int, increment: int, outcome: str) -> None:
+        """The server decided against it: a ledger row without a change."""
+        self.rows.append(
+            Row(
+                sid=sid,
+                principal=str(user),
+                user=user,
+                increment=increment,
+                outcome=outcome,
+                seq=None,
+                score_after=None,
+                committed_us=START_US + 1,
+            )
+        )
+
+    def final_board(self, **scores: int) -> None:
+        """The whole board at the end, with some scores changed."""
+        shown = {NAMES[user]: score for user, score in self.scores.items()}
+        self.put(FinalBoard, seq=self.seq, scores=list({**shown, **scores}.items()))
 
     def show(self, *, at_ms: float | None = None) -> None:
         """A listener somewhere sees the newest change."""

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.checker.end_to_end import reached
 from harness.engines import reach
 from harness.engines.event_table import EventTable
 from harness.engines.reach import Reach
+from harness.judge.end_to_end import complete_series, reached
 from harness.net.sse_parser import Item, Kind
-from tests.unit.harness.test_result import BEGIN, record, swarm
+from tests.unit.harness.test_result import BEGIN, record
 
 S = 1_000_000
 COMMITTED = 1_000_000 * S
@@ -72,13 +72,11 @@ def test_a_runs_figures_hold_the_late_listener(tmp_path: Path) -> None:
     over(found, 1, 10, 20, 30, count=9)
     over(found, 1, 5 * S, 5 * S, 5 * S, count=1)
     over(found, 2, 10, 20, 30, count=10)
-    member = swarm(listeners=10)
-    member.reach = found.to_reach().to_wire()
-    run = record(tmp_path, members=[member])
+    run = record(tmp_path, reaches=[Reach.from_wire(found.to_reach().to_wire())])
     # What the swarm told meanwhile, without the late one.
     run.series.seconds[BEGIN].histograms["reach_last"].record(30, 2)
 
-    run.judge()
+    complete_series(run, None)
 
     assert run.figures()["reach_last_max"] == 5 * S
     assert run.histogram("reach_last").total == run.histogram("reach_first").total == 2
@@ -91,11 +89,9 @@ def test_a_table_too_large_to_send_leaves_no_figure(
     found = table(1, 2)
     over(found, 1, 10, 20, 30, count=9)
     monkeypatch.setattr(reach, "EVENTS_SENT_MAX", 1)
-    member = swarm(listeners=10)
-    member.reach = found.to_reach().to_wire()
-    run = record(tmp_path, members=[member])
+    run = record(tmp_path, reaches=[Reach.from_wire(found.to_reach().to_wire())])
     run.series.seconds[BEGIN].histograms["reach_last"].record(30, 1)
 
-    run.judge()
+    complete_series(run, None)
 
     assert run.figures()["reach_last_max"] is None

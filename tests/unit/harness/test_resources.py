@@ -9,11 +9,12 @@ from typing import Any
 
 import psutil
 
+from harness.judge.result import restarts_of
 from harness.net.target import Target
 from harness.report.charts import shades_of
-from harness.report.document import LoadResult
+from harness.report.document import Fault, LoadResult
 from harness.report.plots import Axis, Line, line_plot
-from harness.run.resources import ProcessGauge, Sampler, restarts_of
+from harness.run.resources import ProcessGauge, Sampler
 from tests.support.eventually import eventually_sync
 from tests.unit.harness.documents import decoded, run_document
 
@@ -43,8 +44,8 @@ def test_a_restart_lasts_from_the_last_sight_of_the_old_process_to_the_first_of_
     ]
 
     assert restarts_of(samples) == [
-        {"name": "server restarted", "start": 1, "end": 4},
-        {"name": "redis restarted", "start": 4, "end": 5},
+        Fault(name="server restarted", start=1, end=4),
+        Fault(name="redis restarted", start=4, end=5),
     ]
 
 
@@ -68,7 +69,7 @@ def test_the_sampler_follows_the_state_file_to_the_new_process(tmp_path: Path) -
     sampler.close()
 
     assert before["processes"]["redis"]["pid"] == os.getpid()
-    assert restarts_of([before, after]) == [{"name": "redis restarted", "start": 0, "end": 1}]
+    assert restarts_of([before, after]) == [Fault(name="redis restarted", start=0, end=1)]
 
 
 def test_what_has_a_gauge_of_its_own_counts_nowhere_else_nor_what_it_started() -> None:

@@ -5,16 +5,17 @@ from typing import Any
 
 import pytest
 
-from harness.checker import invariants
-from harness.checker.invariants import judge_history
-from harness.checker.verdict import Verdict
+from harness.checker import Finding, Verdict
+from harness.checker.saved_run import JudgedRun, judge_saved_run
 from harness.engines.listener_stats import Account
 from harness.evidence.board_look import Look
-from harness.evidence.history_writer import SubmissionJournal
+from harness.evidence.history_writer import BoardJournal, ListenerJournal, SubmissionJournal
+from harness.judge.judgement import Judgement, judge_run
+from harness.judge.record import RunRecord
 from harness.measure.series import Series
 from harness.measure.settings import RunSettings
+from harness.run.board_watch import closing_of
 from harness.run.messages import Final, Report, SwarmStatus
-from harness.run.result import RunRecord
 from harness.run.worker_state import Member
 
 BEGIN = 2
@@ -37,6 +38,7 @@ def record(folder: Path, **changed: Any) -> RunRecord:
         "begin_second": BEGIN,
         "measured_s": 10,
         "members": [],
+        "reaches": [],
         "final_seq": 10,
         "converged": True,
         "before": board,
@@ -64,28 +66,80 @@ def test_a_users_last_word_outlives_the_reports_that_follow() -> None:
     assert member.latest == {"A": (1, 2)}
 
 
-@pytest.mark.parametrize("converged", [True, False])
-def test_listeners_that_never_came_to_the_end_make_a_run_incorrect(
-    tmp_path: Path, converged: bool
+def judged(run: RunRecord, *findings: Finding) -> Judgement:
+    return judge_run(run, findings, None)
+
+
+def closed(folder: Path, *, converged: bool = True, moved_to: int = 10) -> JudgedRun:
+    """A run whose one listener pool wrote nothing but its end."""
+    members = [swarm(listeners=3)]
+    members[0].name = "swarm-0"
+    after = Look(seq=moved_to, scores={"A": 5})
+    journal = BoardJournal(folder)
+    journal.begin(10, {"A": 5}, {})
+    journal.close(**closing_of(members, 10, after, converged=converged))
+    ListenerJournal(folder, name="swarm-0").close(drained=True)
+    return judge_saved_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({}, ""),
+        ({"converged": False}, "the listeners did not all reach the last change, 10"),
+        ({"moved_to": 12}, "the board moved from 10 to 12 while listeners were compared"),
+    ],
+)
+def test_a_run_whose_listeners_never_came_to_the_end_is_not_acquitted(
+    tmp_path: Path, changed: dict[str, Any], told: str
 ) -> None:
-    run = record(tmp_path, members=[swarm(listeners=3)], converged=converged)
+    found = closed(tmp_path, **changed)
 
-    run.judge()
+    judgement = judge_run(record(tmp_path), found.findings, found.evidence)
 
-    told = "the listeners did not all come to stand at the last change" in run.verdict.incorrect
-    assert told is not converged
+    assert not judgement.correct
+    assert any(told in reason for reason in judgement.incorrect) is bool(told) or not told
+    assert judgement.correctness is found.verdict is Verdict.UNKNOWN
 
 
-def test_a_history_too_large_to_judge_is_unknown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_history_of_a_lost_process_is_named(tmp_path: Path) -> None:
+    journal = BoardJournal(tmp_path)
+    journal.close(drained=True, about={"processes": ["flood-0"]})
+
+    found = judge_saved_run(tmp_path)
+
+    assert found.verdict is Verdict.UNKNOWN
+    assert any("the history of flood-0 is missing" in f.explanations for f in found.findings)
+
+
+def test_a_history_too_large_to_judge_is_unknown(tmp_path: Path) -> None:
     SubmissionJournal(tmp_path, name="flood-0", run_id="r").close(drained=True)
-    monkeypatch.setattr(invariants, "BYTES_MAX", 10)
 
-    [finding] = judge_history(tmp_path, "")
+    found = judge_saved_run(tmp_path, bytes_max=10)
 
-    assert finding.verdict is Verdict.UNKNOWN
-    assert "too large" in finding.explanations[0]
+    assert found.verdict is Verdict.UNKNOWN
+    assert "too large" in found.findings[0].explanations[0]
+
+
+def test_reasons_begin_with_what_is_proven_and_each_stands_once() -> None:
+    def finding(name: str, verdict: Verdict, *why: str) -> Finding:
+        return Finding(invariant=name, verdict=verdict, explanations=why)
+
+    judgement = Judgement(
+        invalid=[],
+        findings=[
+            finding("I1 exactly once", Verdict.UNKNOWN, "torn"),
+            finding("I2 ledger", Verdict.TRUE),
+            finding("I5 streams", Verdict.FALSE, "gap", "gap", "more"),
+        ],
+        limits=[],
+        figures={},
+    )
+
+    assert judgement.incorrect == ["I5 false: gap", "I1 unknown: torn"]
+    assert judgement.correctness is Verdict.FALSE
+    assert judgement.valid
+    assert not judgement.good
 
 
 @pytest.mark.parametrize(
@@ -100,6 +154,6 @@ def test_a_late_generator_voids_a_run_however_short(
     histogram.record(100, arrivals - late)
     histogram.record(80_000, late)
 
-    run.judge()
+    invalid = judged(run).invalid
 
-    assert [told for words in run.verdict.invalid if told in words] == ([told] if told else [])
+    assert [told for words in invalid if told in words] == ([told] if told else [])

@@ -1,0 +1,118 @@
+"""Judges a finished run from its files: alike when `load` ends and whenever `check` is asked.
+
+The only module of the checker that reads files and the database; the invariants are pure.
+"""
+
+import gc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pymysql
+
+from harness.checker import (
+    Evidence,
+    Finding,
+    Promises,
+    Verdict,
+    check,
+    gather,
+    overall,
+    promises_of,
+)
+from harness.evidence.database import load_witness, read_witness, save_witness
+from harness.evidence.history import Board, Header, HistoryFile, history_paths, read_history
+from harness.evidence.witness import Witness
+from scoreboard.settings import mysql_address
+
+WITNESS_FILE = "witness.json"
+BYTES_MAX = 1_500_000_000
+"""A load run leaves larger histories to `check`, on a machine with the memory."""
+
+
+class DatabaseUnreadable(OSError):
+    """The database did not answer; the history alone could still be judged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedRun:
+    """The findings, and the evidence behind them; None where that was too large to be read."""
+
+    findings: list[Finding]
+    evidence: Evidence | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Over all findings."""
+        return overall(self.findings)
+
+
+def judge_saved_run(
+    place: Path,
+    *,
+    mysql_url: str = "",
+    black_box: bool = False,
+    promises: Promises | None = None,
+    bytes_max: int | None = None,
+    keep: bool = False,
+) -> JudgedRun:
+    """Judge the history in a file or folder, with the database where there is one.
+
+    The database is read from `mysql_url`, from the run's first change on, or from what an
+    earlier call was told to `keep` in the folder. About 25 µs and 1.5 KiB per submission.
+    Raises OSError, and ValueError for a URL or a kept file that cannot be understood.
+    """
+    paths = list(history_paths(place))
+    if not paths:
+        raise OSError(f"{place} holds no history: no file named history*.jsonl")
+    size = sum(path.stat().st_size for path in paths)
+    if bytes_max is not None and size > bytes_max:
+        return JudgedRun(findings=[_too_large(place, size)])
+    # Millions of small records and no garbage: collecting would take longer than judging.
+    gc.disable()
+    try:
+        files = [read_history(path) for path in paths]
+        witness = None if black_box else _witness(place, files, mysql_url, keep=keep)
+        evidence = gather(files, witness)
+        return JudgedRun(
+            findings=check(evidence, promises_of(evidence, promises)), evidence=evidence
+        )
+    finally:
+        gc.enable()
+
+
+def _witness(
+    place: Path, files: Sequence[HistoryFile], mysql_url: str, *, keep: bool
+) -> Witness | None:
+    kept = place / WITNESS_FILE if place.is_dir() else None
+    if not mysql_url:
+        return load_witness(kept) if kept is not None and kept.exists() else None
+    records = [record for file in files for record in file.records[:10]]
+    board = next((record for record in records if isinstance(record, Board)), None)
+    started = min((r.unix_us for r in records if isinstance(r, Header)), default=0)
+    try:
+        if board is None:
+            witness = read_witness(mysql_url)
+        else:
+            witness = read_witness(mysql_url, after_seq=board.seq, since_us=started)
+    except pymysql.MySQLError as error:
+        where = mysql_address(mysql_url)
+        raise DatabaseUnreadable(
+            f"the ledger at {where.host} port {where.port} cannot be read: {error.args[-1]}"
+        ) from error
+    if keep and kept is not None:
+        save_witness(witness, kept)
+    return witness
+
+
+def _too_large(place: Path, size: int) -> Finding:
+    return Finding(
+        invariant="I1-I10",
+        title="all",
+        verdict=Verdict.UNKNOWN,
+        looked_at=f"nothing of {size / 1e6:,.0f} MB",
+        explanations=(
+            "the history is too large to be judged here: `python -m harness check "
+            f"{place.name}` can, where there is the memory",
+        ),
+    )

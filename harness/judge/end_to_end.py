@@ -1,0 +1,112 @@
+"""Follows each submission and each event to the listeners, after the run. Pure.
+
+Neither end knows the other: the sender knows submissions, the listeners know
+seqs. The ledger joins them, so a submission's journey needs MySQL as a witness;
+an event's does not, since its commit time is on the stream.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.checker import Evidence
+from harness.engines.reach import COLUMNS, Reach
+from harness.evidence.history import Outcome
+from harness.judge.record import RunRecord
+from harness.measure.schedule import arrivals, parse_profile
+
+NEVER_US = 1 << 62
+REACH_HISTOGRAMS = ("reach_first", "reach_median", "reach_last")
+JOURNEY_HISTOGRAMS = ("submit_deliver_first", "submit_deliver_median", "submit_deliver_last")
+
+
+def reached(reaches: Sequence[Reach]) -> npt.NDArray[np.int64]:
+    """Rows of commit, first, median and last time, Unix µs: one for each event that was heard.
+
+    Over several swarms the median is the latest of theirs: never better than the truth.
+    """
+    known = [reach for reach in reaches if reach.base >= 0]
+    base = min((reach.base for reach in known), default=0)
+    end = max((reach.base + len(reach.columns["reached"]) for reach in known), default=0)
+    committed, first, median, last = times = np.zeros((4, end - base), dtype=np.int64)
+    first += NEVER_US
+    for reach in known:
+        column = {name: np.asarray(reach.columns[name], dtype=np.int64) for name in COLUMNS}
+        start = reach.base - base
+        span = slice(start, start + len(column["reached"]))
+        had = column["reached"] > 0
+        np.maximum(committed[span], column["committed_us"], out=committed[span], where=had)
+        np.minimum(first[span], column["first_us"], out=first[span], where=had)
+        np.maximum(median[span], column["median_us"], out=median[span], where=had)
+        np.maximum(last[span], column["last_us"], out=last[span], where=had)
+    return times[:, (committed > 0) & (last > 0)].T
+
+
+def journeys(
+    seqs: Iterable[tuple[int, int]], due_us: Mapping[int, int], reaches: Sequence[Reach]
+) -> Iterator[tuple[int, int, int, int]]:
+    """For each (number, seq) that listeners saw: due (Unix µs), then µs to first, median, last.
+
+    Over several swarms the median is the latest of theirs: never better than the truth.
+    """
+    for number, seq in seqs:
+        due = due_us.get(number)
+        times = [found for reach in reaches if (found := reach.at(seq)) is not None]
+        if due is not None and times:
+            yield (
+                due,
+                min(t[0] for t in times) - due,
+                max(t[1] for t in times) - due,
+                max(t[2] for t in times) - due,
+            )
+
+
+def complete_series(record: RunRecord, evidence: Evidence | None) -> None:
+    """Put into the series what only the end of a run can tell: spread and end-to-end times."""
+    _add_spread(record, record.reaches)
+    if evidence is not None and evidence.witness is not None and record.reaches:
+        _add_journeys(record, evidence, record.reaches)
+
+
+def _add_spread(record: RunRecord, reaches: Sequence[Reach]) -> None:
+    """Replace what swarms could tell meanwhile of first to last listeners by what was so.
+
+    Each counted by itself, and without the listeners that were seconds late. Where
+    a swarm had too many events to send them there is no figure then.
+    """
+    for second in record.series.seconds.values():
+        for name in REACH_HISTOGRAMS:
+            second.histograms.pop(name, None)
+    if any(reach.left_out for reach in reaches):
+        return
+    times = reached(reaches)
+    zero_us = round(record.started_unix_s * 1e6) - record.begin_second * 1_000_000
+    seconds = (times[:, 0] - zero_us) // 1_000_000
+    for number in np.unique(seconds).tolist():
+        inside = times[seconds == number]
+        histograms = record.series.seconds[number].histograms
+        for column, name in enumerate(REACH_HISTOGRAMS, start=1):
+            histograms[name].record_many(inside[:, column] - inside[:, 0])
+
+
+def _add_journeys(record: RunRecord, evidence: Evidence, reaches: Sequence[Reach]) -> None:
+    """Add submit-to-deliver times, by intended second. Only the schedule knows when it was due."""
+    seq_of = {change.sid: change.seq for change in evidence.changes}
+    seqs = [
+        (int((submission.key or "-0").rpartition("-")[2]), seq_of[submission.sid])
+        for submission in evidence.submissions
+        if submission.sid in seq_of and submission.outcome is Outcome.OK
+    ]
+    settings = record.settings
+    schedule = arrivals(
+        parse_profile(settings.rate), seed=settings.seed, poisson=settings.arrivals == "poisson"
+    )
+    begin_us = round(record.started_unix_s * 1e6)
+    last = max((number for number, _ in seqs), default=-1)
+    due_us = {number: begin_us + due // 1000 for number, due in islice(schedule, last + 1)}
+    for due, *durations in journeys(seqs, due_us, reaches):
+        second = record.series.seconds[record.begin_second + (due - begin_us) // 1_000_000]
+        for name, duration in zip(JOURNEY_HISTOGRAMS, durations, strict=True):
+            second.histograms[name].record(duration)

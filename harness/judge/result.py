@@ -1,0 +1,184 @@
+"""Judges a run whose record is complete, and writes its result file and page. The I/O of the end.
+
+The file carries a version, the commit, the machine, the settings, one entry per second and whole
+histograms, so a report never needs the run again.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.checker.saved_run import BYTES_MAX, judge_saved_run
+from harness.judge.end_to_end import complete_series
+from harness.judge.judgement import Judgement, judge_run
+from harness.judge.record import RunRecord
+from harness.measure.bottleneck import name_bottleneck, usage_of
+from harness.measure.figures import DURATION_NAMES, PERCENTILES
+from harness.measure.histogram import Histogram, lowest_of
+from harness.report.charts import heat_bucket
+from harness.report.document import (
+    Fault,
+    LimitResult,
+    LoadResult,
+    LoadVerdict,
+    Machine,
+    Resources,
+    Sample,
+    Second,
+    Window,
+)
+from harness.report.listener_cost import swarm_cost
+from harness.report.load_page import html_report
+from harness.report.result_files import read_result_as, write_result_file, write_whole
+
+HEAT_HISTOGRAMS = ("response", "lag")
+
+
+def judge_and_write(
+    record: RunRecord, *, mysql_url: str = "", path: Path | None = None
+) -> tuple[Judgement, Path]:
+    """Judge by the saved evidence and write the result; the judgement and the file's path.
+
+    The file stands beside the run's folder unless `path` names it. Raises OSError.
+    """
+    judged = judge_saved_run(record.folder, mysql_url=mysql_url, bytes_max=BYTES_MAX, keep=True)
+    complete_series(record, judged.evidence)
+    judgement = judge_run(record, judged.findings, judged.evidence)
+    path = path or record.folder.with_suffix(".json")
+    write_result_file(document_of(record, judgement), path)
+    # Read back, so that the page is made of what the file holds and nothing else.
+    page = html_report(read_result_as(path, LoadResult))
+    write_whole(path.with_suffix(".html"), page.encode())
+    return judgement, path
+
+
+def document_of(record: RunRecord, judgement: Judgement) -> LoadResult:
+    """The result document."""
+    start, end = record.window
+    names = sorted(record.series.names()[0])
+    return LoadResult(
+        run_id=record.run_id,
+        label=record.settings.label,
+        started_unix_s=record.started_unix_s,
+        machine=Machine(**record.machine),
+        target=record.base_url,
+        settings=record.settings.to_json(),
+        window=Window(start=start - record.begin_second, end=end - record.begin_second),
+        verdict=LoadVerdict(
+            valid=judgement.valid,
+            correct=judgement.correct,
+            correctness=judgement.correctness,
+            within_slo=judgement.within_slo,
+            good=judgement.good,
+            invalid=list(judgement.invalid),
+            incorrect=judgement.incorrect,
+            limits=[
+                LimitResult(
+                    limit=result.limit.text,
+                    figure=result.limit.figure,
+                    measured=result.measured,
+                    passed=result.passed,
+                )
+                for result in judgement.limits
+            ],
+        ),
+        counts={name: record.counter(name) for name in names},
+        totals={name: record.series.total(name) for name in names},
+        figures=dict(judgement.figures),
+        findings=list(judgement.findings),
+        final_seq=record.final_seq,
+        converged=record.converged,
+        members=record.members,
+        swarm=swarm_cost(
+            [msgspec.structs.asdict(member) for member in record.members],
+            cpu_us=record.counter("cpu_us"),
+            reads=record.counter("reads"),
+        ),
+        backlog=record.backlog,
+        resources=_resources(record),
+        faults=restarts_of(record.samples),
+        seconds=list(_seconds(record)),
+        histograms={
+            name: record.histogram(name).to_hdr()
+            for name in DURATION_NAMES
+            if record.histogram(name).total
+        },
+        ceiling=record.ceiling,
+    )
+
+
+def _resources(record: RunRecord) -> Resources:
+    start, end = (second - record.begin_second for second in record.window)
+    usage = usage_of(
+        (s for s in record.samples if start <= s["t"] < end),
+        int(record.machine.get("cpus") or 1),
+        float(record.machine.get("memory_mib") or 0),
+    )
+    samples = msgspec.convert(record.samples, list[Sample])
+    if usage is None:
+        return Resources(samples=samples, bottleneck=name_bottleneck(None))
+    return Resources(
+        samples=samples,
+        cores=dict(usage.cores),
+        rss_mib=dict(usage.rss_mib),
+        counters=dict(usage.counters),
+        busy=usage.busy,
+        elsewhere=usage.elsewhere,
+        harness_share=usage.harness_share,
+        bottleneck=name_bottleneck(usage),
+    )
+
+
+def _seconds(record: RunRecord) -> Iterator[Second]:
+    for number, second in sorted(record.series.seconds.items()):
+        yield Second(
+            t=number - record.begin_second,
+            counters=dict(second.counters),
+            times={
+                name: {"n": histogram.total, **_percentiles(histogram)}
+                for name, histogram in second.histograms.items()
+                if histogram.total
+            },
+            heat={
+                name: _coarse(second.histograms[name])
+                for name in HEAT_HISTOGRAMS
+                if name in second.histograms
+            },
+        )
+
+
+def _percentiles(histogram: Histogram) -> dict[str, int]:
+    """Those that have enough samples, in µs."""
+    found = ((percentile.key, histogram.at(percentile.quantile)) for percentile in PERCENTILES)
+    return {key: at_us for key, at_us in found if at_us is not None}
+
+
+def _coarse(histogram: Histogram) -> dict[int, int]:
+    """Counts by the buckets of the heat maps."""
+    counts: Counter[int] = Counter()
+    for bucket, count in histogram.counts.items():
+        counts[heat_bucket(lowest_of(bucket))] += count
+    return dict(counts)
+
+
+def restarts_of(samples: Iterable[Mapping[str, Any]]) -> list[Fault]:
+    """a process of the stack has another pid than a sample before.
+
+    In seconds of the run, from the last sample in which the old one lived to the
+    first of the new one.
+    """
+    faults = []
+    alive: dict[str, tuple[int, int]] = {}
+    for sample in samples:
+        for name, values in sample.get("processes", {}).items():
+            # A process that has died keeps its pid in the books until another is started.
+            if "pid" not in values or not values["rss_mib"]:
+                continue
+            pid, seen = alive.get(name, (values["pid"], sample["t"]))
+            if pid != values["pid"]:
+                faults.append(Fault(name=f"{name} restarted", start=seen, end=sample["t"]))
+            alive[name] = (values["pid"], sample["t"])
+    return faults
