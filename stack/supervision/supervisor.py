@@ -304,7 +304,10 @@ class Supervisor:
             return
         unit.wanted = False
         if unit.process is not None and not await asyncio.to_thread(unit.process.stop, grace_s):
-            self.console.notice(f"{name} did not stop within {grace_s:.1f} s and was killed")
+            self.console.notice(
+                f"{name} took longer than {grace_s:.1f} s to stop and was killed; "
+                "nothing acknowledged is lost"
+            )
         unit.condition = "stopped"
 
     # State
