@@ -33,7 +33,8 @@ all() {
     browser
     # Apart: what whole runs leave to be collected would fail a unit test that runs meanwhile.
     pytest -n "$(nproc)" tests/unit tests/workflow
-    pytest -n $(($(nproc) + 1)) --ignore tests/unit --ignore tests/workflow
+    pytest -n $(($(nproc) + 1)) tests/integration tests/security tests/model tests/e2e \
+        tests/browser tests/harness tests/chaos tests/benchmarks tests/containers
     if ! scripts/containers.sh running; then
         if ! is_root; then
             printf '\nLeft out: compose.yaml. No Docker engine answers, and starting one needs root.\n' >&2

@@ -373,7 +373,10 @@ def test_every_folder_with_tests_is_run() -> None:
     found = {path.relative_to(ROOT).parts[1] for path in ROOT.glob("tests/*/**/test_*.py")}
     assert {f"tests/{name}" for name in found} <= paths
     if (ROOT / ".ci").is_dir():
-        assert set(re.findall(r"tests/\w+", (ROOT / ".ci/run").read_text("utf-8"))) == paths
+        for script in (".ci/run", "scripts/test.sh"):
+            assert set(re.findall(r"tests/\w+", (ROOT / script).read_text("utf-8"))) == paths, (
+                script
+            )
 
 
 def test_branches_of_all_packages_are_counted() -> None:
