@@ -16,7 +16,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from scoreboard import contract, ids
-from scoreboard.domain import Change, Decision, Outcome, Submission
+from scoreboard.domain import Decision, Outcome, Submission
 from scoreboard.rules import screen
 from worker.board.redis_board import RedisBoard
 from worker.database.cases import Cases
@@ -28,7 +28,6 @@ from worker.workflows.fraud_review import TIME_LIMIT_S, CaseResolved
 from worker.workflows.submission_batch import BatchRecorded
 
 OUTCOMES = tuple(Outcome)
-RECENT_BATCHES = 64
 KNOWN_USERS_MAX = 1_000_000
 
 
@@ -49,8 +48,6 @@ class Activities:
         self._board = board
         self._failpoints = failpoints
         self._review_limit_s = review_limit_s
-        # Saves publish a look at the ledger; any loss only costs that look.
-        self._recent: dict[int, list[Change]] = {}
         # Users are never removed by this program; should one be, `record` finds out.
         self._known_users: set[int] = set()
 
@@ -84,7 +81,7 @@ class Activities:
         submissions = _decode(batch)
         outcomes = [OUTCOMES[index] for index in verdicts]
         recorded = await self._ledger.record(list(zip(submissions, outcomes, strict=True)))
-        self._keep(recorded.changes)
+        self._board.remember(recorded.changes)
         return BatchRecorded(
             last_seq=recorded.last_seq,
             held=[ids.text(item) for item in recorded.held],
@@ -95,7 +92,7 @@ class Activities:
     async def publish(self, last_seq: int) -> None:
         """Bring ranking and stream in Redis to at least `last_seq`."""
         await self._failpoints.hit("publish.before")
-        await self._board.publish(self._recent.pop(last_seq, ()), last_seq)
+        await self._board.publish((), last_seq)
 
     @activity.defn(name=steps.NOTIFY)
     async def notify(self, last_seq: int, batch_id: str) -> None:
@@ -119,7 +116,7 @@ class Activities:
             ) from error
         await self._failpoints.hit("resolve.after_commit")
         if resolved.change is not None:
-            self._keep([resolved.change])
+            self._board.remember([resolved.change])
         return CaseResolved(
             outcome=resolved.outcome.value,
             seq=resolved.seq,
@@ -131,13 +128,6 @@ class Activities:
     async def refresh(self) -> RefreshReport:
         """Rebuild the ranking from MySQL and report how far the old one was off."""
         return await self._board.refresh(activity.heartbeat)
-
-    def _keep(self, changes: list[Change]) -> None:
-        if changes:
-            self._board.remember(changes)
-            self._recent[changes[-1].seq] = changes
-            if len(self._recent) > RECENT_BATCHES:
-                del self._recent[next(iter(self._recent))]
 
 
 def _decode(batch: bytes) -> list[Submission]:

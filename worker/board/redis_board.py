@@ -68,7 +68,7 @@ class RedisBoard:
         self._rebuilding = asyncio.Lock()
         self._healing: asyncio.Task[None] | None = None
         self._incarnation: str | None = None
-        # By their first number: what was committed here need not be read back.
+        # By their last number: what was committed here need not be read back.
         self._recent: dict[int, Sequence[Change]] = {}
         self._advance_script = client.register_script(script(__package__, "advance"))
         self._swap_script = client.register_script(script(__package__, "swap"))
@@ -85,8 +85,9 @@ class RedisBoard:
         await self._bring_forward(changes, last_seq)
 
     def remember(self, changes: Sequence[Change]) -> None:
-        """Consecutive changes just committed here; any loss only costs a look at the ledger."""
-        self._recent[changes[0].seq] = changes
+        """Changes just committed here, consecutive; a loss only costs a look at the ledger."""
+        if changes:
+            self._recent[changes[-1].seq] = changes
         if len(self._recent) > RECENT_BATCHES:
             del self._recent[next(iter(self._recent))]
 
@@ -206,7 +207,9 @@ class RedisBoard:
         if self._incarnation is None:
             self._use_history((await self._ledger.board()).incarnation)
         if not changes:
-            changes = await self._ledger.changes_after(last_seq - 1, 1)
+            changes = self._recent.get(last_seq) or await self._ledger.changes_after(
+                last_seq - 1, 1
+            )
         while True:
             status, *rest = await self._advance(changes[:CHANGES_PER_CALL], self._incarnation or "")
             if status == -1:
@@ -252,8 +255,8 @@ class RedisBoard:
         The log is synced in order: with `last_seq` everything before it lasts, and what
         comes after it may not.
         """
-        recent = self._recent.get(cursor + 1)
-        return recent or await self._ledger.changes_after(
+        recent = (batch for batch in self._recent.values() if batch[0].seq == cursor + 1)
+        return next(recent, ()) or await self._ledger.changes_after(
             cursor, min(CHANGES_PER_CALL, last_seq - cursor)
         )
 

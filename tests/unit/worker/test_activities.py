@@ -9,7 +9,7 @@ from temporalio.testing import ActivityEnvironment
 from scoreboard import contract
 from scoreboard.domain import MAX_INCREMENT, Change, Outcome
 from tests.unit.scoreboard.arrange import change, submission
-from worker.activities import OUTCOMES, RECENT_BATCHES, Activities
+from worker.activities import OUTCOMES, Activities
 from worker.database.ledger import Recorded
 from worker.failpoints import Failpoints
 
@@ -101,25 +101,14 @@ async def test_record_gives_each_submission_its_verdict() -> None:
     assert ledger.screened == [[(batch[0], Outcome.APPLIED), (batch[1], Outcome.UNKNOWN_USER)]]
 
 
-async def test_publish_uses_what_record_left_and_the_ledger_otherwise() -> None:
+async def test_recorded_changes_are_remembered_for_publish() -> None:
     activities, _, board = steps()
+
     await run(activities.record, contract.encode_batch([submission(1)]), bytes([0]))
-
     await run(activities.publish, 1)
-    await run(activities.publish, 77)
 
-    assert board.published == [([change(1)], 1), ([], 77)]
-
-
-async def test_what_is_kept_for_publishing_is_bounded() -> None:
-    activities, _, board = steps()
-    for number in range(RECENT_BATCHES + 1):
-        await run(activities.record, contract.encode_batch([submission(number)]), bytes([0]))
-
-    await run(activities.publish, 1)
-    await run(activities.publish, 2)
-
-    assert board.published == [([], 1), ([change(2)], 2)]
+    assert board.remembered == [change(1)]
+    assert board.published == [([], 1)]
 
 
 @pytest.mark.parametrize(
