@@ -147,7 +147,10 @@ class Board:
 
     async def _read(self, limit: int, offset: int) -> Page:
         history = self._history
-        found = await self._from_redis(limit, offset) or await self._from_mysql(limit, offset)
+        # Until this process knows where the board stands, Redis may be behind what another
+        # process, or an earlier one, has shown; MySQL never is.
+        from_redis = await self._from_redis(limit, offset) if self._position.known else None
+        found = from_redis or await self._from_mysql(limit, offset)
         return self._made(limit, offset, found, history)
 
     def _made(

@@ -71,7 +71,8 @@ class Feed:
             try:
                 if self._cursor < 0:
                     await self._begin()
-                await self._follow()
+                if self._cursor >= 0:
+                    await self._follow()
             except REDIS_ERRORS as error:
                 self._note_away(error)
                 await self._use_ledger()
@@ -96,7 +97,30 @@ class Feed:
             await self._use_ledger()
             return
         history = await self._history(tail)
-        self._start(tail, incarnation, history)
+        # An earlier process may have shown what MySQL had while Redis was behind, so MySQL's
+        # board, not the copy's, is where this process starts.
+        try:
+            board = await self._ledger.board()
+            if board.incarnation == incarnation and board.seq > tail:
+                if board.seq - tail > FILL_MAX:
+                    await self._use_ledger()
+                    return
+                history += await self._changes(tail, board.seq)
+        except MYSQL_ERRORS as error:
+            self._note_away(error)
+            return
+        self._start(history[-1].seq if history else tail, incarnation, history)
+
+    async def _changes(self, after: int, upto: int) -> list[Change]:
+        """The ledger's changes after `after`, up to `upto`. Raises MYSQL_ERRORS."""
+        found: list[Change] = []
+        while after < upto:
+            part = await self._ledger.changes_after(after, min(upto - after, CHANGES_PER_QUERY))
+            if not part:
+                break
+            found += part
+            after = part[-1].seq
+        return found
 
     def _start(self, cursor: int, incarnation: str, history: Sequence[Change]) -> None:
         self._cursor, self._incarnation = cursor, incarnation

@@ -45,7 +45,7 @@ class Site:
     def __init__(self) -> None:
         self.redis, self.ledger, self.now = Redis(), Ledger(), 0.0
         position = BoardPosition()
-        position.seq = 7
+        position.seq, position.known = 7, True
         self.board = Board(
             self.redis,  # type: ignore[arg-type]
             self.ledger,  # type: ignore[arg-type]

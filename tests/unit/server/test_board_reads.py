@@ -54,6 +54,7 @@ class Reads:
     def __init__(self) -> None:
         self.redis, self.ledger, self.now = Redis(), Ledger(), 0.0
         self.position = BoardPosition()
+        self.position.known = True
         self.board = Board(
             self.redis,  # type: ignore[arg-type]
             self.ledger,  # type: ignore[arg-type]
@@ -68,6 +69,17 @@ class Reads:
 @pytest.fixture
 def reads() -> Reads:
     return Reads()
+
+
+async def test_redis_is_not_read_before_the_board_s_position_is_known(reads: Reads) -> None:
+    reads.position.known = False
+    reads.redis.seq, reads.ledger.seq = 90, 100
+
+    assert await reads.seq_of() == 100
+
+    reads.position.known = True
+    reads.redis.seq, reads.now = 101, 5.0
+    assert await reads.seq_of() == 101
 
 
 async def test_a_redis_that_is_behind_what_mysql_has_shown_is_not_read_from(reads: Reads) -> None:
