@@ -78,8 +78,8 @@ class SubmissionRoutes:
 
     async def get_outcome(self, request: Request, submission_id: str) -> HTTPResponse:
         """The outcome of a submission."""
-        principal = self._parser.principal(request)
-        status = await self._outcomes.status(parse_submission_id(submission_id), principal)
+        wanted = parse_submission_id(submission_id)
+        status = await self._outcomes.status(wanted, self._parser.principal(request))
         retry = {"retry-after": PENDING_RETRY_S} if status.status == PENDING else {}
         return json_response(status, NOT_STORED | retry)
 
