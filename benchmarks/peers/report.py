@@ -119,18 +119,19 @@ def markdown(document: Mapping[str, Any], file: str) -> str:
     """The section of RESULTS.md; `file` is where the figures are kept."""
     machine, settings, samples = document["machine"], document["settings"], document["samples"]
     if parts := settings.get("parts"):
-        told = f"in parts ({'; '.join(parts)})"
+        told = f"measured in parts ({'; '.join(parts)})"
     else:
         told = f"{settings['rounds']} interleaved rounds, commit {commit_of(machine)}"
     lines = [
-        "## Beside other ways to do it",
+        "## Comparison with alternative designs",
         "",
         f"`make bench-peers` on {machine['cpus']} × {machine['cpu']}, {machine['memory_mib']} MiB,"
-        f" Linux {machine['kernel']}, Python {machine['python']}; {told}; load before the run"
-        f" {settings['load_before']:.2f}; all parts and the load generator on the same"
-        f" machine. `benchmarks/README.md` describes the peers. Result file: [`{file}`]({file}).",
+        f" Linux {machine['kernel']}, Python {machine['python']}; {told}; load average before the"
+        f" run {settings['load_before']:.2f}; services and load generator on the same machine."
+        f" [benchmarks/README.md](benchmarks/README.md) describes the peers. Result file:"
+        f" [`{file}`]({file}).",
         "",
-        "| what | target | median | spread | |",
+        "| figure | target | median | spread | verdict |",
         "|---|---|---|---|---|",
     ]
     for result in results_of(document):
@@ -143,11 +144,11 @@ def markdown(document: Mapping[str, Any], file: str) -> str:
             f" {'met' if result.met else 'missed'} |"
         )
     if document["failures"]:
-        lines += ["", "Rounds without a figure, whose answers were not all good:", ""]
+        lines += ["", "Rounds without a figure, because some answers were wrong:", ""]
         lines += [f"- {failure}" for failure in document["failures"]]
     lines += [
         "",
-        "What the ratios are made of:",
+        "Figures behind the ratios:",
         "",
         "| figure | median | spread |",
         "|---|---|---|",

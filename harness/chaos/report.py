@@ -190,30 +190,31 @@ def markdown(report: ChaosResult, file: str) -> str:
         f"One run of `make chaos SEED={report.seed}{' SHORT=1' if report.short else ''}` at "
         f"commit `{report.commit}` on {report.machine.cpus} CPUs "
         f"(Python {report.machine.python}), all processes and all clients on one machine. "
-        f"Verdict: **{report.verdict}**; from HTTP and streams alone, without a look into the "
-        f"database: **{report.verdict_black_box}**. Result file: [`{file}`]({file}); what "
-        "each promise rests on: [docs/reliability.md](docs/reliability.md).",
+        f"Verdict: **{report.verdict}**; from HTTP and streams alone, without the "
+        f"database: **{report.verdict_black_box}**. Result file: [`{file}`]({file}); the "
+        "mechanism behind each promise: [docs/reliability.md](docs/reliability.md).",
         "",
-        f"- {report.flood_s:.0f} s of flood, {report.accepted:,} acknowledged submissions, "
-        f"{report.refused:,} refused, {report.unknown:,} left unknown; "
+        f"- {report.flood_s:.0f} s of load: {report.accepted:,} acknowledged submissions, "
+        f"{report.refused:,} refused, {report.unknown:,} with unknown effect; "
         f"{report.attempts_unknown:,} of {report.attempts:,} attempts got no answer, "
         f"{report.attacks:,} attacks.",
         f"- {report.listeners} listeners with {report.reconnects:,} reconnects, "
         f"{report.changes:,} changes, {report.resets} resets; {report.reads:,} reads.",
         f"- {len(faults)} faults of {len({f.kind for f in faults})} kinds on "
-        f"{len(targets)} processes and edges, {sum(bool(f.fired) for f in faults)} proven to "
-        f"have taken hold. Recovery, from heal to a fresh submission acknowledged and seen: "
+        f"{len(targets)} processes and connections, {sum(bool(f.fired) for f in faults)} proven to "
+        f"have fired. Recovery time, from the end of the fault until a fresh submission was "
+        f"acknowledged and seen on a stream: "
         + (
             f"median {statistics.median(recoveries):.0f} ms, longest {max(recoveries):.0f} ms."
             if recoveries
             else "never."
         ),
         "",
-        "| promise | verdict | looked at |",
+        "| promise | verdict | evidence |",
         "|---|---|---|",
         *(f"| {f.invariant}: {f.title} | {f.verdict} | {f.looked_at} |" for f in report.findings),
         "",
-        "| fault | on (recovery in ms) |",
+        "| fault | target and recovery time in ms |",
         "|---|---|",
         *_by_kind(faults),
     ]

@@ -163,7 +163,7 @@ def capacity(
 
 def command_of(asked: Mapping[str, Any]) -> str:
     """The command that repeats a search, defaults spelled out: they may change."""
-    words = ["python", "-m", "harness", "capacity"]
+    words = ["scoreboard", "capacity"]
     for name in REPEATED:
         words += [f"--{name}", str(asked[name])]
     return shlex.join(words)

@@ -29,8 +29,8 @@ KEPT = "docs/results"
 CROWD_LISTENERS = 5000
 """A run with this many listeners measures fan-out and is not the headline for submissions."""
 TITLES = {
-    "load": "Load: open-loop flood and listeners",
-    "crowd": "Load: a crowd of listeners",
+    "load": "Load: open-loop submissions and listeners",
+    "crowd": "Load: fan-out to thousands of listeners",
 }
 ALWAYS_TOLD = ("rate", "listeners", "duration_s")
 NEVER_TOLD = ("mysql_url", "label", "results")
@@ -69,7 +69,7 @@ def load_command(document: LoadResult) -> str:
     """The command that repeats a load run, with every option that is not at its default."""
     defaults, settings = RunSettings().to_json(), document.settings
     told = {**settings, "listeners": document.listeners, "duration_s": document.seconds_measured}
-    words = ["python", "-m", "harness", "load"]
+    words = ["scoreboard", "load"]
     for flag, name, *_ in OPTIONS:
         value = told.get(name, defaults.get(name))
         if name in ALWAYS_TOLD or (name not in NEVER_TOLD and value != defaults.get(name)):
@@ -94,7 +94,7 @@ def load_section(document: LoadResult, file: str) -> str:
         f"[`{file}`]({file}).",
         "",
         f"**{number(figures['goodput'] or 0)} accepted submissions/s of "
-        f"{number(figures['rate'] or 0)} intended, {number(listeners)} listeners, "
+        f"{number(figures['rate'] or 0)} offered, {number(listeners)} listeners, "
         f"{number(counts.get('deliveries', 0) / length)} events delivered per second. "
         f"Verdict: {_verdict(document.verdict)}.**",
         "",
@@ -111,9 +111,9 @@ def load_section(document: LoadResult, file: str) -> str:
     lines += [
         "",
         "Cores used: " + ", ".join(f"{name} {used:.2f}" for name, used in cores) + ". "
-        f"The harness took {resources.harness_share or 0:.0%} of the machine."
+        f"The harness used {resources.harness_share or 0:.0%} of the machine."
         + (
-            f" {resources.elsewhere:.2f} cores were busy with programs that are no part of it."
+            f" {resources.elsewhere:.2f} cores were used by unrelated programs."
             if (resources.elsewhere or 0) > 0.1
             else ""
         )
@@ -121,17 +121,17 @@ def load_section(document: LoadResult, file: str) -> str:
     ]
     if costs := cost_words(document.swarm):
         lines.append(
-            "Listening cost the harness itself: "
+            "Cost of listening, for the harness: "
             + ", ".join(f"{name} {figure}" for name, figure, _ in costs)
             + f" (targets: at most {US_PER_READ_TARGET:g} µs, "
             f"under {KIB_PER_LISTENER_TARGET:g} KiB beyond the interpreter)."
         )
     if ceiling := document.ceiling:
         lines.append(
-            f"The generator's own ceiling on the null server: {number(ceiling.per_core)} "
+            f"Ceiling of the load generator against the null server: {number(ceiling.per_core)} "
             f"requests/s per core ({ceiling.us_per_request:.0f} µs of CPU each)."
         )
-    lines += ["", "| promise | verdict | looked at |", "|---|---|---|"]
+    lines += ["", "| promise | verdict | evidence |", "|---|---|---|"]
     lines += [f"| {f.invariant} | {f.verdict} | {f.looked_at} |" for f in document.findings]
     section = section_of(document)
     lines += ["", *(f"![{name}]({KEPT}/{section}-{name}.svg)" for name in LOAD_PLOTS)]
@@ -162,18 +162,19 @@ def load_plots(document: LoadResult) -> dict[str, str]:
 def capacity_section(document: CapacityResult, file: str) -> str:
     """The sustained load, and the bottleneck beyond it."""
     plan, machine = document.plan, document.machine
-    # Searches of an earlier version told no more than their limits.
-    command = document.command or f"python -m harness capacity --slo '{plan.slo}'"
+    # Searches of an earlier version recorded no more than their limits.
+    command = document.command or f"scoreboard capacity --slo '{plan.slo}'"
     lines = [
         "## Capacity within limits",
         "",
         f"`{command}` at commit {machine.revision}, "
-        f"{machine.cpus} CPUs ({machine.cpu}): trials of {plan.seconds:g} s, doubled, "
-        f"bisected, and each load named held {plan.repeats} times. A trial counts only when "
-        f"it was valid, correct, within the limits and without a growing backlog. Result file: "
+        f"{machine.cpus} CPUs ({machine.cpu}): trials of {plan.seconds:g} s. The "
+        f"search doubles the load, then bisects; each load below was sustained in {plan.repeats} "
+        f"trials. A trial passes only if it is valid, correct and within the limits, and its "
+        f"backlog does not grow. Result file: "
         f"[`{file}`]({file}).",
         "",
-        "| with | sustained | beyond it |",
+        "| with | sustained | bottleneck beyond it |",
         "|---|--:|---|",
     ]
     for found in document.searches:
@@ -185,7 +186,7 @@ def capacity_section(document: CapacityResult, file: str) -> str:
     law = document.scalability
     lines.append("")
     if law.fit is None:
-        lines.append(f"No scalability law is claimed: {law.refused}.")
+        lines.append(f"No fit to the Universal Scalability Law: {law.refused}.")
     else:
         low, high = law.peak
         peak = "no peak" if law.peak_rate is None else f"peak {number(law.peak_rate)}/s"
@@ -207,10 +208,10 @@ def capacity_plots(document: CapacityResult) -> dict[str, str]:
         return [(t.rate, getattr(t, key)) for t in trials if t.held is held and getattr(t, key)]
 
     lines = [
-        Line(name="response p99, held", points=points("response_p99", held=True)),
-        Line(name="lag p99, held", points=points("lag_p99", held=True)),
-        Line(name="response p99, not held", points=points("response_p99", held=False)),
-        Line(name="lag p99, not held", points=points("lag_p99", held=False)),
+        Line(name="response p99, sustained", points=points("response_p99", held=True)),
+        Line(name="lag p99, sustained", points=points("lag_p99", held=True)),
+        Line(name="response p99, not sustained", points=points("response_p99", held=False)),
+        Line(name="lag p99, not sustained", points=points("lag_p99", held=False)),
     ]
     plot = line_plot(
         "Every trial of the search: p99 over submissions per second",
@@ -225,12 +226,12 @@ def capacity_plots(document: CapacityResult) -> dict[str, str]:
 def selfproof_section(document: SelfTestResult, file: str) -> str:
     """Planted faults and what the harness reported of them."""
     lines = [
-        "## Self-proof: planted faults",
+        "## Self-test: planted faults",
         "",
-        "`python -m harness selfproof`: a server that lies in a known way, and what the harness "
-        f"reports of it. Result file: [`{file}`]({file}).",
+        "`scoreboard selfproof` plants each fault into a null server and compares the report of "
+        f"the harness with what was planted. Result file: [`{file}`]({file}).",
         "",
-        "| planted | reported | exact |",
+        "| planted fault | reported | exact |",
         "|---|---|---|",
     ]
     lines += [
@@ -242,8 +243,8 @@ def selfproof_section(document: SelfTestResult, file: str) -> str:
     shown = [p for p in PERCENTILES if all(p.key in r.times_ms for r in stall.reports)]
     lines += [
         "",
-        f"The same stall beside stock Locust ({stall.planted}; {stall.intended:,} requests "
-        "intended):",
+        f"Coordinated omission: the same stall measured by stock Locust ({stall.planted}; "
+        f"{stall.intended:,} requests intended):",
         "",
         f"| tool | requests measured | {' | '.join(p.label for p in shown)} |",
         f"|---|--:|{'--:|' * len(shown)}",
@@ -253,8 +254,8 @@ def selfproof_section(document: SelfTestResult, file: str) -> str:
         lines.append(f"| {report.tool} | {report.requests:,} | {cells} |")
     lines += [
         "",
-        "Stock Locust's users wait for the stalled answer and send nothing meanwhile, so the "
-        "requests that the stall kept from being sent are in no percentile.",
+        "Stock Locust is a closed loop: its users wait for the stalled answer, so the requests "
+        "that the stall kept them from sending appear in no percentile.",
     ]
     return "\n".join(lines)
 
@@ -263,20 +264,21 @@ def bench_gate_section(document: BenchProofResult, file: str) -> str:
     """Error rates of the regression gate."""
     machine, planted = document.machine, f"{document.planted:.0%}"
     rows = [
-        ("equal", "equal code called worse", document.false_alarm_rate),
-        ("slower", f"a {planted} slowdown not called worse", document.miss_rate),
-        ("one_more_call", "one more function call not found", None),
+        ("equal", "equal code reported as worse (false alarm)", document.false_alarm_rate),
+        ("slower", f"a {planted} slowdown not reported (miss)", document.miss_rate),
+        ("one_more_call", "one more function call not reported (miss)", None),
     ]
     lines = [
-        "## Regression gate: how often it is wrong",
+        "## Regression gate: error rates",
         "",
-        f"`python -m harness bench-compare --prove` at commit {machine.revision}, "
-        f"{machine.cpus} CPUs ({machine.cpu}), {document.rounds} rounds a side: one tree "
-        "against itself as it is, with a slowdown planted into the work, and with a planted call. "
-        f"Then the rounds of the first comparison, of {document.cases} cases, resampled "
-        f"{document.trials} times with and without a slowdown. Result file: [`{file}`]({file}).",
+        f"`scoreboard bench-compare --prove` at commit {machine.revision}, "
+        f"{machine.cpus} CPUs ({machine.cpu}), {document.rounds} rounds a side. One revision "
+        "is compared with itself: unchanged, with a planted slowdown, and with one planted "
+        f"function call. The rounds of the unchanged comparison, {document.cases} cases, are then "
+        f"resampled {document.trials} times with and without the slowdown. Result file: "
+        f"[`{file}`]({file}).",
         "",
-        "| error | really run | resampled |",
+        "| error | measured | resampled |",
         "|---|--:|--:|",
     ]
     for key, name, resampled in rows:
@@ -286,4 +288,9 @@ def bench_gate_section(document: BenchProofResult, file: str) -> str:
             f"{real.comparisons} comparisons ({real.rate:.1%}) | "
             f"{'' if resampled is None else f'{resampled:.3%}'} |"
         )
+    lines += [
+        "",
+        "The gate keeps false alarms rare, so it misses slowdowns within the noise of the machine. "
+        "Counts (function calls, allocated bytes) do not depend on noise: any growth fails.",
+    ]
     return "\n".join(lines)

@@ -1,8 +1,8 @@
 """`python -m tests.chaos.convictions`: the table of planted bugs for RESULTS.md.
 
-Runs the gauntlet with every planted bug and says how many runs its conviction took and in what
-words. `--write RESULTS.md` replaces the table there and keeps the figures beside it. Exit status 1
-when one went free.
+Runs the mutation test for every planted bug and prints how many runs the checker needed and the
+violation it reported. `--write RESULTS.md` replaces the table there and keeps the result file. Exit
+status 1 when a bug was not found.
 """
 
 import argparse
@@ -25,7 +25,7 @@ RUNS_MAX = 5
 
 
 def convictions() -> list[dict[str, Any]]:
-    """What became of each planted bug; `runs` is 0 for one that went free."""
+    """The result for each planted bug; `runs` is 0 where the checker did not find it."""
     found = []
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
         root = Path(folder)
@@ -35,7 +35,7 @@ def convictions() -> list[dict[str, Any]]:
                 runs, broken, words = runs_until_convicted(
                     services, redis_url, root / name, name, runs_max=RUNS_MAX
                 )
-                print(f"{name}: {runs or 'NOT CONVICTED'}", file=sys.stderr, flush=True)
+                print(f"{name}: {runs or 'NOT FOUND'}", file=sys.stderr, flush=True)
                 found.append(
                     {
                         "name": name.replace("_", " "),
@@ -54,13 +54,14 @@ def section(document: Mapping[str, Any], file: str) -> str:
     commit = machine["commit"] + (", changed" if machine["changed"] else "")
     return "\n".join(
         [
-            "## Planted bugs: what the checker convicts",
+            "## Planted bugs: mutation test of the checker",
             "",
-            "`python -m tests.chaos.convictions` plants each bug into the real code and runs a few "
-            f"seconds of flood and small faults, until the checker convicts it. Commit {commit}, "
+            "`python -m tests.chaos.convictions` plants each bug into the real code and runs load "
+            "with small faults for a few seconds, until the checker reports a violation. "
+            f"Commit {commit}, "
             f"{machine['cpus']} CPUs ({machine['cpu']}). Result file: [`{file}`]({file}).",
             "",
-            "| planted bug | what it does | convicted of | in run | in the checker's words |",
+            "| planted bug | description | promises violated | found in run | first violation |",
             "|---|---|---|---|---|",
             *(
                 f"| {bug['name']} | {bug['what']} | {', '.join(bug['broken'])} | "

@@ -66,10 +66,10 @@ def _hypothesis() -> tuple[int, list[str]]:
             suppress_health_check=list(HealthCheck),
         )
         try:
-            # It has run through before the loop goes on.
+            # The function runs to its end within this iteration.
             thorough(given(anything)(counted))()
         except Exception as error:
-            # Whatever a target raises is the find.
+            # Whatever a target raises is a finding.
             finds.append(f"{name}: {error!r}")
     return inputs, finds
 
@@ -93,11 +93,12 @@ def section(document: Mapping[str, Any], source: str) -> str:
         [
             "## Security",
             "",
-            f"Inputs that strangers could send, and what came of them (`{COMMAND}`, {source},"
-            f" Python {machine['python']}, commit {commit_of(machine)}). A find is an answer that"
-            " the contract does not name, an exception that is no refusal, or a broken invariant.",
+            f"Hostile and random inputs (`{COMMAND}`, Python {machine['python']}, commit"
+            f" {commit_of(machine)}). A finding is an answer that the contract does not allow, an"
+            " exception other than a refusal, or a broken invariant. Result file:"
+            f" [`{source}`]({source}).",
             "",
-            "| what | inputs | server errors | finds |",
+            "| test | inputs | server errors | findings |",
             "|---|---:|---:|---:|",
             *rows,
         ]
@@ -105,7 +106,7 @@ def section(document: Mapping[str, Any], source: str) -> str:
 
 
 def main() -> int:
-    """Run everything and write it down."""
+    """Run everything and write the result file and the section."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="Schemathesis' share")
     parser.add_argument("--fuzz-seconds", type=int, default=10, help="for each parser")
@@ -121,7 +122,12 @@ def main() -> int:
     generated, hypothesis_finds = _hypothesis()
     fuzzed, atheris_finds = _atheris(options.fuzz_seconds)
     rows: list[dict[str, Any]] = [
-        _row("attacks by name, raw sockets", tally.inputs, tally.server_errors, tally.unexpected),
+        _row(
+            "corpus of known attacks, raw sockets",
+            tally.inputs,
+            tally.server_errors,
+            tally.unexpected,
+        ),
         _row(
             f"Schemathesis, {report.operations} operations, all checks",
             report.cases,

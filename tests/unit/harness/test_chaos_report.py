@@ -44,7 +44,7 @@ def test_chaos_section_states_seed_commit_counts_and_faults() -> None:
     assert "commit `abc123`" in section
     assert "[`docs/results/chaos.json`]" in section
     assert "123,456 acknowledged" in section
-    assert "2 faults of 1 kinds on 2 processes and edges, 1 proven" in section
+    assert "2 faults of 1 kinds on 2 processes and connections, 1 proven" in section
     assert "| kill -9 | mysql never, redis 120 |" in section
     assert "| I1 exactly once: once | true | rows |" in section
 

@@ -55,9 +55,9 @@ def load_run(
 def parse(command: click.Command, line: str) -> dict[str, Any]:
     """The options of a command line of the harness."""
     words = shlex.split(line)
-    assert words[:3] == ["python", "-m", "harness"]
-    assert words[3] == command.name
-    return command.make_context(words[3], words[4:]).params
+    assert words[:1] == ["scoreboard"]
+    assert words[1] == command.name
+    return command.make_context(words[1], words[2:]).params
 
 
 @pytest.mark.parametrize(
@@ -99,12 +99,12 @@ def test_load_section_quotes_a_command_that_repeats_the_run() -> None:
 
 def test_load_section_leaves_defaults_out_of_the_command() -> None:
     assert results_document.load_command(decoded(LoadResult, load_run())) == (
-        "python -m harness load --rate 1000 --listeners 1000 --duration 60"
+        "scoreboard load --rate 1000 --listeners 1000 --duration 60"
     )
 
 
 def test_capacity_section_quotes_every_option() -> None:
-    line = "python -m harness capacity --over both --listeners 100,5000 --slo 'p99<1s' --start 9"
+    line = "scoreboard capacity --over both --listeners 100,5000 --slo 'p99<1s' --start 9"
     asked = parse(capacity.capacity, line)
     typed = {**asked, "listeners": "100,5000"}
 
@@ -119,7 +119,7 @@ def test_sections_mark_a_commit_with_uncommitted_changes(changed: bool, told: st
     capacity = {
         **capacity_document(),
         "plan": {"slo": "p99<1s", "seconds": 10, "repeats": 3},
-        "command": "python -m harness capacity",
+        "command": "scoreboard capacity",
         "machine": machine,
         "searches": [],
         "scalability": {"refused": "too few"},
