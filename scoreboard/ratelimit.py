@@ -18,7 +18,7 @@ class RateLimit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class RateDecision:
     """Whether a submission is admitted now; if not, how long until one would be."""
 
     admitted: bool
@@ -33,7 +33,7 @@ class SlidingWindow:
     limit: RateLimit
     admitted_us: list[int] = field(default_factory=list)
 
-    def admit(self, now_us: int) -> Verdict:
+    def admit(self, now_us: int) -> RateDecision:
         """Decide one submission at `now_us` and remember it when admitted.
 
         An admission at t leaves the window at t + window_us exactly.
@@ -42,8 +42,8 @@ class SlidingWindow:
         self.admitted_us = [at for at in self.admitted_us if at > horizon]
         if len(self.admitted_us) >= self.limit.count:
             wait_us = self.admitted_us[0] + self.limit.window_us - now_us
-            return Verdict(admitted=False, remaining=0, retry_after_us=wait_us)
+            return RateDecision(admitted=False, remaining=0, retry_after_us=wait_us)
         self.admitted_us.append(now_us)
-        return Verdict(
+        return RateDecision(
             admitted=True, remaining=self.limit.count - len(self.admitted_us), retry_after_us=0
         )

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreboard.ratelimit import RateLimit, SlidingWindow, Verdict
+from scoreboard.ratelimit import RateLimit, SlidingWindow, RateDecision
 
 WINDOW_US = 10
 LIMIT = RateLimit(count=3, window_us=WINDOW_US)
@@ -31,7 +31,7 @@ def test_a_verdict_counts_down_and_names_the_wait() -> None:
     window = SlidingWindow(LIMIT)
 
     assert [window.admit(at).remaining for at in (0, 4, 4)] == [2, 1, 0]
-    assert window.admit(7) == Verdict(admitted=False, remaining=0, retry_after_us=3)
+    assert window.admit(7) == RateDecision(admitted=False, remaining=0, retry_after_us=3)
 
 
 def test_memory_is_bounded_by_the_limit() -> None:
