@@ -18,7 +18,7 @@ class Step:
 
 
 @dataclass(kw_only=True)
-class Found:
+class SearchResult:
     """The greatest load confirmed, 0 when none held, and how it was found.
 
     `bounded` is false when even the greatest load allowed held.
@@ -30,22 +30,22 @@ class Found:
 
 
 def search(
-    holds: Callable[[int, str], bool],
+    sustained: Callable[[int, str], bool],
     *,
     start: int,
     most: int,
     precision: float = 0.05,
     repeats: int = 2,
-) -> Found:
-    """Ask `holds(load, phase)` until the border is known to `precision` and confirmed.
+) -> SearchResult:
+    """Ask `sustained(load, phase)` until the border is known to `precision` and confirmed.
 
     The confirmed load held `repeats` times in all; one failure there steps down
     by `precision`. At most about 20 + 2·repeats trials.
     """
-    found = Found()
+    found = SearchResult()
 
     def trial(load: int, phase: str) -> bool:
-        held = holds(load, phase)
+        held = sustained(load, phase)
         found.steps.append(Step(phase=phase, load=load, held=held))
         return held
 
@@ -58,7 +58,7 @@ def search(
         high = min(most, high * 2)
     else:
         while low == 0 and high > 1:
-            # Not even the start holds: halve until something does.
+            # Not even the start sustained: halve until something does.
             high //= 2
             if trial(high, "double"):
                 low, high = high, high * 2

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from harness.measure.search import Found, backlog_grows, search
+from harness.measure.search import SearchResult, backlog_grows, search
 from harness.measure.usl import Bounds, TooFewPoints, bootstrap
 from harness.report.document import LoadResult, Scalability, TrialResult
 from harness.report.result_files import read_result_as
@@ -122,23 +122,23 @@ class Capacity:
         self._tell = tell
         self.trials: list[Trial] = []
 
-    def over_rate(self, listeners: int) -> Found:
+    def over_rate(self, listeners: int) -> SearchResult:
         """The greatest submission rate with that many listeners."""
         return self._search(lambda load: (load, listeners))
 
-    def over_listeners(self, rate: int) -> Found:
+    def over_listeners(self, rate: int) -> SearchResult:
         """The most listeners at that submission rate."""
         return self._search(lambda load: (rate, load))
 
-    def _search(self, place: Any) -> Found:
+    def _search(self, place: Any) -> SearchResult:
         plan = self._plan
 
-        def holds(load: int, phase: str) -> bool:
+        def sustained(load: int, phase: str) -> bool:
             rate, listeners = place(load)
             return self._trial(rate, listeners, phase).held
 
         return search(
-            holds,
+            sustained,
             start=plan.start,
             most=plan.most,
             precision=plan.precision,
