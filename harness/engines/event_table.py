@@ -4,7 +4,7 @@ from array import array
 
 import numpy as np
 
-from harness.engines.reach import Reach
+from harness.engines.delivery_spread import DeliverySpread
 from harness.net.sse_parser import Item
 
 
@@ -95,9 +95,9 @@ class EventTable:
         np.maximum(lasts, last, out=lasts)
         return fresh
 
-    def to_reach(self) -> Reach:
+    def to_delivery_spread(self) -> DeliverySpread:
         """Delivery times by seq, to be joined with submissions for end-to-end latency."""
-        return Reach(
+        return DeliverySpread(
             base=self.base,
             columns={
                 "committed_us": self.committed_us,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.checker import Evidence
-from harness.engines.reach import COLUMNS, Reach
+from harness.engines.delivery_spread import COLUMNS, DeliverySpread
 from harness.evidence.history import Outcome
 from harness.judge.record import RunRecord
 from harness.measure.schedule import arrivals, parse_profile
@@ -22,19 +22,19 @@ REACH_HISTOGRAMS = ("reach_first", "reach_median", "reach_last")
 JOURNEY_HISTOGRAMS = ("submit_deliver_first", "submit_deliver_median", "submit_deliver_last")
 
 
-def reached(reaches: Sequence[Reach]) -> npt.NDArray[np.int64]:
+def reached(spreads: Sequence[DeliverySpread]) -> npt.NDArray[np.int64]:
     """Rows of commit, first, median and last time, Unix µs: one for each event that was heard.
 
     Over several swarms the median is the latest of theirs: never better than the truth.
     """
-    known = [reach for reach in reaches if reach.base >= 0]
-    base = min((reach.base for reach in known), default=0)
-    end = max((reach.base + len(reach.columns["reached"]) for reach in known), default=0)
+    known = [spread for spread in spreads if spread.base >= 0]
+    base = min((spread.base for spread in known), default=0)
+    end = max((spread.base + len(spread.columns["reached"]) for spread in known), default=0)
     committed, first, median, last = times = np.zeros((4, end - base), dtype=np.int64)
     first += NEVER_US
-    for reach in known:
-        column = {name: np.asarray(reach.columns[name], dtype=np.int64) for name in COLUMNS}
-        start = reach.base - base
+    for spread in known:
+        column = {name: np.asarray(spread.columns[name], dtype=np.int64) for name in COLUMNS}
+        start = spread.base - base
         span = slice(start, start + len(column["reached"]))
         had = column["reached"] > 0
         np.maximum(committed[span], column["committed_us"], out=committed[span], where=had)
@@ -45,7 +45,7 @@ def reached(reaches: Sequence[Reach]) -> npt.NDArray[np.int64]:
 
 
 def journeys(
-    seqs: Iterable[tuple[int, int]], due_us: Mapping[int, int], reaches: Sequence[Reach]
+    seqs: Iterable[tuple[int, int]], due_us: Mapping[int, int], spreads: Sequence[DeliverySpread]
 ) -> Iterator[tuple[int, int, int, int]]:
     """For each (number, seq) that listeners saw: due (Unix µs), then µs to first, median, last.
 
@@ -53,7 +53,7 @@ def journeys(
     """
     for number, seq in seqs:
         due = due_us.get(number)
-        times = [found for reach in reaches if (found := reach.at(seq)) is not None]
+        times = [found for spread in spreads if (found := spread.at(seq)) is not None]
         if due is not None and times:
             yield (
                 due,
@@ -65,12 +65,12 @@ def journeys(
 
 def complete_series(record: RunRecord, evidence: Evidence | None) -> None:
     """Put into the series what only the end of a run can tell: spread and end-to-end times."""
-    _add_spread(record, record.reaches)
-    if evidence is not None and evidence.witness is not None and record.reaches:
-        _add_journeys(record, evidence, record.reaches)
+    _add_spread(record, record.spreads)
+    if evidence is not None and evidence.witness is not None and record.spreads:
+        _add_journeys(record, evidence, record.spreads)
 
 
-def _add_spread(record: RunRecord, reaches: Sequence[Reach]) -> None:
+def _add_spread(record: RunRecord, spreads: Sequence[DeliverySpread]) -> None:
     """Replace what swarms could tell meanwhile of first to last listeners by what was so.
 
     Each counted by itself, and without the listeners that were seconds late. Where
@@ -79,9 +79,9 @@ def _add_spread(record: RunRecord, reaches: Sequence[Reach]) -> None:
     for second in record.series.seconds.values():
         for name in REACH_HISTOGRAMS:
             second.histograms.pop(name, None)
-    if any(reach.left_out for reach in reaches):
+    if any(spread.left_out for spread in spreads):
         return
-    times = reached(reaches)
+    times = reached(spreads)
     zero_us = round(record.started_unix_s * 1e6) - record.begin_second * 1_000_000
     seconds = (times[:, 0] - zero_us) // 1_000_000
     for number in np.unique(seconds).tolist():
@@ -91,7 +91,7 @@ def _add_spread(record: RunRecord, reaches: Sequence[Reach]) -> None:
             histograms[name].record_many(inside[:, column] - inside[:, 0])
 
 
-def _add_journeys(record: RunRecord, evidence: Evidence, reaches: Sequence[Reach]) -> None:
+def _add_journeys(record: RunRecord, evidence: Evidence, spreads: Sequence[DeliverySpread]) -> None:
     """Add submit-to-deliver times, by intended second. Only the schedule knows when it was due."""
     seq_of = {change.sid: change.seq for change in evidence.changes}
     seqs = [
@@ -106,7 +106,7 @@ def _add_journeys(record: RunRecord, evidence: Evidence, reaches: Sequence[Reach
     begin_us = round(record.started_unix_s * 1e6)
     last = max((number for number, _ in seqs), default=-1)
     due_us = {number: begin_us + due // 1000 for number, due in islice(schedule, last + 1)}
-    for due, *durations in journeys(seqs, due_us, reaches):
+    for due, *durations in journeys(seqs, due_us, spreads):
         second = record.series.seconds[record.begin_second + (due - begin_us) // 1_000_000]
         for name, duration in zip(JOURNEY_HISTOGRAMS, durations, strict=True):
             second.histograms[name].record(duration)

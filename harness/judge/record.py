@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.engines.reach import Reach
+from harness.engines.delivery_spread import DeliverySpread
 from harness.evidence.board_look import Look
 from harness.measure.figures import DURATION_NAMES, PERCENTILES
 from harness.measure.histogram import Histogram
@@ -27,7 +27,7 @@ class RunRecord:
     begin_second: int
     measured_s: int
     members: list[Member]
-    reaches: list[Reach]
+    spreads: list[DeliverySpread]
     """When events reached listeners, of each listener pool."""
     final_seq: int
     converged: bool

@@ -58,7 +58,7 @@ def search(
         high = min(most, high * 2)
     else:
         while low == 0 and high > 1:
-            # Not even the start sustained: halve until something does.
+            # Not even the start is sustained: halve until something does.
             high //= 2
             if trial(high, "double"):
                 low, high = high, high * 2

@@ -19,7 +19,7 @@ import gevent
 from gevent.event import Event
 from locust.env import Environment
 
-from harness.engines.reach import Reach
+from harness.engines.delivery_spread import DeliverySpread
 from harness.evidence import board_look
 from harness.evidence.history_writer import BoardJournal
 from harness.judge.judgement import Judgement
@@ -266,7 +266,7 @@ class Coordinator:
             begin_second=self.begin_second,
             measured_s=self._measured_s(begin_unix_ns, stopped_unix_ns, length_s),
             members=[member.to_document() for member in fleet.crew],
-            reaches=[Reach.from_wire(member.reach) for member in fleet.working("swarm")],
+            spreads=[DeliverySpread.from_wire(member.reach) for member in fleet.working("swarm")],
             final_seq=final_seq,
             converged=converged,
             before=before,

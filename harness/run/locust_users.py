@@ -315,7 +315,7 @@ class ListenerPool(EngineUser):
             Final(
                 history_bytes=self._history_bytes,
                 latest=engine.table.latest,
-                reach=engine.table.to_reach().to_wire(),
+                reach=engine.table.to_delivery_spread().to_wire(),
             )
         )
         engine.close()

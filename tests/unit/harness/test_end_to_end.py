@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.engines import reach
+from harness.engines import delivery_spread
+from harness.engines.delivery_spread import DeliverySpread
 from harness.engines.event_table import EventTable
-from harness.engines.reach import Reach
 from harness.judge.end_to_end import complete_series, reached
 from harness.net.sse_parser import Item, Kind
 from tests.unit.harness.test_result import BEGIN, record
@@ -30,8 +30,8 @@ def over(found: EventTable, seq: int, *times_us: int, count: int) -> None:
 
 
 def rows(*tables: EventTable) -> list[list[int]]:
-    wires = [found.to_reach().to_wire() for found in tables]
-    times = reached([Reach.from_wire(wire) for wire in wires])
+    wires = [found.to_delivery_spread().to_wire() for found in tables]
+    times = reached([DeliverySpread.from_wire(wire) for wire in wires])
     found: list[list[int]] = (times[:, 1:] - COMMITTED).tolist()
     return found
 
@@ -72,7 +72,7 @@ def test_a_runs_figures_hold_the_late_listener(tmp_path: Path) -> None:
     over(found, 1, 10, 20, 30, count=9)
     over(found, 1, 5 * S, 5 * S, 5 * S, count=1)
     over(found, 2, 10, 20, 30, count=10)
-    run = record(tmp_path, reaches=[Reach.from_wire(found.to_reach().to_wire())])
+    run = record(tmp_path, spreads=[DeliverySpread.from_wire(found.to_delivery_spread().to_wire())])
     # What the swarm told meanwhile, without the late one.
     run.series.seconds[BEGIN].histograms["reach_last"].record(30, 2)
 
@@ -88,8 +88,8 @@ def test_a_table_too_large_to_send_leaves_no_figure(
 ) -> None:
     found = table(1, 2)
     over(found, 1, 10, 20, 30, count=9)
-    monkeypatch.setattr(reach, "EVENTS_SENT_MAX", 1)
-    run = record(tmp_path, reaches=[Reach.from_wire(found.to_reach().to_wire())])
+    monkeypatch.setattr(delivery_spread, "EVENTS_SENT_MAX", 1)
+    run = record(tmp_path, spreads=[DeliverySpread.from_wire(found.to_delivery_spread().to_wire())])
     run.series.seconds[BEGIN].histograms["reach_last"].record(30, 1)
 
     complete_series(run, None)

@@ -38,7 +38,7 @@ def record(folder: Path, **changed: Any) -> RunRecord:
         "begin_second": BEGIN,
         "measured_s": 10,
         "members": [],
-        "reaches": [],
+        "spreads": [],
         "final_seq": 10,
         "converged": True,
         "before": board,

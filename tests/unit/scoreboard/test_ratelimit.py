@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreboard.ratelimit import RateLimit, SlidingWindow, RateDecision
+from scoreboard.ratelimit import RateDecision, RateLimit, SlidingWindow
 
 WINDOW_US = 10
 LIMIT = RateLimit(count=3, window_us=WINDOW_US)

@@ -16,7 +16,7 @@ EVENTS_SENT_MAX = 2_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reach:
+class DeliverySpread:
     """Times at which seqs from `base` on reached the first, median and last listener of a swarm.
 
     Unix µs; 0 for an event without a listener. `left_out` counts events beyond the size limit.
@@ -40,7 +40,7 @@ class Reach:
         }
 
     @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> "Reach":
+    def from_wire(cls, wire: Mapping[str, Any]) -> "DeliverySpread":
         """The inverse of `to_wire`; empty when only a count was sent."""
         if "base" not in wire:
             nothing = {name: array("q") for name in COLUMNS}
