@@ -10,12 +10,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 
 from harness.engines.event_table import EventTable
-from harness.engines.listener_stats import VIOLATIONS, Account, Stretch
+from harness.engines.listener_stats import VIOLATIONS, ListenerTotals, Stretch
 from harness.net.sse_parser import Item, Kind, Span
 from scoreboard.sse import RETRY_MS, Snapshot
 
 MAX_FAULTY = 1000
-"""Listeners that an `Account` names one by one."""
+"""Listeners that an `ListenerTotals` names one by one."""
 MAX_RETRY_MS = 30_000
 VIOLATIONS_NOTED = 20
 """Violations of one kind and listener that go into the history; all are counted."""
@@ -212,9 +212,9 @@ class Deliveries:
 
     def account(
         self, *, streaming: int, disconnects: dict[str, int], target: int | None
-    ) -> Account:
+    ) -> ListenerTotals:
         """Where every listener stands; `behind` counts cursors that are not exactly `target`."""
-        return Account(
+        return ListenerTotals(
             listeners=self._count,
             streaming=streaming,
             cursor_min=min(self.cursor, default=-1),

@@ -15,7 +15,7 @@ VIOLATIONS = {
 
 
 @dataclass(kw_only=True)
-class Account:
+class ListenerTotals:
     """Delivery statistics of a swarm: cursors and fault counts over all its listeners."""
 
     listeners: int = 0

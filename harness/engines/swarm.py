@@ -20,7 +20,7 @@ from array import array
 from collections import Counter
 
 from harness.engines.deliveries import Deliveries
-from harness.engines.listener_stats import Account, Stretch
+from harness.engines.listener_stats import ListenerTotals, Stretch
 from harness.engines.span_figures import NS, SPANS_KEPT, SpanFigures
 from harness.engines.swarm_settings import SwarmSettings
 from harness.measure.series import Second, Series
@@ -428,7 +428,7 @@ class Swarm:
         self.stop()
         self._ready.close()
 
-    def account(self, target: int | None = None) -> Account:
+    def account(self, target: int | None = None) -> ListenerTotals:
         """Where every listener stands; `behind` counts cursors that are not exactly `target`."""
         return self.deliveries.account(
             streaming=self.streaming, disconnects=dict(self._disconnects), target=target

@@ -22,7 +22,7 @@ from gevent.event import Event
 from locust import User, task
 from locust.env import Environment
 
-from harness.engines.listener_stats import Account
+from harness.engines.listener_stats import ListenerTotals
 from harness.engines.submitter import Submitter, SubmitterSettings
 from harness.engines.swarm import Swarm
 from harness.engines.swarm_settings import SwarmSettings
@@ -259,7 +259,7 @@ class ListenerPool(EngineUser):
         super().__init__(environment)
         self._engine: Swarm | None = None
         self._grown_kib: int | None = None
-        self._last: Account | None = None
+        self._last: ListenerTotals | None = None
 
     def take_figures(self) -> tuple[list[list[Any]], SwarmStatus | None]:
         engine = self._engine

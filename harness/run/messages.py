@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from harness.engines.listener_stats import Account
+from harness.engines.listener_stats import ListenerTotals
 from harness.measure.clocks import Clock
 
 VERSION = 1
@@ -112,7 +112,7 @@ class FloodStatus(msgspec.Struct, frozen=True, kw_only=True, tag="flood"):
 class SwarmStatus(msgspec.Struct, frozen=True, kw_only=True, tag="swarm"):
     """How a swarm stands. `grown_kib`: what its process took to connect all its listeners."""
 
-    account: Account
+    account: ListenerTotals
     cpu_s: float
     grown_kib: int | None = None
 

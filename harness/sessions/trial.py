@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.checker import Finding
 from harness.checker.saved_run import judge_saved_run
-from harness.engines.listener_stats import Account
+from harness.engines.listener_stats import ListenerTotals
 from harness.engines.standalone import drive
 from harness.engines.submitter import Submitter, SubmitterSettings
 from harness.engines.swarm import Swarm
@@ -36,7 +36,7 @@ class Trial:
     """What came out: figures, the listeners' statement, and the judge's findings."""
 
     series: Series
-    account: Account
+    account: ListenerTotals
     findings: list[Finding]
     final_seq: int
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.engines.deliveries import VIOLATIONS_NOTED, Deliveries
-from harness.engines.listener_stats import Account
+from harness.engines.listener_stats import ListenerTotals
 from harness.evidence.history import Event, HistoryWriter, Listen, read_history
 from harness.evidence.history_writer import write_listeners
 from harness.net.sse_parser import Span
@@ -48,7 +48,7 @@ class Streams:
     def violations(self) -> list[str]:
         return [r.detail or "" for r in self.listens("violation")]
 
-    def account(self, target: int | None = None) -> Account:
+    def account(self, target: int | None = None) -> ListenerTotals:
         return self.accounts.account(streaming=0, disconnects={}, target=target)
 
 

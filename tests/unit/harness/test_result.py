@@ -7,7 +7,7 @@ import pytest
 
 from harness.checker import Finding, Verdict
 from harness.checker.saved_run import JudgedRun, judge_saved_run
-from harness.engines.listener_stats import Account
+from harness.engines.listener_stats import ListenerTotals
 from harness.evidence.board_look import Look
 from harness.evidence.history_writer import BoardJournal, ListenerJournal, SubmissionJournal
 from harness.judge.judgement import Judgement, judge_run
@@ -55,7 +55,7 @@ def test_a_users_last_word_outlives_the_reports_that_follow() -> None:
     member = swarm()
 
     def report(behind: int, final: Final | None = None) -> Report:
-        status = SwarmStatus(account=Account(behind=behind), cpu_s=1)
+        status = SwarmStatus(account=ListenerTotals(behind=behind), cpu_s=1)
         return Report(ident=member.ident, status=status, final=final)
 
     member.hear(report(0))

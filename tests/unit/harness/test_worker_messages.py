@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.engines.listener_stats import Account
+from harness.engines.listener_stats import ListenerTotals
 from harness.measure.clocks import Clock
 from harness.measure.series import Series
 from harness.run import messages
@@ -37,7 +37,9 @@ FLOOD = messages.FloodAssignment(
     timeout_s=10.0,
 )
 SWARM = messages.SwarmAssignment(**COMMON, listeners=5, first_number=3, tokens=["token"], gzip=True)
-SWARM_STATUS = messages.SwarmStatus(account=Account(listeners=2, faulty={1: {"gaps": 1}}), cpu_s=1)
+SWARM_STATUS = messages.SwarmStatus(
+    account=ListenerTotals(listeners=2, faulty={1: {"gaps": 1}}), cpu_s=1
+)
 
 
 def series() -> messages.SeriesWire:
