@@ -26,9 +26,9 @@ from harness.checker.evidence import Evidence
 from harness.evidence.database import (
     board_seq,
     connect_redis,
-    read_witness,
+    read_database_snapshot,
     sample_redis,
-    save_witness,
+    save_database_snapshot,
 )
 from harness.evidence.history import (
     Board,
@@ -157,8 +157,8 @@ async def run_chaos(folder: Path, chosen: Plan, say: Say) -> Run:
             await coordinator.lead()
             about = coordinator.about()
         say("reading the ledger")
-        witness = await asyncio.to_thread(read_witness, system.mysql_url())
-        save_witness(witness, folder / "witness.json")
+        database = await asyncio.to_thread(read_database_snapshot, system.mysql_url())
+        save_database_snapshot(database, folder / "witness.json")
     say("checking")
     findings, black_box, evidence = await asyncio.to_thread(judge, folder, chosen.demands)
     return Run(
@@ -175,11 +175,11 @@ async def run_chaos(folder: Path, chosen: Plan, say: Say) -> Run:
 
 def judge(folder: Path, demands: Demands) -> tuple[list[Finding], list[Finding], Evidence]:
     """The verdict on a finished run from its files: with the database, and without."""
-    from harness.evidence.database import load_witness
+    from harness.evidence.database import load_database_snapshot
 
     history = read_history(folder / "history.jsonl")
     promises = Promises(demands=demands)
-    evidence = gather([history], load_witness(folder / "witness.json"))
+    evidence = gather([history], load_database_snapshot(folder / "witness.json"))
     alone = gather([history])
     black_box = check(alone, Promises(demands=demands, skip=frozenset({"I4"})))
     return check(evidence, promises), black_box, evidence
@@ -387,7 +387,7 @@ class _Coordinator:
 
 
 def _names(mysql_url: str) -> list[tuple[int, str]]:
-    return [(user.id, user.name) for user in read_witness(mysql_url).users]
+    return [(user.id, user.name) for user in read_database_snapshot(mysql_url).users]
 
 
 async def _sleep_until(moment: float) -> None:

@@ -59,18 +59,18 @@ def promises_of(evidence: Evidence, given: Promises | None = None) -> Promises:
     """
     held = given or Promises()
     skip = set(held.skip)
-    if evidence.witness is None:
+    if evidence.database is None:
         skip.add("I4")
     if evidence.kind != "load":
         return replace(held, skip=frozenset(skip))
     skip |= NOT_IN_A_LOAD_RUN
     demands = held.demands
-    if evidence.witness is None and not evidence.names:
+    if evidence.database is None and not evidence.names:
         # Nobody tells which name belongs to which user id, so no submission can be followed.
         skip.add("I10")
     if not evidence.listens_by_plan:
         skip |= {"I5", "I10"}
-        if evidence.witness is None:
+        if evidence.database is None:
             # Nothing shows the single changes.
             skip |= {"I2", "I3"}
     if not evidence.submits:

@@ -11,7 +11,7 @@ def check(evidence: Evidence) -> Finding:
     """The verdict on I7.
 
     An attack is known by its label. Its trace is its own submission id, or, where it borrows
-    an honest key, its body under that id; without a witness, its increment (choose one that no
+    an honest key, its body under that id; without the database, its increment (choose one that no
     honest submission uses).
     """
     inquiry = Inquiry("I7 authority", TITLE)
@@ -22,7 +22,7 @@ def check(evidence: Evidence) -> Finding:
     for attack in evidence.attacks:
         if attack.outcome is Outcome.OK:
             inquiry.violation(f"{_named(attack)} was accepted")
-    if evidence.witness is not None:
+    if evidence.database is not None:
         _rows(inquiry, evidence)
     else:
         _changes(inquiry, evidence)
@@ -42,7 +42,7 @@ def _rows(inquiry: Inquiry, evidence: Evidence) -> None:
         if attack.sid is not None:
             by_sid[attack.sid] = attack
         by_body[attack.user, attack.increment] = attack
-    for row in evidence.witness.rows if evidence.witness is not None else ():
+    for row in evidence.database.rows if evidence.database is not None else ():
         attack_by_sid = by_sid.get(row.sid)
         if attack_by_sid is not None and (
             row.sid not in honest

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.evidence.database_snapshot import DatabaseSnapshot
 from harness.evidence.history import (
     Board,
     Done,
@@ -29,7 +30,6 @@ from harness.evidence.history import (
     Score,
     Submit,
 )
-from harness.evidence.witness import Witness
 
 
 @dataclass(slots=True)
@@ -118,7 +118,7 @@ class Change:
 
 @dataclass(kw_only=True)
 class Evidence:
-    """One run. ``changes`` come from the ledger when there is a witness, else from streams."""
+    """One run. ``changes`` come from the ledger where it was read, else from streams."""
 
     submissions: list[Submission] = field(default_factory=list)
     attacks: list[Submission] = field(default_factory=list)
@@ -132,7 +132,7 @@ class Evidence:
     board: Board | None = None
     final_board: FinalBoard | None = None
     limits: Limits | None = None
-    witness: Witness | None = None
+    database: DatabaseSnapshot | None = None
     changes: list[Change] = field(default_factory=list)
     base: dict[str, int] = field(default_factory=dict)
     """Scores by name before the first change."""
@@ -155,8 +155,8 @@ class Evidence:
     @property
     def last_seq(self) -> int:
         """The seq of the newest change known."""
-        if self.witness is not None:
-            return self.witness.board_seq
+        if self.database is not None:
+            return self.database.board_seq
         return self.changes[-1].seq if self.changes else self.base_seq
 
     def name_of(self, user: int) -> str | None:
@@ -179,9 +179,9 @@ class Evidence:
         return stretches
 
 
-def gather(files: Iterable[HistoryFile], witness: Witness | None = None) -> Evidence:
+def gather(files: Iterable[HistoryFile], database: DatabaseSnapshot | None = None) -> Evidence:
     """Join the files of one run, and the database's rows when there are any."""
-    evidence = Evidence(witness=witness)
+    evidence = Evidence(database=database)
     merged: dict[tuple[str, str], Submission] = {}
     starts: list[tuple[int, int]] = []
     ends: list[End] = []
@@ -395,8 +395,8 @@ def _order_changes(evidence: Evidence) -> None:
     if evidence.board is not None:
         evidence.base_seq = evidence.board.seq
         evidence.base = dict(evidence.board.scores)
-    if evidence.witness is not None:
-        _changes_of_ledger(evidence, evidence.witness)
+    if evidence.database is not None:
+        _changes_of_ledger(evidence, evidence.database)
     else:
         totals = dict(evidence.base)
         for seq in sorted(evidence.events):
@@ -407,11 +407,11 @@ def _order_changes(evidence: Evidence) -> None:
             totals[event.user] = event.score
 
 
-def _changes_of_ledger(evidence: Evidence, witness: Witness) -> None:
-    for user in witness.users:
+def _changes_of_ledger(evidence: Evidence, database: DatabaseSnapshot) -> None:
+    for user in database.users:
         evidence.names[user.id] = user.name
     applied = sorted(
-        (row for row in witness.rows if row.seq is not None and row.score_after is not None),
+        (row for row in database.rows if row.seq is not None and row.score_after is not None),
         key=lambda row: row.seq or 0,
     )
     if evidence.board is None:
@@ -421,7 +421,7 @@ def _changes_of_ledger(evidence: Evidence, witness: Witness) -> None:
             name = evidence.names.get(row.user, f"id {row.user}")
             if name not in derived:
                 derived[name] = (row.score_after or 0) - row.increment
-        for user in witness.users:
+        for user in database.users:
             derived.setdefault(user.name, user.score)
         evidence.base = derived
     for row in applied:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 from harness.checker.evidence import Evidence, Submission
 from harness.checker.verdict import Finding, Inquiry
+from harness.evidence.database_snapshot import Row
 from harness.evidence.history import FinalBoard, Outcome
-from harness.evidence.witness import Row
 from scoreboard.domain import MAX_INCREMENT, MAX_SCORE
 
 TITLE = "every accepted submission took effect exactly once, a refused one never"
@@ -34,9 +34,9 @@ def check(evidence: Evidence, *, rejections_allowed: bool = True) -> Finding:
     counts: Counter[str] = Counter(
         {"acknowledged": tally[Outcome.OK], "unknown": tally[Outcome.UNKNOWN]}
     )
-    if evidence.witness is not None:
+    if evidence.database is not None:
         _by_rows(inquiry, evidence, counts, None if not rejections_allowed else rejectable)
-        against = f"{len(evidence.witness.rows)} ledger rows"
+        against = f"{len(evidence.database.rows)} ledger rows"
     elif evidence.final_board is not None and not evidence.names:
         _by_totals(inquiry, evidence, evidence.final_board, counts)
         against = "the board before and after: a loss and a duplicate may cancel out"
@@ -90,7 +90,7 @@ def _by_rows(
 ) -> None:
     """Match by submission id. Without `rejectable` no rejection is excused."""
     found: dict[str, list[Row]] = defaultdict(list)
-    for row in evidence.witness.rows if evidence.witness is not None else ():
+    for row in evidence.database.rows if evidence.database is not None else ():
         found[row.sid].append(row)
     unnamed: Counter[tuple[str, int, int]] = Counter()
     named: dict[str, Submission] = {}
@@ -168,7 +168,7 @@ def _by_totals(
     """
     before = evidence.board
     if before is None:
-        inquiry.doubt("the first board is not known: no board record and no witness")
+        inquiry.doubt("the first board is not known: no board record and no database snapshot")
         return
     points = {
         outcome: [s.increment for s in evidence.submissions if s.outcome is outcome]

@@ -1,13 +1,13 @@
 """I2, ledger arithmetic: numbers without gaps, each total the one before plus the increment.
 
-Without a witness the same is asked of the changes on the streams: no number is missing.
+Without a database snapshot the same is asked of the changes on the streams: no number is missing.
 """
 
 from collections import Counter
 
 from harness.checker.evidence import Evidence
 from harness.checker.verdict import Finding, Inquiry
-from harness.evidence.witness import Row, Witness
+from harness.evidence.database_snapshot import DatabaseSnapshot, Row
 
 TITLE = "changes are numbered without gaps and every score is the sum of its increments"
 
@@ -20,16 +20,16 @@ def check(evidence: Evidence) -> Finding:
     _gapless(inquiry, evidence)
     if not evidence.changes:
         inquiry.doubt("nothing changed")
-    if evidence.witness is not None:
-        _arithmetic(inquiry, evidence, evidence.witness)
+    if evidence.database is not None:
+        _arithmetic(inquiry, evidence, evidence.database)
         return inquiry.conclude(
-            f"{len(evidence.changes)} ledger changes and {len(evidence.witness.users)} scores"
+            f"{len(evidence.changes)} ledger changes and {len(evidence.database.users)} scores"
         )
     return inquiry.conclude(f"{len(evidence.changes)} changes on the streams")
 
 
 def _gapless(inquiry: Inquiry, evidence: Evidence) -> None:
-    if evidence.witness is None and evidence.board is None:
+    if evidence.database is None and evidence.board is None:
         expected = evidence.changes[0].seq if evidence.changes else 0
     else:
         expected = evidence.base_seq + 1
@@ -42,22 +42,22 @@ def _gapless(inquiry: Inquiry, evidence: Evidence) -> None:
             )
             inquiry.violation(f"no change has seq {missing}; {change.seq} exists")
         expected = change.seq + 1
-    if evidence.witness is not None and evidence.witness.board_seq != expected - 1:
+    if evidence.database is not None and evidence.database.board_seq != expected - 1:
         inquiry.violation(
-            f"the board counts {evidence.witness.board_seq} changes, "
+            f"the board counts {evidence.database.board_seq} changes, "
             f"the ledger's last is {expected - 1}"
         )
 
 
-def _arithmetic(inquiry: Inquiry, evidence: Evidence, witness: Witness) -> None:
-    ids = {user.id for user in witness.users}
+def _arithmetic(inquiry: Inquiry, evidence: Evidence, database: DatabaseSnapshot) -> None:
+    ids = {user.id for user in database.users}
     totals: dict[int, int] = {}
     last_seq: dict[int, int] = {}
     if evidence.board is not None:
-        by_name = {user.name: user.id for user in witness.users}
+        by_name = {user.name: user.id for user in database.users}
         totals = {by_name[name]: score for name, score in evidence.base.items() if name in by_name}
     applied = sorted(
-        (row for row in witness.rows if row.seq is not None), key=lambda row: row.seq or 0
+        (row for row in database.rows if row.seq is not None), key=lambda row: row.seq or 0
     )
     sums: Counter[int] = Counter()
     for row in applied:
@@ -68,10 +68,10 @@ def _arithmetic(inquiry: Inquiry, evidence: Evidence, witness: Witness) -> None:
             totals[row.user] = row.score_after
         last_seq[row.user] = row.seq
         sums[row.user] += row.increment
-    for row in witness.rows:
+    for row in database.rows:
         if row.seq is None and row.outcome == "applied":
             inquiry.violation(f"row {row.sid} is applied but has no seq")
-    for user in witness.users:
+    for user in database.users:
         expected = totals.get(user.id, user.score)
         if user.score != expected:
             inquiry.violation(

@@ -21,7 +21,7 @@ def check(evidence: Evidence, *, visible_within_s: float = 15.0) -> Finding:
     What counts is the time from its ok answer to its sight in which the system was undoubtedly
     healthy: no fault in force, and a fresh submission had come through since the last. No
     stretch of it may be longer than `visible_within_s`, nor all together than `IN_PIECES` times
-    that, which holds where faults come too close for such a stretch. Without a witness changes
+    that, which holds where faults come too close for such a stretch. Without the database changes
     are matched with submissions by user and increment, where that is unambiguous. A board that
     a listener is given to go on from shows every change up to its number, also those that no
     listener was sent one by one; whether it had to be given is for I5.
@@ -60,7 +60,7 @@ class _Followed:
         self._rejectable = Rejections(evidence)
         self._boards = _Boards(evidence)
         # Decided without a change: whether that was right is I1's question.
-        rows = evidence.witness.rows if evidence.witness is not None else ()
+        rows = evidence.database.rows if evidence.database is not None else ()
         self._settled_otherwise = {row.sid for row in rows if row.seq is None}
 
     def follow(self, inquiry: Inquiry, submission: Submission, ok_ns: int) -> None:
@@ -91,7 +91,7 @@ class _Followed:
             return False
         if seq is not None:
             return True
-        return self._evidence.witness is not None and not self._rejectable.possible(submission)
+        return self._evidence.database is not None and not self._rejectable.possible(submission)
 
 
 class _Boards:
@@ -117,7 +117,7 @@ class _Boards:
 
 def _seq_of_submission(evidence: Evidence) -> dict[str, int]:
     """Which change each submission became, where that can be told."""
-    if evidence.witness is not None:
+    if evidence.database is not None:
         by_sid = {change.sid: change.seq for change in evidence.changes}
         return {s.name: by_sid[s.sid] for s in evidence.submissions if s.sid in by_sid}
     shown: dict[tuple[str, int], list[int]] = {}

@@ -17,7 +17,7 @@ class Prefix:
     def __init__(self, evidence: Evidence) -> None:
         self.scores: dict[str, int] = dict(evidence.base)
         self.seq = evidence.base_seq
-        self.complete = evidence.board is not None or evidence.witness is not None
+        self.complete = evidence.board is not None or evidence.database is not None
         self._changes = evidence.changes
         self._next = 0
         self._ascending = sorted(self.scores.values())

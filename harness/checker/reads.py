@@ -27,7 +27,7 @@ def check(evidence: Evidence) -> Finding:
         inquiry.doubt("no read succeeded")
     prefix = Prefix(evidence)
     if not prefix.complete:
-        inquiry.doubt("the first board is not known: no board record and no witness")
+        inquiry.doubt("the first board is not known: no board record and no database snapshot")
     earliest = _earliest_possible(evidence)
     for read in sorted(evidence.reads, key=lambda read: read.seq):
         where = f"read by {read.client} (seq {read.seq})"

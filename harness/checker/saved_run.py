@@ -20,12 +20,16 @@ from harness.checker import (
     overall,
     promises_of,
 )
-from harness.evidence.database import load_witness, read_witness, save_witness
+from harness.evidence.database import (
+    load_database_snapshot,
+    read_database_snapshot,
+    save_database_snapshot,
+)
+from harness.evidence.database_snapshot import DatabaseSnapshot
 from harness.evidence.history import Board, Header, HistoryFile, history_paths, read_history
-from harness.evidence.witness import Witness
 from scoreboard.settings import mysql_address
 
-WITNESS_FILE = "witness.json"
+SNAPSHOT_FILE = "witness.json"
 BYTES_MAX = 1_500_000_000
 """A load run leaves larger histories to `check`, on a machine with the memory."""
 
@@ -72,8 +76,8 @@ def judge_saved_run(
     gc.disable()
     try:
         files = [read_history(path) for path in paths]
-        witness = None if black_box else _witness(place, files, mysql_url, keep=keep)
-        evidence = gather(files, witness)
+        database = None if black_box else _database_snapshot(place, files, mysql_url, keep=keep)
+        evidence = gather(files, database)
         return JudgedRun(
             findings=check(evidence, promises_of(evidence, promises)), evidence=evidence
         )
@@ -81,28 +85,28 @@ def judge_saved_run(
         gc.enable()
 
 
-def _witness(
+def _database_snapshot(
     place: Path, files: Sequence[HistoryFile], mysql_url: str, *, keep: bool
-) -> Witness | None:
-    kept = place / WITNESS_FILE if place.is_dir() else None
+) -> DatabaseSnapshot | None:
+    kept = place / SNAPSHOT_FILE if place.is_dir() else None
     if not mysql_url:
-        return load_witness(kept) if kept is not None and kept.exists() else None
+        return load_database_snapshot(kept) if kept is not None and kept.exists() else None
     records = [record for file in files for record in file.records[:10]]
     board = next((record for record in records if isinstance(record, Board)), None)
     started = min((r.unix_us for r in records if isinstance(r, Header)), default=0)
     try:
         if board is None:
-            witness = read_witness(mysql_url)
+            database = read_database_snapshot(mysql_url)
         else:
-            witness = read_witness(mysql_url, after_seq=board.seq, since_us=started)
+            database = read_database_snapshot(mysql_url, after_seq=board.seq, since_us=started)
     except pymysql.MySQLError as error:
         where = mysql_address(mysql_url)
         raise DatabaseUnreadable(
             f"the ledger at {where.host} port {where.port} cannot be read: {error.args[-1]}"
         ) from error
     if keep and kept is not None:
-        save_witness(witness, kept)
-    return witness
+        save_database_snapshot(database, kept)
+    return database
 
 
 def _too_large(place: Path, size: int) -> Finding:

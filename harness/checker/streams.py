@@ -56,7 +56,7 @@ def check(evidence: Evidence, *, resets_allowed: bool = True) -> Finding:
 
 
 def _payloads(inquiry: Inquiry, evidence: Evidence) -> None:
-    if evidence.witness is None:
+    if evidence.database is None:
         return
     ledger = {change.seq: change for change in evidence.changes}
     for seq in sorted(evidence.events):
@@ -78,7 +78,7 @@ def _payloads(inquiry: Inquiry, evidence: Evidence) -> None:
 def _last_seen(inquiry: Inquiry, evidence: Evidence) -> None:
     """Without the database: the score last shown of each user is the final board's."""
     board = evidence.final_board
-    if evidence.witness is not None or board is None or board.seq != evidence.last_seq:
+    if evidence.database is not None or board is None or board.seq != evidence.last_seq:
         return
     scores = dict(board.scores)
     newest = {evidence.events[seq].user: seq for seq in sorted(evidence.events)}
@@ -168,7 +168,7 @@ def _first_missing(seqs: list[int], first: int, last: int) -> int | None:
 def _boards(inquiry: Inquiry, evidence: Evidence, jumps: list[tuple[str, Listen]]) -> None:
     prefix = Prefix(evidence)
     if jumps and not prefix.complete:
-        inquiry.doubt("resets cannot be compared: no board record and no witness")
+        inquiry.doubt("resets cannot be compared: no board record and no database snapshot")
         return
     for listener, record in sorted(jumps, key=lambda jump: jump[1].seq or 0):
         if record.seq is None or not prefix.reaches(record.seq):

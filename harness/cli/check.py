@@ -26,7 +26,7 @@ def _mysql_url(text: str) -> str:
 @click.option(
     "--mysql",
     type=parsed("URL", _mysql_url),
-    help="Read the ledger as a witness: mysql://user:password@host:port/database.",
+    help="Also judge by the ledger: mysql://user:password@host:port/database.",
 )
 @click.option(
     "--black-box",

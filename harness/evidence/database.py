@@ -14,8 +14,8 @@ import pymysql
 import pymysql.cursors
 import redis
 
+from harness.evidence.database_snapshot import DatabaseSnapshot, Row, UserRow
 from harness.evidence.history import HistoryWriter, RedisSample
-from harness.evidence.witness import Row, UserRow, Witness
 from scoreboard import contract
 from scoreboard.settings import mysql_address
 
@@ -40,7 +40,9 @@ _ROWS = (
 )
 
 
-def read_witness(mysql_url: str, *, after_seq: int = -1, since_us: int = 0) -> Witness:
+def read_database_snapshot(
+    mysql_url: str, *, after_seq: int = -1, since_us: int = 0
+) -> DatabaseSnapshot:
     """Ledger, users and board at one moment. Raises ValueError and the driver's errors.
 
     Of the ledger, the changes after `after_seq` and what was decided otherwise since the moment
@@ -71,7 +73,7 @@ def read_witness(mysql_url: str, *, after_seq: int = -1, since_us: int = 0) -> W
                 ]
     finally:
         connection.close()
-    return Witness(rows=rows, users=users, board_seq=board_seq)
+    return DatabaseSnapshot(rows=rows, users=users, board_seq=board_seq)
 
 
 def board_seq(mysql_url: str) -> int:
@@ -144,11 +146,11 @@ def connect_redis(url: str) -> "redis.Redis":
     )
 
 
-def save_witness(witness: Witness, path: Path) -> None:
+def save_database_snapshot(database: DatabaseSnapshot, path: Path) -> None:
     """Keep a testimony beside its history, so that the run can be judged again."""
-    path.write_bytes(msgspec.json.encode(witness))
+    path.write_bytes(msgspec.json.encode(database))
 
 
-def load_witness(path: Path) -> Witness:
-    """Read what :func:`save_witness` wrote. Raises OSError and msgspec.DecodeError."""
-    return msgspec.json.decode(path.read_bytes(), type=Witness)
+def load_database_snapshot(path: Path) -> DatabaseSnapshot:
+    """Read what :func:`save_database_snapshot` wrote. Raises OSError and msgspec.DecodeError."""
+    return msgspec.json.decode(path.read_bytes(), type=DatabaseSnapshot)

@@ -1,7 +1,7 @@
 """Follows each submission and each event to the listeners, after the run. Pure.
 
 Neither end knows the other: the sender knows submissions, the listeners know
-seqs. The ledger joins them, so a submission's journey needs MySQL as a witness;
+seqs. The ledger joins them, so a submission's journey needs MySQL;
 an event's does not, since its commit time is on the stream.
 """
 
@@ -66,7 +66,7 @@ def journeys(
 def complete_series(record: RunRecord, evidence: Evidence | None) -> None:
     """Put into the series what only the end of a run can tell: spread and end-to-end times."""
     _add_spread(record, record.spreads)
-    if evidence is not None and evidence.witness is not None and record.spreads:
+    if evidence is not None and evidence.database is not None and record.spreads:
         _add_journeys(record, evidence, record.spreads)
 
 

@@ -32,7 +32,7 @@ from harness.chaos.clients import ClientPool, Reader
 from harness.chaos.listeners import Audience
 from harness.chaos.wire import BROKEN, Line, get
 from harness.checker import Demands, Finding, Promises, Verdict, check, gather
-from harness.evidence.database import board_seq, connect_redis, read_witness, sample_redis
+from harness.evidence.database import board_seq, connect_redis, read_database_snapshot, sample_redis
 from harness.evidence.history import (
     Board,
     Fault,
@@ -153,7 +153,7 @@ async def _run(at: Place, faults: Sequence[str] | None, seed: int) -> None:
     port = await stack.enter_async_context(_api(at, edges))
     await _exercise(at, edges, port, writer, random.Random(seed), chosen)
     writer.close()
-    evidence = gather([read_history(history)], read_witness(at.mysql_url))
+    evidence = gather([read_history(history)], read_database_snapshot(at.mysql_url))
     demands = Demands(
         accepted_min=500,
         unknown_attempts_min=5,
@@ -345,7 +345,7 @@ async def _until(check: Callable[[], bool], *, timeout_s: float) -> None:
 
 
 async def _introduce(at: Place, writer: HistoryWriter, seq: int, scores: list[Score]) -> None:
-    users = read_witness(at.mysql_url).users
+    users = read_database_snapshot(at.mysql_url).users
     writer.put(Board, seq=seq, scores=scores)
     writer.put(Roster, users=[(user.id, user.name) for user in users])
     writer.put(Limits, count=LIMIT, window_ms=int(WINDOW_S * 1000), history_changes=HISTORY)

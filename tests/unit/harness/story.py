@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.checker import Evidence, Finding, Promises, Verdict, check, gather
+from harness.evidence.database_snapshot import DatabaseSnapshot, Row, UserRow
 from harness.evidence.history import (
     AnyRecord,
     Board,
@@ -28,7 +29,6 @@ from harness.evidence.history import (
     Score,
     Submit,
 )
-from harness.evidence.witness import Row, UserRow, Witness
 
 NAMES = {1: "Alice", 2: "Bob"}
 HISTORY = 6
@@ -198,19 +198,19 @@ class Story:
     def end(self, *, drained: bool = True) -> None:
         self.put(End, drained=drained)
 
-    def witness(self) -> Witness:
-        return Witness(
+    def database(self) -> DatabaseSnapshot:
+        return DatabaseSnapshot(
             rows=list(self.rows),
             users=[UserRow(user, NAMES[user], score, 0) for user, score in self.scores.items()],
             board_seq=self.seq,
         )
 
-    def evidence(self, *, witness: bool = True, **changed: Any) -> Evidence:
-        seen = replace(self.witness(), **changed) if witness else None
+    def evidence(self, *, database: bool = True, **changed: Any) -> Evidence:
+        seen = replace(self.database(), **changed) if database else None
         return gather([HistoryFile(name="story", records=self.records)], seen)
 
-    def finding(self, invariant: str, *, witness: bool = True, **changed: Any) -> Finding:
-        findings = check(self.evidence(witness=witness, **changed), Promises())
+    def finding(self, invariant: str, *, database: bool = True, **changed: Any) -> Finding:
+        findings = check(self.evidence(database=database, **changed), Promises())
         return next(f for f in findings if f"{f.invariant} ".startswith(f"{invariant} "))
 
 

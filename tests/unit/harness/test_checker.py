@@ -11,8 +11,8 @@ import pytest
 from harness.chaos.schedule import plan
 from harness.checker import Promises, Verdict, check, gather, overall
 from harness.checker.vacuity import Demands
+from harness.evidence.database_snapshot import Row
 from harness.evidence.history import HistoryFile
-from harness.evidence.witness import Row
 from tests.unit.harness.story import Story, assert_convicts, finish, good_story
 
 
@@ -23,14 +23,14 @@ def run_into_the_limit(story: Story) -> None:
     story.fail(story.submit("over", 2, 200), 429, "rate_limited")
 
 
-@pytest.mark.parametrize("witness", [True, False])
-def test_a_good_run_is_acquitted_with_and_without_the_database(witness: bool) -> None:
+@pytest.mark.parametrize("database", [True, False])
+def test_a_good_run_is_acquitted_with_and_without_the_database(database: bool) -> None:
     story = good_story()
     story.now_ns += 2_000_000_000
     run_into_the_limit(story)
     finish(story)
 
-    findings = check(story.evidence(witness=witness))
+    findings = check(story.evidence(database=database))
 
     assert {f.invariant: f.explanations for f in findings if f.verdict is not Verdict.TRUE} == {}
     assert overall(findings) is Verdict.TRUE
@@ -55,7 +55,7 @@ def test_an_increment_seen_twice_on_the_streams_is_a_duplicate() -> None:
     finish(story)
 
     assert_convicts(
-        story.finding("I1", witness=False), "Alice changed by +10 2 times", "(seq 1, 4)"
+        story.finding("I1", database=False), "Alice changed by +10 2 times", "(seq 1, 4)"
     )
 
 
@@ -65,7 +65,7 @@ def test_an_accepted_submission_without_a_row_is_lost() -> None:
     finish(story)
 
     assert_convicts(story.finding("I1"), "gone", "is lost", "no row")
-    assert_convicts(story.finding("I1", witness=False), "gone", "is lost")
+    assert_convicts(story.finding("I1", database=False), "gone", "is lost")
 
 
 def test_a_loss_is_only_a_doubt_when_the_run_had_not_settled() -> None:
@@ -76,8 +76,8 @@ def test_a_loss_is_only_a_doubt_when_the_run_had_not_settled() -> None:
     assert story.finding("I1").verdict is Verdict.UNKNOWN
 
 
-@pytest.mark.parametrize("witness", [True, False])
-def test_an_unknown_submission_may_have_taken_effect_once(witness: bool) -> None:
+@pytest.mark.parametrize("database", [True, False])
+def test_an_unknown_submission_may_have_taken_effect_once(database: bool) -> None:
     story = good_story()
     story.unknown(story.submit("u", 1, 40))
     story.commit("sid-u", 1, 40)
@@ -85,17 +85,17 @@ def test_an_unknown_submission_may_have_taken_effect_once(witness: bool) -> None
     story.unknown(story.submit("v", 1, 50))
     finish(story)
 
-    assert story.finding("I1", witness=witness).verdict is Verdict.TRUE
+    assert story.finding("I1", database=database).verdict is Verdict.TRUE
 
 
-@pytest.mark.parametrize("witness", [True, False])
-def test_a_refused_submission_that_took_effect_is_a_violation(witness: bool) -> None:
+@pytest.mark.parametrize("database", [True, False])
+def test_a_refused_submission_that_took_effect_is_a_violation(database: bool) -> None:
     story = good_story()
     story.commit("sid-d", 1, 30)
     story.show()
     finish(story)
 
-    assert story.finding("I1", witness=witness).verdict is Verdict.FALSE
+    assert story.finding("I1", database=database).verdict is Verdict.FALSE
 
 
 def test_a_row_that_nobody_sent_is_a_violation() -> None:
@@ -148,7 +148,7 @@ def test_a_rejection_by_the_rules_is_no_loss(increment: int) -> None:
     finish(story)
 
     assert story.finding("I1", rows=[*story.rows, rejected]).verdict is Verdict.TRUE
-    assert story.finding("I1", witness=False).verdict is Verdict.TRUE
+    assert story.finding("I1", database=False).verdict is Verdict.TRUE
 
 
 def test_a_rejection_that_no_rule_allows_is_a_violation() -> None:
@@ -173,7 +173,7 @@ def test_a_number_left_out_is_a_gap() -> None:
     finish(story)
 
     assert_convicts(story.finding("I2"), "no change has seq 4")
-    assert_convicts(story.finding("I2", witness=False), "no change has seq 4")
+    assert_convicts(story.finding("I2", database=False), "no change has seq 4")
 
 
 def test_one_number_for_two_changes_is_a_violation() -> None:
@@ -224,13 +224,15 @@ def test_a_row_with_a_number_but_rejected_is_a_violation() -> None:
 # I3
 
 
-@pytest.mark.parametrize("witness", [True, False])
-def test_a_read_that_mixes_two_states_is_a_violation(witness: bool) -> None:
+@pytest.mark.parametrize("database", [True, False])
+def test_a_read_that_mixes_two_states_is_a_violation(database: bool) -> None:
     story = good_story()
     story.read(2, [("Alice", 1530), ("Bob", 1393)])
     finish(story)
 
-    assert_convicts(story.finding("I3", witness=witness), "shows Alice with 1530, at 2 it had 1510")
+    assert_convicts(
+        story.finding("I3", database=database), "shows Alice with 1530, at 2 it had 1510"
+    )
 
 
 def test_a_read_that_leaves_out_the_second_best_is_a_violation() -> None:
@@ -363,23 +365,23 @@ def test_a_reset_to_an_older_board_takes_a_listener_back() -> None:
 # I7
 
 
-@pytest.mark.parametrize("witness", [True, False])
-def test_an_attack_that_was_accepted_is_a_violation(witness: bool) -> None:
+@pytest.mark.parametrize("database", [True, False])
+def test_an_attack_that_was_accepted_is_a_violation(database: bool) -> None:
     story = good_story()
     story.ok(story.submit("y", 2, 998, principal="1", attack="wrong-user"))
     finish(story)
 
-    assert_convicts(story.finding("I7", witness=witness), "attack wrong-user", "was accepted")
+    assert_convicts(story.finding("I7", database=database), "attack wrong-user", "was accepted")
 
 
-@pytest.mark.parametrize("witness", [True, False])
-def test_an_attack_that_was_refused_but_took_effect_is_a_violation(witness: bool) -> None:
+@pytest.mark.parametrize("database", [True, False])
+def test_an_attack_that_was_refused_but_took_effect_is_a_violation(database: bool) -> None:
     story = good_story()
     story.commit("sid-x", 2, 999, principal="1")
     story.show()
     finish(story)
 
-    assert_convicts(story.finding("I7", witness=witness), "attack wrong-user")
+    assert_convicts(story.finding("I7", database=database), "attack wrong-user")
 
 
 def test_an_attack_under_an_id_nobody_knows_is_recognised_by_its_body() -> None:
@@ -522,11 +524,11 @@ def slow_story(*, seen_after_ms: float) -> Story:
     return story
 
 
-@pytest.mark.parametrize("witness", [True, False])
-def test_a_change_seen_too_late_without_any_fault_is_a_violation(witness: bool) -> None:
+@pytest.mark.parametrize("database", [True, False])
+def test_a_change_seen_too_late_without_any_fault_is_a_violation(database: bool) -> None:
     story = finish(slow_story(seen_after_ms=20_000))
 
-    assert_convicts(story.finding("I10", witness=witness), "slow", "20.0 s later")
+    assert_convicts(story.finding("I10", database=database), "slow", "20.0 s later")
 
 
 def test_time_under_a_fault_does_not_count() -> None:
@@ -565,14 +567,14 @@ def often_broken_story(*, seen_after_s: int) -> Story:
     return finish(story)
 
 
-@pytest.mark.parametrize("witness", [True, False])
+@pytest.mark.parametrize("database", [True, False])
 def test_a_change_stranded_for_minutes_is_a_violation_though_faults_never_rest(
-    witness: bool,
+    database: bool,
 ) -> None:
     story = often_broken_story(seen_after_s=180)
 
     assert_convicts(
-        story.finding("I10", witness=witness), "slow", "180.0 s later", "72.0 s", "4.0 s"
+        story.finding("I10", database=database), "slow", "180.0 s later", "72.0 s", "4.0 s"
     )
 
 
@@ -649,7 +651,7 @@ def test_a_fault_that_never_took_hold_leaves_the_run_unknown() -> None:
     story.fault(1, 1, 50, fired=None)
     finish(story)
 
-    finding = story.finding("non-vacuity", witness=False)
+    finding = story.finding("non-vacuity", database=False)
 
     assert finding.verdict is Verdict.UNKNOWN
     assert "never took hold" in finding.explanations[0]
@@ -660,7 +662,7 @@ def test_a_fault_that_met_nothing_in_flight_leaves_the_run_unknown() -> None:
     story.fault(1, 5_000, 6_000)
     finish(story)
 
-    finding = story.finding("non-vacuity", witness=False)
+    finding = story.finding("non-vacuity", database=False)
 
     assert "met no operation in flight" in finding.explanations[0]
 
@@ -690,7 +692,7 @@ def test_a_damaged_history_is_never_acquitted() -> None:
     story = finish(good_story())
     file = HistoryFile(name="story", records=story.records, damaged_lines=1)
 
-    assert overall(check(gather([file], story.witness()))) is Verdict.UNKNOWN
+    assert overall(check(gather([file], story.database()))) is Verdict.UNKNOWN
 
 
 def test_an_empty_history_is_unknown() -> None:

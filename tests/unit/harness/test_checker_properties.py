@@ -94,19 +94,19 @@ class Run:
     def listen_to_the_end(self) -> None:
         self.listened(detail="end of run")
 
-    def judge(self, *, witness: bool) -> list[Finding]:
-        return check(self.story.evidence(witness=witness), Promises(skip=frozenset({"I9"})))
+    def judge(self, *, database: bool) -> list[Finding]:
+        return check(self.story.evidence(database=database), Promises(skip=frozenset({"I9"})))
 
 
 def is_convicted(findings: list[Finding]) -> bool:
     return any(finding.verdict is Verdict.FALSE for finding in findings)
 
 
-@given(steps=STEPS, witness=st.booleans())
+@given(steps=STEPS, database=st.booleans())
 def test_a_server_that_keeps_its_promises_is_never_convicted(
-    steps: list[tuple[str, int, int]], witness: bool
+    steps: list[tuple[str, int, int]], database: bool
 ) -> None:
-    findings = Run(steps).judge(witness=witness)
+    findings = Run(steps).judge(database=database)
 
     assert [f for f in findings if f.verdict is Verdict.FALSE] == []
 
@@ -204,18 +204,18 @@ CORRUPTIONS: list[tuple[Callable[[Run, int], None], bool]] = [
     steps=STEPS,
     corruption=st.sampled_from(CORRUPTIONS),
     pick=st.integers(0, 1000),
-    witness=st.booleans(),
+    database=st.booleans(),
 )
 def test_a_corrupted_run_is_always_convicted(
     steps: list[tuple[str, int, int]],
     corruption: tuple[Callable[[Run, int], None], bool],
     pick: int,
-    witness: bool,
+    database: bool,
 ) -> None:
-    corrupt, needs_witness = corruption
+    corrupt, needs_database = corruption
     run = Run(steps)
     assume(run.accepted and run.story.rows)
 
     corrupt(run, pick)
 
-    assert is_convicted(run.judge(witness=witness or needs_witness))
+    assert is_convicted(run.judge(database=database or needs_database))

@@ -45,7 +45,7 @@ def test_two_processes_sent_different_changes_under_one_number_is_a_violation() 
             HistoryFile(name="one", records=story.records),
             HistoryFile(name="two", records=other.records),
         ],
-        story.witness(),
+        story.database(),
     )
 
     [finding] = [f for f in check(evidence) if f.invariant.startswith("I5")]
@@ -68,13 +68,13 @@ def test_a_range_of_changes_nobody_recorded_is_a_violation() -> None:
     assert_convicts(story.finding("I5"), "nobody recorded change -1")
 
 
-@pytest.mark.parametrize("witness", [True, False])
-def test_a_reset_with_a_wrong_board_is_a_violation(witness: bool) -> None:
+@pytest.mark.parametrize("database", [True, False])
+def test_a_reset_with_a_wrong_board_is_a_violation(database: bool) -> None:
     story = good_story()
     story.listen("l2", "reset", seq=2, scores=[("Alice", 1500), ("Bob", 1393)])
     finish(story)
 
-    assert_convicts(story.finding("I5", witness=witness), "reset at 2 shows Alice with 1500")
+    assert_convicts(story.finding("I5", database=database), "reset at 2 shows Alice with 1500")
 
 
 def reset_story(*, missed: int, fault: tuple[float, float, float] | None = None) -> Story:
@@ -98,14 +98,16 @@ def reset_story(*, missed: int, fault: tuple[float, float, float] | None = None)
     return finish(story)
 
 
-@pytest.mark.parametrize("witness", [True, False])
+@pytest.mark.parametrize("database", [True, False])
 @pytest.mark.parametrize("missed", [0, 3])
 def test_a_reset_of_a_listener_that_could_have_been_continued_is_a_violation(
-    witness: bool, missed: int
+    database: bool, missed: int
 ) -> None:
     story = reset_story(missed=missed)
 
-    assert_convicts(story.finding("I5", witness=witness), f"l2 had 3 and was reset to {3 + missed}")
+    assert_convicts(
+        story.finding("I5", database=database), f"l2 had 3 and was reset to {3 + missed}"
+    )
 
 
 def test_a_reset_of_a_listener_that_lacks_more_than_the_server_may_have_kept_is_right() -> None:

@@ -132,9 +132,9 @@ def load_story(**about: Any) -> Story:
     return story
 
 
-def judged(story: Story, *, witness: bool = True) -> dict[str, Finding]:
+def judged(story: Story, *, database: bool = True) -> dict[str, Finding]:
     evidence = gather(
-        [HistoryFile(name="story", records=story.records)], story.witness() if witness else None
+        [HistoryFile(name="story", records=story.records)], story.database() if database else None
     )
     return {f.invariant.split()[0]: f for f in check(evidence, promises_of(evidence))}
 
@@ -197,4 +197,4 @@ def test_last_shown_score_must_be_the_final_board() -> None:
     story.final_board(Alice=1511)
     story.end()
 
-    assert_convicts(judged(story, witness=False)["I5"], "Alice was last shown with 1510")
+    assert_convicts(judged(story, database=False)["I5"], "Alice was last shown with 1510")

@@ -31,7 +31,7 @@ class UserRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Witness:
+class DatabaseSnapshot:
     """The database after the run. Optional: the checker also works without."""
 
     rows: list[Row]
