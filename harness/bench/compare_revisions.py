@@ -105,6 +105,43 @@ def compare_sides(
     return judged
 
 
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """Which cases a comparison can see: by their names on either side, and those asked for."""
+
+    base: tuple[str, ...]
+    head: tuple[str, ...]
+    asked: tuple[str, ...] = ()
+
+    @property
+    def common(self) -> tuple[str, ...]:
+        """Cases that are compared."""
+        return tuple(name for name in self.head if name in self.base)
+
+    def gaps(self) -> list[str]:
+        """Why what is compared is not what should be; empty when nothing is missing."""
+        reasons = []
+        nowhere = [name for name in self.asked if name not in self.base + self.head]
+        if nowhere:
+            reasons.append(f"no such case: {', '.join(nowhere)}")
+        if not self.base and not nowhere:
+            reasons.append("the base has no benchmarks")
+        if not self.head and not nowhere:
+            reasons.append("this tree has no benchmarks")
+        lost = [name for name in self.base if name not in self.head]
+        if lost and self.head:
+            reasons.append(f"this tree has lost {', '.join(lost)}")
+        if self.base and self.head and not self.common:
+            reasons.append("the two trees have no case in common")
+        return reasons
+
+
+def coverage_of(measure: Measure, names: Sequence[str]) -> Coverage:
+    """What both trees can be asked for: one round of each. Raises OSError with a tree's words."""
+    found = {side: tuple(measure(side, names)) for side in ("base", "head")}
+    return Coverage(base=found["base"], head=found["head"], asked=tuple(names))
+
+
 def judge_all(sides: Mapping[str, Sequence[Sample]], *, effect: float = EFFECT) -> list[Judged]:
     """The judgement on each case that both sides have."""
     names = [n for n in sides["head"][0] if n in sides["base"][0]]

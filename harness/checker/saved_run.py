@@ -38,6 +38,10 @@ class DatabaseUnreadable(OSError):
     """The database did not answer; the history alone could still be judged."""
 
 
+class NoHistory(OSError):
+    """The folder has nothing to be judged by."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class JudgedRun:
     """The findings, and the evidence behind them; None where that was too large to be read."""
@@ -68,7 +72,7 @@ def judge_saved_run(
     """
     paths = list(history_paths(place))
     if not paths:
-        raise OSError(f"{place} holds no history: no file named history*.jsonl")
+        raise NoHistory(f"{place} holds no history: no file named history*.jsonl")
     size = sum(path.stat().st_size for path in paths)
     if bytes_max is not None and size > bytes_max:
         return JudgedRun(findings=[_too_large(place, size)])

@@ -25,13 +25,14 @@ from harness.bench.compare_revisions import (
     Judged,
     Sample,
     compare_sides,
+    coverage_of,
     error_rates,
     run_tree,
     tally,
 )
 from harness.measure.machine import fingerprint
 from harness.measure.terminal import Ink
-from scoreboard_cli.group import BAD, GOOD, command, refuse
+from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command, refuse
 from scoreboard_cli.types import FOLDER, whole
 
 STACK_TIMEOUT_S = 180
@@ -64,25 +65,38 @@ def bench_compare(
     With --counts both stacks are started one after the other, and what a submission costs MySQL,
     Redis and Temporal is counted: more of anything fails.
 
-    Exit codes: 0 nothing got worse, 1 something did, 2 a revision cannot be measured.
+    Exit codes: 0 nothing got worse; 1 something did; 2 there is no such revision; 3 nothing in
+    common, a case that this checkout has lost, or benchmarks that cannot be run.
     """
     ink = Ink(sys.stdout)
-    try:
-        with contextlib.ExitStack() as stack:
-            head = Path.cwd()
+    with contextlib.ExitStack() as stack:
+        head = Path.cwd()
+        trees = {"head": head}
+
+        def measure(side: str, names: Sequence[str]) -> Sample:
+            return run_tree(trees[side], names)
+
+        try:
+            if not prove:
+                trees["base"] = stack.enter_context(unpacked(base))
+        except OSError as error:
+            refuse(str(error))
+        try:
             if prove:
                 return _prove(head, list(only), rounds, results)
-            base_tree = stack.enter_context(unpacked(base))
-            trees = {"base": base_tree, "head": head}
+            coverage = coverage_of(measure, only)
+            gaps = coverage.gaps()
+            if not coverage.common:
+                raise CommandError("could not tell: " + "; ".join(gaps), COULD_NOT_TELL)
             judged = compare_sides(
-                lambda side, names: run_tree(trees[side], names),
+                measure,
                 names=list(only),
                 rounds=rounds,
                 tell=lambda text: print(f"  {text}", file=sys.stderr),
             )
             counts = count_sides(trees, stack_counts) if with_counts else {}
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        refuse(str(error))
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            raise CommandError(f"could not tell: {error}", COULD_NOT_TELL) from None
     print(f"\n  {'':38}{'base':>12}{'head':>12}{'change':>9}{'p':>9}")
     for found in judged:
         word = {"worse": ink.bad, "more": ink.bad, "better": ink.good}.get(found.judgement, ink.dim)
@@ -102,15 +116,20 @@ def bench_compare(
             "base": base,
             "cases": [asdict(found) for found in judged],
             "counts": counts,
-            "good": not bad and not grown,
+            "gaps": gaps,
+            "good": not bad and not grown and not gaps,
         },
     )
-    print(
-        ink.bad(f"  {len(bad) + len(grown)} got worse")
-        if bad or grown
-        else ink.good("  nothing got worse")
-    )
-    return BAD if bad or grown else GOOD
+    for gap in gaps:
+        print(ink.warn(f"  could not tell: {gap}"))
+    seen = f"{len(judged)} cases in {rounds} rounds"
+    if bad or grown:
+        print(ink.bad(f"  {len(bad) + len(grown)} got worse ({seen})"))
+        return BAD
+    if gaps:
+        return COULD_NOT_TELL
+    print(ink.good(f"  nothing got worse ({seen})"))
+    return GOOD
 
 
 def _prove(head: Path, only: list[str], rounds: int, results: Path) -> int:

@@ -20,7 +20,7 @@ import click
 
 from harness.cli.preflight import HOST, reachable
 from harness.measure.machine import fingerprint
-from harness.measure.slo import load_slo
+from harness.measure.slo import with_defaults
 from harness.measure.terminal import Ink, duration, number
 from harness.net.target import Target, TargetError, find_target
 from harness.report.document import CapacityResult, Machine, Search, SearchPlan, SearchStep
@@ -39,12 +39,11 @@ SLO = "p99<500ms,lag_p99<1s,errors<0.1%"
 
 def _limits(text: str) -> str:
     try:
-        load_slo(text)
+        return with_defaults(text)
     except OSError as error:
         raise ValueError(
             f"{text!r} names no limit and no file of limits: {error.strerror}"
         ) from None
-    return text
 
 
 def _counts(text: str) -> list[int]:

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from harness.checker import Demands, Promises, Verdict
-from harness.checker.saved_run import DatabaseUnreadable, judge_saved_run
+from harness.checker.saved_run import DatabaseUnreadable, NoHistory, judge_saved_run
 from scoreboard.settings import mysql_address
 from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command, refuse
 from scoreboard_cli.types import SECONDS, parsed, whole
@@ -72,7 +72,7 @@ def check_history(
         judged = judge_saved_run(
             history, mysql_url=mysql or "", black_box=black_box, promises=promises
         )
-    except DatabaseUnreadable as error:
+    except (DatabaseUnreadable, NoHistory) as error:
         raise CommandError(str(error), COULD_NOT_TELL) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -6,10 +6,11 @@ from pathlib import Path
 import click
 
 from harness.measure.terminal import Ink, duration, number
-from harness.report.compare import EFFECT, compare, different_settings
+from harness.report.compare import EFFECT, compare, different_settings, why_untold
 from harness.report.document import LoadResult
 from harness.report.result_files import UnreadableResult, read_result_as
-from scoreboard_cli.group import BAD, GOOD, command, refuse
+from harness.report.run_view import correctness
+from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, command, refuse
 from scoreboard_cli.types import Number
 
 
@@ -25,7 +26,8 @@ from scoreboard_cli.types import Number
 def compare_results(before: Path, after: Path, effect: float) -> int:
     """Say whether the load run of result file AFTER is worse than that of BEFORE.
 
-    Exit codes: 0 the same or better, 1 worse, not valid or not correct, 2 a file cannot be read.
+    Exit codes: 0 the same or better; 1 worse, or not correct; 2 a file cannot be read; 3 nothing in
+    common, too few seconds, or a run that is not valid.
     """
     try:
         first, second = (read_result_as(path, LoadResult) for path in (before, after))
@@ -51,10 +53,19 @@ def _compare(before: LoadResult, after: LoadResult, effect: float) -> int:
         )
     for reason in different_settings(before, after):
         print(ink.warn(f"  not the same: {reason}"))
-    sound = all(document.verdict.valid for document in (before, after))
-    if not sound:
-        print(ink.bad("  at least one of the runs is not valid"))
-    if not after.verdict.correct:
+    worse = sum(found.judgement == "worse" for found in differences)
+    incorrect = correctness(after) == "false"
+    if incorrect:
         print(ink.bad("  the second run is not correct"))
-    worse = any(found.judgement == "worse" for found in differences)
-    return BAD if worse or not sound or not after.verdict.correct else GOOD
+    untold = why_untold(before, after, differences)
+    for reason in untold:
+        print(ink.warn(f"  could not tell: {reason}"))
+    seen = f"{len(differences)} figures compared"
+    # Figures of a run that is not valid are its generator's.
+    if incorrect or (worse and before.verdict.valid and after.verdict.valid):
+        print(ink.bad(f"  {seen}, {worse} worse"))
+        return BAD
+    if untold:
+        return COULD_NOT_TELL
+    print(ink.good(f"  {seen}, none worse"))
+    return GOOD

@@ -87,8 +87,8 @@ def load(
     at the rate asked for whatever the server does, listens, checks that every acknowledged
     submission was applied exactly once and reached every listener, and writes one result file.
 
-    Exit codes: 0 valid, correct and within the limits; 1 not; 2 wrong use; 3 nothing could be
-    measured.
+    Exit codes: 0 valid, correct and within the limits; 1 a promise or, in a valid run, a limit is
+    broken; 2 wrong use; 3 could not tell.
     """
     try:
         settings = settings_of(options)

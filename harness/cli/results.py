@@ -26,7 +26,7 @@ from harness.report.result_files import (
     schema,
     write_result_file,
 )
-from scoreboard_cli.group import GOOD, command, refuse
+from scoreboard_cli.group import COULD_NOT_TELL, GOOD, CommandError, command, refuse
 from scoreboard_cli.types import FILE, FOLDER
 
 Section = Callable[[Any, str], str]
@@ -75,6 +75,8 @@ def results(
 
     Each result taken is kept with its plots, so that a section can be written again without a run.
     A load run shorter than a minute becomes the headline only when its file is named.
+
+    Exit codes: 0 written, 2 a file named is no result, 3 there is no good result at all.
     """
     if only_schema:
         print(json.dumps(schema(), indent=2))
@@ -104,10 +106,15 @@ def results(
             text, name, section(document, f"{results_document.KEPT}/{name}.json")
         )
         written.append(name)
+    looked_at = len(files) or len(list(searched.glob("*.json")))
     if not written:
-        refuse(f"there is no result in {searched} or {kept}")
+        raise CommandError(
+            f"could not tell: {looked_at} files in {searched}, none of them a good and whole "
+            f"result, and no earlier one in {kept}",
+            COULD_NOT_TELL,
+        )
     output.write_text(text)
-    print(f"{output}: {', '.join(written)}")
+    print(f"{output}: {', '.join(written)}; {len(fresh)} new, of {looked_at} files looked at")
     return GOOD
 
 

@@ -8,6 +8,8 @@ from harness.judge.record import RunRecord
 from harness.measure.histogram import Histogram
 from harness.measure.slo import SloResult, judge, load_slo
 
+WARM_UP_ONLY = "the run ended in its warm-up: nothing was measured"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
@@ -56,6 +58,18 @@ class Judgement:
         """All three."""
         return self.valid and self.correct and self.within_slo
 
+    @property
+    def outcome(self) -> Verdict:
+        """All three in one word: `true` is good, `false` bad, `unknown` could not tell.
+
+        A broken promise is proven whatever the generator did; the figures of a run that is not
+        valid prove nothing.
+        """
+        broken = any(result.verdict == "false" for result in self.limits)
+        if self.correctness is Verdict.FALSE or (self.valid and broken):
+            return Verdict.FALSE
+        return Verdict.TRUE if self.good else Verdict.UNKNOWN
+
 
 def judge_run(
     record: RunRecord, findings: Sequence[Finding], evidence: Evidence | None
@@ -63,7 +77,12 @@ def judge_run(
     """Judge a complete record. `evidence` is None where it was too large to be read."""
     figures = record.figures()
     return Judgement(
-        invalid=[*record.notes, *_late(record), *_uncounted(record, evidence)],
+        invalid=[
+            *record.notes,
+            *(() if record.measured_s else (WARM_UP_ONLY,)),
+            *_late(record),
+            *_uncounted(record, evidence),
+        ],
         findings=findings,
         limits=judge(load_slo(record.settings.slo), figures),
         figures=figures,

@@ -15,7 +15,15 @@ from typing import Any, NamedTuple
 from harness.measure.figures import DURATIONS
 from harness.measure.quantities import SECONDS_MAX, parse_seconds, parse_whole
 from harness.measure.schedule import BadProfile, parse_profile
-from harness.measure.slo import BadSlo, Limit, canonical, histogram_and_quantile, load_slo
+from harness.measure.slo import (
+    DEFAULT_LIMITS,
+    BadSlo,
+    Limit,
+    canonical,
+    histogram_and_quantile,
+    load_slo,
+    with_defaults,
+)
 from scoreboard.signing import SigningKey, parse_key
 
 PREFIX = "SCOREBOARD_LOAD_"
@@ -94,6 +102,8 @@ class RunSettings:
         """Why the figure of a limit cannot be measured in this run, whatever the server does."""
         found = histogram_and_quantile(limit.figure)
         if found is None:
+            if not submissions and self.duration_s:
+                yield f"--slo: {limit.text!r} needs submissions, and --rate {self.rate} makes none"
             return
         source = next(d.source for d in DURATIONS if d.name == found[0])
         if source != "submissions" and not self.listeners:
@@ -184,8 +194,9 @@ OPTIONS = (
         "--slo",
         "slo",
         "LIMITS",
-        "limits: p99:250ms,lag_p99:500ms,errors:0.1%,goodput:990/s, or with an "
-        "operator, 'p99<250ms'; @FILE reads them from a file",
+        "limits: p99:250ms,lag_p99:500ms,errors:0.1%,goodput:990/s, or with an operator, "
+        "'p99<250ms'; @FILE reads them from a file. A run that submits has "
+        f"{canonical(DEFAULT_LIMITS)} by default: name a figure to change it, none to have neither",
     ),
     Option(
         "--mysql-url",
@@ -218,7 +229,7 @@ def _milliseconds(value: str) -> float:
 
 def _slo(value: str) -> str:
     # Files are read here and once: the run may end where they are gone, or changed.
-    return canonical(load_slo(value))
+    return with_defaults(value)
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
@@ -277,6 +288,8 @@ def settings_from(values: Mapping[str, Any]) -> RunSettings:
             read[name] = _PARSERS[name](value) if unread else value
         except ValueError as error:
             faults += [f"{_FLAGS[name]}: {line}" for line in str(error).splitlines()]
+    if not _submits(read.get("rate", RunSettings().rate)):
+        read["slo"] = _without_defaults(read.get("slo", ""))
     if faults:
         # Whether a limit is within reach depends on the options that could not be read.
         read.pop("slo", None)
@@ -287,6 +300,21 @@ def settings_from(values: Mapping[str, Any]) -> RunSettings:
     if faults:
         raise BadSettings("\n".join(faults))
     return settings
+
+
+def _submits(rate: str) -> bool:
+    try:
+        return parse_profile(rate).submits
+    except BadProfile:
+        return True
+
+
+def _without_defaults(slo: str) -> str:
+    """The limits that were asked for: the default ones are shares of what is submitted."""
+    try:
+        return canonical(limit for limit in load_slo(slo) if limit not in DEFAULT_LIMITS)
+    except BadSlo:
+        return slo
 
 
 def connections_that_fit(settings: RunSettings, *, workers: int, descriptors: int) -> int:

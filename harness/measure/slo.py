@@ -10,6 +10,9 @@ A colon means "at most", for rates "at least". Percentiles are `p50` to `p99.9â€
 bare one is of the response time, others name their duration (`lag_p99`, `reach_last_max`).
 `@FILE` reads limits from a file: TOML (`p99 = "250ms"`) where its name ends in `.toml`, else
 one limit per line. Everything that is wrong is told at once.
+
+A run that submits is held to `DEFAULT_LIMITS` besides: a limit of the same figure replaces one of
+them, and the word `none` among the limits leaves them out.
 """
 
 import re
@@ -25,6 +28,8 @@ from harness.measure.histogram import MAX_US, MIN_SAMPLES_BEYOND
 from harness.measure.quantities import NUMBER, parse_rate
 
 EXAMPLE = "try p99<250ms, errors<0.1% or goodput>990/s (p99:250ms needs no quotes in a shell)"
+NONE = "none"
+"""Among limits: hold the run to no default limit."""
 _DEFAULT_DURATION = "response"
 _LIMIT = re.compile(rf"([A-Za-z_0-9.]+)\s*(<=|>=|<|>|:)\s*({NUMBER})\s*([A-Za-zÂµ%/]*)")
 _OPERATORS = re.compile(r"[<>:=]")
@@ -106,7 +111,7 @@ class SloResult:
 def parse_slo(text: str) -> tuple[Limit, ...]:
     """Limits separated by commas, semicolons or lines; `#` begins a comment. Raises BadSlo."""
     parts = re.split(r"[,;\n]", re.sub(r"#[^\n]*", "", text))
-    return _all(part.strip() for part in parts if part.strip())
+    return _all(part.strip() for part in parts if part.strip() not in ("", NONE))
 
 
 def load_slo(text_or_file: str) -> tuple[Limit, ...]:
@@ -216,6 +221,28 @@ def histogram_and_quantile(figure: str) -> tuple[str, float] | None:
 def canonical(limits: Iterable[Limit]) -> str:
     """The limits as one text that `parse_slo` reads."""
     return ",".join(limit.text for limit in limits)
+
+
+DEFAULT_LIMITS = parse_slo("errors<=1%,dropped<=0%")
+"""Without limits, a server that refuses most of the load would pass. A dropped arrival is load that
+was never offered, so none is allowed."""
+
+
+def is_default(text: str) -> bool:
+    """Whether a limit is one of the default ones, as they are spelt."""
+    return any(limit.text == text for limit in DEFAULT_LIMITS)
+
+
+def with_defaults(text_or_file: str) -> str:
+    """The limits as one text, with the default ones that they neither replace nor leave out.
+
+    Applied to its own answer it changes nothing. Raises BadSlo.
+    """
+    limits = load_slo(text_or_file)
+    if NONE in (part.strip() for part in re.split(r"[,;\n]", text_or_file)):
+        return ",".join(filter(None, (NONE, canonical(limits))))
+    named = {limit.figure for limit in limits}
+    return canonical((*limits, *(d for d in DEFAULT_LIMITS if d.figure not in named)))
 
 
 def judge(limits: tuple[Limit, ...], figures: Mapping[str, float | None]) -> list[SloResult]:

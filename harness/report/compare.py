@@ -12,6 +12,7 @@ from statistics import median
 
 from harness.measure.settings import RunSettings
 from harness.report.document import LoadResult
+from harness.report.run_view import correctness
 
 EFFECT = 0.10
 SIGNIFICANCE = 0.01
@@ -115,6 +116,29 @@ def _samples(document: LoadResult, key: str, quantile: str) -> list[float]:
     if not quantile:
         return [float(s.counters.get(key, 0)) for s in seconds]
     return [float(s.times[key][quantile]) for s in seconds if quantile in s.times.get(key, {})]
+
+
+def why_untold(
+    before: LoadResult, after: LoadResult, differences: Sequence[Difference]
+) -> list[str]:
+    """Why a comparison that found nothing worse is no acquittal; empty when it is one."""
+    reasons = [
+        f"the {word} run is not valid: {'; '.join(document.verdict.invalid) or 'no reason kept'}"
+        for word, document in (("first", before), ("second", after))
+        if not document.verdict.valid
+    ]
+    if correctness(after) == "unknown":
+        reasons.append("the second run could not be told correct")
+    seconds = [f"{document.seconds_measured} s" for document in (before, after)]
+    if not differences:
+        reasons.append(f"nothing in common to compare: {' and '.join(seconds)} were measured")
+    unclear = [found.name for found in differences if found.judgement == "unclear"]
+    if unclear:
+        reasons.append(
+            f"too few seconds for {', '.join(unclear)}: {' and '.join(seconds)} were measured, "
+            f"{SECONDS_MIN} are needed in each run"
+        )
+    return reasons
 
 
 def different_settings(before: LoadResult, after: LoadResult) -> list[str]:

@@ -4,15 +4,18 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from harness.measure.figures import PERCENTILES
+from harness.measure.slo import is_default
 from harness.measure.terminal import Ink, duration, number
 from harness.report.document import LoadResult
 from harness.report.listener_cost import cost_words
 from harness.report.page import SIGNS
 from harness.report.run_view import (
+    correctness,
     duration_rows,
     error_rows,
     slo_rows,
     swarm_statuses,
+    within_slo,
 )
 
 ELSEWHERE_MIN = 0.1
@@ -120,28 +123,36 @@ def _verdict(document: LoadResult, ink: Ink) -> Iterator[str]:
     verdict, figures = document.verdict, document.figures
     of = "p99" if figures.get("late_p99") is not None else "max"
     late = f"generator late by {duration(figures.get(f'late_{of}'))} ({of})"
-    yield from _line(ink, verdict.valid, "valid", verdict.invalid, late)
+    valid = "true" if verdict.valid else "false"
+    yield from _line(ink, valid, "valid", verdict.invalid, late)
     good = "; ".join(_good_words(document))
-    yield from _line(ink, verdict.correct, "correct", verdict.incorrect, good)
+    yield from _line(ink, correctness(document), "correct", verdict.incorrect, good)
     rows = slo_rows(document)
     if not rows:
         yield ink.dim("    no SLO given (--slo p99:250ms,errors:0.1%)")
         return
     passed = sum(row.verdict == "true" for row in rows)
     counted = f"{passed} of {len(rows)} limits hold"
-    yield from _line(ink, verdict.within_slo, "within SLO", [counted], counted)
+    if all(is_default(row.text) for row in rows):
+        counted += "; only the default ones were set"
+    yield from _line(ink, within_slo(rows), "within SLO", [counted], counted)
     inks = {"true": ink.good, "false": ink.bad, "unknown": ink.warn}
     for row in rows:
-        yield f"      {inks[row.verdict](SIGNS[row.verdict])} {row.text:<20} {row.words}"
+        words = row.words + (" (default limit)" if is_default(row.text) else "")
+        yield f"      {inks[row.verdict](SIGNS[row.verdict])} {row.text:<20} {words}"
 
 
 def _line(
-    ink: Ink, good: bool, word: str, problems: Sequence[str], explanation: str
+    ink: Ink, verdict: str, word: str, problems: Sequence[str], explanation: str
 ) -> Iterator[str]:
-    if good:
+    if verdict == "true":
         yield f"  {ink.good('✓')} {ink.bold(word):<12}  {explanation}"
         return
-    yield f"  {ink.bad('✗')} {ink.bold('not ' + word):<12}  {problems[0] if problems else ''}"
+    first = problems[0] if problems else ""
+    if verdict == "unknown":
+        yield f"  {ink.warn('?')} {ink.bold(word)}: could not tell  {first}"
+    else:
+        yield f"  {ink.bad('✗')} {ink.bold('not ' + word):<12}  {first}"
     yield from (f"      {problem}" for problem in problems[1:6])
 
 

@@ -19,6 +19,7 @@ import gevent
 from gevent.event import Event
 from locust.env import Environment
 
+from harness.checker import Verdict
 from harness.engines.delivery_spread import DeliverySpread
 from harness.evidence import board_look
 from harness.evidence.history_writer import BoardJournal
@@ -68,6 +69,8 @@ class Coordinator:
         self.settings = RunSettings()
         self.phase, self.problem = IDLE, ""
         self.judgement: Judgement | None = None
+        self.outcomes: list[Verdict] = []
+        """Of every run of this process: a good run does not make up for an earlier one."""
         self.result_file: Path | None = None
         self.result_path: Path | None = None
         self.ceiling: Ceiling | None = None
@@ -158,12 +161,21 @@ class Coordinator:
             log.exception("the coordinator broke")
         finally:
             self.phase = "done"
-            good = self.judgement is not None and self.judgement.good and not self.problem
-            # A good run after a bad one in the same process does not make up for it.
-            before = self.environment.process_exit_code or 0
-            self.environment.process_exit_code = before if good else max(before, 1)
+            told = Verdict.UNKNOWN if self.judgement is None else self.judgement.outcome
+            self.outcomes.append(
+                told if told is Verdict.FALSE or not self.problem else Verdict.UNKNOWN
+            )
+            self.environment.process_exit_code = self.exit_code()
             self._done.set()
             self.finished.set()
+
+    def exit_code(self) -> int:
+        """0 good, 1 bad (or Locust's `--exit-code-on-error`), 3 could not tell; the worst run's."""
+        options = self.environment.parsed_options
+        bad = getattr(options, "exit_code_on_error", 1)
+        if Verdict.FALSE in self.outcomes:
+            return int(bad)
+        return 3 if Verdict.UNKNOWN in self.outcomes else 0
 
     def _run(self) -> None:
         self.phase = "preparing"

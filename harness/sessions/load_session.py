@@ -79,8 +79,8 @@ class Session:
             print(f"error: {error}", file=sys.stderr)
             return COULD_NOT_TELL
         except KeyboardInterrupt:
-            print("stopped", file=sys.stderr)
-            return 1
+            print("stopped before the run began: nothing was measured", file=sys.stderr)
+            return COULD_NOT_TELL
 
     def _find(self) -> Target | None:
         return find_target(
@@ -156,7 +156,7 @@ class Session:
         self.document = read_result_as(coordinator.result_path, LoadResult)
         shown = _shown(coordinator.result_path, self.folder)
         print_summary(self.document, self.summary_to, shown)
-        return 0 if coordinator.judgement.good and not coordinator.problem else 1
+        return coordinator.exit_code()
 
     def _environment(self) -> Environment:
         parser = get_parser()

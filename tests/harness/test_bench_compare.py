@@ -100,3 +100,32 @@ def test_an_unknown_revision_is_wrong_use(checkout: Path) -> None:
 
     assert done.returncode == 2
     assert "error: git has no tree nowhere" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("planted", "arguments", "told"),
+    [
+        ("", ("--only", "nosuchcase"), "no such case: nosuchcase"),
+        ("raise ImportError('planted')", ("--only", "batch_encode_500"), "planted"),
+        ("CASES = CASES[:0]", ("--only", "batch_encode_500"), "this tree has no benchmarks"),
+    ],
+)
+def test_comparison_that_saw_nothing_ends_with_could_not_tell(
+    checkout: Path, planted: str, arguments: tuple[str, ...], told: str
+) -> None:
+    with (checkout / "benchmarks" / "core.py").open("a") as core:
+        core.write(f"\n{planted}\n")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "bench-compare", "--rounds", "2", *arguments],
+        cwd=checkout,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 3, done.stdout
+    assert told in done.stderr
+    assert "nothing got worse" not in done.stdout

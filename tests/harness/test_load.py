@@ -138,6 +138,20 @@ def test_a_broken_limit_fails_the_command(tmp_path: Path) -> None:
     assert "✗ not within SLO" in out
 
 
+def test_a_server_that_refuses_much_of_the_load_breaks_the_default_limits(tmp_path: Path) -> None:
+    refused = Faults(refuse_submissions=frozenset(range(450, 500)))
+    with null_server(refused, players=100) as (url, _):
+        code, out, document = finish(load(url, tmp_path, "--duration", "2"), tmp_path)
+
+    assert code == 1
+    assert "errors<=1%" in out
+    assert "(default limit)" in out
+    assert [limit["limit"] for limit in document["verdict"]["limits"]] == [
+        "errors<=1%",
+        "dropped<=0%",
+    ]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_ended_early_is_still_judged_and_leaves_no_process(
     tmp_path: Path, number: signal.Signals
@@ -166,7 +180,7 @@ def test_an_end_before_the_run_began_ends_it_at_once(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
 
-    assert process.returncode == 1
+    assert process.returncode == 3
     assert err.splitlines()[-1] == "stopped"
     assert not any(child.is_running() for child in started)
 

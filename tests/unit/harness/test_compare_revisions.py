@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from harness.__main__ import main
-from harness.bench.compare_revisions import Sample, compare_sides, error_rates, measure_sides, tally
+from harness.bench.compare_revisions import (
+    Sample,
+    compare_sides,
+    coverage_of,
+    error_rates,
+    measure_sides,
+    tally,
+)
 from harness.bench.runner import count_calls, one_call_more, slowed
 from harness.cli import bench_compare
 from harness.report.document import BenchProofResult
@@ -192,3 +199,29 @@ def test_a_count_that_grew_is_taken_again_and_the_least_stands(
 
     assert bench_compare.more_counts(counts["base"], counts["head"]) == grown
     assert told == {"base": [], "head": []}
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "asked", "gap"),
+    [
+        ("ab", "ab", "", ""),
+        ("ab", "abc", "", ""),
+        ("ab", "a", "", "this tree has lost b"),
+        ("", "ab", "", "the base has no benchmarks"),
+        ("ab", "", "", "this tree has no benchmarks"),
+        ("a", "b", "", "the two trees have no case in common"),
+        ("", "", "x", "no such case: x"),
+        ("a", "a", "ax", "no such case: x"),
+    ],
+)
+def test_coverage_names_what_a_comparison_cannot_see(
+    base: str, head: str, asked: str, gap: str
+) -> None:
+    sides = {"base": base, "head": head}
+
+    coverage = coverage_of(
+        lambda side, _: {name: {"ns": 1.0, "calls": 1, "peak_bytes": 1} for name in sides[side]},
+        tuple(asked),
+    )
+
+    assert (gap in coverage.gaps()) if gap else (coverage.gaps() == [])

@@ -1,5 +1,6 @@
 """The verdict on a run holds against it whatever it could not show."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +158,28 @@ def test_a_late_generator_voids_a_run_however_short(
     invalid = judged(run).invalid
 
     assert [told for words in invalid if told in words] == ([told] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("measured_s", "notes", "failed", "outcome"),
+    [
+        (10, (), 0, "true"),
+        (10, (), 3, "false"),
+        (10, ("flood-0 was lost",), 3, "unknown"),
+        (0, (), 0, "unknown"),
+    ],
+)
+def test_figures_convict_a_server_only_in_a_valid_run(
+    tmp_path: Path, measured_s: int, notes: tuple[str, ...], failed: int, outcome: str
+) -> None:
+    run = record(tmp_path)
+    run.settings = replace(run.settings, slo="errors<=1%")
+    run.measured_s, run.notes = measured_s, list(notes)
+    run.series.seconds[BEGIN].counters.update(intended=100, ok=100 - failed, fail=failed)
+
+    def outcome_when(correct: Verdict) -> Verdict:
+        return judge_run(run, [Finding(invariant="I1", verdict=correct)], None).outcome
+
+    assert outcome_when(Verdict.TRUE) == outcome
+    assert outcome_when(Verdict.FALSE) == "false"
+    assert outcome_when(Verdict.UNKNOWN) == ("false" if outcome == "false" else "unknown")

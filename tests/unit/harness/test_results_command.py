@@ -102,5 +102,5 @@ def test_results_command_skips_a_run_with_a_bad_verdict(place: Path) -> None:
     bad["verdict"]["good"] = False
     put(place, "bad", bad)
 
-    assert main(["results"]) == 2
+    assert main(["results"]) == 3
     assert not (place / "RESULTS.md").exists()

@@ -15,6 +15,7 @@ from harness.measure.settings import (
     connections_that_fit,
     settings_from,
 )
+from harness.measure.slo import DEFAULT_LIMITS, canonical
 
 
 class LocustLike(argparse.ArgumentParser):
@@ -71,7 +72,7 @@ def test_no_quantity_is_negative_or_not_finite(text: str, read: Any) -> None:
 
 @pytest.mark.parametrize("for_locust", [True, False])
 def test_options_left_out_give_the_defaults(for_locust: bool) -> None:
-    assert parsed(for_locust=for_locust) == RunSettings()
+    assert parsed(for_locust=for_locust) == RunSettings(slo=canonical(DEFAULT_LIMITS))
 
 
 def test_options_are_read_as_people_write_them() -> None:
@@ -87,7 +88,7 @@ def test_options_are_read_as_people_write_them() -> None:
         late_limit_ms=100,
         rate="1k",
         players=10_000,
-        slo="p99:250ms",
+        slo="p99:250ms,errors<=1%,dropped<=0%",
     )
 
 
@@ -170,7 +171,32 @@ def test_file_of_limits_is_read_when_the_run_is_asked_for(tmp_path: Path) -> Non
 
     settings = parsed("--slo", f"@{path}")
 
-    assert settings.slo == "p99:250ms,errors<0.1%"
+    assert settings.slo == "p99:250ms,errors<0.1%,dropped<=0%"
+
+
+@pytest.mark.parametrize(
+    ("words", "slo"),
+    [
+        (("--slo", "none"), "none"),
+        (("--slo", "none,p99:250ms"), "none,p99:250ms"),
+        (("--slo", "errors:5%,dropped:1%"), "errors:5%,dropped:1%"),
+        (("--slo", "none", "--rate", "0"), ""),
+        (("--rate", "0"), ""),
+        (("--rate", "0", "--slo", "lag_p99:1s"), "lag_p99:1s"),
+    ],
+)
+def test_default_limits_are_changed_or_left_out_by_name(words: tuple[str, ...], slo: str) -> None:
+    settings = parsed(*words)
+
+    assert settings.slo == slo
+    # The coordinator reads the text that the command line made of it.
+    assert parsed(*words, "--slo", settings.slo) == settings
+
+
+def test_share_of_submissions_is_refused_as_a_limit_where_none_are_made() -> None:
+    [fault] = faults(slo="errors:2%", rate="0")
+
+    assert "needs submissions" in fault
 
 
 def test_listeners_beyond_the_descriptor_limit_are_refused() -> None:
