@@ -7,10 +7,8 @@ the kernel's work. For whole requests and real sockets see `peers`.
 import asyncio
 import itertools
 import weakref
-from collections.abc import Callable
-from typing import Any
 
-from benchmarks.core import NOW_S, SECRET, Case
+from benchmarks.core import NOW_S, SECRET, Case, Prepared
 from scoreboard import sse, tokens
 from scoreboard.domain import Change, Standing
 from scoreboard.keys import Keyring, shared_secret
@@ -61,7 +59,7 @@ async def _snapshot(at_least: int) -> sse.Snapshot:
     return sse.Snapshot(seq=at_least, scores=[Standing(user="Alice", score=1)])
 
 
-def _listen_and_broadcast(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+def _listen_and_broadcast(size: int) -> Prepared:
     """`size` listeners come, and get 50 changes in one write each."""
     loop = asyncio.new_event_loop()
 
@@ -107,7 +105,7 @@ def _listen_and_broadcast(size: int) -> tuple[Callable[[], Any], Callable[[Any],
     return work, check
 
 
-def _continue(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+def _continue(size: int) -> Prepared:
     """A listener that comes back in the middle of `size` changes."""
     ring = Ring(0, max_changes=10**6, max_bytes=10**9)
     changes = _changes(size)
@@ -120,7 +118,7 @@ def _continue(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]:
     return lambda: list(ring.after(size // 2)), check
 
 
-def _bodies(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+def _bodies(size: int) -> Prepared:
     bodies = [b'{"userId":%d,"increment":%d}' % (n, n) for n in range(1, size + 1)]
 
     def check(updates: list[Update]) -> None:
@@ -129,14 +127,14 @@ def _bodies(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]:
     return lambda: [parse_update("application/json", body) for body in bodies], check
 
 
-def _heads(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+def _heads(size: int) -> Prepared:
     def check(valid: list[bool]) -> None:
         assert valid == [True] * size
 
     return lambda: [is_valid_head(HEAD) for _ in range(size)], check
 
 
-def _principals(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+def _principals(size: int) -> Prepared:
     """Tokens that have been seen before."""
     known = Authenticator(Keyring(secret=shared_secret(SECRET)), clock=lambda: NOW_S)
     fields = [

@@ -1,6 +1,6 @@
 """What is timed of the pure core: work of a given size, and the proof that its answer is right.
 
-Not the timing: `test_core.py` does that at full size, and the unit tests run
+Not the timing: `test_cases.py` does that at full size, and the unit tests run
 every case small, so that no benchmark rots and nobody speeds up a wrong answer.
 """
 
@@ -20,13 +20,17 @@ CHUNK_BYTES = 1400
 """About what one TCP segment brings."""
 
 
+Prepared = tuple[Callable[[], Any], Callable[[Any], None]]
+"""The work to time, and a check that asserts on its result."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """`prepare(size)` gives the work to time and a check that asserts on its result."""
+    """`prepare(size)` gives the work of that size."""
 
     name: str
     size: int
-    prepare: Callable[[int], tuple[Callable[[], Any], Callable[[Any], None]]]
+    prepare: Callable[[int], Prepared]
 
 
 def _submissions(size: int) -> list[Submission]:
@@ -57,7 +61,7 @@ def _changes(size: int) -> list[Change]:
     ]
 
 
-def _encode_updates(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+def _encode_updates(size: int) -> Prepared:
     changes = _changes(size)
 
     def check(encoded: bytes) -> None:
@@ -67,7 +71,7 @@ def _encode_updates(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]
     return lambda: sse.encode_updates(changes), check
 
 
-def _decode_stream(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+def _decode_stream(size: int) -> Prepared:
     encoded = sse.encode_updates(_changes(size))
     chunks = [encoded[at : at + CHUNK_BYTES] for at in range(0, len(encoded), CHUNK_BYTES)]
 
@@ -81,7 +85,7 @@ def _decode_stream(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]
     return work, check
 
 
-def _encode_batch(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+def _encode_batch(size: int) -> Prepared:
     batch = _submissions(size)
 
     def check(payload: bytes) -> None:
@@ -90,7 +94,7 @@ def _encode_batch(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]:
     return lambda: contract.encode_batch(batch), check
 
 
-def _decode_batch(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+def _decode_batch(size: int) -> Prepared:
     batch = _submissions(size)
     payload = contract.encode_batch(batch)
 
@@ -100,7 +104,7 @@ def _decode_batch(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]:
     return lambda: contract.decode_batch(payload), check
 
 
-def _settle(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+def _settle(size: int) -> Prepared:
     batch = _submissions(size)
     users = {i: User(id=i, name=f"User{i:05d}", score=i) for i in range(1, 1001)}
     screened = [(item, Outcome.APPLIED) for item in batch]
@@ -116,7 +120,7 @@ def _settle(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]:
     return work, check
 
 
-def _verify(size: int) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+def _verify(size: int) -> Prepared:
     minted = [
         tokens.mint(SECRET, subject=str(number), now_s=NOW_S, ttl_s=60) for number in range(size)
     ]

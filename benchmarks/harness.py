@@ -1,20 +1,16 @@
 """What is timed of the measuring engine: its hot and pure parts. Not the timing itself."""
 
 import random
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from benchmarks.core import SEED, Case
+from benchmarks.core import SEED, Case, Prepared
 from harness.measure.histogram import Histogram
 from harness.measure.schedule import arrivals, parse_profile
 from harness.net.http_wire import SubmissionRequests, answer_end, submission_id_of
 from harness.net.sse_parser import Framer, Span
 from scoreboard.domain import Change
 from scoreboard.sse import chunk, encode_updates
-
-Prepared = tuple[Callable[[], Any], Callable[[Any], None]]
 
 
 def _durations(size: int) -> list[int]:
