@@ -7,22 +7,20 @@ of CPU per request. It counts answers; whether their effect is there is judged
 elsewhere. Not for latencies: a closed loop hides the waiting it causes.
 """
 
-import json
 import random
 import select
 import socket
-import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 
 import msgspec
 
+from benchmarks.peers.processes import answer_task
 from harness.net.http_wire import answer_end, submission_head
 from scoreboard.contract import SCORES_PATH
 from scoreboard.tokens import SCOPE_ANY_USER, mint
+from stack.ports import HOST
 
-HOST = "127.0.0.1"
 ANSWER_TIMEOUT_S = 30.0
 _DRAWN_REQUESTS = 200_000
 """They repeat after so many."""
@@ -110,8 +108,9 @@ def _drawn_requests(task: Task, host: str, now_s: int) -> list[bytes]:
     return [f"{head}{len(body)}\r\n{key}\r\n{body}".encode() for body in bodies]
 
 
-def run(task: Task, requests: Sequence[bytes]) -> Answers:
+def run(task: Task) -> Answers:
     """Ask until the time is over, then wait for the answers under way."""
+    requests = requests_of(task)
     poller = select.epoll()
     sockets: dict[int, socket.socket] = {}
     for _ in range(task.connections):
@@ -183,12 +182,5 @@ def run(task: Task, requests: Sequence[bytes]) -> Answers:
     )
 
 
-def main() -> int:
-    """Run the task in the first argument and print its Answers."""
-    task = msgspec.json.decode(sys.argv[1], type=Task)
-    print(json.dumps(msgspec.to_builtins(run(task, requests_of(task)))))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    answer_task(Task, run)

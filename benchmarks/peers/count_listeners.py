@@ -1,6 +1,6 @@
 """A process that holds N listeners open and counts what reaches each. Commands in, JSON out.
 
-    python -m benchmarks.peers.count_listeners PORT LISTENERS [CONNECT_PER_S]
+    python -m benchmarks.peers.count_listeners PORT LISTENERS
 
 Prints a line when all streams are open; then answers each line on stdin with
 `{"total":…,"least":…,"most":…,"open":…,"reads":…}`. An event is counted by its one `{`,
@@ -9,19 +9,20 @@ same cheap way. It does not check content: `harness.engines.swarm` does, for our
 """
 
 import json
-import os
 import select
 import socket
 import sys
-import time
 from array import array
 
+from benchmarks.peers.processes import answer_lines
+from harness.engines.standalone import drive
 from harness.net.sockets import raise_descriptor_limit
 from scoreboard.contract import STREAM_PATH
+from stack.ports import HOST
 
-HOST = "127.0.0.1"
 PER_SOURCE = 20_000
 CONNECT_AT_ONCE = 200
+OPEN_TIMEOUT_S = 30.0
 _RECEIVE_BYTES = 1 << 20
 
 
@@ -57,21 +58,18 @@ class Listeners:
                 self._index[fd] = number
                 self._waiting.add(fd)
                 self._poller.register(fd, select.EPOLLIN)
-            deadline = time.monotonic() + 30
-            while self._waiting:
-                if time.monotonic() > deadline:
-                    raise RuntimeError(f"{len(self._waiting)} streams did not open")
-                self.pump(0.1)
+            if not drive([self], lambda: not self._waiting, timeout_s=OPEN_TIMEOUT_S):
+                raise RuntimeError(f"{len(self._waiting)} streams did not open")
 
-    def pump(self, timeout_s: float, also: int | None = None) -> bool:
-        """Read what is there; whether the descriptor `also` is readable."""
-        signalled = False
+    def fileno(self) -> int:
+        """Readable when `pump` has something to read."""
+        return self._poller.fileno()
+
+    def pump(self) -> None:
+        """Read what is there."""
         counts, index, sockets, waiting = self.counts, self._index, self._sockets, self._waiting
         buffer, reads = self._buffer, 0
-        for fd, _ in self._poller.poll(timeout_s):
-            if fd == also:
-                signalled = True
-                continue
+        for fd, _ in self._poller.poll(0):
             try:
                 size = sockets[fd].recv_into(buffer)
             except BlockingIOError:
@@ -89,39 +87,26 @@ class Listeners:
             counts[index[fd]] += buffer.count(b"{", 0, size)
             reads += 1
         self.reads += reads
-        return signalled
 
-    def serve(self) -> None:
-        """Count until stdin ends."""
-        stdin = sys.stdin.fileno()
-        os.set_blocking(stdin, False)
-        self._poller.register(stdin, select.EPOLLIN)
-        while True:
-            if not self.pump(1.0, stdin):
-                continue
-            asked = os.read(stdin, 4096)
-            if not asked:
-                return
-            for _ in range(asked.count(b"\n")):
-                answer = {
-                    "total": sum(self.counts),
-                    "least": min(self.counts),
-                    "most": max(self.counts),
-                    "open": len(self._sockets),
-                    "reads": self.reads,
-                }
-                print(json.dumps(answer), flush=True)
+    def told(self, _line: str) -> dict[str, int]:
+        """The counts so far, whatever the line asks."""
+        return {
+            "total": sum(self.counts),
+            "least": min(self.counts),
+            "most": max(self.counts),
+            "open": len(self._sockets),
+            "reads": self.reads,
+        }
 
 
-def main() -> int:
+def main() -> None:
     """Open, say so, count."""
     port, count = int(sys.argv[1]), int(sys.argv[2])
     listeners = Listeners(port, count)
     listeners.open(count)
     print(json.dumps({"open": count}), flush=True)
-    listeners.serve()
-    return 0
+    answer_lines(listeners, listeners.told)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,8 +8,6 @@ that takes messages slower than they are due gets fewer; the answer says how man
 """
 
 import http.client
-import json
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,11 +15,12 @@ from typing import Any
 import msgspec
 import redis
 
+from benchmarks.peers.apps import CHANNEL
+from benchmarks.peers.processes import answer_task
 from scoreboard import contract
 from scoreboard.domain import Change
+from stack.ports import HOST
 
-HOST = "127.0.0.1"
-CHANNEL = "scores"
 _USERS = 2000
 
 
@@ -90,8 +89,14 @@ def publisher(task: Task) -> Callable[[int, int], None]:
     return to_board
 
 
-def run(task: Task) -> int:
-    """Publish until the time is over; how many changes."""
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """How many changes were published."""
+
+    published: int
+
+
+def run(task: Task) -> Published:
+    """Publish until the time is over."""
     publish = publisher(task)
     started = time.monotonic()
     sent = 0
@@ -104,15 +109,8 @@ def run(task: Task) -> int:
             sent = due
         else:
             time.sleep(max(0.0, started + sent / task.rate - time.monotonic()))
-    return sent
-
-
-def main() -> int:
-    """Run the task in the first argument and print how many changes were published."""
-    task = msgspec.json.decode(sys.argv[1], type=Task)
-    print(json.dumps({"published": run(task)}))
-    return 0
+    return Published(published=sent)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    answer_task(Task, run)

@@ -7,21 +7,20 @@ submissions are those of `closed_loop`, without Idempotency-Key, since the rate
 is a share of what that reaches.
 """
 
-import json
-import sys
 import time
 from pathlib import Path
 
 import msgspec
 
+from benchmarks.peers.processes import answer_task
 from harness.engines.standalone import drive
 from harness.engines.submitter import Submitter, SubmitterSettings
 from harness.measure.schedule import arrivals, parse_profile
 from harness.net.http_wire import SUBMISSION_BODY, submission_head
 from harness.net.sockets import raise_descriptor_limit
 from scoreboard.tokens import mint
+from stack.ports import HOST
 
-HOST = "127.0.0.1"
 NS = 1_000_000_000
 _FIRST_USER = 3
 _LEAD_S = 1.0
@@ -137,12 +136,5 @@ def run(task: Task) -> Outcome:
     )
 
 
-def main() -> int:
-    """Run the task in the first argument and print its Outcome."""
-    task = msgspec.json.decode(sys.argv[1], type=Task)
-    print(json.dumps(msgspec.to_builtins(run(task))))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    answer_task(Task, run)

@@ -5,18 +5,18 @@
 From the first byte of the POST to the event on an open stream.
 """
 
-import json
 import random
 import socket
-import sys
 import time
 
 import msgspec
 
-from scoreboard.contract import STREAM_PATH, UPDATE_PATH
+from benchmarks.peers.processes import answer_task
+from harness.net.http_wire import SUBMISSION_BODY, submission_head
+from scoreboard.contract import STREAM_PATH
 from scoreboard.tokens import mint
+from stack.ports import HOST
 
-HOST = "127.0.0.1"
 USER = 3
 TIMEOUT_S = 20.0
 PAUSE_S = (0.05, 0.15)
@@ -42,12 +42,8 @@ def run(task: Task) -> list[float]:
     while b"\n\n" not in opening:
         opening += stream.recv(65536)
     token = mint(task.secret.encode(), subject=str(USER), now_s=int(time.time()), ttl_s=3600)
-    body = f'{{"userId":{USER},"increment":1}}'
-    request = (
-        f"POST {UPDATE_PATH} HTTP/1.1\r\nHost: {HOST}:{task.port}\r\n"
-        f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n{body}"
-    ).encode()
+    head, body = submission_head(f"{HOST}:{task.port}", token), SUBMISSION_BODY % (USER, 1)
+    request = b"%bContent-Length: %d\r\n\r\n%b" % (head.encode(), len(body), body)
     posts = socket.create_connection((HOST, task.port), TIMEOUT_S)
     posts.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     times_ms = []
@@ -66,12 +62,5 @@ def run(task: Task) -> list[float]:
     return times_ms
 
 
-def main() -> int:
-    """Run the task in the first argument and print the times."""
-    task = msgspec.json.decode(sys.argv[1], type=Task)
-    print(json.dumps(run(task)))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    answer_task(Task, run)

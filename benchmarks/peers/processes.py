@@ -6,19 +6,47 @@ ends with its stdin.
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
 
+from harness.engines.standalone import Engine
+from harness.net.readiness import EPOLLIN, Readiness
+
 T = TypeVar("T")
+Task = TypeVar("Task", bound=msgspec.Struct)
 
 
 class GeneratorFailed(RuntimeError):
     """A load generator ended with an error; the message is its last words."""
+
+
+def answer_task(task: type[Task], run: Callable[[Task], Any]) -> None:
+    """The whole main of a generator: run the task in the first argument, print what it gives."""
+    print(msgspec.json.encode(run(msgspec.json.decode(sys.argv[1], type=task))).decode())
+
+
+def answer_lines(engine: Engine, answer: Callable[[str], object]) -> None:
+    """The other side of a Conversation: pump the engine, answer each line, until stdin ends."""
+    stdin = sys.stdin.fileno()
+    os.set_blocking(stdin, False)
+    loop = Readiness()
+    loop.register(engine.fileno(), EPOLLIN)
+    loop.register(stdin, EPOLLIN)
+    while True:
+        for fd, _ in loop.poll(1.0):
+            if fd == stdin:
+                asked = os.read(stdin, 4096)
+                if not asked:
+                    return
+                for line in asked.decode().splitlines():
+                    print(json.dumps(answer(line)), flush=True)
+        engine.pump()
 
 
 async def run_json(module: str, task: msgspec.Struct, result: type[T]) -> T:
@@ -48,10 +76,6 @@ class Conversation:
     def __init__(self, module: str, process: asyncio.subprocess.Process) -> None:
         self._module = module
         self._process = process
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     async def heard(self) -> Any:
         """The next line. Raises GeneratorFailed when the process has ended."""

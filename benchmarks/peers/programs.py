@@ -29,17 +29,15 @@ _PEER_SCHEMA = (
     " increment BIGINT NOT NULL)",
 )
 
-# Name: module, further environment, and the path whose answer shows that it serves.
-_PYTHON: dict[str, tuple[str, dict[str, str], str]] = {
-    "ours": ("stack.api", {}, "/readyz"),
-    "ours-stream": ("server", {}, "/readyz"),
-    "ceiling": (f"{APPS}.ceiling", {"PEER_TOKENS": "remembered"}, "/none"),
-    "ceiling-uncached": (f"{APPS}.ceiling", {}, "/none"),
-    "direct": (f"{APPS}.direct", {}, "/none"),
-    "direct-cached": (f"{APPS}.direct", {"PEER_TOKENS": "remembered"}, "/none"),
-    "naive": (f"{APPS}.naive", {}, "/none"),
-    "queue": (f"{APPS}.sse_queue", {}, "/none"),
-    "sse-starlette": (f"{APPS}.sse_starlette_app", {}, "/none"),
+# Name: module, and the path whose answer shows that it serves.
+_PYTHON = {
+    "ours": ("stack.api", "/readyz"),
+    "ours-stream": ("server", "/readyz"),
+    "ceiling": (f"{APPS}.ceiling", "/none"),
+    "direct": (f"{APPS}.direct", "/none"),
+    "naive": (f"{APPS}.naive", "/none"),
+    "queue": (f"{APPS}.sse_queue", "/none"),
+    "sse-starlette": (f"{APPS}.sse_starlette_app", "/none"),
 }
 OURS = frozenset({"ours", "ours-stream"})
 
@@ -70,8 +68,8 @@ class _Python:
 
     def __init__(self, name: str, environment: Mapping[str, str]) -> None:
         self.name = name
-        self._module, extra, self._probe = _PYTHON[name]
-        self._environment = {**environment, **extra}
+        self._module, self._probe = _PYTHON[name]
+        self._environment = dict(environment)
 
     def command(self, port: int) -> list[str]:
         self._environment["SCOREBOARD_PORT"] = str(port)
@@ -139,7 +137,7 @@ async def peer(
             environment |= NO_LIMIT
         if prepared is None and name in OURS:
             await seed_ours(environment, users, backends.folder)
-        elif name in ("naive", "direct", "direct-cached"):
+        elif name in ("naive", "direct"):
             await _seed_peer(environment["SCOREBOARD_MYSQL_URL"], users)
         pids: list[int] = []
         if name == "naive":

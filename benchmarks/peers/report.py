@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from benchmarks.peers.targets import TARGETS, Result, Samples, judge
+from benchmarks.peers.targets import TARGETS, Result, Samples, Target, judge
 from harness.measure.machine import commit_of
 
 VERSION = 1
@@ -34,17 +35,20 @@ def judged(result: Result) -> str:
     return text
 
 
+def _bound(target: Target) -> str:
+    return f"{'≤' if target.at_most else '≥'} {number(target.bound)} {target.unit}"
+
+
 def line(result: Result) -> str:
     """One target in a line for people."""
     target = result.target
-    bound = f"{'≤' if target.at_most else '≥'} {number(target.bound)} {target.unit}"
     verdict = "met   " if result.met else "MISSED"
     spread = f"{number(result.low)} to {number(result.high)} in {result.rounds} rounds"
     if result.missing:
         spread += f", {result.missing} more without a figure"
     if result.median is None:
         spread = "not measured"
-    return f"{verdict} {target.what}: {judged(result)} {target.unit} ({bound}; {spread})"
+    return f"{verdict} {target.what}: {judged(result)} {target.unit} ({_bound(target)}; {spread})"
 
 
 def document(
@@ -95,23 +99,10 @@ def results_of(document: Mapping[str, Any]) -> list[Result]:
 
 def to_json(document: Mapping[str, Any]) -> str:
     """The document with its judged targets."""
-    targets = [
-        {
-            "what": result.target.what,
-            "figure": result.target.figure,
-            "against": result.target.against,
-            "bound": result.target.bound,
-            "at_most": result.target.at_most,
-            "unit": result.target.unit,
-            "median": result.median,
-            "low": result.low,
-            "high": result.high,
-            "rounds": result.rounds,
-            "missing": result.missing,
-            "met": result.met,
-        }
-        for result in results_of(document)
-    ]
+    targets = []
+    for result in results_of(document):
+        figures = asdict(result)
+        targets.append({**figures.pop("target"), **figures, "met": result.met})
     return json.dumps({**document, "targets": targets}, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -136,10 +127,9 @@ def markdown(document: Mapping[str, Any], file: str) -> str:
     ]
     for result in results_of(document):
         target = result.target
-        bound = f"{'≤' if target.at_most else '≥'} {number(target.bound)} {target.unit}"
         missing = f" in {result.rounds} of {result.rounds + result.missing} rounds"
         lines.append(
-            f"| {target.what} | {bound} | **{judged(result)}** |"
+            f"| {target.what} | {_bound(target)} | **{judged(result)}** |"
             f" {number(result.low)} – {number(result.high)}{missing if result.missing else ''} |"
             f" {'met' if result.met else 'missed'} |"
         )

@@ -7,7 +7,7 @@ round, so that whatever else the machine does falls on all alike.
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -15,8 +15,6 @@ from benchmarks.peers.backends import Backends
 from benchmarks.peers.measures import growth, idle, loaded, reads, streams, submissions
 from benchmarks.peers.measures.submissions import WrongAnswer
 from benchmarks.peers.programs import USERS
-
-T = TypeVar("T")
 
 LOAD_SHARE = 0.7
 SEED = 20_251_124
@@ -29,7 +27,6 @@ class Scale:
     rounds: int
     users: int
     submit_s: float
-    naive_s: float
     warm_up_s: float
     loaded_s: float
     probes: int
@@ -46,7 +43,6 @@ FULL = Scale(
     rounds=5,
     users=USERS,
     submit_s=8,
-    naive_s=8,
     warm_up_s=2,
     loaded_s=15,
     probes=60,
@@ -67,7 +63,6 @@ TINY = Scale(
     rounds=1,
     users=42,
     submit_s=0.5,
-    naive_s=0.5,
     warm_up_s=0.2,
     loaded_s=1.5,
     probes=3,
@@ -90,22 +85,28 @@ class Recorder:
         self.failures: list[str] = []
         self._say = say
 
-    async def attempt(self, measuring: Awaitable[T]) -> T | None:
-        """What a measure found; None, and a failure noted, when the answers were wrong."""
+    async def take(self, measuring: Awaitable[Any] | None, **figures: str) -> Any:
+        """What a measure found. Keeps the figures: each an attribute of that by its name.
+
+        The whole is kept under the first figure. None, and figures without a value, when there
+        was nothing to measure or the answers were wrong; the latter is a failure.
+        """
+        found = None
         try:
-            return await measuring
+            found = await measuring if measuring is not None else None
         except WrongAnswer as error:
             self.failures.append(str(error))
             self._say(f"  WRONG: {error}")
-            return None
+        for attribute, name in figures.items():
+            self.keep(name, None if found is None else getattr(found, attribute))
+        if found is not None:
+            self.details[next(iter(figures.values()))].append(msgspec.to_builtins(found))
+        return found
 
-    def keep(self, name: str, value: float | None, whole: Any = None) -> None:
+    def keep(self, name: str, value: float | None) -> None:
         """One round's figure."""
         self.samples[name].append(value)
-        if whole is not None:
-            self.details[name].append(msgspec.to_builtins(whole))
-        shown = "nothing" if value is None else f"{value:,.4g}"
-        self._say(f"  {name}: {shown}")
+        self._say(f"  {name}: {'nothing' if value is None else f'{value:,.4g}'}")
 
 
 def turns(names: Sequence[str], number: int) -> list[str]:
@@ -116,38 +117,28 @@ def turns(names: Sequence[str], number: int) -> list[str]:
 
 
 async def _submit(
-    name: str,
-    figure: str,
-    backends: Backends,
-    scale: Scale,
-    recorder: Recorder,
-    *,
-    keyed: bool = False,
-) -> float | None:
-    """One round of a peer's throughput, kept as `figure`; submissions/s."""
-    found = await recorder.attempt(
-        submissions.measure(
-            name,
-            backends,
-            duration_s=scale.naive_s if name == "naive" else scale.submit_s,
-            warm_up_s=scale.warm_up_s,
-            users=scale.users,
-            keyed=keyed,
-        )
+    name: str, figure: str, backends: Backends, scale: Scale, recorder: Recorder, *, keyed: bool
+) -> submissions.Throughput | None:
+    """One round of a peer's throughput, kept as `figure`."""
+    measuring = submissions.measure(
+        name,
+        backends,
+        duration_s=scale.submit_s,
+        warm_up_s=scale.warm_up_s,
+        users=scale.users,
+        keyed=keyed,
     )
-    rate = found.rate if found else None
-    recorder.keep(figure, rate, found)
-    return rate
+    found: submissions.Throughput | None = await recorder.take(measuring, rate=figure)
+    return found
 
 
 async def run_submissions(
     backends: Backends, scale: Scale, rounds: int, recorder: Recorder
 ) -> None:
     """Throughput of ours and of all who store or only answer."""
-    names = ("ours", "direct", "ceiling", "naive", "direct-cached", "ceiling-uncached")
     for number in range(rounds):
-        for name in turns(names, number):
-            await _submit(name, f"submissions/{name}", backends, scale, recorder)
+        for name in turns(("ours", "direct", "ceiling", "naive"), number):
+            await _submit(name, f"submissions/{name}", backends, scale, recorder, keyed=False)
         await _submit("ours", "submissions/ours with keys", backends, scale, recorder, keyed=True)
 
 
@@ -156,27 +147,31 @@ async def run_loaded(backends: Backends, scale: Scale, rounds: int, recorder: Re
 
     Of no other: a machine that is shared may be half as fast some minutes later.
     """
-
-    async def under_load(rate: float, listeners: int, number: int) -> loaded.Loaded | None:
-        return await recorder.attempt(
-            loaded.measure(
-                backends,
-                rate=LOAD_SHARE * rate,
-                duration_s=scale.loaded_s,
-                listeners=listeners,
-                seed=SEED + number,
-                users=scale.users,
-            )
-        )
-
     for number in range(rounds):
-        rate = await _submit("ours", "loaded/rate of the closed loop", backends, scale, recorder)
-        alone = await under_load(rate, 1, number) if rate else None
-        recorder.keep("loaded/answer p99", alone.answer_p99_ms if alone else None, alone)
-        recorder.keep("loaded/answer p50", alone.answer_p50_ms if alone else None)
-        heard = await under_load(rate, scale.listeners, number) if rate else None
-        recorder.keep("loaded/to last p99", heard.to_last_p99_ms if heard else None, heard)
-        recorder.keep("loaded/answer p99 with listeners", heard.answer_p99_ms if heard else None)
+        closed_loop = await _submit(
+            "ours", "loaded/rate of the closed loop", backends, scale, recorder, keyed=False
+        )
+        for listeners, figures in (
+            (1, {"answer_p99_ms": "loaded/answer p99", "answer_p50_ms": "loaded/answer p50"}),
+            (
+                scale.listeners,
+                {
+                    "to_last_p99_ms": "loaded/to last p99",
+                    "answer_p99_ms": "loaded/answer p99 with listeners",
+                },
+            ),
+        ):
+            measuring = None
+            if closed_loop:
+                measuring = loaded.measure(
+                    backends,
+                    rate=LOAD_SHARE * closed_loop.rate,
+                    duration_s=scale.loaded_s,
+                    listeners=listeners,
+                    seed=SEED + number,
+                    users=scale.users,
+                )
+            await recorder.take(measuring, **figures)
 
 
 async def run_idle(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
@@ -189,42 +184,34 @@ async def run_idle(backends: Backends, scale: Scale, rounds: int, recorder: Reco
 
 async def run_streams(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
     """Deliveries per CPU-second of four SSE servers."""
-    names = ("ours-stream", "nchan", "queue", "sse-starlette")
     for number in range(rounds):
         for rate in scale.stream_rates:
-            for name in turns(names, number):
-                found = await recorder.attempt(
-                    streams.measure(
-                        name,
-                        backends,
-                        listeners=scale.listeners,
-                        rate=rate,
-                        duration_s=scale.stream_s,
-                    )
+            for name in turns(("ours-stream", "nchan", "queue", "sse-starlette"), number):
+                measuring = streams.measure(
+                    name, backends, listeners=scale.listeners, rate=rate, duration_s=scale.stream_s
                 )
-                recorder.keep(
-                    f"streams {rate}/{name}", found.deliveries_per_cpu_s if found else None, found
-                )
+                await recorder.take(measuring, deliveries_per_cpu_s=f"streams {rate}/{name}")
 
 
 async def run_crowd(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
     """Many listeners while submissions run; then, for information, with every one a change."""
     for number in range(rounds):
         for changing, name in ((10, "crowd"), (1, "crowd, all change")):
-            found = await recorder.attempt(
-                loaded.measure(
-                    backends,
-                    rate=1000,
-                    duration_s=scale.loaded_s,
-                    listeners=scale.crowd,
-                    seed=SEED + number,
-                    changing=changing,
-                    users=scale.users,
-                )
+            measuring = loaded.measure(
+                backends,
+                rate=1000,
+                duration_s=scale.loaded_s,
+                listeners=scale.crowd,
+                seed=SEED + number,
+                changing=changing,
+                users=scale.users,
             )
-            recorder.keep(f"{name}/lag p99", found.lag_p99_ms if found else None, found)
-            recorder.keep(f"{name}/cores", found.server_cores if found else None)
-            recorder.keep(f"{name}/KiB per listener", found.kib_per_listener if found else None)
+            await recorder.take(
+                measuring,
+                lag_p99_ms=f"{name}/lag p99",
+                server_cores=f"{name}/cores",
+                kib_per_listener=f"{name}/KiB per listener",
+            )
 
 
 async def run_reads(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
@@ -238,17 +225,11 @@ async def run_reads(backends: Backends, scale: Scale, rounds: int, recorder: Rec
 async def run_growth(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
     """Cost at larger sizes."""
     for _ in range(rounds):
-        for listeners in scale.listener_sizes:
-            fanout = await recorder.attempt(
-                streams.measure(
-                    "ours-stream",
-                    backends,
-                    listeners=listeners,
-                    rate=100,
-                    duration_s=scale.stream_s,
-                )
+        for count in scale.listener_sizes:
+            fanout = streams.measure(
+                "ours-stream", backends, listeners=count, rate=100, duration_s=scale.stream_s
             )
-            recorder.keep(f"listeners/{listeners}", fanout.us_per_read if fanout else None, fanout)
+            await recorder.take(fanout, us_per_read=f"listeners/{count}")
     async with growth.running_sizes(scale.sizes, backends) as running:
         by_name = {str(size): (size, False) for size in scale.sizes}
         # Keys spread over the whole index, so their cost is asked for where it is largest, too.
@@ -257,17 +238,15 @@ async def run_growth(backends: Backends, scale: Scale, rounds: int, recorder: Re
         for number in range(rounds):
             for name in turns(tuple(by_name), number):
                 size, keyed = by_name[name]
-                found = await recorder.attempt(
-                    growth.measure(
-                        running[size],
-                        backends,
-                        size,
-                        duration_s=scale.submit_s,
-                        seed=SEED + number,
-                        keyed=keyed,
-                    )
+                measuring = growth.measure(
+                    running[size],
+                    backends,
+                    size,
+                    duration_s=scale.submit_s,
+                    seed=SEED + number,
+                    keyed=keyed,
                 )
-                recorder.keep(f"growth/{name}", found.total_us if found else None, found)
+                await recorder.take(measuring, total_us=f"growth/{name}")
 
 
 GROUPS: dict[str, Callable[[Backends, Scale, int, Recorder], Awaitable[None]]] = {

@@ -8,19 +8,18 @@ when the last listener had each change (first seq, then Unix µs, 8 bytes each).
 """
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.processes import answer_lines
 from harness.engines.standalone import drive
 from harness.engines.swarm import Swarm
 from harness.engines.swarm_settings import SwarmSettings
-from harness.net.readiness import EPOLLIN, Readiness
 from harness.net.sockets import raise_descriptor_limit
+from stack.ports import HOST
 
-HOST = "127.0.0.1"
 CONVERGE_TIMEOUT_S = 60.0
 
 
@@ -46,7 +45,7 @@ def answer(swarm: Swarm, asked: str) -> dict[str, Any]:
     raise ValueError(what)
 
 
-def main() -> int:
+def main() -> None:
     """Open, say so, watch until stdin ends."""
     port, count = int(sys.argv[1]), int(sys.argv[2])
     raise_descriptor_limit()
@@ -64,21 +63,8 @@ def main() -> int:
     if not drive([swarm], lambda: swarm.converging_to >= 0, timeout_s=CONVERGE_TIMEOUT_S):
         raise RuntimeError(f"only {swarm.streaming} of {count} streams opened")
     print(json.dumps({"open": swarm.streaming}), flush=True)
-    stdin = sys.stdin.fileno()
-    os.set_blocking(stdin, False)
-    loop = Readiness()
-    loop.register(swarm.fileno(), EPOLLIN)
-    loop.register(stdin, EPOLLIN)
-    while True:
-        for fd, _ in loop.poll(1.0):
-            if fd == stdin:
-                asked = os.read(stdin, 4096)
-                if not asked:
-                    return 0
-                for line in asked.decode().splitlines():
-                    print(json.dumps(answer(swarm, line)), flush=True)
-        swarm.pump()
+    answer_lines(swarm, lambda line: answer(swarm, line))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -16,8 +16,6 @@ FIGURES = {
         "submissions/direct",
         "submissions/ceiling",
         "submissions/naive",
-        "submissions/direct-cached",
-        "submissions/ceiling-uncached",
         "submissions/ours with keys",
     },
     "loaded": {

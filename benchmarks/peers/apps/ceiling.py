@@ -16,7 +16,7 @@ _BOARD = (
 )
 
 settings = peer_settings()
-checker = Checker(settings.secret)
+checker = Checker(settings.secret, remember=True)
 app = Sanic("ceiling")
 
 

@@ -1,8 +1,6 @@
 """What every peer does the same way: settings, the token, the body, the answer.
 
-Kept apart so that peers differ only in what they are compared for. PyJWT verifies
-the token of each request, as everybody does; with PEER_TOKENS=remembered once for
-each token, which is the server's own idea and flatters the peer.
+Kept apart so that peers differ only in what they are compared for.
 """
 
 import os
@@ -10,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import aiomysql
 import jwt
 import msgspec
 from sanic import Request, Sanic
@@ -19,6 +18,7 @@ from sanic.response import HTTPResponse
 from scoreboard.contract import ACCEPTED_MESSAGE
 from scoreboard.settings import MySqlAddress, mysql_address
 from scoreboard.tokens import AUDIENCE, ISSUER
+from stack.ports import HOST
 
 CACHED_TOKENS_MAX = 50_000
 
@@ -54,12 +54,30 @@ def peer_settings() -> PeerSettings:
     )
 
 
-class Checker:
-    """Checks the token and the body of a request."""
+async def mysql_pool(mysql: MySqlAddress, *, minsize: int, maxsize: int) -> Any:
+    """An aiomysql pool; each transaction is committed by its user."""
+    return await aiomysql.create_pool(
+        host=mysql.host,
+        port=mysql.port,
+        user=mysql.user,
+        password=mysql.password,
+        db=mysql.database,
+        minsize=minsize,
+        maxsize=maxsize,
+        autocommit=False,
+    )
 
-    def __init__(self, secret: bytes) -> None:
+
+class Checker:
+    """Checks the token and the body of a request.
+
+    PyJWT verifies the token of each request, as everybody does. With `remember` it verifies each
+    token once, which is the server's own idea and flatters the peer.
+    """
+
+    def __init__(self, secret: bytes, *, remember: bool = False) -> None:
         self._secret = secret
-        self._cached = os.environ.get("PEER_TOKENS") == "remembered"
+        self._cached = remember
         self._known: dict[str, tuple[str, int]] = {}
         self._decode = msgspec.json.Decoder(Body).decode
 
@@ -97,9 +115,7 @@ def accepted(submission_id: str) -> HTTPResponse:
 
 
 def run(app: "Sanic[Any, Any]", settings: PeerSettings) -> None:
-    """Serve as people do who care: uvloop, no access log, PEER_PROCESSES processes."""
-    processes = int(os.environ.get("PEER_PROCESSES", "1"))
+    """Serve as careful users do: uvloop, no access log, one process."""
     app.config.RESPONSE_TIMEOUT = 3600
     app.config.KEEP_ALIVE_TIMEOUT = 120
-    how: dict[str, Any] = {"single_process": True} if processes == 1 else {"workers": processes}
-    app.run(host="127.0.0.1", port=settings.port, access_log=False, motd=False, **how)
+    app.run(host=HOST, port=settings.port, access_log=False, motd=False, single_process=True)

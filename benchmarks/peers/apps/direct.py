@@ -4,18 +4,16 @@ An aiomysql pool large enough for InnoDB to group the commits of many handlers
 into one sync. No sequence, no Redis, no stream: less work than the product does.
 """
 
-import os
 import uuid
 from typing import Any
 
-import aiomysql
 from sanic import Request, Sanic
 from sanic.response import HTTPResponse
 
-from benchmarks.peers.apps.common import Checker, accepted, peer_settings, run
+from benchmarks.peers.apps.common import Checker, accepted, mysql_pool, peer_settings, run
 from scoreboard.contract import UPDATE_PATH
 
-POOL_SIZE = int(os.environ.get("DIRECT_POOL", "64"))
+POOL_SIZE = 64
 
 settings = peer_settings()
 checker = Checker(settings.secret)
@@ -24,17 +22,7 @@ app = Sanic("direct")
 
 @app.before_server_start
 async def open_pool(app: "Sanic[Any, Any]") -> None:
-    mysql = settings.mysql
-    app.ctx.pool = await aiomysql.create_pool(
-        host=mysql.host,
-        port=mysql.port,
-        user=mysql.user,
-        password=mysql.password,
-        db=mysql.database,
-        minsize=POOL_SIZE,
-        maxsize=POOL_SIZE,
-        autocommit=False,
-    )
+    app.ctx.pool = await mysql_pool(settings.mysql, minsize=POOL_SIZE, maxsize=POOL_SIZE)
 
 
 @app.post(UPDATE_PATH)

@@ -9,7 +9,8 @@ import redis.asyncio
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-CHANNEL = "scores"
+from benchmarks.peers.apps import CHANNEL
+
 MAX_INCREMENT = 1_000_000
 
 

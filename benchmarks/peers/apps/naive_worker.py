@@ -2,13 +2,12 @@
 
 import asyncio
 
-import aiomysql
 import redis.asyncio
 import uvloop
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from benchmarks.peers.apps.common import peer_settings
+from benchmarks.peers.apps.common import mysql_pool, peer_settings
 from benchmarks.peers.apps.naive_activities import Activities
 from benchmarks.peers.apps.naive_workflow import ScoreUpdate
 
@@ -16,17 +15,7 @@ from benchmarks.peers.apps.naive_workflow import ScoreUpdate
 async def main() -> None:
     """Polls until the process is ended."""
     settings = peer_settings()
-    mysql = settings.mysql
-    pool = await aiomysql.create_pool(
-        host=mysql.host,
-        port=mysql.port,
-        user=mysql.user,
-        password=mysql.password,
-        db=mysql.database,
-        minsize=10,
-        maxsize=50,
-        autocommit=False,
-    )
+    pool = await mysql_pool(settings.mysql, minsize=10, maxsize=50)
     activities = Activities(pool, redis.asyncio.Redis.from_url(settings.redis))
     worker = Worker(
         await Client.connect(settings.temporal_address),

@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import itertools
 from collections.abc import AsyncIterator
 
-import redis.asyncio
 import uvicorn
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
@@ -13,30 +11,20 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from benchmarks.peers.apps.common import peer_settings
-from benchmarks.peers.apps.naive_activities import CHANNEL
+from benchmarks.peers.apps.pubsub import follow
 from scoreboard.contract import STREAM_PATH
 
 settings = peer_settings()
 clients: set["asyncio.Queue[ServerSentEvent]"] = set()
 
 
-async def follow() -> None:
-    """Puts every event that Redis publishes into every client's queue."""
-    numbers = itertools.count(1)
-    async with redis.asyncio.Redis.from_url(settings.redis).pubsub() as pubsub:
-        await pubsub.subscribe(CHANNEL)
-        async for message in pubsub.listen():
-            if message["type"] == "message":
-                event = ServerSentEvent(
-                    data=message["data"].decode(), event="update", id=str(next(numbers)), sep="\n"
-                )
-                for queue in clients:
-                    queue.put_nowait(event)
+def _event(number: int, data: bytes) -> ServerSentEvent:
+    return ServerSentEvent(data=data.decode(), event="update", id=str(number), sep="\n")
 
 
 @contextlib.asynccontextmanager
 async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-    following = asyncio.create_task(follow())
+    following = asyncio.create_task(follow(settings.redis, clients, _event))
     yield
     following.cancel()
 

@@ -22,12 +22,6 @@ RAMP_S = 1.0
 DRAIN_TIMEOUT_S = 60.0
 
 
-class Published(msgspec.Struct, frozen=True, kw_only=True):
-    """What the feed says at its end."""
-
-    published: int
-
-
 class Fanout(msgspec.Struct, frozen=True, kw_only=True):
     """One round of one peer. `complete`: every listener got every event, waited for or not."""
 
@@ -69,7 +63,7 @@ async def _flow(
         port=running.port,
         redis_url=backends.urls["redis"],
     )
-    feeding = asyncio.create_task(run_json("feed", task, Published))
+    feeding = asyncio.create_task(run_json("feed", task, feed.Published))
     # The interpreter's start is part of the ramp.
     while (await counting.ask())["most"] == 0:
         if feeding.done():
