@@ -94,7 +94,7 @@ def test_a_copy_from_before_the_known_changes_is_refused(browser: Browser, site:
     assert seen["seq"] == 11
 
 
-def test_a_copy_ahead_of_the_stream_makes_it_ignore_what_the_copy_has(
+def test_saved_board_ahead_of_the_stream_ignores_older_updates(
     browser: Browser, site: BoardSite
 ) -> None:
     seen = module(

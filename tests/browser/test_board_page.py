@@ -94,7 +94,7 @@ def test_a_newcomer_takes_the_place_of_the_tenth(browser: Browser, site: BoardSi
     assert site.top_reads == reads
 
 
-def test_a_decrease_brings_in_whoever_was_out_of_sight(browser: Browser, site: BoardSite) -> None:
+def test_decrease_brings_the_next_ranked_user_into_view(browser: Browser, site: BoardSite) -> None:
     opened(browser, site)
     assert "P11" not in dict(shown(browser))
 
@@ -105,7 +105,7 @@ def test_a_decrease_brings_in_whoever_was_out_of_sight(browser: Browser, site: B
     assert site.top_reads == 1
 
 
-def test_a_decrease_within_the_ten_asks_nobody(browser: Browser, site: BoardSite) -> None:
+def test_decrease_within_the_top_ten_fetches_nothing(browser: Browser, site: BoardSite) -> None:
     opened(browser, site)
 
     site.change(("P01", 750))
@@ -342,7 +342,7 @@ def test_screen_readers_meet_a_table_with_ranks_names_and_scores(
     assert any(role == "button" and "Pause" in name for role, name in tree)
 
 
-def test_announcements_are_few_and_say_who_leads(browser: Browser, site: BoardSite) -> None:
+def test_announcements_are_rare_and_name_the_leader(browser: Browser, site: BoardSite) -> None:
     opened(browser, site)
     announcer = "return announcer.textContent"
     eventually_sync(lambda: "P01 leads with 1,200" in str(browser.run(announcer)))

@@ -70,7 +70,7 @@ def opened(browser: Browser, site: BoardSite) -> None:
     eventually_sync(lambda: text(browser, "#pill") == "Live")
 
 
-def test_shows_how_things_stand(browser: Browser, site: BoardSite) -> None:
+def test_operator_page_shows_current_state(browser: Browser, site: BoardSite) -> None:
     opened(browser, site)
 
     assert text(browser, "#lag") == "3"

@@ -27,7 +27,7 @@ FAULTS = (
 )
 
 
-def test_a_run_with_a_few_faults_is_acquitted_and_can_be_judged_again(tmp_path: Path) -> None:
+def test_chaos_run_with_a_few_faults_passes_and_can_be_rejudged(tmp_path: Path) -> None:
     said: list[str] = []
     chosen = Plan(
         seed=1,
@@ -59,7 +59,7 @@ def test_a_run_with_a_few_faults_is_acquitted_and_can_be_judged_again(tmp_path: 
     assert main(["check", str(tmp_path), "--black-box"]) == 0
 
 
-def test_a_history_that_lost_its_end_is_not_acquitted_by_the_command(tmp_path: Path) -> None:
+def test_chaos_history_without_its_end_does_not_pass(tmp_path: Path) -> None:
     (tmp_path / "history.jsonl").write_bytes(
         b'{"type":"header","index":0,"time_ns":0,"version":1,"process":"p","unix_us":0}\n'
     )

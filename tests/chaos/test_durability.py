@@ -60,7 +60,7 @@ def test_mysql_really_calls_fsync_for_each_commit(mysql_url: str) -> None:
         assert log_syncs(cursor) - before >= COMMITS
 
 
-def test_temporal_keeps_started_workflows_on_disk_with_full_synchronisation(
+def test_temporal_stores_workflows_with_full_synchronisation(
     services_on_disk: Services,
 ) -> None:
     port = int(services_on_disk.temporal_address.rpartition(":")[2])

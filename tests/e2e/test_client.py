@@ -93,7 +93,7 @@ async def test_a_follower_sees_every_change_of_many_submitters_in_order(api: Api
     assert last == {"Alice": 1540, "Bob": 1440}
 
 
-async def test_what_became_of_a_submission_is_told_to_its_user(api: Api) -> None:
+async def test_client_returns_a_submissions_outcome_to_its_user(api: Api) -> None:
     async with client(api) as one, client(api, 2) as other:
         accepted = await one.submit(user_id=1, increment=10)
 

@@ -87,7 +87,7 @@ async def load(
 
 
 @pytest.mark.parametrize("key", ["game:game.key", "phone:phone.pem"])
-async def test_signatures_and_tokens_are_accepted_and_their_keys_are_written_nowhere(
+async def test_load_signs_with_keys_it_writes_nowhere(
     api: Api, mysql_url: str, tmp_path: Path, key: str
 ) -> None:
     key_id, _, name = key.partition(":")

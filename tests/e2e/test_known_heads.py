@@ -69,7 +69,7 @@ async def test_a_repeated_key_gives_the_first_answer_on_either_way(api: Api) -> 
     assert b"idempotency_key_reused" in other_body
 
 
-async def test_refusals_on_a_known_head_are_those_of_the_long_way(api: Api) -> None:
+async def test_fast_path_refusals_equal_those_of_the_slow_path(api: Api) -> None:
     async with connected(api) as connection:
         await connection.ask(post(BODY))
         codes = []
@@ -123,7 +123,7 @@ async def test_the_body_of_a_known_read_is_never_taken_for_a_request(api: Api) -
     assert first == again == after
 
 
-async def test_reads_show_what_submissions_changed(api: Api) -> None:
+async def test_fast_path_reads_show_submitted_changes(api: Api) -> None:
     async with connected(api) as connection, api.listen() as stream:
         _, before = await connection.ask(READ)
         for count in range(1, 4):

@@ -112,7 +112,7 @@ def test_load_brings_its_own_stack_and_takes_it_away(tmp_path: Path) -> None:
     assert still_running(started) == []
 
 
-def test_worker_and_server_killed_in_mid_run_cost_nothing_acknowledged(tmp_path: Path) -> None:
+def test_killed_worker_and_server_lose_nothing_acknowledged(tmp_path: Path) -> None:
     with load(tmp_path) as run:
         started = run.until_submitting()
         # The server has a worker too, so one after the other every worker dies.

@@ -66,7 +66,7 @@ def test_the_policy_forbids_inline_code_other_hosts_and_frames() -> None:
 
 
 @pytest.mark.parametrize("path", ["/assets/", "/assets/../app.py", "/assets/%2e%2e/app.py", "/x"])
-async def test_nothing_else_is_served(lonely: Api, path: str) -> None:
+async def test_unknown_paths_are_not_found(lonely: Api, path: str) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", lonely.port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
     status = await reader.readline()

@@ -16,7 +16,7 @@ from tests.support.eventually import eventually
 from tests.support.services import Services, mysql_connection
 
 
-async def test_scores_are_those_of_the_specification(api: Api) -> None:
+async def test_seeded_scores_match_the_specification(api: Api) -> None:
     status, scores, headers = await api.get("/scores")
 
     assert status == 200
@@ -25,7 +25,7 @@ async def test_scores_are_those_of_the_specification(api: Api) -> None:
     assert headers[contract.SEQ_HEADER] == "0"
 
 
-async def test_a_submission_is_accepted_applied_and_told(api: Api) -> None:
+async def test_submission_is_accepted_applied_and_broadcast(api: Api) -> None:
     async with api.listen() as stream:
         status, body = await api.submit(1, 10)
         [event] = await stream.until(1)

@@ -38,9 +38,7 @@ async def sharing(fleet: Fleet) -> AsyncIterator[Fleet]:
 
 
 @pytest.mark.timeout(240)
-async def test_a_rolling_restart_on_one_port_refuses_nobody_and_loses_nothing(
-    sharing: Fleet, mysql_url: str
-) -> None:
+async def test_rolling_restart_on_one_port_loses_no_request(sharing: Fleet, mysql_url: str) -> None:
     first, second = await sharing.start("stack.api"), await sharing.start("stack.api")
     refused = 0
     asking = True

@@ -76,7 +76,7 @@ def test_a_tree_passes_against_itself(checkout: Path) -> None:
     assert document["good"]
 
 
-def test_one_more_function_call_fails_the_command(checkout: Path) -> None:
+def test_bench_compare_fails_on_one_more_function_call(checkout: Path) -> None:
     with (checkout / "benchmarks" / "core.py").open("a") as core:
         core.write(ONE_MORE_CALL)
 

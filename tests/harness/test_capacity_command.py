@@ -31,7 +31,7 @@ def capacity(url: str, results: Path, *arguments: str) -> tuple[int, str, dict[s
     return done.returncode, done.stdout + done.stderr, json.loads(path.read_text())
 
 
-def test_a_load_that_holds_is_found_with_its_trials_kept(tmp_path: Path) -> None:
+def test_capacity_finds_a_sustained_load_and_keeps_its_trials(tmp_path: Path) -> None:
     with null_server() as (url, _):
         code, out, document = capacity(
             url, tmp_path, *("--start", "60", "--most", "60", "--repeats", "1")
@@ -47,7 +47,7 @@ def test_a_load_that_holds_is_found_with_its_trials_kept(tmp_path: Path) -> None
     assert "at least 60 submissions/s with 10 listeners" in out
 
 
-def test_where_nothing_holds_the_command_fails_and_says_why(tmp_path: Path) -> None:
+def test_capacity_fails_with_a_reason_when_no_load_is_sustained(tmp_path: Path) -> None:
     with null_server(Faults(lose_submissions=frozenset({1}))) as (url, _):
         code, out, document = capacity(
             url, tmp_path, *("--start", "1", "--most", "1", "--repeats", "1")

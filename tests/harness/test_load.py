@@ -70,7 +70,7 @@ def check_says_the_same(document: dict[str, Any], results: Path) -> bool:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_sound_server_gets_a_good_verdict_from_any_number_of_workers(
+def test_load_passes_a_sound_server_with_any_number_of_workers(
     tmp_path: Path, workers: str
 ) -> None:
     with null_server(players=100) as (url, _):
@@ -100,7 +100,7 @@ def test_a_sound_server_gets_a_good_verdict_from_any_number_of_workers(
     assert check_says_the_same(document, tmp_path)
 
 
-def test_result_file_is_where_it_was_asked_for_and_keeps_to_the_schema(tmp_path: Path) -> None:
+def test_result_file_is_at_the_given_path_and_matches_the_schema(tmp_path: Path) -> None:
     path = tmp_path / "elsewhere" / "mine.json"
     with null_server(players=100) as (url, _):
         process = load(url, tmp_path, "--duration", "1", "--result-file", str(path))
@@ -116,7 +116,7 @@ def test_result_file_is_where_it_was_asked_for_and_keeps_to_the_schema(tmp_path:
     Draft202012Validator(schema).validate(json.loads(path.read_text()))
 
 
-def test_a_server_that_loses_what_it_acknowledged_fails_the_command(tmp_path: Path) -> None:
+def test_load_fails_a_server_that_loses_acknowledged_submissions(tmp_path: Path) -> None:
     with null_server(Faults(lose_submissions=frozenset({700, 800})), players=100) as (url, _):
         code, out, document = finish(load(url, tmp_path, "--duration", "2"), tmp_path)
 

@@ -125,7 +125,7 @@ def test_a_single_process_ends_by_itself_with_a_verdict(tmp_path: Path) -> None:
     assert sorted(member["kind"] for member in document["members"]) == ["flood", "swarm"]
 
 
-def test_a_time_limit_of_locusts_own_ends_the_run_early_and_it_is_judged(tmp_path: Path) -> None:
+def test_locust_time_limit_ends_the_run_early_with_a_verdict(tmp_path: Path) -> None:
     with (
         null_server(players=100) as (url, _),
         # It counts from Locust's start, seconds before the first send on a busy machine.
@@ -159,7 +159,7 @@ def test_an_interrupt_ends_the_run_early_and_it_is_judged(tmp_path: Path) -> Non
     assert result(tmp_path)["verdict"]["good"]
 
 
-def test_a_process_without_descriptors_for_its_listeners_says_so_before_the_run(
+def test_too_few_file_descriptors_are_reported_before_the_run(
     tmp_path: Path,
 ) -> None:
     with (
@@ -172,7 +172,7 @@ def test_a_process_without_descriptors_for_its_listeners_says_so_before_the_run(
     assert "--listeners 400 needs about 464 file descriptors" in (tmp_path / "log").read_text()
 
 
-def test_workers_on_other_machines_all_get_work_and_hand_their_histories_over(
+def test_remote_workers_get_work_and_upload_their_histories(
     tmp_path: Path,
 ) -> None:
     with null_server(players=100) as (url, _), machines(tmp_path, url, workers=4) as processes:

@@ -41,7 +41,7 @@ def test_an_honest_server_is_acquitted_to_the_last_event() -> None:
         (Faults(garble_events=frozenset({70}), victim=3), {"conflicts": 1}),
     ],
 )
-def test_events_spoiled_for_one_listener_are_counted_and_pinned_on_it(
+def test_events_spoiled_for_one_listener_are_attributed_to_it(
     faults: Faults, expected: dict[str, int]
 ) -> None:
     found = trial(faults)
@@ -103,7 +103,7 @@ def test_listeners_that_are_cut_off_resume_without_gap() -> None:
     assert found.listeners.verdict is Verdict.TRUE
 
 
-def test_a_slow_listener_shows_in_the_last_reached_but_not_in_the_median() -> None:
+def test_slow_listener_raises_the_last_delivery_not_the_median() -> None:
     found = trial(Faults(slow_listener_s=0.4, victim=5))
 
     assert found.listeners.verdict is Verdict.TRUE

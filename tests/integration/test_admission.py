@@ -285,7 +285,7 @@ async def test_a_key_is_remembered_for_a_day(site: Site) -> None:
     assert RETENTION_S - 10 < await site.store.ttl(key) <= RETENTION_S
 
 
-async def test_an_id_that_the_server_chose_is_pending_until_it_is_decided(site: Site) -> None:
+async def test_server_chosen_id_is_pending_until_decided(site: Site) -> None:
     once = keyless(7, name=time_ordered_id(1_764_000_000_123, secrets.token_bytes(10)))
     outcomes = Outcomes(site.store, site.reader)
     me = Principal(subject="1", scopes=frozenset(), expires_s=0)
@@ -302,7 +302,7 @@ async def test_an_id_that_the_server_chose_is_pending_until_it_is_decided(site: 
     assert (await outcomes.status(once.submission.id, me)).status == "applied"
 
 
-async def test_a_batch_may_have_more_users_than_one_call_of_a_script_takes(site: Site) -> None:
+async def test_batch_may_exceed_the_users_of_one_script_call(site: Site) -> None:
     batch = [keyless(user_id=n) for n in range(2500)] * 2
     batch += [keyed(user_id=n) for n in range(2500)]
 
@@ -341,7 +341,7 @@ async def test_when_redis_lost_its_memory_the_ledger_remembers(site: Site) -> No
     assert int(await site.store.get(contract.MEMORY_KEY) or 0) > 1_700_000_000
 
 
-async def test_when_redis_lost_its_memory_another_body_is_still_a_conflict(site: Site) -> None:
+async def test_another_body_conflicts_even_after_redis_lost_its_keys(site: Site) -> None:
     before = keyed(10)
     await site.codes(before)
     await site.record(before)

@@ -99,7 +99,7 @@ async def api() -> AsyncIterator[ScriptedApi]:
         yield running
 
 
-def test_the_client_brings_what_it_needs_and_no_other_part(built: Built, tmp_path: Path) -> None:
+def test_client_distribution_installs_only_its_dependencies(built: Built, tmp_path: Path) -> None:
     installed = json.loads(call(built.python, "-c", INSTALLED, cwd=tmp_path))
     needed = {
         "scoreboard-client",

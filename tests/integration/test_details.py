@@ -126,7 +126,7 @@ async def test_the_answer_to_a_submission_says_where_its_outcome_is(api: Api) ->
     assert response.headers["location"] == f"/scores/updates/{body['submissionId']}"
 
 
-async def test_outcomes_are_for_those_they_concern(api: Api) -> None:
+async def test_outcome_is_readable_only_by_its_submitter(api: Api) -> None:
     _, body = await api.submit(1, 10)
     await final_status(api, body["submissionId"])
     path = f"/scores/updates/{body['submissionId']}"
@@ -188,7 +188,7 @@ async def test_a_user_sees_rank_and_neighbours(api: Api) -> None:
     assert [line["user"] for line in alice["neighbours"]] == ["Alice"]
 
 
-async def test_a_user_that_is_none_has_no_rank(api: Api) -> None:
+async def test_unknown_user_has_no_rank(api: Api) -> None:
     for path in (
         "/scores/users/99",
         "/scores/users/0",
@@ -229,7 +229,7 @@ async def test_a_held_submission_waits_for_a_reviewer(api: Api) -> None:
     assert (await ask(api, "GET", "/admin/reviews", reviewer()))[1] == []
 
 
-async def test_a_decision_after_a_stored_one_is_told_that_it_came_late(
+async def test_decision_after_a_stored_one_is_refused_as_late(
     api: Api, settings: ServerSettings
 ) -> None:
     """The first one's worker died before Temporal heard that it was done."""
@@ -322,9 +322,7 @@ REFUSED: dict[str, Callable[[Api], tuple[dict[str, str], bytes]]] = {
 
 
 @pytest.mark.parametrize("fault", REFUSED)
-async def test_a_signature_that_does_not_hold_is_refused_without_effect(
-    api: Api, fault: str
-) -> None:
+async def test_invalid_signature_is_refused_without_effect(api: Api, fault: str) -> None:
     headers, body = REFUSED[fault](api)
 
     status, problem = await post_signed(api, headers, body)
@@ -337,7 +335,7 @@ async def test_a_signature_that_does_not_hold_is_refused_without_effect(
     assert (outcome["seq"], outcome["score"]) == (1, 1510)
 
 
-async def test_only_signed_submissions_are_taken_where_signatures_are_compulsory(
+async def test_compulsory_signatures_refuse_unsigned_submissions(
     settings: ServerSettings,
 ) -> None:
     strict = replace(settings, signatures_required=True)
@@ -368,7 +366,7 @@ async def test_a_token_of_a_public_key_may_submit(api: Api) -> None:
     assert (await api.submit(1, 10, bearer=unknown))[0] == 401
 
 
-async def test_a_submission_signed_for_curl_is_accepted_and_a_replay_counts_once(
+async def test_submission_signed_for_curl_counts_once_when_replayed(
     api: Api, tmp_path: Path
 ) -> None:
     (tmp_path / "jwt").write_bytes(SECRET)

@@ -89,7 +89,7 @@ async def test_a_stream_that_ended_makes_room_everywhere(redis_url: str) -> None
         await eventually(admitted)
 
 
-async def test_a_killed_process_counts_until_its_lease_ends_and_no_longer(redis_url: str) -> None:
+async def test_killed_process_counts_until_its_lease_expires(redis_url: str) -> None:
     async with proxied(redis_url) as (proxy, through), process(redis_url) as living:
         async with process(through) as killed:
             for _ in range(2):
@@ -119,7 +119,7 @@ async def test_leases_of_a_living_process_do_not_lapse(redis_url: str) -> None:
     assert answers == {ANN}
 
 
-async def test_a_redis_that_lost_everything_is_told_again(redis_url: str) -> None:
+async def test_emptied_redis_gets_the_leases_again(redis_url: str) -> None:
     async with process(redis_url) as one, process(redis_url) as two:
         for _ in range(2):
             await one.acquire([ANN])
@@ -140,7 +140,7 @@ def _counts(client: "sync_redis.Redis") -> list[dict[bytes, bytes]]:
     return [client.hgetall(key) for key in keys]  # type: ignore[misc]
 
 
-async def test_without_redis_each_process_counts_for_itself_and_redis_learns_later(
+async def test_leases_without_redis_are_local_and_synced_later(
     redis_url: str,
 ) -> None:
     async with (
@@ -174,7 +174,7 @@ async def test_an_orderly_end_leaves_nothing_behind(redis_url: str) -> None:
         assert await two.acquire([ANN]) is None
 
 
-async def test_a_client_that_left_while_redis_was_asked_holds_nothing(redis_url: str) -> None:
+async def test_client_leaving_during_the_redis_call_holds_no_lease(redis_url: str) -> None:
     async with process(redis_url) as leases:
         asks = [asyncio.create_task(leases.acquire([ANN])) for _ in range(20)]
         await asyncio.sleep(0)

@@ -55,7 +55,7 @@ async def test_a_recorded_batch_gives_its_changes_in_order(bench: LedgerBench) -
     assert await bench.changes() == recorded.changes
 
 
-async def test_a_batch_recorded_again_changes_nothing_and_names_the_same_seq(
+async def test_batch_recorded_again_returns_the_same_seq(
     bench: LedgerBench,
 ) -> None:
     batch = [submission(n % USERS + 1) for n in range(20)]
@@ -68,7 +68,7 @@ async def test_a_batch_recorded_again_changes_nothing_and_names_the_same_seq(
     assert await bench.reconcile(batch) == 20
 
 
-async def test_a_batch_that_overlaps_an_earlier_one_adds_only_what_is_new(
+async def test_overlapping_batch_adds_only_new_submissions(
     bench: LedgerBench,
 ) -> None:
     old, new = submission(1), submission(2)
@@ -340,7 +340,7 @@ async def test_cancelled_recordings_never_leave_half_a_batch(mysql_url: str) -> 
 # Reading back
 
 
-async def test_a_repeat_with_nothing_to_store_waits_until_the_first_attempt_lasts(
+async def test_repeated_batch_waits_until_the_first_is_durable(
     syncing_bench: LedgerBench,
 ) -> None:
     """A commit can be seen before its sync, and the attempt that made it may not have heard."""
@@ -355,7 +355,7 @@ async def test_a_repeat_with_nothing_to_store_waits_until_the_first_attempt_last
 
 
 @pytest.mark.parametrize("read", ["board", "changes_after", "snapshot"])
-async def test_a_durable_read_waits_until_what_it_has_read_lasts(
+async def test_durable_read_waits_until_visible_commits_are_durable(
     syncing_bench: LedgerBench, read: str
 ) -> None:
     await syncing_bench.record(submission(1))

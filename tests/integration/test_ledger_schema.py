@@ -147,7 +147,7 @@ async def test_a_new_user_has_the_room_that_the_first_change_needs(mysql_url: st
         assert await bench.rows("SELECT LENGTH(recent_increments) FROM users") == [(16,), (16,)]
 
 
-async def test_seeding_again_adds_only_what_is_missing(mysql_url: str) -> None:
+async def test_seeding_again_adds_only_missing_users(mysql_url: str) -> None:
     async with opened_ledger(mysql_url, users=2) as bench:
         await bench.record(submission(1, 10))
 

@@ -184,7 +184,7 @@ async def test_the_stream_goes_with_the_ranking(board: BoardBench) -> None:
     await board.agrees()
 
 
-async def test_publish_goes_on_where_the_version_before_left_the_stream_behind(
+async def test_publish_continues_after_the_stream_fell_behind(
     board: BoardBench,
 ) -> None:
     """Servers read what the stream lacks from the ledger (`test_stream`)."""
@@ -217,7 +217,7 @@ async def test_many_publishers_at_once_end_in_order(mysql_url: str, redis_url: s
         await boards[0].agrees()
 
 
-async def test_equal_scores_rank_by_who_came_first_then_by_id(board: BoardBench) -> None:
+async def test_equal_scores_rank_by_time_reached_then_by_id(board: BoardBench) -> None:
     await show(board, await record(board, (9, 5), (3, 5), (7, 5), (5, 4), (5, 1), (4, 0)))
 
     assert await board.bench.rows("SELECT COUNT(*) FROM ledger WHERE outcome = 'applied'") == [(6,)]
@@ -253,7 +253,7 @@ async def test_the_stream_keeps_a_bounded_number_of_entries(mysql_url: str, redi
         contract.MEMBERS_KEY,
     ],
 )
-async def test_what_redis_lost_comes_back_without_traffic(board: BoardBench, lost: str) -> None:
+async def test_lost_redis_state_is_rebuilt_without_traffic(board: BoardBench, lost: str) -> None:
     await show(board, await record(board, (1, 10), (2, 5), (3, 7)))
     if lost == "everything":
         await board.redis.flushdb()
@@ -304,7 +304,7 @@ async def test_a_batch_does_not_wait_for_a_rebuild_that_takes_long(
     assert len(await board.streamed()) == 2
 
 
-async def test_a_rebuild_that_fails_is_told_to_the_step_that_waits(
+async def test_failed_rebuild_raises_in_the_waiting_step(
     board: BoardBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: Any) -> None:
@@ -343,7 +343,7 @@ async def test_a_board_of_the_layout_before_is_replaced(board: BoardBench) -> No
     assert await board.redis.exists(*contract.OUTDATED_KEYS) == 0
 
 
-async def test_a_user_who_was_renamed_shows_by_the_new_name_after_the_next_change(
+async def test_renamed_user_shows_the_new_name_after_the_next_change(
     board: BoardBench,
 ) -> None:
     await show(board, await record(board, (1, 10)))
@@ -370,7 +370,7 @@ async def test_an_older_copy_of_redis_catches_up(board: BoardBench) -> None:
     await board.agrees()
 
 
-async def test_another_history_in_mysql_replaces_the_board_and_the_stream(
+async def test_new_mysql_epoch_replaces_the_board_and_the_stream(
     board: BoardBench,
 ) -> None:
     await show(board, await record(board, (1, 10), (2, 20)))
@@ -444,7 +444,7 @@ async def test_new_users_show_after_a_rebuild(board: BoardBench) -> None:
     await board.agrees()
 
 
-async def test_a_rebuild_that_read_before_users_were_added_does_not_hide_them(
+async def test_rebuild_does_not_hide_users_added_while_it_ran(
     board: BoardBench, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Users who are added change no seq, so that alone cannot tell which copy is the later one."""
@@ -466,7 +466,7 @@ async def test_a_rebuild_that_read_before_users_were_added_does_not_hide_them(
     assert await board.redis.keys("*build*") == []
 
 
-async def test_seeding_again_shows_what_a_seeding_that_was_cut_off_only_stored(
+async def test_seeding_again_publishes_users_of_an_aborted_seeding(
     board: BoardBench, redis_url: str
 ) -> None:
     await seed(board.bench.pool, 15)
@@ -515,7 +515,7 @@ async def test_a_rebuild_cut_off_expires_and_the_old_board_stands(
     assert all([0 < await board.redis.ttl(key) <= 900 for key in left])
 
 
-async def test_a_rebuild_that_takes_too_long_is_a_timeout_and_no_cancellation(
+async def test_slow_rebuild_raises_timeout_not_cancellation(
     board: BoardBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The keeper goes on after a TimeoutError; a cancellation would end it in silence."""
@@ -533,7 +533,7 @@ async def test_a_rebuild_that_takes_too_long_is_a_timeout_and_no_cancellation(
 
 
 @pytest.mark.parametrize("published", [True, False], ids=["published", "only recorded"])
-async def test_a_rebuild_takes_in_what_was_committed_since_its_snapshot(
+async def test_rebuild_includes_commits_made_after_its_snapshot(
     board: BoardBench, monkeypatch: pytest.MonkeyPatch, published: bool
 ) -> None:
     """More than one page of it, and a user who was not there yet."""

@@ -45,7 +45,7 @@ async def test_cancelled_command_stays_cancelled(
     assert alive
 
 
-async def test_readers_wait_for_a_connection_where_the_pipeline_is_refused(redis_url: str) -> None:
+async def test_readers_wait_for_a_free_connection_pipelines_do_not(redis_url: str) -> None:
     pipeline, readers = connect(redis_url), connect_readers(redis_url)
     crowd = 2 * MAX_CONNECTIONS
     try:

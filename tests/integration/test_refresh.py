@@ -33,7 +33,7 @@ async def test_a_right_ranking_shows_no_drift(pipeline: Pipeline) -> None:
     assert report.seq == 2
 
 
-async def test_wrong_missing_and_surplus_users_are_counted_and_mended(pipeline: Pipeline) -> None:
+async def test_wrong_missing_and_surplus_users_are_repaired_and_counted(pipeline: Pipeline) -> None:
     alice, bob = await pipeline.redis.hmget(contract.MEMBERS_KEY, ["1", "2"])
     await pipeline.redis.zadd(contract.RANKING_KEY, {alice: -1})
     await pipeline.redis.zrem(contract.RANKING_KEY, bob)
@@ -57,7 +57,7 @@ async def test_a_refresh_under_traffic_loses_no_change(pipeline: Pipeline) -> No
     assert [change.seq for change in await pipeline.streamed()] == list(range(1, 63))
 
 
-async def test_a_user_who_gains_points_during_a_refresh_is_no_drift(pipeline: Pipeline) -> None:
+async def test_user_gaining_points_during_a_refresh_is_not_drift(pipeline: Pipeline) -> None:
     reports: list[RefreshReport] = []
     board = pipeline.board()
 

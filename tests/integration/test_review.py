@@ -72,7 +72,7 @@ async def test_a_rejected_case_leaves_the_score_and_says_so(pipeline: Pipeline) 
     assert await pipeline.rows("SELECT score FROM users WHERE id = 1") == [(1500,)]
 
 
-async def test_of_two_reviewers_at_once_only_one_decides(pipeline: Pipeline) -> None:
+async def test_only_one_of_two_concurrent_reviewers_decides(pipeline: Pipeline) -> None:
     held = submission(1, SUSPICIOUS)
     await pipeline.run(held)
 

@@ -240,9 +240,7 @@ async def test_a_case_left_alone_expires_once_and_stays_so(
         await assert_ended_once(pipeline, EXPIRED, "time limit")
 
 
-async def test_a_decision_that_waits_when_the_limit_passes_is_the_one_that_counts(
-    looking: Pipeline, task_queue: str
-) -> None:
+async def test_decision_pending_at_the_time_limit_wins(looking: Pipeline, task_queue: str) -> None:
     """Both reach the workflow in one task, since no worker is there to take them apart."""
     settings = replace(looking.settings, task_queue=task_queue)
     case = await open_case(looking, submission(1, SUSPICIOUS), task_queue=task_queue, limit_s=2.0)

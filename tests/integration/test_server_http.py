@@ -162,7 +162,7 @@ async def test_a_split_request_is_one_request(api: Api) -> None:
     assert statuses(answer) == [200]
 
 
-async def test_without_any_service_the_process_lives_and_says_what_is_away(api: Api) -> None:
+async def test_server_without_backends_runs_and_names_them(api: Api) -> None:
     alive, _, _ = await api.get("/healthz")
     status, body, headers = await api.get("/readyz")
 
@@ -185,7 +185,7 @@ async def test_without_any_service_requests_get_503_at_once(api: Api) -> None:
     assert time.monotonic() - began < 5
 
 
-async def test_without_any_service_bad_requests_are_still_told_what_is_wrong(api: Api) -> None:
+async def test_server_without_backends_still_explains_bad_requests(api: Api) -> None:
     status, _ = await api.submit(1, 10, bearer="nonsense")
     forbidden, _ = await api.submit(1, 10, bearer=token(2))
 

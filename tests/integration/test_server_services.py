@@ -156,7 +156,7 @@ async def _applied_once(site: Site) -> bool:
     return bool(running == 1)
 
 
-async def test_a_process_whose_worker_waits_for_mysql_ends_when_asked(
+async def test_server_stops_while_its_worker_waits_for_mysql(
     services: Services, redis_url: str, task_queue: str
 ) -> None:
     settings = api_settings(

@@ -139,7 +139,7 @@ def bootstrap(tmp_path: Path, **programs: str) -> subprocess.CompletedProcess[st
     return Checkout(tmp_path, **programs).bootstrap()
 
 
-def test_without_root_or_sudo_set_up_says_what_to_ask_for(tmp_path: Path) -> None:
+def test_setup_without_root_or_sudo_names_the_needed_commands(tmp_path: Path) -> None:
     done = bootstrap(tmp_path, id="echo 1000", python3="exit 0", **{"apt-get": "exit 9"})
 
     assert done.returncode == 1
@@ -169,7 +169,7 @@ def test_a_failed_step_shows_the_end_of_its_output(tmp_path: Path) -> None:
     assert "setup.log" in done.stderr.splitlines()[-1]
 
 
-def test_set_up_installs_only_what_is_missing(tmp_path: Path) -> None:
+def test_setup_installs_only_missing_programs(tmp_path: Path) -> None:
     asked = tmp_path / "asked"
     bootstrap(
         tmp_path,

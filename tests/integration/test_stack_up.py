@@ -61,7 +61,7 @@ def test_the_state_file_tells_a_tool_all_it_needs(running: StackRun) -> None:
         ]
 
 
-def test_what_holds_secrets_is_private(running: StackRun) -> None:
+def test_files_with_secrets_are_private(running: StackRun) -> None:
     for name in ("state.json", "jwt-secret", "mysql/password", "control.sock"):
         assert stat.S_IMODE((running.data_dir / name).stat().st_mode) == 0o600, name
 
@@ -75,7 +75,7 @@ def test_ready_names_the_three_things_to_try(running: StackRun) -> None:
     assert "Traceback" not in shown
 
 
-def test_a_second_up_names_the_one_that_runs(running: StackRun) -> None:
+def test_second_up_names_the_running_stack(running: StackRun) -> None:
     second = stack_command(running.data_dir, "up", "--port", "0")
 
     assert second.returncode == 1
@@ -102,7 +102,7 @@ def test_an_up_while_the_one_before_still_stops_waits_and_starts(tmp_path: Path)
     assert "is still stopping; waiting" in second.output.read_text()
 
 
-def test_a_taken_port_is_one_sentence_that_says_what_to_do(tmp_path: Path) -> None:
+def test_taken_port_is_reported_in_one_sentence_with_a_remedy(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -210,7 +210,7 @@ def test_a_wiped_service_starts_empty(running: StackRun) -> None:
         ({"op": "start", "process": "worker", "wipe": True}, "worker runs"),
     ],
 )
-def test_control_answers_what_it_cannot_do(
+def test_control_socket_explains_invalid_requests(
     running: StackRun, request_: dict[str, object], error: str
 ) -> None:
     answer = running.ask(**request_)

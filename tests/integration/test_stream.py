@@ -319,7 +319,7 @@ async def test_listeners_that_vanish_are_forgotten(site: Site) -> None:
     assert stream.seqs == [1, 2, 3, 4, 5]
 
 
-async def test_the_response_is_one_that_proxies_neither_keep_nor_hold_back(site: Site) -> None:
+async def test_stream_headers_stop_proxies_from_caching_or_buffering(site: Site) -> None:
     async with (
         site.api() as api,
         aiohttp.ClientSession() as http,
@@ -340,7 +340,7 @@ async def test_the_response_is_one_that_proxies_neither_keep_nor_hold_back(site:
         ("gzip", False, None),
     ],
 )
-async def test_a_stream_is_one_gzip_file_for_who_accepts_it(
+async def test_stream_is_one_gzip_file_for_clients_that_accept_gzip(
     site: Site, accepted: str, offered: bool, coding: str | None
 ) -> None:
     async with aiohttp.ClientSession(auto_decompress=False) as http, AsyncExitStack() as process:
@@ -371,7 +371,7 @@ async def test_a_stream_is_one_gzip_file_for_who_accepts_it(
     assert (len(raw) < len(body) / 2) is bool(coding)
 
 
-async def test_a_user_removed_by_hand_leaves_no_gap_for_who_reads_the_ledger(site: Site) -> None:
+async def test_user_deleted_by_hand_leaves_no_gap_in_ledger_reads(site: Site) -> None:
     await site.change(3)
     async with site.pipeline.pool.connection() as connection, connection.cursor() as cursor:
         await cursor.execute("DELETE FROM users WHERE id = 1")

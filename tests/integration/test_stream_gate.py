@@ -51,7 +51,7 @@ async def ticket(api: Api, bearer: str, **headers: str) -> tuple[int, Any, Any]:
         return response.status, await response.json(content_type=None), response.headers
 
 
-async def test_a_stream_is_for_everyone_until_told_otherwise(settings: ServerSettings) -> None:
+async def test_streams_are_public_by_default(settings: ServerSettings) -> None:
     async with running_api(settings, embedded_worker=True) as api:
         assert await status(api) == 200
         assert await status(api, headers={"Cookie": "theme=dark"}) == 200
@@ -94,7 +94,7 @@ async def test_a_ticket_opens_one_stream(settings: ServerSettings) -> None:
         assert (await ticket(api, "nonsense"))[0] == 401
 
 
-async def test_one_user_gets_so_many_tickets(settings: ServerSettings) -> None:
+async def test_tickets_per_user_are_limited(settings: ServerSettings) -> None:
     async with running_api(settings, embedded_worker=True) as api:
         codes = [(await ticket(api, token(1)))[0] for _ in range(101)]
         code, _, _ = await ticket(api, token(2))
@@ -201,7 +201,7 @@ async def test_behind_an_own_proxy_the_client_counts(settings: ServerSettings) -
         assert await status(api, headers=other) == 200
 
 
-async def test_a_user_has_so_many_streams_over_all_processes(settings: ServerSettings) -> None:
+async def test_streams_per_user_are_limited_over_all_processes(settings: ServerSettings) -> None:
     limited = replace(settings, streams_per_user=2)
     bearer = {"Authorization": f"Bearer {token(1)}"}
     cookie = {"Cookie": f"scoreboard_token={token(1, ttl_s=60)}"}

@@ -111,7 +111,7 @@ async def test_the_api_is_ready_and_takes_submissions_over_mutual_tls(
         assert status == 202
 
 
-async def test_the_stack_sees_a_worker_poll_a_given_temporal_over_mutual_tls(
+async def test_stack_sees_a_worker_poll_temporal_over_mutual_tls(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     given = {"temporal": environment["SCOREBOARD_TEMPORAL_ADDRESS"]}
@@ -127,7 +127,7 @@ async def test_the_stack_sees_a_worker_poll_a_given_temporal_over_mutual_tls(
         await eventually(lambda: watched.answers(0, process.pid), timeout_s=60)
 
 
-def test_a_private_temporal_is_reached_as_it_listens_whatever_is_set_for_another(
+def test_private_temporal_ignores_tls_settings_of_another(
     tmp_path: Path,
 ) -> None:
     known = {name for name, *_ in describe(ServiceSettings)}
@@ -152,7 +152,7 @@ async def test_temporal_cannot_be_reached_without_the_right_certificates(
         await Client.connect(**arguments(wrong(environment, tmp_path)))
 
 
-async def test_a_worker_without_the_right_certificate_says_why_it_waits_and_no_secret(
+async def test_worker_with_wrong_certificate_logs_why_without_secrets(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     key = f"canary-{secrets.token_hex(16)}"

@@ -123,7 +123,7 @@ def attribute(span: Any, name: str) -> Any:
     return None
 
 
-async def test_a_submission_is_followed_from_its_post_to_the_write_on_the_streams(
+async def test_trace_follows_a_submission_from_post_to_stream_write(
     settings: ServerSettings,
 ) -> None:
     async with collecting() as collector:
@@ -282,7 +282,7 @@ def test_without_an_endpoint_nothing_of_it_is_loaded() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_an_endpoint_without_the_packages_is_told_at_the_start(
+def test_tracing_endpoint_without_packages_fails_at_start(
     settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
@@ -324,7 +324,7 @@ async def test_a_worker_of_its_own_logs_and_traces_under_the_same_ids(
     assert collector.services["write to listeners"] == "scoreboard-api"
 
 
-async def test_a_change_that_healing_brought_before_its_trace_has_its_write_too(
+async def test_change_published_by_repair_has_a_write_span(
     settings: ServerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It looks when it leaves, as late as the test likes.

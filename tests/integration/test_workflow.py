@@ -190,7 +190,7 @@ async def test_a_worker_stops_soon_whenever_it_is_told_to(
 
 
 @pytest.mark.parametrize("away", ["SCOREBOARD_MYSQL_URL", "SCOREBOARD_TEMPORAL_ADDRESS"])
-async def test_a_worker_waits_for_what_is_away_and_still_stops(
+async def test_worker_waits_for_unavailable_services_and_still_stops(
     mysql_url: str, redis_url: str, services: Any, tmp_path: Path, away: str
 ) -> None:
     nowhere = {

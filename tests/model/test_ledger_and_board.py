@@ -386,7 +386,7 @@ def test_the_keeper_waits_for_a_commit_that_nobody_saw_return(
         machine.teardown()
 
 
-def test_the_model_notices_a_script_that_does_not_look_at_its_cursor(
+def test_model_catches_a_script_that_ignores_its_cursor(
     mysql_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = files.script

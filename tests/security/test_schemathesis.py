@@ -9,7 +9,7 @@ from tests.support.services import Services
 SECONDS = 8
 
 
-async def test_every_answer_is_one_that_the_document_names(
+async def test_every_response_is_documented_in_openapi(
     services: Services, mysql_url: str, redis_url: str, task_queue: str, tmp_path: Path
 ) -> None:
     settings = api_settings(

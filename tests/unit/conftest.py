@@ -22,8 +22,8 @@ WITH_COVERAGE = 3
 """Times the budget while branches are counted."""
 
 SLOW = {
-    "test_every_module_says_what_it_is_for": (5.0, "parses the whole tree when it comes first"),
-    "test_metrics_are_shown_while_asked_for_and_the_port_is_given_back": (
+    "test_every_module_has_a_docstring": (5.0, "parses the whole tree when it comes first"),
+    "test_metrics_port_is_released_on_close": (
         3.0,
         "the standard library's server looks twice a second whether it shall end",
     ),

@@ -135,7 +135,7 @@ def test_relative_links_lead_to_files_of_the_tree(page: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_workflows_run_what_the_tree_has(path: Path) -> None:
+def test_workflows_run_only_tracked_scripts(path: Path) -> None:
     workflow = yaml.safe_load(path.read_text("utf-8"))
     # YAML 1.1 reads the key `on` as a boolean.
     assert workflow[True]

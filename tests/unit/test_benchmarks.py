@@ -16,7 +16,7 @@ def test_a_benchmarked_function_answers_right(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_check_of_a_benchmark_refuses_the_answer_to_another_size(case: Case) -> None:
+def test_benchmark_check_refuses_results_of_another_size(case: Case) -> None:
     other_work, _ = case.prepare(2)
     _, check = case.prepare(3)
 

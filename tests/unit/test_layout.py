@@ -294,7 +294,7 @@ def test_the_asynchronous_processes_never_block_on_http_or_sleep() -> None:
     assert wrong + calls == []
 
 
-def test_every_module_says_what_it_is_for() -> None:
+def test_every_module_has_a_docstring() -> None:
     silent = [
         name_of(path)
         for path in modules(*OURS)
@@ -324,7 +324,7 @@ def test_files_stay_small() -> None:
     assert long == []
 
 
-def test_nothing_is_left_unfinished() -> None:
+def test_no_todo_markers_remain() -> None:
     source = [p for p in tracked() if p.suffix in {".py", ".sh", ".lua", ".sql", ".js", ".toml"}]
 
     assert finds(UNFINISHED, source) == []

@@ -41,7 +41,7 @@ def test_at_most_is_met_below_the_bound() -> None:
     "samples",
     [{}, {"ours": [1.0]}, {"ours": [None], "theirs": [1.0]}, {"ours": [1.0], "theirs": [0.0]}],
 )
-def test_what_was_not_measured_is_missed(samples: dict[str, list[float | None]]) -> None:
+def test_unmeasured_target_is_missed(samples: dict[str, list[float | None]]) -> None:
     found = judge(FASTER, samples)
 
     assert found.median is None
@@ -71,7 +71,7 @@ def test_each_peer_has_each_place_in_a_round_at_some_time() -> None:
     assert {order[-1] for order in orders} == set(names)
 
 
-def test_a_round_without_a_figure_misses_the_target_and_is_told() -> None:
+def test_round_without_a_figure_misses_the_target_visibly() -> None:
     found = judge(QUICK, {"ms": [80.0, None, 90.0]})
 
     assert (found.median, found.rounds, found.missing) == (85, 2, 1)
@@ -95,7 +95,7 @@ def test_the_table_tells_target_median_and_spread() -> None:
     assert "[`results/x.json`](results/x.json)" in text
 
 
-def test_parts_of_a_measurement_are_one_table_and_the_first_of_two_counts() -> None:
+def test_merged_parts_keep_the_first_of_duplicate_samples() -> None:
     reads = {"reads/ours": [5.0], "reads/constant": [5.0], "idle/ours": [99.0]}
 
     whole = report.merged([run_of("idle", IDLE), run_of("reads", reads, failures=["wrong"])])

@@ -30,7 +30,7 @@ def test_numbers_are_found() -> None:
 
 @pytest.mark.parametrize(("kind", "item"), NUMBERS, ids=name_of)
 @pytest.mark.parametrize("text", NO_NUMBERS)
-def test_setting_refuses_what_is_no_finite_number_and_names_the_form(
+def test_setting_refuses_non_finite_numbers_and_names_the_form(
     kind: type[ServiceSettings], item: Field[Any], text: str
 ) -> None:
     variable = item.metadata["variable"]

@@ -173,7 +173,7 @@ async def test_options_may_stand_before_and_after_the_command(
 @pytest.mark.parametrize(
     ("status", "code"), [("applied", 0), ("rejected", 1), ("pending", 3), ("held", 3)]
 )
-async def test_outcome_tells_by_its_exit_code_what_became_of_a_submission(
+async def test_outcome_exit_code_tells_the_submissions_outcome(
     api: ScriptedApi, status: str, code: int
 ) -> None:
     tokens_seen: list[str] = []

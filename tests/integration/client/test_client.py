@@ -376,7 +376,9 @@ async def test_follow_ends_when_told_not_to_come_back(
     assert [event.seq for event in await take(client, 99)] == [2]
 
 
-async def test_follow_refuses_what_is_no_stream(api: ScriptedApi, client: ScoreboardClient) -> None:
+async def test_follow_refuses_responses_that_are_not_event_streams(
+    api: ScriptedApi, client: ScoreboardClient
+) -> None:
     async def page(request: web.Request) -> web.Response:
         del request
         return web.Response(text="hello", content_type="text/html")

@@ -21,7 +21,7 @@ def frozen_server() -> Iterator[MySqlAddress]:
 
 @pytest.mark.parametrize("session", [READER, WRITER])
 @pytest.mark.parametrize("timeout_s", [None, 3600.0])
-async def test_waiting_for_a_connection_is_bounded_however_long_the_work_may_take(
+async def test_connection_wait_is_bounded_independently_of_the_work(
     frozen_server: MySqlAddress, session: Session, timeout_s: float | None
 ) -> None:
     pool = Pool(frozen_server, size=1, session=replace(session, hold_s=0.05))

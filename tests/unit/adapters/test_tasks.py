@@ -59,7 +59,7 @@ async def test_together_ends_all_parts_and_raises_when_one_fails() -> None:
     assert not other.running
 
 
-async def test_end_raises_the_callers_own_cancellation_once_the_tasks_have_ended(
+async def test_end_reraises_the_callers_cancellation_after_the_tasks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("adapters.tasks.CANCEL_AGAIN_S", 0.01)

@@ -172,7 +172,7 @@ def test_the_worker_scales_by_the_queue_it_polls_without_tls() -> None:
     assert trigger["metadata"]["enableTLS"] == "false"
 
 
-def test_every_variable_is_one_that_the_processes_read() -> None:
+def test_manifests_set_only_variables_that_processes_read() -> None:
     ours = {name for kind in (ServerSettings, WorkerSettings) for name, _, _ in describe(kind)}
     given = set(named("ConfigMap", "scoreboard")["data"])
     for where, container in containers():
@@ -192,7 +192,7 @@ def test_every_variable_of_the_load_test_is_one_of_its_options() -> None:
     assert given - options == {"LOCUST_HOST", "SCOREBOARD_JWT_SECRET"}
 
 
-def test_the_processes_start_with_what_the_manifests_give_them() -> None:
+def test_processes_start_with_the_environment_of_the_manifests() -> None:
     secrets = {
         "SCOREBOARD_MYSQL_URL": "mysql://user:password@mysql.databases:3306/scoreboard",
         "SCOREBOARD_REDIS_URL": "redis://:password@redis.databases:6379/0",
@@ -240,7 +240,7 @@ def test_probes_and_scrapes_ask_for_paths_that_exist() -> None:
             assert annotations["prometheus.io/path"] == METRICS_PATH
 
 
-def test_the_ingress_passes_what_is_public_and_nothing_else() -> None:
+def test_ingress_passes_only_public_paths() -> None:
     [rule] = named("Ingress", "scoreboard")["spec"]["rules"]
     paths = rule["http"]["paths"]
 

@@ -118,7 +118,7 @@ async def test_a_listener_that_lost_its_stream_resumes_from_its_cursor(heard: He
     assert [(r.first, r.last) for r in heard.told("range")][:2] == [(11, 12), (13, 14)]
 
 
-async def test_listeners_with_gzip_and_without_agree_on_what_they_were_sent(heard: Heard) -> None:
+async def test_gzip_and_plain_listeners_record_equal_events(heard: Heard) -> None:
     def reply(request: bytes) -> bytes:
         payloads = (encode_hello(10), updates(11, 12))
         if b"Accept-Encoding: gzip\r\n" not in request:

@@ -8,7 +8,7 @@ from harness.chaos.schedule import EDGES, FAILPOINT, PROCESSES, duration_s, grou
 from harness.net.fault_proxy import Mode
 
 
-def test_the_same_seed_gives_the_same_schedule_and_another_seed_another() -> None:
+def test_schedule_depends_only_on_the_seed() -> None:
     assert plan(7, short=False) == plan(7, short=False)
     assert plan(7, short=False) != plan(8, short=False)
 
@@ -34,7 +34,7 @@ def test_the_long_form_has_ten_pairs_that_strike_together() -> None:
         assert second.at_s > first.at_s
 
 
-def test_each_process_is_paused_for_longer_than_any_timeout_of_the_system() -> None:
+def test_every_process_has_a_pause_longer_than_all_timeouts() -> None:
     pauses = [f for f in plan(1, short=False) if f.kind == "pause" and f.hold_s > 10]
 
     assert {fault.target for fault in pauses} == set(PROCESSES)

@@ -98,7 +98,7 @@ def test_a_refused_submission_that_took_effect_is_a_violation(database: bool) ->
     assert story.finding("I1", database=database).verdict is Verdict.FALSE
 
 
-def test_a_row_that_nobody_sent_is_a_violation() -> None:
+def test_ledger_row_without_a_submission_is_a_violation() -> None:
     story = good_story()
     story.commit("sid-from-nowhere", 2, 5)
     story.show()
@@ -117,7 +117,7 @@ def test_a_row_from_before_the_run_is_not_held_against_it() -> None:
     assert story.finding("I1", rows=[*story.rows, old]).verdict is Verdict.TRUE
 
 
-def test_a_keyless_unknown_submission_accounts_for_one_row_but_not_for_two() -> None:
+def test_keyless_unknown_submission_explains_one_row_not_two() -> None:
     story = good_story()
     story.unknown(story.submit(None, 2, 5))
     story.commit("server-chose-1", 2, 5)
@@ -176,7 +176,7 @@ def test_a_number_left_out_is_a_gap() -> None:
     assert_convicts(story.finding("I2", database=False), "no change has seq 4")
 
 
-def test_one_number_for_two_changes_is_a_violation() -> None:
+def test_two_changes_with_one_seq_are_a_violation() -> None:
     story = good_story()
     story.seq -= 1
     story.accepted("same-seq", 2, 40)
@@ -495,11 +495,11 @@ def flushed_story(*, per_side: int) -> Story:
     return finish(story)
 
 
-def test_a_limiter_that_lost_its_memory_may_admit_the_limit_once_more() -> None:
+def test_limiter_reset_allows_the_limit_once_more() -> None:
     assert not flushed_story(per_side=3).finding("I9").violations
 
 
-def test_a_loss_of_memory_does_not_excuse_more_than_the_limit_on_one_side() -> None:
+def test_limiter_reset_does_not_excuse_excess_on_one_side() -> None:
     assert_convicts(flushed_story(per_side=4).finding("I9"), "limit 3")
 
 
@@ -549,7 +549,7 @@ def test_a_fault_long_healed_excuses_nothing() -> None:
     assert_convicts(story.finding("I10"), "slow")
 
 
-def test_time_after_the_heal_counts_only_once_something_fresh_has_come_through() -> None:
+def test_time_before_recovery_is_not_counted_against_a_change() -> None:
     story = slow_story(seen_after_ms=30_000)
     story.fault(1, 5_000, 6_000, recovered_at_ms=28_000)
     story.now_ns = 31_000_000_000
@@ -568,7 +568,7 @@ def often_broken_story(*, seen_after_s: int) -> Story:
 
 
 @pytest.mark.parametrize("database", [True, False])
-def test_a_change_stranded_for_minutes_is_a_violation_though_faults_never_rest(
+def test_change_stranded_for_minutes_is_a_violation_amid_faults(
     database: bool,
 ) -> None:
     story = often_broken_story(seen_after_s=180)
@@ -578,7 +578,7 @@ def test_a_change_stranded_for_minutes_is_a_violation_though_faults_never_rest(
     )
 
 
-def test_a_change_that_one_fault_after_the_other_held_up_is_in_time() -> None:
+def test_change_delayed_by_successive_faults_is_in_time() -> None:
     assert often_broken_story(seen_after_s=140).finding("I10").verdict is Verdict.TRUE
 
 
@@ -602,7 +602,7 @@ def test_a_change_no_listener_ever_saw_is_a_violation() -> None:
     assert_convicts(story.finding("I10"), "unseen", "never seen")
 
 
-def test_a_board_given_to_go_on_from_shows_what_nobody_was_sent_one_by_one() -> None:
+def test_reset_board_counts_as_seeing_the_changes_it_skips() -> None:
     story = good_story()
     story.ok(story.submit("skipped"))
     story.commit("sid-skipped")
@@ -667,7 +667,7 @@ def test_a_fault_that_met_nothing_in_flight_leaves_the_run_unknown() -> None:
     assert "met no operation in flight" in finding.explanations[0]
 
 
-def test_a_run_that_saw_less_than_demanded_is_unknown_and_says_what_lacked() -> None:
+def test_run_below_its_demands_is_unknown_naming_the_shortfall() -> None:
     evidence = finish(good_story()).evidence()
 
     demands = Demands(accepted_min=100, faults_min=1, healthy_min_s=60)

@@ -16,7 +16,7 @@ def test_a_violation_the_reader_wrote_down_convicts() -> None:
     assert_convicts(story.finding("I5"), "p/l2", "changes 2 to 2")
 
 
-def test_a_change_sent_with_another_score_than_the_ledgers_is_a_violation() -> None:
+def test_event_score_differing_from_the_ledger_is_a_violation() -> None:
     story = good_story()
     story.commit("sid-z", 2, 1)
     story.put(Event, seq=4, user="Bob", score=1395)
@@ -33,7 +33,7 @@ def test_a_change_the_ledger_does_not_have_is_a_violation() -> None:
     assert_convicts(story.finding("I5"), "change 4", "no such row")
 
 
-def test_two_processes_sent_different_changes_under_one_number_is_a_violation() -> None:
+def test_different_changes_under_one_seq_are_a_violation() -> None:
     story = finish(good_story())
     other = Story()
     other.records = other.records[:1]
@@ -100,9 +100,7 @@ def reset_story(*, missed: int, fault: tuple[float, float, float] | None = None)
 
 @pytest.mark.parametrize("database", [True, False])
 @pytest.mark.parametrize("missed", [0, 3])
-def test_a_reset_of_a_listener_that_could_have_been_continued_is_a_violation(
-    database: bool, missed: int
-) -> None:
+def test_reset_within_retention_is_a_violation(database: bool, missed: int) -> None:
     story = reset_story(missed=missed)
 
     assert_convicts(
@@ -110,18 +108,18 @@ def test_a_reset_of_a_listener_that_could_have_been_continued_is_a_violation(
     )
 
 
-def test_a_reset_of_a_listener_that_lacks_more_than_the_server_may_have_kept_is_right() -> None:
+def test_reset_beyond_retention_is_right() -> None:
     assert reset_story(missed=4).finding("I5").verdict is Verdict.TRUE
 
 
 @pytest.mark.parametrize("fault", [(4, 4.5, 5.5), (6, 7, 8), (8, 9.5, 10)])
-def test_a_reset_of_a_listener_that_was_away_under_a_fault_is_not_judged(
+def test_reset_of_a_listener_away_during_a_fault_is_not_judged(
     fault: tuple[float, float, float],
 ) -> None:
     assert reset_story(missed=1, fault=fault).finding("I5").verdict is Verdict.TRUE
 
 
-def test_a_fault_recovered_from_before_the_listener_left_does_not_excuse_its_reset() -> None:
+def test_fault_before_the_listener_left_does_not_excuse_a_reset() -> None:
     assert_convicts(reset_story(missed=1, fault=(2, 3, 4)).finding("I5"), "was reset to 4")
 
 
@@ -135,7 +133,7 @@ def test_a_listener_that_stayed_must_not_be_reset_either() -> None:
     assert_convicts(story.finding("I5"), "l2 had 3 and was reset to 3")
 
 
-def test_a_history_that_does_not_say_what_the_server_keeps_convicts_no_reset() -> None:
+def test_resets_pass_when_the_servers_retention_is_unknown() -> None:
     story = reset_story(missed=1)
     story.records = [
         msgspec.structs.replace(r, history_changes=None) if isinstance(r, Limits) else r

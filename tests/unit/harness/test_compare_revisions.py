@@ -68,7 +68,7 @@ def test_a_change_below_the_least_effect_is_no_regression_however_sure() -> None
     assert all(j.judgement == "same" for j in compare_sides(measure))
 
 
-def test_one_more_function_call_or_more_memory_fails_whatever_the_time() -> None:
+def test_more_calls_or_memory_fail_regardless_of_time() -> None:
     draw = random.Random(4)
 
     def measure(side: str, _: Sequence[str]) -> Sample:
@@ -99,7 +99,7 @@ def test_only_ambiguous_cases_are_measured_again() -> None:
     assert {j.rounds for j in judged} == {10, 20}
 
 
-def test_sides_take_turns_and_swap_who_begins() -> None:
+def test_sides_alternate_and_swap_the_first_turn() -> None:
     order: list[str] = []
     measure_sides(lambda side, _: order.append(side) or {}, (), rounds=4)  # type: ignore[func-returns-value]
 
@@ -116,7 +116,7 @@ def test_error_rates_are_low_on_ordinary_noise() -> None:
     assert rates["miss_rate"] < 0.05
 
 
-def test_what_is_planted_is_in_the_time_or_in_the_count_that_is_measured() -> None:
+def test_planted_slowdowns_show_in_measured_time_or_call_count() -> None:
     def work() -> int:
         end = time.perf_counter_ns() + 100_000
         while time.perf_counter_ns() < end:
@@ -135,7 +135,7 @@ def test_what_is_planted_is_in_the_time_or_in_the_count_that_is_measured() -> No
     assert count_calls(one_call_more(dict)) - count_calls(dict) == 1
 
 
-def test_the_proof_compares_what_it_planted_and_publishes_both_errors(
+def test_self_test_of_compare_publishes_both_error_rates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw = random.Random(7)

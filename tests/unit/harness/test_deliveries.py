@@ -71,7 +71,7 @@ def board(event: str, seq: int) -> bytes:
     return encode_snapshot(event, Snapshot(seq=seq, scores=scores))
 
 
-def test_contiguous_changes_become_one_range_per_listener_and_one_event_each(
+def test_contiguous_changes_become_one_range_per_listener(
     streams: Streams,
 ) -> None:
     for index in (0, 1):
@@ -85,7 +85,7 @@ def test_contiguous_changes_become_one_range_per_listener_and_one_event_each(
     assert streams.accounts.delivered == 6
 
 
-def test_skipped_changes_are_a_violation_that_names_what_was_expected(streams: Streams) -> None:
+def test_skipped_changes_are_a_violation_naming_the_expected_seq(streams: Streams) -> None:
     streams.join(0, 10)
 
     streams.give(0, updates(11, 11), updates(14, 14))
@@ -149,7 +149,7 @@ def test_a_change_that_comes_again_is_a_violation(streams: Streams, reconnected:
     assert streams.accounts.cursor[0] == 13
 
 
-def test_a_change_that_differs_from_what_others_got_is_shown(streams: Streams) -> None:
+def test_listener_with_differing_content_is_reported(streams: Streams) -> None:
     for index, payload in ((0, updates(11, 11)), (1, updates(11, 11).replace(b"15", b"16"))):
         streams.join(index, 10)
         streams.give(index, payload)
@@ -202,7 +202,7 @@ def test_a_snapshot_after_changes_is_a_violation(streams: Streams) -> None:
     assert streams.violations() == ["a snapshot came after changes: expected 12, got 11"]
 
 
-def test_a_jump_whose_id_is_not_its_boards_is_a_violation(streams: Streams) -> None:
+def test_reset_whose_id_differs_from_its_board_is_a_violation(streams: Streams) -> None:
     streams.join(0, 10)
 
     streams.give(0, board("reset", 50).replace(b"id: 50", b"id: 60"))
@@ -268,7 +268,7 @@ def test_violations_beyond_the_bound_are_counted_and_not_written(streams: Stream
     assert len(streams.violations()) == VIOLATIONS_NOTED
 
 
-def test_an_account_tells_who_is_behind_a_target(streams: Streams) -> None:
+def test_listener_totals_count_listeners_behind_a_target(streams: Streams) -> None:
     for index, last in enumerate((20, 20, 19, 21)):
         streams.join(index, 10)
         streams.give(index, updates(11, last))

@@ -61,7 +61,7 @@ def test_processes_are_joined_by_earliest_and_latest() -> None:
     assert rows(one, other) == [[1, 2, 3], [5, 25, 30]]
 
 
-def test_nothing_heard_is_no_event() -> None:
+def test_event_without_deliveries_is_absent() -> None:
     assert rows() == []
     assert rows(table()) == []
     assert rows(table(1)) == []

@@ -144,7 +144,7 @@ def test_prometheus_text_is_read_by_its_own_parser() -> None:
     assert info.labels["label"] == 'a "label"\nwith \\ signs'
 
 
-def test_benchmark_lists_have_what_the_action_requires() -> None:
+def test_benchmark_export_has_the_fields_the_action_requires() -> None:
     smaller = json.loads(to_benchmark_action(result()))
     bigger = json.loads(to_benchmark_action_bigger(result()))
 
@@ -178,7 +178,7 @@ def test_command_writes_to_stdout_or_a_whole_file(
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_command_refuses_what_is_no_load_result(
+def test_export_refuses_documents_other_than_load_results(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other, missing = tmp_path / "selfproof.json", tmp_path / "none.json"

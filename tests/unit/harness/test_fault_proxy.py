@@ -188,7 +188,7 @@ async def test_latency_delays_and_keeps_the_order() -> None:
 
 
 @on_both_loops
-async def test_what_was_late_stays_ahead_of_what_comes_after_healing() -> None:
+async def test_delayed_bytes_stay_ahead_of_bytes_sent_after_repair() -> None:
     async with edge() as (proxy, echo):
         _, writer = await connect(proxy)
         await proxy.arm(Mode.LATENCY, latency_s=0.1)
@@ -231,7 +231,7 @@ async def test_a_hanging_edge_accepts_and_does_nothing() -> None:
 
 
 @on_both_loops
-async def test_an_open_connection_stands_still_while_hanging_and_loses_nothing() -> None:
+async def test_hanging_connection_stalls_and_loses_nothing() -> None:
     async with edge() as (proxy, _):
         reader, writer = await connect(proxy)
         await ask((reader, writer), b"ab\n")
@@ -245,7 +245,7 @@ async def test_an_open_connection_stands_still_while_hanging_and_loses_nothing()
 
 
 @on_both_loops
-async def test_a_refusing_edge_cuts_and_refuses_and_listens_again_where_it_was() -> None:
+async def test_refusing_edge_cuts_connections_and_reopens_its_port() -> None:
     async with edge() as (proxy, _):
         connection = await connect(proxy)
         await ask(connection, b"ab\n")

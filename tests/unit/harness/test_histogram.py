@@ -39,7 +39,7 @@ def test_vectorised_buckets_equal_scalar_buckets(values: list[int]) -> None:
 
 
 @given(st.lists(durations, min_size=1), st.floats(min_value=0.01, max_value=0.999))
-def test_quantiles_equal_those_of_the_sorted_values(values: list[int], quantile: float) -> None:
+def test_quantiles_equal_quantiles_of_sorted_values(values: list[int], quantile: float) -> None:
     exact = sorted(values)[max(0, int(np.ceil(quantile * len(values) - 1e-9)) - 1)]
 
     assert bucket_of(of(values).value_at(quantile)) == bucket_of(exact)

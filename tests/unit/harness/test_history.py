@@ -53,7 +53,7 @@ def test_the_invocation_is_on_disk_before_the_completion_once_flushed(tmp_path: 
     writer.close()
 
 
-def test_records_reach_the_file_when_the_oldest_has_waited_long_enough(tmp_path: Path) -> None:
+def test_records_are_written_once_the_oldest_is_due(tmp_path: Path) -> None:
     now_ns = 0
     writer = HistoryWriter(
         tmp_path / "history.jsonl", process="test", clock_ns=lambda: now_ns, flush_after_ns=1000

@@ -86,7 +86,7 @@ def test_a_piece_that_never_comes_is_named_and_the_rest_is_removed(
         (b"", "no such file", "no such file"),
     ],
 )
-def test_what_is_no_piece_ends_the_handover(
+def test_invalid_piece_ends_the_upload(
     tmp_path: Path, sender: Sender, piece: bytes, problem: str, reason: str
 ) -> None:
     handover = Handover(sender.ask)
@@ -128,6 +128,6 @@ def test_a_history_from_another_machine_is_on_the_coordinators_clock(tmp_path: P
     assert writer.bytes_written == path.stat().st_size
 
 
-def test_processes_of_one_machine_share_a_clock_whatever_the_wall_clock_does() -> None:
+def test_clocks_on_one_machine_need_no_shift() -> None:
     assert shift_ns(Clock("one boot", 5), Clock("one boot", 9)) == 0
     assert shift_ns(this_clock(), this_clock()) == 0

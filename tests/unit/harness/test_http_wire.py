@@ -59,7 +59,7 @@ def test_a_submission_carries_token_key_and_exact_length() -> None:
     assert json.loads(body) == {"userId": 7, "increment": 34}
 
 
-def test_a_signed_submission_carries_what_a_server_verifies_and_is_signed_when_built() -> None:
+def test_signed_submission_verifies_and_is_signed_when_built() -> None:
     now_s = [1000.0]
     key = SigningKey(id="game", algorithm=HMAC_SHA256, material=b"k" * 32)
     requests = SubmissionRequests(

@@ -44,7 +44,7 @@ def black_box(
     return {f.invariant.split()[0]: f for f in judge_saved_run(folder).findings}
 
 
-def test_board_that_gained_what_was_acknowledged_is_acquitted(tmp_path: Path) -> None:
+def test_board_with_all_acknowledged_points_passes(tmp_path: Path) -> None:
     findings = black_box(tmp_path)
 
     assert set(findings) == {"I1", "I6", "non-vacuity"}
@@ -77,7 +77,7 @@ def test_lost_answer_may_have_been_applied_or_not(
     assert findings["I1"].verdict is verdict
 
 
-def test_loss_is_told_by_changes_and_points(tmp_path: Path) -> None:
+def test_loss_is_reported_in_changes_and_points(tmp_path: Path) -> None:
     findings = black_box(tmp_path, after=(12, {"A": 112, "B": 50}))
 
     assert_convicts(findings["I1"], "2 changes for 3 acknowledged submissions")
@@ -88,7 +88,7 @@ def test_board_that_was_never_at_rest_is_in_doubt(tmp_path: Path) -> None:
     assert black_box(tmp_path, after=None)["I1"].verdict is Verdict.UNKNOWN
 
 
-def test_missing_history_does_not_convict_the_server_of_what_it_explains(tmp_path: Path) -> None:
+def test_missing_history_does_not_count_against_the_server(tmp_path: Path) -> None:
     findings = black_box(tmp_path, about={"processes": ["flood-0"]}, submissions=False)
 
     assert findings["I1"].verdict is Verdict.UNKNOWN
@@ -139,7 +139,7 @@ def judged(story: Story, *, database: bool = True) -> dict[str, Finding]:
     return {f.invariant.split()[0]: f for f in check(evidence, promises_of(evidence))}
 
 
-def test_load_run_is_not_asked_what_only_chaos_can_prove() -> None:
+def test_load_run_skips_invariants_that_need_chaos() -> None:
     story = load_story()
     story.accepted("a")
     story.read_now()
@@ -154,7 +154,7 @@ def test_load_run_is_not_asked_what_only_chaos_can_prove() -> None:
     assert findings["I5"].counts["listeners"] == findings["I5"].counts["to_the_end"] == 1
 
 
-def test_rejection_after_the_acknowledgement_is_told_by_its_outcome() -> None:
+def test_rejection_after_acknowledgement_is_reported() -> None:
     story = load_story()
     for key in ("a", "b"):
         story.ok(story.submit(key, 1, 10))
@@ -181,7 +181,7 @@ def test_reset_is_held_against_the_server_of_a_load_run() -> None:
     assert finding.explanations[-1] == "1 times a listener was sent past changes it never got"
 
 
-def test_two_submissions_under_one_id_are_told() -> None:
+def test_two_submissions_under_one_id_are_reported() -> None:
     story = load_story()
     story.accepted("a")
     story.ok(story.submit(None, 1, 10), "sid-a")

@@ -181,7 +181,7 @@ def test_durations_have_every_percentile_and_their_samples() -> None:
     )
 
 
-def test_settings_and_machine_are_told_in_words_with_units() -> None:
+def test_settings_and_machine_are_shown_with_units() -> None:
     machine = {"cpus": 2, "memory_mib": 8192, "changed": False}
     settings = {"rate": "1000", "warmup_s": 1.0, "stream_gzip": True, "slo": ""}
 

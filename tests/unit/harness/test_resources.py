@@ -33,7 +33,7 @@ def sample(second: int, **pids: int) -> dict[str, Any]:
     }
 
 
-def test_a_restart_lasts_from_the_last_sight_of_the_old_process_to_the_first_of_the_new() -> None:
+def test_restart_spans_last_old_sample_to_first_new_sample() -> None:
     samples = [
         sample(0, server=10, redis=20),
         sample(1, server=10, redis=20),
@@ -72,7 +72,7 @@ def test_the_sampler_follows_the_state_file_to_the_new_process(tmp_path: Path) -
     assert restarts_of([before, after]) == [Fault(name="redis restarted", start=0, end=1)]
 
 
-def test_what_has_a_gauge_of_its_own_counts_nowhere_else_nor_what_it_started() -> None:
+def test_process_with_its_own_gauge_is_excluded_from_its_parent() -> None:
     sleeps = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
     with subprocess.Popen([sys.executable, "-c", sleeps], stdin=subprocess.PIPE) as child:
         family = psutil.Process(child.pid)

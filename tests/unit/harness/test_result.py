@@ -91,7 +91,7 @@ def closed(folder: Path, *, converged: bool = True, moved_to: int = 10) -> Judge
         ({"moved_to": 12}, "the board moved from 10 to 12 while listeners were compared"),
     ],
 )
-def test_a_run_whose_listeners_never_came_to_the_end_is_not_acquitted(
+def test_run_with_listeners_short_of_the_end_does_not_pass(
     tmp_path: Path, changed: dict[str, Any], told: str
 ) -> None:
     found = closed(tmp_path, **changed)
@@ -122,7 +122,7 @@ def test_a_history_too_large_to_judge_is_unknown(tmp_path: Path) -> None:
     assert "too large" in found.findings[0].explanations[0]
 
 
-def test_reasons_begin_with_what_is_proven_and_each_stands_once() -> None:
+def test_reasons_list_violations_first_without_repeats() -> None:
     def finding(name: str, verdict: Verdict, *why: str) -> Finding:
         return Finding(invariant=name, verdict=verdict, explanations=why)
 

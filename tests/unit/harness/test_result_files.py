@@ -150,7 +150,7 @@ def test_compare_refuses_an_odd_file_in_one_sentence(
         assert str(odd) in err
 
 
-def test_newer_version_is_refused_with_what_to_do() -> None:
+def test_newer_document_version_is_refused_with_a_remedy() -> None:
     with pytest.raises(UnreadableResult, match=r"version 99.*use the newer one"):
         decode_result(ODD["version 99"])
 

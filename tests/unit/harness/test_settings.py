@@ -118,7 +118,7 @@ def test_timeout_and_late_limit_are_more_than_zero(name: str) -> None:
     assert "must be more than 0" in fault
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     told = faults(rate="fast", players="0", duration_s="-1", listeners="x", slo="p150<1s,errors<5")
 
     assert sorted(line.split(":")[0].split()[0] for line in told) == sorted(

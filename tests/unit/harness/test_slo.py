@@ -91,7 +91,7 @@ def test_wrong_limit_is_refused_with_the_right_form(text: str, told: str) -> Non
     assert told in str(refused.value)
 
 
-def test_all_wrong_limits_are_told_together() -> None:
+def test_all_invalid_limits_are_reported_together() -> None:
     with pytest.raises(BadSlo) as refused:
         parse_slo("p99<250ms,p150<1s,errors<5,goodput>990%")
 

@@ -17,7 +17,7 @@ def change(seq: int, committed_us: int = 1) -> Change:
     return Change(seq=seq, user_id=seq, name=f"U{seq}", score=seq * 10, committed_us=committed_us)
 
 
-def test_updates_with_consecutive_ids_make_a_plain_span_with_its_commit_runs() -> None:
+def test_consecutive_updates_form_one_span_with_commit_runs() -> None:
     span = Span(encode_updates([change(5, 100), change(6, 100), change(7, 200)]), 0)
 
     assert span.plain
@@ -61,7 +61,7 @@ def test_the_first_block_tells_cursor_and_retry() -> None:
         b'id: 1\nevent: reset\ndata: {"seq":"x"}\n\n',
     ],
 )
-def test_what_is_no_event_of_the_contract_is_broken(block: bytes) -> None:
+def test_event_outside_the_contract_is_broken(block: bytes) -> None:
     assert [item.kind for item in Span(block, 0).items] == [Kind.BROKEN]
 
 
@@ -133,7 +133,7 @@ def test_a_gzip_stream_ends_with_its_trailer_wherever_that_is_cut() -> None:
         assert framer.ended
 
 
-def test_a_gzip_chunk_that_needs_those_before_it_is_an_error_of_its_own() -> None:
+def test_gzip_chunk_depending_on_earlier_ones_has_its_own_error() -> None:
     deflate = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
     payload = encode_updates([change(1), change(2)])
     chunks = [chunk(deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)) for _ in "ab"]

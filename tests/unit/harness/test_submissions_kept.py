@@ -46,7 +46,7 @@ def sender(requests: SubmissionRequests) -> Iterator[Submitter]:
 
 
 @pytest.mark.parametrize(("broken", "left"), [(False, 1), (True, 0)])
-def test_a_submission_is_recorded_before_its_first_byte_and_only_if_one_left(
+def test_submission_is_recorded_before_its_first_byte_leaves(
     sender: Submitter, broken: bool, left: int
 ) -> None:
     with Wire(broken=broken) as wire:

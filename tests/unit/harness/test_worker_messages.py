@@ -95,7 +95,7 @@ def test_a_message_arrives_as_it_was_sent(message: messages.Message) -> None:
         *("no MessagePack", "one with less fields", "one with other fields"),
     ],
 )
-def test_a_message_of_another_version_is_refused_with_what_to_do(data: object) -> None:
+def test_message_of_another_version_is_refused_with_a_remedy(data: object) -> None:
     with pytest.raises(OtherVersion, match="install the same version of Scoreboard"):
         unpack(data, messages.Join)
 

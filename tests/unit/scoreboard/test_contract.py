@@ -69,7 +69,7 @@ def test_keys_are_taken_bare_or_quoted(value: str, key: str) -> None:
         "x" * 100_000,
     ],
 )
-def test_malformed_keys_are_none(value: str) -> None:
+def test_malformed_keys_parse_to_none(value: str) -> None:
     assert contract.parse_idempotency_key(value) is None
 
 

@@ -23,7 +23,7 @@ CONTRACT = {
 }
 
 
-def test_codes_and_statuses_are_those_of_the_contract() -> None:
+def test_codes_and_statuses_match_the_contract() -> None:
     kinds = [value for value in vars(errors).values() if isinstance(value, ProblemKind)]
 
     assert {(kind.code, kind.status) for kind in kinds} == CONTRACT
@@ -31,7 +31,7 @@ def test_codes_and_statuses_are_those_of_the_contract() -> None:
     assert all(kind.title for kind in kinds)
 
 
-def test_a_problem_carries_what_the_answer_needs() -> None:
+def test_problem_carries_the_fields_of_the_response() -> None:
     problem = Problem(errors.RATE_LIMITED, "at most 100 in 10 s", retry_after_s=3)
 
     assert (problem.kind.status, problem.detail, problem.retry_after_s) == (

@@ -162,7 +162,7 @@ def test_memory_is_bounded_and_survives_its_column(gains: list[int]) -> None:
 
 
 @given(st.lists(increments.filter(bool), max_size=HISTORY))
-def test_what_was_stored_without_room_is_still_read(recent: list[int]) -> None:
+def test_unpadded_stored_history_is_still_read(recent: list[int]) -> None:
     assert decode_recent(struct.pack(f">{len(recent)}i", *recent)) == tuple(recent)
 
 

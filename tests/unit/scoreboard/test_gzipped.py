@@ -24,7 +24,7 @@ PAYLOADS = st.one_of(
 
 
 @given(PAYLOADS)
-def test_a_block_is_read_without_those_before_it(payload: bytes) -> None:
+def test_block_decompresses_on_its_own(payload: bytes) -> None:
     assert unpacked(packed(payload), 1 << 20) == (payload, None)
     assert unpacked(stored(payload) + packed(payload), 1 << 20) == (payload * 2, None)
 
@@ -56,7 +56,7 @@ def test_a_block_that_is_cut_or_does_not_end_at_a_byte_is_refused() -> None:
         unpacked(deflate.compress(b"abc") + deflate.flush(zlib.Z_PARTIAL_FLUSH)[:-1], 1 << 20)
 
 
-def test_a_bomb_and_what_is_no_deflate_are_errors() -> None:
+def test_gzip_bombs_and_invalid_deflate_are_errors() -> None:
     with pytest.raises(ValueError, match="more than 1000 bytes"):
         unpacked(packed(b"a" * 100_000), 1000)
     with pytest.raises(ValueError, match="not deflate"):
@@ -85,5 +85,5 @@ def test_a_head_is_taken_off_and_anything_else_is_an_error() -> None:
         (["notgzip, gzipped"], False),
     ],
 )
-def test_gzip_is_for_those_who_name_it(fields: list[str], accepted: bool) -> None:
+def test_gzip_is_used_only_when_accept_encoding_names_it(fields: list[str], accepted: bool) -> None:
     assert accepts_gzip(fields) is accepted

@@ -211,7 +211,7 @@ def read(path: str) -> bytes:
     return FILES[path]
 
 
-def test_faults_of_the_connection_to_temporal_are_named_with_the_others() -> None:
+def test_temporal_connection_errors_are_reported_with_the_others() -> None:
     faulty = {
         "SCOREBOARD_TEMPORAL_ADDRESS": "nowhere",
         "SCOREBOARD_TEMPORAL_TLS": "perhaps",

@@ -86,7 +86,7 @@ changes = st.lists(
 
 
 @given(changes)
-def test_updates_decode_to_what_was_encoded(sent: list[Change]) -> None:
+def test_updates_survive_encoding_and_decoding(sent: list[Change]) -> None:
     stamp = ""
     received = []
     for event in decode(sse.encode_updates(sent)):
@@ -147,7 +147,7 @@ def test_data_follows_the_standard(stream: bytes, expected: list[str]) -> None:
     assert data_of(stream) == expected
 
 
-def test_an_event_without_a_type_is_a_message_and_the_type_does_not_linger() -> None:
+def test_untyped_event_is_a_message_after_a_typed_one() -> None:
     events = decode(b"event: reset\ndata: a\n\ndata: b\n\nevent: lost\n\ndata: c\n\n")
 
     assert [event.event for event in events] == ["reset", "message", "message"]
@@ -176,7 +176,7 @@ def test_the_id_of_an_unfinished_block_does_not_count() -> None:
     assert decoder.last_event_id == "5001"
 
 
-def test_a_decoder_of_a_resumed_stream_starts_with_the_id_it_resumed_from() -> None:
+def test_decoder_of_a_resumed_stream_starts_at_its_resume_id() -> None:
     decoder = Decoder(last_event_id="41")
 
     assert [event.id for event in decoder.feed(b"data: a\n\n")] == ["41"]

@@ -70,7 +70,7 @@ async def test_a_burst_is_taken_in_few_turns(door: Door) -> None:
     assert await door.greeted()
 
 
-async def test_what_connected_before_the_end_is_still_taken(door: Door) -> None:
+async def test_connections_made_before_shutdown_are_accepted(door: Door) -> None:
     address = door.listening.getsockname()
     door.acceptor.start()
     door.connect(5)

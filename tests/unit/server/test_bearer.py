@@ -84,7 +84,7 @@ def test_a_refused_token_is_verified_again() -> None:
     assert known.principal(fields).subject == "1"
 
 
-def test_a_token_alone_proves_who_it_speaks_for_until_it_ends() -> None:
+def test_verified_principal_is_cached_until_the_token_expires() -> None:
     clock = Clock()
     known = authenticator(clock)
     text = token("7")
@@ -105,7 +105,7 @@ def test_a_token_with_anything_around_it_proves_nothing(around: str) -> None:
     assert authenticator().verified_principal(around.format(token())) is None
 
 
-def test_new_keys_forget_what_old_ones_proved() -> None:
+def test_replacing_keys_forgets_verified_tokens() -> None:
     known = authenticator()
     fields = [f"Bearer {token()}"]
     known.principal(fields)

@@ -59,7 +59,7 @@ async def site() -> Site:
     return Site()
 
 
-async def test_one_caller_asks_mysql_while_the_others_wait_for_it(site: Site) -> None:
+async def test_concurrent_callers_share_one_mysql_read(site: Site) -> None:
     callers = [asyncio.create_task(site.board.page(10, 0)) for _ in range(200)]
     await settled()
 

@@ -82,7 +82,7 @@ async def test_redis_is_not_read_before_the_board_s_position_is_known(reads: Rea
     assert await reads.seq_of() == 101
 
 
-async def test_a_redis_that_is_behind_what_mysql_has_shown_is_not_read_from(reads: Reads) -> None:
+async def test_redis_behind_a_mysql_page_is_not_read(reads: Reads) -> None:
     reads.redis.seq, reads.ledger.seq = None, 100
     assert await reads.seq_of() == 100
     reads.redis.seq, reads.now = 90, 5.0
@@ -90,7 +90,7 @@ async def test_a_redis_that_is_behind_what_mysql_has_shown_is_not_read_from(read
     assert await reads.seq_of() == 100
 
 
-async def test_a_redis_that_is_behind_what_listeners_were_told_is_not_read_from(
+async def test_redis_behind_delivered_events_is_not_read(
     reads: Reads,
 ) -> None:
     reads.redis.seq, reads.ledger.seq, reads.position.seq = 90, 100, 100
@@ -105,7 +105,7 @@ async def test_when_only_something_older_can_be_read_nothing_is(reads: Reads) ->
         await reads.seq_of()
 
 
-async def test_the_kept_page_is_not_given_after_a_newer_one_of_another_size(reads: Reads) -> None:
+async def test_cached_page_is_not_served_after_a_newer_one(reads: Reads) -> None:
     reads.redis.seq = reads.position.seq = 100
     assert await reads.seq_of() == 100
     assert reads.board.ready_top() is not None

@@ -83,7 +83,7 @@ def test_json_of_another_shape_is_invalid(body: bytes) -> None:
         b"userId=1&increment=1",
     ],
 )
-def test_what_is_no_json_is_malformed(body: bytes) -> None:
+def test_body_that_is_not_json_is_malformed(body: bytes) -> None:
     with pytest.raises(Problem) as refused:
         parse_update("application/json", body)
 

@@ -20,7 +20,7 @@ def test_an_address_counts_as_its_customer(peer: str, counted: str) -> None:
     assert client_address(peer, [], proxies=0) == counted
 
 
-def test_without_own_proxies_nobody_may_say_who_they_are() -> None:
+def test_forwarded_headers_are_ignored_without_trusted_proxies() -> None:
     assert client_address("203.0.113.7", ["198.51.100.1"], proxies=0) == "203.0.113.7"
 
 

@@ -99,7 +99,7 @@ async def test_an_idle_committer_starts_a_batch_of_one_at_once(backends: Backend
     assert backends.batches == [[only]]
 
 
-async def test_what_arrives_while_a_start_is_under_way_is_the_next_batch(
+async def test_submissions_during_a_start_form_the_next_batch(
     backends: Backends,
 ) -> None:
     backends.gate.clear()
@@ -192,7 +192,7 @@ async def test_a_batch_with_nothing_admitted_starts_no_workflow(backends: Backen
 
 @pytest.mark.parametrize("error", [ConnectionRefusedError(), TimeoutError()])
 @pytest.mark.parametrize("backend", ["admit_error", "start_error"])
-async def test_a_backend_that_is_away_is_said_to_all_who_wait(
+async def test_unavailable_backend_fails_all_waiting_submissions(
     backends: Backends, backend: str, error: Exception
 ) -> None:
     setattr(backends, backend, error)
@@ -255,7 +255,7 @@ async def test_unfinished_batches_are_bounded_and_announcements_make_room(
     assert [len(batch) for batch in backends.batches] == [1, 1, 1, 1, 7]
 
 
-async def test_a_batch_that_waits_for_its_turn_starts_without_another_submission(
+async def test_waiting_batch_starts_without_another_submission(
     backends: Backends,
 ) -> None:
     committer = backends.committer()
@@ -386,7 +386,7 @@ async def test_close_that_is_cancelled_still_answers_everybody(backends: Backend
     assert (code_now(running), code_now(queued)) == ("unavailable", "unavailable")
 
 
-async def test_close_commits_what_is_queued_while_time_is_left(backends: Backends) -> None:
+async def test_close_commits_queued_submissions_while_time_is_left(backends: Backends) -> None:
     backends.gate.clear()
     committer = backends.committer()
     waiters = [committer.submit(submission(), keyed=False)]
@@ -402,7 +402,7 @@ async def test_close_commits_what_is_queued_while_time_is_left(backends: Backend
     assert [len(batch) for batch in backends.batches] == [1, 3]
 
 
-async def test_closing_waits_for_what_is_under_way(backends: Backends) -> None:
+async def test_close_waits_for_batches_in_flight(backends: Backends) -> None:
     backends.gate.clear()
     committer = backends.committer()
     waiter = committer.submit(submission(), keyed=False)

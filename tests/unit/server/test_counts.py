@@ -59,7 +59,7 @@ async def test_buckets_for_prometheus_count_all_below_them() -> None:
     assert abs(total - 9.0065) < 1e-9
 
 
-async def test_a_board_that_cannot_be_read_is_left_out_and_the_rest_is_shown() -> None:
+async def test_metrics_omit_an_unreadable_board_and_show_the_rest() -> None:
     readable = await metrics(CommitCounts()).exposition()
     unreadable = await metrics(CommitCounts(), board_fails=True).exposition()
 

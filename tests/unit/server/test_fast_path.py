@@ -237,7 +237,7 @@ async def test_a_refusal_after_waiting_is_answered(way: Way) -> None:
     assert answer.endswith(b"rate_limited")
 
 
-async def test_what_ends_without_an_answer_claims_nothing(way: Way) -> None:
+async def test_cancelled_submission_writes_no_response(way: Way) -> None:
     assert way.take(HEAD + END + BODY)
     way.waiters[0].cancel()
     await settled()
@@ -289,7 +289,7 @@ async def test_a_read_whose_body_is_in_chunks_is_not_learnt() -> None:
 TRACEPARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-async def test_traceparent_of_its_own_does_not_keep_a_request_from_the_fast_path(
+async def test_request_with_its_own_traceparent_takes_the_fast_path(
     way: Way,
 ) -> None:
     for traceparent in (TRACEPARENT, TRACEPARENT.replace(b"4b", b"5c")):

@@ -42,7 +42,7 @@ def test_group_goes_with_its_last_listener(groups: Groups) -> None:
     assert groups.slowest(9) == 9
 
 
-def test_next_turn_is_that_of_the_group_behind_that_has_waited_longest(groups: Groups) -> None:
+def test_next_turn_goes_to_the_longest_waiting_group_behind(groups: Groups) -> None:
     first, second, third = filled(groups, 3)
     first.not_before, second.not_before, third.not_before = 3.0, 2.0, 1.0
     third.cursor = 7

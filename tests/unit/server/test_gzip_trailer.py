@@ -18,7 +18,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["shared", "own", "missed"]), PAYLOAD
 
 
 @given(before=st.lists(PAYLOADS, max_size=3), steps=STEPS)
-def test_whatever_a_listener_shared_or_missed_its_end_is_right(
+def test_gzip_trailer_is_right_after_shared_and_missed_blocks(
     before: list[bytes], steps: list[tuple[str, bytes]]
 ) -> None:
     check, ending = Check(), Ending()

@@ -196,7 +196,7 @@ async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_new_listener_gets_what_comes_after_it(site: Site) -> None:
+async def test_new_listener_gets_the_changes_after_its_cursor(site: Site) -> None:
     wire = await site.listen()
 
     await site.take(11, 13)
@@ -226,7 +226,7 @@ async def test_each_of_a_group_gets_the_form_it_asked_for(site: Site) -> None:
     assert wires[0].seqs == list(range(11, 31))
 
 
-async def test_a_stream_that_ends_was_one_whole_gzip_file_whatever_befell_it(site: Site) -> None:
+async def test_ended_stream_is_always_one_whole_gzip_file(site: Site) -> None:
     steady = await site.listen(gzip=True)
     await site.take(11, 14)
     slow = await site.listen(12, gzip=True)
@@ -310,7 +310,7 @@ async def test_an_id_from_the_future_becomes_a_reset(site: Site) -> None:
     assert wire.events == [("reset", 10), ("update", 11)]
 
 
-async def test_an_id_that_another_process_has_reached_already_is_no_future(site: Site) -> None:
+async def test_id_reached_by_another_process_is_not_in_the_future(site: Site) -> None:
     site.board.seq = 13
 
     wire = await site.listen(12)
@@ -413,7 +413,7 @@ async def test_a_flood_waits_until_every_group_has_had_its_turn(
     await eventually(lambda: all(wire.seqs == list(range(11, 411)) for wire in wires))
 
 
-async def test_a_group_that_everybody_has_left_holds_nobody_up(
+async def test_group_without_listeners_delays_nobody(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.stream.groups.LISTENERS_PER_GROUP", 1)
@@ -468,7 +468,7 @@ async def test_pending_changes_of_a_replaced_history_are_dropped(site: Site) -> 
     await eventually(lambda: wire.events == [("reset", 3)], interval_s=0.001)
 
 
-async def test_a_board_of_a_replaced_history_is_given_to_nobody(site: Site) -> None:
+async def test_board_of_a_replaced_history_is_never_served(site: Site) -> None:
     wire = await site.listen()
     site.board.seq = 5000
     site.board.gate.clear()
@@ -487,7 +487,7 @@ async def test_a_board_of_a_replaced_history_is_given_to_nobody(site: Site) -> N
     assert wire.events == [("reset", 3), ("update", 4), ("update", 5)]
 
 
-async def test_what_was_read_stays_true_when_only_a_gap_is_skipped(site: Site) -> None:
+async def test_skipping_a_gap_keeps_the_history_number(site: Site) -> None:
     wire = await site.listen()
     site.board.seq = 50
 
@@ -511,7 +511,7 @@ async def test_a_reset_waits_for_a_board_that_is_away(
     await eventually(lambda: wire.events == [("reset", 3)], interval_s=0.001)
 
 
-async def test_one_snapshot_serves_all_who_need_a_reset(site: Site) -> None:
+async def test_one_snapshot_serves_all_listeners_that_need_a_reset(site: Site) -> None:
     wires = [await site.listen() for _ in range(50)]
     site.board.seq = 3
 
@@ -543,7 +543,7 @@ async def test_before_the_feed_has_begun_there_is_no_stream() -> None:
     assert refused.value.kind.status == 503
 
 
-async def test_draining_delivers_what_is_pending_and_ends_the_body(site: Site) -> None:
+async def test_draining_delivers_pending_events_and_ends_the_body(site: Site) -> None:
     wires = [await site.listen() for _ in range(3)]
     site.hub.take(changes(11, 15))
 

@@ -65,7 +65,7 @@ def test_batches_start_evenly_apart(clock: Clock) -> None:
     assert room(window)
 
 
-def test_the_first_batch_after_a_quiet_time_and_a_full_one_do_not_wait(clock: Clock) -> None:
+def test_first_batch_after_a_pause_and_full_batches_do_not_wait(clock: Clock) -> None:
     window = InflightWindow(2, 9, clock=clock)
     window.add("slow", window.begin())
     clock.now += 0.4
@@ -101,7 +101,7 @@ def test_a_full_batch_gains_nothing_by_waiting(clock: Clock) -> None:
     assert not room(window, full=True)
 
 
-def test_when_none_ends_more_are_started_one_at_a_time_up_to_the_maximum(clock: Clock) -> None:
+def test_stalled_window_grows_one_by_one_up_to_its_maximum(clock: Clock) -> None:
     window = InflightWindow(1, 3, clock=clock)
     window.add("a", window.begin())
     for name in ("b", "c"):
@@ -114,7 +114,7 @@ def test_when_none_ends_more_are_started_one_at_a_time_up_to_the_maximum(clock: 
     assert not room(window)
 
 
-def test_batches_of_others_are_none_of_its_business(clock: Clock) -> None:
+def test_window_ignores_batches_it_did_not_start(clock: Clock) -> None:
     calls: list[str] = []
     window = InflightWindow(2, 2, clock=clock, on_room=lambda: calls.append("room"))
     window.add("a", window.begin())
@@ -124,7 +124,7 @@ def test_batches_of_others_are_none_of_its_business(clock: Clock) -> None:
     assert (len(window), calls) == (1, [])
 
 
-def test_it_is_stuck_only_while_nothing_moves(clock: Clock) -> None:
+def test_window_is_stuck_only_while_no_batch_finishes(clock: Clock) -> None:
     window = InflightWindow(2, 2, clock=clock)
     window.add("a", window.begin())
     clock.now = 100

@@ -46,7 +46,7 @@ async def process(monkeypatch: pytest.MonkeyPatch) -> Process:
     return Process(monkeypatch)
 
 
-async def test_leases_answer_the_call_under_way_and_queued_asks_when_they_end(
+async def test_closing_leases_answers_running_and_queued_requests(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.stream.leases.CALL_TIMEOUT_S", 60)

@@ -44,7 +44,7 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
-async def test_every_address_is_described_and_every_description_has_an_address() -> None:
+async def test_routes_and_openapi_paths_are_the_same() -> None:
     described = {(method, re.sub("{[^}]*}", "{}", path)) for method, path, _ in operations()}
 
     assert described == await routes()
@@ -90,7 +90,7 @@ def test_references_lead_somewhere_and_examples_are_valid() -> None:
 @pytest.mark.parametrize(
     "body", [{"userId": 1, "increment": 0}, {"userId": 0, "increment": 1}, {"userId": 1}]
 )
-def test_what_the_parser_refuses_the_document_refuses(body: dict[str, int]) -> None:
+def test_document_refuses_bodies_that_the_parser_refuses(body: dict[str, int]) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(body, document()["components"]["schemas"]["Update"])
 

@@ -26,7 +26,7 @@ def test_an_allowed_origin_is_named_in_the_answer() -> None:
         assert headers["vary"] == "origin"
 
 
-def test_all_origins_may_when_told_so_but_not_with_credentials() -> None:
+def test_wildcard_origin_is_allowed_without_credentials() -> None:
     assert Origins(["*"]).headers(["null"], "x") == (("access-control-allow-origin", "*"),)
 
 

@@ -71,7 +71,7 @@ def test_old_segments_leave_when_they_are_too_large() -> None:
     assert ring.start == 6
 
 
-def test_what_somebody_still_needs_stays_whatever_the_bounds_say() -> None:
+def test_ring_keeps_needed_changes_beyond_its_bounds() -> None:
     ring = Ring(0, max_changes=10, max_bytes=1 << 20)
     for _ in range(20):
         ring.append(changes(ring.end + 1, 4), keep_after=6)

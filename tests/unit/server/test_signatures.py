@@ -83,7 +83,7 @@ def test_a_signed_request_is_named_by_key_and_nonce(
     assert check(signatures, signed(key)) == name
 
 
-def test_an_unsigned_request_passes_unless_signatures_are_compulsory(
+def test_unsigned_request_passes_unless_signatures_are_required(
     signatures: Signatures, tmp_path: Path
 ) -> None:
     strict = Signatures(load_keys(key_file(tmp_path, GAME)), required=True)

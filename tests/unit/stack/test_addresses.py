@@ -74,7 +74,7 @@ def test_the_server_is_found_where_it_listens(host: str, url: str) -> None:
 
 
 @pytest.mark.parametrize("port", ["abc", "99999", "-1"])
-def test_a_port_that_is_none_is_one_sentence(
+def test_invalid_port_is_reported_in_one_sentence(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

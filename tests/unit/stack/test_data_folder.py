@@ -19,7 +19,7 @@ def test_a_usable_folder_is_made_and_left_empty(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [("up",), ("token", "--user", "1")])
 @pytest.mark.parametrize("place", ["file", "file/data"])
-def test_a_file_in_the_place_of_the_folder_is_told(
+def test_file_in_place_of_the_data_folder_is_reported(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -35,7 +35,7 @@ def test_a_file_in_the_place_of_the_folder_is_told(
     )
 
 
-def test_a_folder_that_may_not_be_written_is_told(
+def test_unwritable_data_folder_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_path: Path, _content: bytes) -> None:
@@ -47,7 +47,7 @@ def test_a_folder_that_may_not_be_written_is_told(
         prepare(RunFolder(root=tmp_path))
 
 
-def test_a_full_disk_is_told_before_anything_starts(
+def test_full_disk_is_reported_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=12 << 20))
@@ -64,7 +64,7 @@ def test_data_that_exists_needs_less_room(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 40])
-def test_a_damaged_secret_is_told_and_not_used(tmp_path: Path, content: bytes) -> None:
+def test_damaged_secret_is_reported_and_not_used(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "jwt-secret").write_bytes(content)
 
     with pytest.raises(StackError, match="is damaged: it has fewer than 32 bytes"):

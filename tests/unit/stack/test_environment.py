@@ -7,7 +7,7 @@ import pytest
 from stack.environment import faults, unknown
 
 
-def test_all_faults_are_told_together_with_the_form_that_is_right() -> None:
+def test_all_wrong_options_are_reported_with_the_right_form() -> None:
     environment = {
         "SCOREBOARD_MYSQL_URL": "nonsense",
         "SCOREBOARD_RATE_LIMIT_COUNT": "abc",
@@ -41,7 +41,7 @@ def test_the_port_is_judged_with_the_rest() -> None:
     ]
 
 
-def test_a_mistyped_name_is_told_with_the_nearest() -> None:
+def test_mistyped_name_is_reported_with_the_nearest_match() -> None:
     assert unknown({"SCOREBOARD_RATE_LIMT_COUNT": "5"}) == [
         "SCOREBOARD_RATE_LIMT_COUNT is no setting of Scoreboard and has no effect; "
         "did you mean SCOREBOARD_RATE_LIMIT_COUNT?"

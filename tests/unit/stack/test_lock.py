@@ -18,7 +18,7 @@ def look(folder: RunFolder) -> int:
     return descriptor
 
 
-def test_two_who_look_at_once_see_nobody(tmp_path: Path) -> None:
+def test_concurrent_lock_probes_see_no_owner(tmp_path: Path) -> None:
     folder = RunFolder(root=tmp_path)
     other = look(folder)
 
@@ -26,7 +26,7 @@ def test_two_who_look_at_once_see_nobody(tmp_path: Path) -> None:
     os.close(other)
 
 
-def test_a_start_is_not_refused_because_somebody_looks(
+def test_start_is_not_refused_during_a_lock_probe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = RunFolder(root=tmp_path)

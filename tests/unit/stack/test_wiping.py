@@ -12,7 +12,7 @@ from stack.supervision.supervisor import Supervisor
 from stack.supervision.unit import Unit
 
 
-async def test_mysql_is_not_wiped_under_those_who_hold_its_password(tmp_path: Path) -> None:
+async def test_mysql_is_not_wiped_while_processes_hold_its_password(tmp_path: Path) -> None:
     supervisor = Supervisor(StackSettings(data_dir=tmp_path), Console())
     mysql = Mysql(tmp_path / "mysql")
     supervisor.units["mysql"] = Unit(mysql, 0)

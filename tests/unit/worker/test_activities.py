@@ -82,7 +82,7 @@ async def test_validate_judges_each_submission() -> None:
     ]
 
 
-async def test_users_once_known_are_not_looked_up_again_but_unknown_ones_are() -> None:
+async def test_only_unknown_users_are_looked_up_again() -> None:
     activities, ledger, _ = steps()
     payload = contract.encode_batch([submission(1, user_id=1), submission(2, user_id=9)])
 

@@ -71,7 +71,7 @@ def test_recorded_submissions_are_counted_by_outcome() -> None:
     assert sum(after.values()) - sum(before.values()) == 3
 
 
-def test_metrics_are_shown_while_asked_for_and_the_port_is_given_back() -> None:
+def test_metrics_port_is_released_on_close() -> None:
     port = reserved_port()
 
     for _ in range(2):

@@ -21,7 +21,7 @@ def test_statements_end_with_a_semicolon_at_the_end_of_a_line() -> None:
     ]
 
 
-def test_a_file_without_statements_has_none() -> None:
+def test_file_without_statements_yields_none() -> None:
     assert statements("-- nothing\n\n") == []
 
 
