@@ -10,7 +10,7 @@
 -- Returns {index, code, microseconds to wait} for each item that is not admitted, flat:
 --       1 replay of the same payload, free; 2 key known with another payload; 3 limited,
 --       wait; 4 unsure: Redis does not remember long enough, ask the ledger
--- The same sliding window as scoreboard/ratelimit.py. Time is cut into epochs of one window's
+-- The same sliding window as tests/model/sliding_window.py. Time is cut into epochs of one window's
 -- length, and the admissions of an epoch are one hash: user to times of eight bytes, oldest
 -- first. This epoch's and the one before hold all that counts; older ones end as a whole.
 -- A key for each user would be a call for each to write it and one more to expire it.

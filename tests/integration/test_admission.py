@@ -19,12 +19,13 @@ from scoreboard import contract
 from scoreboard.domain import Outcome, Submission
 from scoreboard.errors import Problem
 from scoreboard.ids import time_ordered_id
-from scoreboard.ratelimit import RateLimit, SlidingWindow
+from scoreboard.ratelimit import RateLimit
 from scoreboard.settings import mysql_address
 from scoreboard.tokens import Principal
 from server.backends.mysql import LedgerReader
 from server.board.outcomes import Outcomes
 from server.submit.admission import FRESH_RETENTION_S, RETENTION_S, Admission, AdmissionCode, Item
+from tests.model.sliding_window import SlidingWindow
 from tests.support.eventually import eventually
 from worker.database.ledger import Ledger
 from worker.database.migrate import migrate

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreboard.ratelimit import RateDecision, RateLimit, SlidingWindow
+from scoreboard.ratelimit import RateLimit
+from tests.model.sliding_window import RateDecision, SlidingWindow
 
 WINDOW_US = 10
 LIMIT = RateLimit(count=3, window_us=WINDOW_US)
