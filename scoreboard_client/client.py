@@ -236,13 +236,7 @@ class ScoreboardClient:
             if failures >= STREAM_FAILURES_MAX:
                 raise failure
             wait_s += self._retry.backoff_s(failures, self._rng)
-            log.info(
-                "waiting for %s (%s), retrying in %.1f s",
-                self._base_url,
-                getattr(failure, "reason", failure),
-                wait_s,
-            )
-            await asyncio.sleep(wait_s)
+            await _wait(wait_s, self._base_url, failure)
 
     async def _connection(
         self, follower: Follower, snapshot: bool
@@ -352,11 +346,11 @@ class _Attempts:
         )
         if wait_s is None:
             return False
-        log.info(
-            "waiting for %s (%s), retrying in %.1f s",
-            self._base_url,
-            getattr(failure, "reason", failure),
-            wait_s,
-        )
-        await asyncio.sleep(wait_s)
+        await _wait(wait_s, self._base_url, failure)
         return True
+
+
+async def _wait(wait_s: float, base_url: str, failure: ClientError) -> None:
+    reason = getattr(failure, "reason", failure)
+    log.info("waiting for %s (%s), retrying in %.1f s", base_url, reason, wait_s)
+    await asyncio.sleep(wait_s)

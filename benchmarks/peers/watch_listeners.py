@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from benchmarks.peers.processes import answer_lines
 from harness.engines.standalone import drive
 from harness.engines.swarm import Swarm
@@ -32,7 +34,7 @@ def answer(swarm: Swarm, asked: str) -> dict[str, Any]:
         swarm.settle(everything=True)
         lag = swarm.series.merged("lag")
         return {
-            "account": swarm.account(target).to_json(),
+            "account": msgspec.to_builtins(swarm.account(target), str_keys=True),
             "lags": lag.total,
             "lag_p50_ms": lag.value_at(0.5) / 1000 if lag.total else None,
             "lag_p99_ms": lag.value_at(0.99) / 1000 if lag.total else None,

@@ -10,7 +10,8 @@ from harness.checker import Finding, Verdict
 from harness.measure.terminal import duration, number
 from harness.report.charts import quantile_lines
 from harness.report.document import ChaosResult
-from harness.report.page import Row, card, render, verdict_cell, when
+from harness.report.load_page import PROMISE_HEADS, promises
+from harness.report.page import Row, card, render, when
 from harness.report.plots import Axis, Line, Shade, line_plot
 
 COUNTS = (
@@ -59,18 +60,8 @@ def html_page(report: ChaosResult) -> str:
         plots=plots_of(report),
         fault_heads=FAULT_HEADS,
         faults=list(_faults(report)),
-        promise_heads=[("checked", ""), ("verdict", "text"), ("meaning", "text"), ("seen", "text")],
-        promises=[
-            (
-                found.invariant,
-                [
-                    verdict_cell(found.verdict),
-                    (found.title, "text"),
-                    ("; ".join(found.explanations) or found.looked_at, "text"),
-                ],
-            )
-            for found in report.findings
-        ],
+        promise_heads=PROMISE_HEADS,
+        promises=list(promises(report.findings)),
     )
 
 

@@ -159,10 +159,6 @@ class Evidence:
             return self.database.board_seq
         return self.changes[-1].seq if self.changes else self.base_seq
 
-    def name_of(self, user: int) -> str | None:
-        """The name the board shows for a user id, where known."""
-        return self.names.get(user)
-
     def healthy_ns(self, start_ns: int, end_ns: int) -> list[int]:
         """The stretches between two moments in which no fault was in force or left to recover
         from: their lengths, in order."""

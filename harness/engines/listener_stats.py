@@ -1,7 +1,7 @@
 """Per-listener delivery statistics and the records for the history. Values only."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from scoreboard.sse import Snapshot
 
@@ -32,12 +32,6 @@ class ListenerTotals:
     conflicts: int = 0
     disconnects: dict[str, int] = field(default_factory=dict)
     faulty: dict[int, dict[str, int]] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; the keys of `faulty` become text."""
-        values = dict(vars(self))
-        values["faulty"] = {str(number): counts for number, counts in self.faulty.items()}
-        return values
 
 
 class Stretch(NamedTuple):

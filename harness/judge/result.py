@@ -93,7 +93,7 @@ def document_of(record: RunRecord, judgement: Judgement) -> LoadResult:
         converged=record.converged,
         members=record.members,
         swarm=swarm_cost(
-            [msgspec.structs.asdict(member) for member in record.members],
+            record.members,
             cpu_us=record.counter("cpu_us"),
             reads=record.counter("reads"),
         ),

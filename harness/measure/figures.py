@@ -131,6 +131,9 @@ DURATIONS = (
 DURATION_NAMES = tuple(duration.name for duration in DURATIONS)
 HEADLINES = tuple(duration for duration in DURATIONS if duration.headline)
 
+OUTCOMES = {"ok": "accepted", "fail": "refused", "unknown": "unknown", "dropped": "dropped"}
+"""Counters of what became of the submissions, with labels."""
+
 SHARES = {
     "errors": "refused, unanswered or dropped submissions, of those intended",
     "dropped": "submissions never sent, of those intended",

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from hdrh.histogram import HdrHistogram
 
 HALF_BITS = 10
-HALF = 1 << HALF_BITS
 MAX_US = 3_600_000_000
 """One hour. A longer duration counts as one hour."""
 MIN_SAMPLES_BEYOND = 10

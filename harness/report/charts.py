@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from hdrh.histogram import HdrHistogram
 
-from harness.measure.figures import PERCENTILES, labelled
+from harness.measure.figures import OUTCOMES, PERCENTILES, labelled
 from harness.measure.slo import BadSlo, histogram_and_quantile, parse_slo
 from harness.measure.terminal import duration, number
 from harness.report.document import ChaosSecond, LoadResult, Second
@@ -45,31 +45,28 @@ def plots_of(document: LoadResult) -> dict[str, str]:
     seconds = [s for s in document.seconds if s.t >= -1]
     shades = shades_of(document)
     plots: dict[str, str] = {}
+
+    def times(title: str, lines: Sequence[Line], limited: str = "") -> str:
+        limits = _limits(document, limited) if limited else ()
+        axis = Axis(text=duration, log=True, limits=limits)
+        return line_plot(title, lines, axis=axis, shades=shades)
+
     active = [s for s in seconds if s.counters.get("intended")]
     if active:
         plots["rate"] = line_plot(
             "Submissions per second, by intended second",
             [
                 Line(name=name, points=[(s.t, s.counters.get(key, 0)) for s in active])
-                for key, name in (
-                    ("intended", "intended"),
-                    ("ok", "accepted"),
-                    ("fail", "refused"),
-                    ("unknown", "unknown"),
-                    ("dropped", "dropped"),
-                )
+                for key, name in (("intended", "intended"), *OUTCOMES.items())
                 if key in ("intended", "ok") or any(s.counters.get(key) for s in active)
             ],
             axis=Axis(text=number),
             shades=shades,
         )
-        plots["response"] = line_plot(
-            "Response time from the intended send",
-            quantile_lines(active, "response"),
-            axis=Axis(text=duration, log=True, limits=_limits(document, "response")),
-            shades=shades,
+        plots["response"] = times(
+            "Response time from the intended send", quantile_lines(active, "response"), "response"
         )
-        plots["delay"] = line_plot(
+        plots["delay"] = times(
             "How late submissions were sent (p99)",
             [
                 Line(name=name, points=[(s.t, _at(s, key, "p99", "p90", "max")) for s in active])
@@ -78,29 +75,18 @@ def plots_of(document: LoadResult) -> dict[str, str]:
                     ("late", "generator alone"),
                 )
             ],
-            axis=Axis(text=duration, log=True),
-            shades=shades,
         )
     heard = [s for s in seconds if "lag" in s.times]
     if heard:
-        plots["lag"] = line_plot(
-            "Delivery lag: commit to listener",
-            quantile_lines(heard, "lag"),
-            axis=Axis(text=duration, log=True, limits=_limits(document, "lag")),
-            shades=shades,
+        plots["lag"] = times(
+            "Delivery lag: commit to listener", quantile_lines(heard, "lag"), "lag"
         )
-        plots["reach"] = line_plot(
+        plots["reach"] = times(
             "When an event reached its first, median and last listener (median event)",
             [
-                Line(name=name, points=[(s.t, _at(s, key, "p50")) for s in heard])
-                for key, name in (
-                    ("reach_first", "first"),
-                    ("reach_median", "median"),
-                    ("reach_last", "last"),
-                )
+                Line(name=name, points=[(s.t, _at(s, f"reach_{name}", "p50")) for s in heard])
+                for name in ("first", "median", "last")
             ],
-            axis=Axis(text=duration, log=True),
-            shades=shades,
         )
     for key, title in (("response", "Response times"), ("lag", "Delivery lags")):
         columns = {s.t: s.heat[key] for s in seconds if s.heat.get(key)}

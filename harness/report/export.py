@@ -16,13 +16,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.measure.figures import PERCENTILES, RATES, SHARES
+from harness.measure.figures import OUTCOMES, PERCENTILES, RATES, SHARES
 from harness.report.document import LoadResult
 from harness.report.run_view import correctness, duration_rows, error_rows, slo_rows, within_slo
 
 VERDICTS = ("true", "false", "unknown")
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-OUTCOMES = {"ok": "accepted", "fail": "refused", "unknown": "unknown", "dropped": "dropped"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,10 +4,13 @@ The promise is 10,000 listeners in one process, under 1 KiB of its memory each a
 at most 10 µs of its CPU for each read that delivered something.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    from harness.report.document import Member
 
 US_PER_READ_TARGET = 10.0
 KIB_PER_LISTENER_TARGET = 1.0
@@ -24,18 +27,18 @@ class ListenerCost(msgspec.Struct, frozen=True, kw_only=True):
     kib_per_listener: float | None = None
 
 
-def swarm_cost(members: Sequence[Mapping[str, Any]], *, cpu_us: int, reads: int) -> ListenerCost:
+def swarm_cost(members: "Sequence[Member]", *, cpu_us: int, reads: int) -> ListenerCost:
     """µs of CPU per read and KiB of memory per listener over all swarms of a run.
 
-    `members` as in a result document; `cpu_us` and `reads` are those of the measured
+    `cpu_us` and `reads` are those of the measured
     window. None for what cannot be told: CPU of a process that sends submissions too
     or of few reads, memory of few listeners.
     """
-    swarms = [m for m in members if m["kind"] == "swarm"]
-    senders = {(m["host"], m["pid"]) for m in members if m["kind"] != "swarm"}
-    shared = any((m["host"], m["pid"]) in senders for m in swarms)
-    grown_kib = [m["status"].get("grown_kib") for m in swarms]
-    listeners = sum(int(m["status"].get("listeners", 0)) for m in swarms)
+    swarms = [m for m in members if m.kind == "swarm"]
+    senders = {(m.host, m.pid) for m in members if m.kind != "swarm"}
+    shared = any((m.host, m.pid) in senders for m in swarms)
+    grown_kib: list[Any] = [m.status.get("grown_kib") for m in swarms]
+    listeners = sum(int(m.status.get("listeners", 0)) for m in swarms)
     told = None not in grown_kib and listeners >= LISTENERS_MIN
     return ListenerCost(
         us_per_read=cpu_us / reads if reads >= READS_MIN and not shared else None,

@@ -3,11 +3,12 @@
 What is shown is decided here, how it looks in `templates/load.html`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from harness.checker import Finding
 from harness.measure.figures import PERCENTILES
 from harness.measure.terminal import duration, number
 from harness.report.charts import plots_of
@@ -25,6 +26,7 @@ from harness.report.run_view import (
 )
 
 CORRECT = "Every acknowledged submission counted once; every listener saw every change in order."
+PROMISE_HEADS = (("checked", ""), ("verdict", "text"), ("meaning", "text"), ("seen", "text"))
 SETTINGS = {
     "rate": ("arrival rate", "submissions/s"),
     "arrivals": ("arrival process", ""),
@@ -78,8 +80,8 @@ def html_report(document: LoadResult) -> str:
         error_heads=[("kind", ""), ("count", ""), ("of all", ""), ("cause", "text")],
         errors=list(_errors(document)),
         plots=plots_of(document),
-        promise_heads=[("checked", ""), ("verdict", "text"), ("meaning", "text"), ("seen", "text")],
-        promises=list(_promises(document)),
+        promise_heads=PROMISE_HEADS,
+        promises=list(promises(document.findings)),
         table_heads=[("name", ""), ("value", "text")],
         tables={
             "Settings": list(_named(document.settings, SETTINGS)),
@@ -147,8 +149,9 @@ def _errors(document: LoadResult) -> Iterator[Row]:
         yield row.what, [(number(row.count), ""), (share, ""), (row.cause, "text")]
 
 
-def _promises(document: LoadResult) -> Iterator[Row]:
-    for found in document.findings:
+def promises(findings: Iterable[Finding]) -> Iterator[Row]:
+    """The table of PROMISE_HEADS, of a chaos run too."""
+    for found in findings:
         seen = "; ".join(found.explanations) or found.looked_at
         seen = seen or ", ".join(finding_words(found.counts))
         cells = [verdict_cell(found.verdict), (found.title, "text"), (seen, "text")]

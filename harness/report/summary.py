@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from harness.measure.figures import PERCENTILES
+from harness.measure.figures import OUTCOMES, PERCENTILES
 from harness.measure.slo import is_default
 from harness.measure.terminal import Ink, duration, number
 from harness.report.document import LoadResult
@@ -53,8 +53,8 @@ def _load(document: LoadResult, ink: Ink) -> Iterator[str]:
     if counts.get("intended"):
         bad = [
             f"{number(counts[name])} {word}"
-            for name, word in (("fail", "refused"), ("unknown", "unknown"), ("dropped", "dropped"))
-            if counts.get(name)
+            for name, word in OUTCOMES.items()
+            if name != "ok" and counts.get(name)
         ]
         yield (
             f"  submissions  {number(figures['goodput'] or 0)}/s accepted of "

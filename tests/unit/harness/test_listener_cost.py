@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from harness.report.document import Member
 from harness.report.listener_cost import ListenerCost, cost_words, swarm_cost
 
 
-def member(kind: str, pid: int, **status: Any) -> dict[str, Any]:
-    return {"kind": kind, "host": "h", "pid": pid, "status": status}
+def member(kind: str, pid: int, **status: Any) -> Member:
+    return Member(kind=kind, host="h", pid=pid, status=status)
 
 
 SWARMS = [
@@ -45,7 +46,7 @@ def test_listener_cost_beyond_its_target_is_marked() -> None:
     ],
 )
 def test_listener_cost_is_left_out_where_it_cannot_be_measured(
-    members: list[dict[str, Any]], reads: int, expected: ListenerCost | None
+    members: list[Member], reads: int, expected: ListenerCost | None
 ) -> None:
     cost = swarm_cost(members, cpu_us=1000, reads=reads)
 
