@@ -196,16 +196,15 @@ class ServiceSettings:
     temporal_tls: bool = setting(
         "SCOREBOARD_TEMPORAL_TLS",
         flag,
-        "Connect to Temporal by TLS; each of the four below implies it",
+        "Connect to Temporal by TLS; implied by any of the next four",
         False,
     )
     temporal_tls_ca: bytes = file_setting(
         "SCOREBOARD_TEMPORAL_TLS_CA",
-        "File of the authorities that Temporal's certificate is checked with (PEM);"
-        " without it the system's",
+        "File of CA certificates (PEM) that verify Temporal's certificate; default: the system's",
     )
     temporal_tls_cert: bytes = file_setting(
-        "SCOREBOARD_TEMPORAL_TLS_CERT", "File of the certificate shown to Temporal (PEM): mTLS"
+        "SCOREBOARD_TEMPORAL_TLS_CERT", "File of the client certificate for Temporal (PEM): mTLS"
     )
     temporal_tls_key: bytes = file_setting(
         "SCOREBOARD_TEMPORAL_TLS_KEY", "File of that certificate's private key (PEM)", secret=True
@@ -223,13 +222,13 @@ class ServiceSettings:
     trace_ratio: float = setting(
         "SCOREBOARD_TRACE_RATIO",
         ratio,
-        "Share of the traces that are kept, 0 to 1; the rest costs next to nothing",
+        "Share of traces that are sampled, 0 to 1; unsampled ones cost almost nothing",
         0.01,
     )
     log_requests: bool = setting(
         "SCOREBOARD_LOG_REQUESTS",
         flag,
-        "Log every submission, accepted and decided, with its id: two lines for each",
+        "Log every submission with its id: one line when accepted, one when decided",
         False,
     )
 

@@ -42,7 +42,7 @@ class ServerSettings(ServiceSettings):
         "SCOREBOARD_JWKS", str, "File or URL of public keys for tokens (RS256, ES256, EdDSA)", ""
     )
     jwks_interval_s: float = setting(
-        "SCOREBOARD_JWKS_INTERVAL_S", positive_seconds, "Seconds between reads of it", 300.0
+        "SCOREBOARD_JWKS_INTERVAL_S", positive_seconds, "Seconds between reloads of the JWKS", 300.0
     )
     signature_keys: str = setting(
         "SCOREBOARD_SIGNATURE_KEYS", str, "File of keys for signed requests (RFC 9421)", ""
@@ -64,7 +64,7 @@ class ServerSettings(ServiceSettings):
     rate_limit_count: int = setting(
         "SCOREBOARD_RATE_LIMIT_COUNT",
         positive_int,
-        "Most submissions for one user in any window",
+        "Maximum submissions for one user in any window",
         100,
     )
     rate_limit_window_s: float = setting(
@@ -78,77 +78,78 @@ class ServerSettings(ServiceSettings):
     )
 
     batch_max: int = setting(
-        "SCOREBOARD_BATCH_MAX", batch_size, "Most submissions in one workflow", contract.MAX_BATCH
+        "SCOREBOARD_BATCH_MAX", batch_size, "Maximum submissions per workflow", contract.MAX_BATCH
     )
     batches_in_flight: int = setting(
-        "SCOREBOARD_BATCHES_IN_FLIGHT", positive_int, "Workflow starts under way at a time", 1
+        "SCOREBOARD_BATCHES_IN_FLIGHT", positive_int, "Maximum concurrent workflow starts", 1
     )
     batches_running: int = setting(
         "SCOREBOARD_BATCHES_RUNNING",
         positive_int,
-        "Workflows under way at a time, while they end in time; more only make batches smaller",
+        "Workflows in flight while they end in time; higher values only make batches smaller",
         2,
     )
     batches_unfinished: int = setting(
         "SCOREBOARD_BATCHES_UNFINISHED",
         positive_int,
-        "Most workflows under way when they do not end, as without a worker; then submissions wait",
+        "Maximum workflows in flight when they do not end, as without a worker; beyond it"
+        " submissions wait",
         16,
     )
     queue_max: int = setting(
         "SCOREBOARD_QUEUE_MAX",
         positive_int,
-        "Most submissions that wait for a batch; beyond it they get 503",
+        "Maximum submissions waiting for a batch; more get 503",
         5000,
     )
     submit_timeout_s: float = setting(
         "SCOREBOARD_SUBMIT_TIMEOUT_S",
         positive_seconds,
-        "Longest a submission may wait for its answer; then it gets 503",
+        "Seconds that a submission may wait for its answer; then it gets 503",
         5.0,
     )
 
     listeners_max: int = setting(
         "SCOREBOARD_LISTENERS_MAX",
         positive_int,
-        "Most event streams; beyond it they get 503",
+        "Maximum event streams; more get 503",
         20000,
     )
     heartbeat_s: float = setting(
         "SCOREBOARD_HEARTBEAT_S",
         positive_seconds,
-        "Longest silence on an event stream, in seconds",
+        "Maximum silence on an event stream, in seconds",
         12.0,
     )
     tick_max_s: float = setting(
         "SCOREBOARD_TICK_MAX_S",
         positive_seconds,
-        "Longest wait between two writes to the listeners, while they are few enough",
+        "Maximum flush interval in seconds, with few listeners; grows with the cost of writing",
         0.1,
     )
     history_changes: int = setting(
         "SCOREBOARD_HISTORY_CHANGES",
         positive_int,
-        "Changes kept in memory for listeners that come back",
+        "Changes in the ring buffer, for listeners that reconnect",
         20000,
     )
     lagging_max_s: float = setting(
         "SCOREBOARD_LAGGING_MAX_S",
         positive_seconds,
-        "Longest a listener may stay behind before it is disconnected",
+        "Seconds that a slow listener may lag before it is disconnected",
         30.0,
     )
     stream_gzip: bool = setting(
         "SCOREBOARD_STREAM_GZIP",
         flag,
-        "Compress event streams for listeners that accept gzip, once for all of them",
+        "Compress event streams, once for all listeners that accept gzip",
         True,
     )
     stream_origins: tuple[str, ...] = setting(
         "SCOREBOARD_STREAM_ORIGINS",
         origins,
         "Origins whose pages may open event streams, separated by commas; `*`: all."
-        " The server's own may always",
+        " The server's own origin is always allowed",
         (),
     )
     stream_auth_required: bool = setting(
@@ -160,14 +161,14 @@ class ServerSettings(ServiceSettings):
     streams_per_address: int = setting(
         "SCOREBOARD_STREAMS_PER_ADDRESS",
         non_negative_int,
-        "Most event streams of one address (IPv6: one /64 network) over all API processes; 0: off."
-        " Without Redis each process counts for itself",
+        "Maximum event streams per address (IPv6: per /64 network), over all API processes; 0: off."
+        " Without Redis each process counts its own",
         0,
     )
     streams_per_user: int = setting(
         "SCOREBOARD_STREAMS_PER_USER",
         non_negative_int,
-        "Most event streams of one token subject, counted likewise; 0: off",
+        "Maximum event streams per token subject, counted likewise; 0: off",
         100,
     )
     stream_lease_s: float = setting(
@@ -179,18 +180,18 @@ class ServerSettings(ServiceSettings):
     proxies_count: int = setting(
         "SCOREBOARD_PROXIES_COUNT",
         non_negative_int,
-        "Own proxies in front, each adding to X-Forwarded-For; 0: that header is not believed",
+        "Your own proxies in front, each adding to X-Forwarded-For; 0: ignore that header",
         0,
     )
 
     request_timeout_s: float = setting(
         "SCOREBOARD_REQUEST_TIMEOUT_S",
         positive_seconds,
-        "Longest a request's header and body may take to arrive",
+        "Seconds within which a request's header and body must arrive",
         10.0,
     )
     keep_alive_s: float = setting(
-        "SCOREBOARD_KEEP_ALIVE_S", positive_seconds, "Longest a connection may stay idle", 75.0
+        "SCOREBOARD_KEEP_ALIVE_S", positive_seconds, "Seconds that a connection may stay idle", 75.0
     )
     drain_notice_s: float = setting(
         "SCOREBOARD_DRAIN_NOTICE_S",
@@ -199,18 +200,21 @@ class ServerSettings(ServiceSettings):
         0.0,
     )
     drain_timeout_s: float = setting(
-        "SCOREBOARD_DRAIN_TIMEOUT_S", positive_seconds, "Longest the shutdown waits for work", 8.0
+        "SCOREBOARD_DRAIN_TIMEOUT_S",
+        positive_seconds,
+        "Seconds that shutdown waits for work",
+        8.0,
     )
     health_interval_s: float = setting(
         "SCOREBOARD_HEALTH_INTERVAL_S",
         positive_seconds,
-        "Seconds between checks of the services",
+        "Seconds between health checks of the services",
         1.0,
     )
     metrics_open: bool = setting(
         "SCOREBOARD_METRICS_OPEN",
         flag,
-        "Show /metrics and /admin/stats to everyone; if not, to tokens with scores:operate",
+        "Make /metrics and /admin/stats public; otherwise they need a token with scores:operate",
         True,
     )
 

@@ -20,18 +20,18 @@ class WorkerSettings(ServiceSettings):
     """What a worker needs beyond the addresses of the services."""
 
     mysql_pool: int = setting(
-        "SCOREBOARD_WORKER_MYSQL_POOL", positive_int, "Most MySQL connections of a worker", 8
+        "SCOREBOARD_WORKER_MYSQL_POOL", positive_int, "Maximum MySQL connections of a worker", 8
     )
     stream_entries: int = setting(
         "SCOREBOARD_STREAM_ENTRIES",
         positive_int,
-        "Batches that the Redis stream keeps for listeners that come back",
+        "Batches that the Redis stream keeps for listeners that reconnect",
         4096,
     )
     heal_interval_s: float = setting(
         "SCOREBOARD_HEAL_INTERVAL_S",
         positive_seconds,
-        "Seconds between checks that Redis has all that MySQL has",
+        "Seconds between checks of Redis against MySQL",
         1.0,
     )
     refresh_interval_s: float = setting(
@@ -49,7 +49,7 @@ class WorkerSettings(ServiceSettings):
     fraud_window_s: int = setting(
         "SCOREBOARD_FRAUD_WINDOW_S",
         positive_int,
-        "Seconds of the fraud window",
+        "Length of the fraud window in seconds",
         FraudRules.window_s,
     )
     fraud_window_points: int = setting(
@@ -61,7 +61,8 @@ class WorkerSettings(ServiceSettings):
     fraud_unlike_history_z: float = setting(
         "SCOREBOARD_FRAUD_UNLIKE_HISTORY_Z",
         non_negative_float,
-        "Hold gains this many robust deviations above the user's history; 0: off",
+        "Hold gains more than this many robust standard deviations above the user's history;"
+        " 0: off",
         FraudRules.unlike_history_z,
     )
     fraud_unlike_history_floor: int = setting(
@@ -73,7 +74,7 @@ class WorkerSettings(ServiceSettings):
     fraud_review_limit_s: float = setting(
         "SCOREBOARD_FRAUD_REVIEW_LIMIT_S",
         positive_seconds,
-        "Seconds after which a held submission that nobody decided is not applied any more",
+        "Seconds after which an undecided held submission expires without effect",
         TIME_LIMIT_S,
     )
     metrics_host: str = setting(
