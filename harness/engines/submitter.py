@@ -287,6 +287,7 @@ class Submitter:
             histograms["service"].record((done - connection.sent_ns) // 1000)
         else:
             outcome = FAIL if 400 <= status < 500 else UNKNOWN
+            histograms["refusal"].record((done - due) // 1000)
         counters[outcome] += 1
         counters[f"status_{status}"] += 1
         self._done_records.append((number, outcome, status, submission_id_of(data), done))

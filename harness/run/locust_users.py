@@ -260,13 +260,14 @@ class ListenerPool(EngineUser):
         self._engine: Swarm | None = None
         self._grown_kib: int | None = None
         self._last: ListenerTotals | None = None
+        self._logs_events = False
 
     def take_figures(self) -> tuple[list[list[Any]], SwarmStatus | None]:
         engine = self._engine
         if engine is None:
             return [], None
         series = engine.series.drain()
-        locust_stats.log_deliveries(self.environment.stats, series)
+        locust_stats.log_deliveries(self.environment.stats, series, events=self._logs_events)
         return series, SwarmStatus(
             account=self._last or engine.account(),
             cpu_s=time.process_time(),
@@ -276,6 +277,7 @@ class ListenerPool(EngineUser):
     def run_engine(self, work: SwarmAssignment) -> None:
         process = psutil.Process()
         rss_before = process.memory_info().rss
+        self._logs_events = work.first_number == 0
         self._engine = engine = Swarm(
             SwarmSettings(
                 address=work.address,

@@ -3,6 +3,7 @@
 A machine of its own is a working folder of its own here: no process sees another's results.
 """
 
+import csv
 import json
 import os
 import resource
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from harness.engines.null_server import Faults
 from harness.engines.standalone import null_server
 from tests.support.eventually import eventually_sync
 from tests.support.reserved_ports import reserved_port
@@ -135,6 +137,35 @@ def test_locust_time_limit_ends_the_run_early_with_a_verdict(tmp_path: Path) -> 
 
     assert code == 0, (tmp_path / "log").read_text()
     assert result(tmp_path)["verdict"]["good"]
+
+
+def table(path: Path) -> dict[str, dict[str, str]]:
+    with path.open() as file:
+        return {row["Name"]: row for row in csv.DictReader(file)}
+
+
+def test_locust_tables_count_each_event_and_each_failure_once(tmp_path: Path) -> None:
+    with (
+        null_server(Faults(refuse_submissions=frozenset({5, 50, 500})), players=100) as (url, _),
+        # Two listener pools: each of them sees every event.
+        locust(tmp_path, *RUN, "--host", url, "--processes", "4", "--csv", "out") as process,
+    ):
+        process.wait(90)
+
+    log = (tmp_path / "log").read_text()
+    rows = table(tmp_path / "out_stats.csv")
+    submissions = rows["/scores/update"]
+    assert (submissions["Request Count"], submissions["Failure Count"]) == ("1200", "3"), log
+    assert rows["lag of the median listener"]["Request Count"] == "1197"
+    assert rows["connect"]["Request Count"] == "60"
+    for row in rows.values():
+        assert int(row["Failure Count"]) <= int(row["Request Count"])
+    with (tmp_path / "out_failures.csv").open() as file:
+        failures = list(csv.DictReader(file))
+    assert sum(int(failure["Occurrences"]) for failure in failures) == 3
+    for failure in failures:
+        assert failure["First Seen"] <= failure["Last Seen"]
+        assert failure["First Seen"].startswith("20")
 
 
 def test_an_interrupt_ends_the_run_early_and_it_is_judged(tmp_path: Path) -> None:
