@@ -4,6 +4,7 @@ The file carries a version, the commit, the machine, the settings, one entry per
 histograms, so a report never needs the run again.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ from harness.report.load_page import html_report
 from harness.report.result_files import read_result_as, write_result_file, write_whole
 
 HEAT_HISTOGRAMS = ("response", "lag")
+LABEL_CHARACTERS = 60
 
 
 def judge_and_write(
@@ -42,17 +44,24 @@ def judge_and_write(
 ) -> tuple[Judgement, Path]:
     """Judge by the saved evidence and write the result; the judgement and the file's path.
 
-    The file stands beside the run's folder unless `path` names it. Raises OSError.
+    The file stands beside the run's folder, and its name ends in the run's label, unless `path`
+    names it. Raises OSError.
     """
     judged = judge_saved_run(record.folder, mysql_url=mysql_url, bytes_max=BYTES_MAX, keep=True)
     complete_series(record, judged.evidence)
     judgement = judge_run(record, judged.findings, judged.evidence)
-    path = path or record.folder.with_suffix(".json")
+    path = path or record.folder.with_name(file_name(record.folder.name, record.settings.label))
     write_result_file(document_of(record, judgement), path)
     # Read back, so that the page is made of what the file holds and nothing else.
     page = html_report(read_result_as(path, LoadResult))
     write_whole(path.with_suffix(".html"), page.encode())
     return judgement, path
+
+
+def file_name(run_id: str, label: str) -> str:
+    """The name of a run's result file; of its label, the part that any file system takes."""
+    words = re.sub(r"[^\w.-]+", "-", label)[:LABEL_CHARACTERS].strip("-.")
+    return f"{run_id}-{words}.json" if words else f"{run_id}.json"
 
 
 def document_of(record: RunRecord, judgement: Judgement) -> LoadResult:

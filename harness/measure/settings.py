@@ -83,6 +83,8 @@ class RunSettings:
         for flag in ("duration", "warmup"):
             if not 0 <= getattr(self, f"{flag}_s") < SECONDS_MAX:
                 yield f"--{flag} must not be negative, and finite"
+        if 0 < self.duration_s < 1:
+            yield "--duration must be at least 1 s: every figure is made of whole seconds"
         if self.signing_key and not all(self.signing_key.partition(":")):
             yield "--signing-key must be ID:FILE"
         try:
@@ -213,7 +215,12 @@ OPTIONS = (
     ),
     Option("--stream-auth", "stream_auth", "", "every listener sends the token of a player"),
     Option("--stream-gzip", "stream_gzip", "", "every listener accepts gzip, as browsers do"),
-    Option("--label", "label", "NAME", "a name for the run, shown in its report"),
+    Option(
+        "--label",
+        "label",
+        "NAME",
+        "a name for the run, in its report and in the name of its result file",
+    ),
     Option("--results", "results", "FOLDER", "folder for result files"),
 )
 _FLAGS = {option.name: option.flag for option in OPTIONS}

@@ -13,6 +13,7 @@ from harness.evidence.board_look import Look
 from harness.evidence.history_writer import BoardJournal, ListenerJournal, SubmissionJournal
 from harness.judge.judgement import Judgement, judge_run
 from harness.judge.record import RunRecord
+from harness.judge.result import file_name
 from harness.measure.series import Series
 from harness.measure.settings import RunSettings
 from harness.run.board_watch import closing_of
@@ -183,3 +184,17 @@ def test_figures_convict_a_server_only_in_a_valid_run(
     assert outcome_when(Verdict.TRUE) == outcome
     assert outcome_when(Verdict.FALSE) == "false"
     assert outcome_when(Verdict.UNKNOWN) == ("false" if outcome == "false" else "unknown")
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("", "20260101-000000-abcd.json"),
+        ("before", "20260101-000000-abcd-before.json"),
+        ("v1.2 of ../../my branch", "20260101-000000-abcd-v1.2-of-..-..-my-branch.json"),
+        ("../..", "20260101-000000-abcd.json"),
+        ("x" * 300, f"20260101-000000-abcd-{'x' * 60}.json"),
+    ],
+)
+def test_label_is_in_the_name_of_the_result_file(label: str, name: str) -> None:
+    assert file_name("20260101-000000-abcd", label) == name

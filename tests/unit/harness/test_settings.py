@@ -118,6 +118,14 @@ def test_timeout_and_late_limit_are_more_than_zero(name: str) -> None:
     assert "must be more than 0" in fault
 
 
+def test_no_run_is_shorter_than_the_second_that_its_rates_are_counted_in() -> None:
+    [fault] = faults(duration_s="500ms", rate="100")
+
+    assert "--duration must be at least 1 s" in fault
+    assert settings_from({"scoreboard_duration_s": "1"}).duration_s == 1
+    assert settings_from({"scoreboard_duration_s": "0"}).duration_s == 0, "until stopped"
+
+
 def test_all_errors_are_reported_at_once() -> None:
     told = faults(rate="fast", players="0", duration_s="-1", listeners="x", slo="p150<1s,errors<5")
 
