@@ -30,7 +30,7 @@ from worker.workflows.submission_batch import SubmissionBatch
 log = structlog.get_logger()
 
 BACKEND_ERRORS = (*MYSQL_ERRORS, *REDIS_ERRORS, RebuildFailed)
-"""What a service that is away or restarting raises; it passes once the service is back."""
+"""Errors of a service that is down or restarting; they pass once it is back."""
 
 REDIS_CONNECTIONS_MAX = 128
 """More than the activities that may run at a time (below), the repair and its rebuild."""
@@ -82,7 +82,7 @@ async def running_worker(
         )
         async with worker:
             tasks = [
-                asyncio.create_task(_keep_healed(board, settings.heal_interval_s)),
+                asyncio.create_task(_keep_repaired(board, settings.heal_interval_s)),
                 asyncio.create_task(_keep_scheduled(client, settings)),
             ]
             try:
@@ -128,36 +128,36 @@ async def _migrated(pool: Pool) -> None:
 
 async def _keep_scheduled(client: Client, settings: WorkerSettings) -> None:
     """See to it that the refresh is scheduled, for as long as the worker runs."""
-    away = False
+    unavailable = False
     while True:
         try:
             await ensure_schedule(
                 client, task_queue=settings.task_queue, every_s=settings.refresh_interval_s
             )
-            away = False
+            unavailable = False
         except RPCError as error:
-            if not away:
+            if not unavailable:
                 log.warning("schedule_not_set", status=error.status.name)
-            away = True
+            unavailable = True
         except Exception:
             log.exception("schedule_not_set")
-            away = True
-        await asyncio.sleep(backoff.REFRESH_SCHEDULE.delay_s(0) if away else SCHEDULE_LOOK_S)
+            unavailable = True
+        await asyncio.sleep(backoff.REFRESH_SCHEDULE.delay_s(0) if unavailable else SCHEDULE_LOOK_S)
 
 
-async def _keep_healed(board: RedisBoard, interval_s: float) -> None:
-    """Heal Redis for as long as the worker runs; says once when it cannot, once when it can."""
-    away = False
+async def _keep_repaired(board: RedisBoard, interval_s: float) -> None:
+    """Repair Redis for as long as the worker runs; says once when it cannot, once when it can."""
+    unavailable = False
     while True:
         try:
-            await board.heal()
-            if away:
+            await board.repair()
+            if unavailable:
                 log.info("board_reachable_again")
-            away = False
+            unavailable = False
         except BACKEND_ERRORS as error:
-            if not away:
+            if not unavailable:
                 log.warning("board_out_of_reach", error=type(error).__name__)
-            away = True
+            unavailable = True
         except Exception:
             # Never let an unexpected error end the repair loop.
             log.exception("board_not_healed")

@@ -62,7 +62,7 @@ class Feed:
         self._history_changes = history_changes
         self._cursor = -1
         self._incarnation = ""
-        self._away = False
+        self._unavailable = False
         self._failures = 0
 
     async def run(self) -> None:
@@ -74,20 +74,20 @@ class Feed:
                 if self._cursor >= 0:
                     await self._follow()
             except REDIS_ERRORS as error:
-                self._note_away(error)
+                self._note_unavailable(error)
                 await self._use_ledger()
             await asyncio.sleep(backoff.FEED.delay_s(self._failures))
             self._failures += 1
 
-    def _note_away(self, error: Exception) -> None:
-        if not self._away:
+    def _note_unavailable(self, error: Exception) -> None:
+        if not self._unavailable:
             log.warning("stream_out_of_reach", error=type(error).__name__)
-        self._away = True
+        self._unavailable = True
 
     def _note_reached(self) -> None:
-        if self._away:
+        if self._unavailable:
             log.info("stream_reached", seq=self._cursor)
-        self._away = False
+        self._unavailable = False
         self._failures = 0
 
     async def _begin(self) -> None:
@@ -107,7 +107,7 @@ class Feed:
                     return
                 history += await self._changes(tail, board.seq)
         except MYSQL_ERRORS as error:
-            self._note_away(error)
+            self._note_unavailable(error)
             return
         self._start(history[-1].seq if history else tail, incarnation, history)
 
@@ -229,7 +229,7 @@ class Feed:
             else:
                 await self._fill()
         except MYSQL_ERRORS as error:
-            self._note_away(error)
+            self._note_unavailable(error)
 
     async def _fill(self, upto: int | None = None) -> None:
         """Take missing changes from the ledger. Raises nothing; a failure is retried later."""
@@ -246,7 +246,7 @@ class Feed:
                     self._restart(board.seq, board.incarnation)
                     return
             except MYSQL_ERRORS as error:
-                self._note_away(error)
+                self._note_unavailable(error)
                 return
             if not changes:
                 return

@@ -130,7 +130,7 @@ class Leases:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 known, *answers = await self._ask_redis(told_all, changed, asks)
         except REDIS_ERRORS as error:
-            self._note_away(error)
+            self._note_unavailable(error)
             self._decide_all_alone(asks)
             return
         except asyncio.CancelledError:
@@ -183,7 +183,7 @@ class Leases:
     def _count(self, claims: Sequence[Claim]) -> None:
         self._held.update(claim.holder for claim in claims)
 
-    def _note_away(self, error: Exception) -> None:
+    def _note_unavailable(self, error: Exception) -> None:
         if not self._alone:
             log.warning("stream_limits_without_redis", error=type(error).__name__)
         self._alone = True

@@ -208,7 +208,7 @@ def zadd_greater_than(patch: Patch) -> None:
 def nobody_rebuilds_an_emptied_redis(patch: Patch) -> None:
     """What Redis lost stays lost: publishing goes on from nothing."""
 
-    async def heal(_board: Any) -> None:
+    async def repair(_board: Any) -> None:
         pass
 
     async def bring_forward(board: Any, changes: Any, last_seq: int) -> None:
@@ -218,7 +218,7 @@ def nobody_rebuilds_an_emptied_redis(patch: Patch) -> None:
             with contextlib.suppress(AssertionError):
                 await board._advance(changes, board._incarnation)
 
-    patch.setattr(worker.board.redis_board.RedisBoard, "heal", heal)
+    patch.setattr(worker.board.redis_board.RedisBoard, "repair", repair)
     patch.setattr(worker.board.redis_board.RedisBoard, "_bring_forward", bring_forward)
 
 

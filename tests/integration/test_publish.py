@@ -30,7 +30,7 @@ async def board(mysql_url: str, redis_url: str) -> AsyncIterator[BoardBench]:
         opened_ledger(mysql_url) as bench,
         opened_board(bench, redis_url) as opened,
     ):
-        await opened.board.heal()
+        await opened.board.repair()
         yield opened
 
 
@@ -148,11 +148,11 @@ async def test_the_keeper_shows_nothing_before_the_log_is_synced(
     monkeypatch.setattr("worker.database.statements.COMMIT_SYNCED", "SELECT no_sync")
 
     with pytest.raises(pymysql.err.OperationalError):
-        await board.board.heal()
+        await board.board.repair()
 
     assert await board.cursors() == ((-1, -1) if lost else (1, 1))
     monkeypatch.undo()
-    await board.board.heal()
+    await board.board.repair()
     await board.agrees()
 
 
@@ -162,7 +162,7 @@ async def test_a_keeper_with_nothing_to_show_asks_for_no_sync(
     await show(board, await record(board, (1, 1)))
     monkeypatch.setattr("worker.database.statements.COMMIT_SYNCED", "SELECT no_sync")
 
-    await board.board.heal()
+    await board.board.repair()
 
     await board.agrees()
 
@@ -205,7 +205,7 @@ async def test_many_publishers_at_once_end_in_order(mysql_url: str, redis_url: s
     async with AsyncExitStack() as stack:
         bench = await stack.enter_async_context(opened_ledger(mysql_url, pool_size=8))
         boards = [await stack.enter_async_context(opened_board(bench, redis_url)) for _ in range(3)]
-        await boards[0].board.heal()
+        await boards[0].board.repair()
         recorded = [
             await record(boards[0], *[(chance.randint(1, 10), 1) for _ in range(5)])
             for _ in range(60)
@@ -231,7 +231,7 @@ async def test_the_stream_keeps_a_bounded_number_of_entries(mysql_url: str, redi
         opened_ledger(mysql_url) as bench,
         opened_board(bench, redis_url, stream_entries=10) as board,
     ):
-        await board.board.heal()
+        await board.board.repair()
         for _ in range(250):
             await show(board, await record(board, (1, 1)))
 
@@ -260,7 +260,7 @@ async def test_lost_redis_state_is_rebuilt_without_traffic(board: BoardBench, lo
     else:
         await board.redis.delete(lost)
 
-    await board.board.heal()
+    await board.board.repair()
 
     await board.agrees()
     assert len(await board.streamed()) == 3
@@ -272,7 +272,7 @@ async def test_an_emptied_redis_is_rebuilt_by_the_next_publish(board: BoardBench
     recorded = await record(board, (2, 1))
 
     await board.board.publish(recorded.changes, recorded.last_seq)
-    await board.board.heal()
+    await board.board.repair()
 
     await board.agrees()
 
@@ -337,7 +337,7 @@ async def test_a_board_of_the_layout_before_is_replaced(board: BoardBench) -> No
     await board.redis.hset(members, "1", b"\0" * 15 + b"\1")
     await board.redis.hset(names, "1", "Wrong")
 
-    await board.board.heal()
+    await board.board.repair()
 
     await board.agrees()
     assert await board.redis.exists(*contract.OUTDATED_KEYS) == 0
@@ -365,7 +365,7 @@ async def test_an_older_copy_of_redis_catches_up(board: BoardBench) -> None:
         await board.redis.restore(key, 0, value, replace=True)
     assert await board.cursors() == (1, 1)
 
-    await board.board.heal()
+    await board.board.repair()
 
     await board.agrees()
 
@@ -379,7 +379,7 @@ async def test_new_mysql_epoch_replaces_the_board_and_the_stream(
     await board.bench.rows("UPDATE users SET score = 3, seq = 0")
     await board.bench.rows("UPDATE boards SET seq = 0, incarnation = UUID()")
 
-    await board.board.heal()
+    await board.board.repair()
 
     after = await board.look()
     assert after.epoch > before.epoch
@@ -398,7 +398,7 @@ async def test_a_ledger_that_was_set_back_becomes_another_history(board: BoardBe
     await board.bench.rows("UPDATE users SET score = 1400, seq = 0 WHERE id = 2")
     await board.bench.rows("UPDATE boards SET seq = 1")
 
-    await board.board.heal()
+    await board.board.repair()
 
     assert await board.bench.rows("SELECT incarnation FROM boards") != [(incarnation,)]
     await board.agrees()
@@ -414,8 +414,8 @@ async def test_two_workers_that_find_a_ledger_set_back_name_one_history(
     await board.bench.rows("UPDATE users SET score = 1510, seq = 1 WHERE id = 1")
     await board.bench.rows("UPDATE boards SET seq = 1")
     async with opened_board(board.bench, redis_url) as other:
-        await asyncio.gather(board.board.heal(), other.board.heal())
-        await asyncio.gather(board.board.heal(), other.board.heal())
+        await asyncio.gather(board.board.repair(), other.board.repair())
+        await asyncio.gather(board.board.repair(), other.board.repair())
 
         await show(board, await record(board, (2, 1)))
         await show(other, await record(board, (3, 1)))
@@ -556,7 +556,7 @@ async def test_rebuild_includes_commits_made_after_its_snapshot(
     assert await board.cursors() == ((2500, 2500) if published else (0, 0))
 
     monkeypatch.undo()
-    await board.board.heal()
+    await board.board.repair()
     await board.agrees()
 
 
@@ -569,7 +569,7 @@ async def test_rebuilds_race_updates_without_a_wrong_look(mysql_url: str, redis_
         bench = await stack.enter_async_context(opened_ledger(mysql_url, users=users, pool_size=12))
         one = await stack.enter_async_context(opened_board(bench, redis_url))
         two = await stack.enter_async_context(opened_board(bench, redis_url))
-        await one.board.heal()
+        await one.board.repair()
         busy = True
 
         async def write(board: BoardBench) -> None:
@@ -620,7 +620,7 @@ async def test_flushes_race_updates_and_all_comes_back(mysql_url: str, redis_url
                 await show(writer, await record(writer, (user_id, 1)))
 
         await asyncio.gather(write(board, 1), write(other, 2), write(board, 3), flush())
-        await board.board.heal()
+        await board.board.repair()
 
         await board.agrees()
         assert await bench.rows("SELECT seq FROM boards") == [(120,)]
@@ -635,7 +635,7 @@ async def test_a_redis_that_is_away_is_an_error_and_no_hang(
         with pytest.raises(redis.exceptions.ConnectionError):
             await asyncio.wait_for(off.board.publish(recorded.changes, 1), 5)
 
-    await board.board.heal()
+    await board.board.repair()
     await board.agrees()
 
 

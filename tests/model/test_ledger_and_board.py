@@ -268,10 +268,10 @@ class LedgerAndBoard(RuleBasedStateMachine):
         batch.last_seq, batch.changes, batch.step = recorded.last_seq, recorded.changes, "publish"
 
     @rule(crash=CRASHES)
-    def heal(self, crash: Any) -> None:
+    def repair(self, crash: Any) -> None:
         self.crashing(crash)
         try:
-            self.do(self.board.heal())
+            self.do(self.board.repair())
         except (FailpointTripped, RedisError, ConnectionError):
             pass
         finally:
@@ -338,7 +338,7 @@ class LedgerAndBoard(RuleBasedStateMachine):
         self.crashing(None)
         while self.batches:
             await self.run_step(self.batches[0])
-        await self.board.heal()
+        await self.board.repair()
         assert int(await self.redis.hget(contract.META_KEY, "seq")) == len(self.model.changes)
         await self.compare_mysql()
         await self.compare_redis()
@@ -372,13 +372,13 @@ def test_the_keeper_waits_for_a_commit_that_nobody_saw_return(
     kind = type("Walk", (LedgerAndBoard,), {"mysql_url": mysql_url, "redis_url": redis_url})
     machine = kind()
     try:
-        machine.do(machine.board.heal())
+        machine.do(machine.board.repair())
         machine.accept([(1, 1, 10)])
         machine.step(0, "record.after_commit")
         if emptied:
             machine.redis_loses_everything()
 
-        machine.do(machine.board.heal())
+        machine.do(machine.board.repair())
 
         machine.redis_is_a_prefix()
         assert machine.ledger.lasting == 1

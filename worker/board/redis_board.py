@@ -66,7 +66,7 @@ class RedisBoard:
         self._ledger = ledger
         self._stream_entries = stream_entries
         self._rebuilding = asyncio.Lock()
-        self._healing: asyncio.Task[None] | None = None
+        self._repairing: asyncio.Task[None] | None = None
         self._incarnation: str | None = None
         # By their last number: what was committed here need not be read back.
         self._recent: dict[int, Sequence[Change]] = {}
@@ -95,7 +95,7 @@ class RedisBoard:
         """Tell API processes that a batch has ended. A hint: nobody may hear it."""
         await self._redis.publish(contract.DONE_CHANNEL, batch_id)
 
-    async def heal(self) -> None:
+    async def repair(self) -> None:
         """Rebuild what Redis lost and publish what it missed, traffic or not."""
         if await self._is_lost():
             async with self._rebuilding:
@@ -110,8 +110,8 @@ class RedisBoard:
 
     async def close(self) -> None:
         """End a rebuild that goes on alone. The client stays open."""
-        if self._healing is not None:
-            await end([self._healing])
+        if self._repairing is not None:
+            await end([self._repairing])
 
     async def shows_every_user(self) -> bool:
         """Whether the ranking has as many users as MySQL."""
@@ -213,11 +213,11 @@ class RedisBoard:
         while True:
             status, *rest = await self._advance(changes[:CHANGES_PER_CALL], self._incarnation or "")
             if status == -1:
-                if not await self._healed_soon():
+                if not await self._repaired_soon():
                     # What is committed by the time of the swap is in it, and the next look
-                    # of `heal` brings what came after.
+                    # of `repair` brings what came after.
                     return
-                # Whoever healed may have brought this copy far enough, or not:
+                # The repair may have brought this copy far enough, or not:
                 # the next call tells, by its cursor.
                 continue
             cursor = rest[0]
@@ -229,19 +229,19 @@ class RedisBoard:
             assert changes, "the ledger ends before a committed change"
             assert changes[0].seq == cursor + 1, "the ledger has a gap"
 
-    async def _healed_soon(self) -> bool:
-        """Heal, or wait for a step that does; False when it takes long and goes on.
+    async def _repaired_soon(self) -> bool:
+        """Repair, or wait for a running repair; False when it takes long and goes on.
 
-        Raises what `heal` raises.
+        Raises what `repair` raises.
         """
-        if self._healing is None or self._healing.done():
-            self._healing = asyncio.create_task(self.heal())
-            self._healing.add_done_callback(_tell_of_failure)
-        healing = self._healing
-        await asyncio.wait({healing}, timeout=REBUILD_WAIT_S)
-        if healing.done():
-            healing.result()
-        return healing.done()
+        if self._repairing is None or self._repairing.done():
+            self._repairing = asyncio.create_task(self.repair())
+            self._repairing.add_done_callback(_tell_of_failure)
+        repairing = self._repairing
+        await asyncio.wait({repairing}, timeout=REBUILD_WAIT_S)
+        if repairing.done():
+            repairing.result()
+        return repairing.done()
 
     def _use_history(self, incarnation: str) -> None:
         if incarnation != self._incarnation:
@@ -360,9 +360,9 @@ class RedisBoard:
         await pipeline.execute()
 
 
-def _tell_of_failure(healing: "asyncio.Task[None]") -> None:
-    # Nobody may wait for it any more. Its next look comes within a second.
-    if not healing.cancelled() and (error := healing.exception()) is not None:
+def _tell_of_failure(repairing: "asyncio.Task[None]") -> None:
+    # Its waiters may be gone. The next repair starts within a second.
+    if not repairing.cancelled() and (error := repairing.exception()) is not None:
         log.warning("rebuild_failed", error=type(error).__name__)
 
 

@@ -14,28 +14,28 @@ from scoreboard.backoff import Backoff
 from scoreboard.settings import from_mapping
 from tests.support.eventually import eventually
 from worker import runtime
-from worker.runtime import _keep_healed, _keep_scheduled
+from worker.runtime import _keep_repaired, _keep_scheduled
 from worker.settings import WorkerSettings
 
 
 class BoardOf:
-    """Raises the given errors one after the other, then heals."""
+    """Raises the given errors one after the other, then repairs."""
 
     def __init__(self, *errors: BaseException) -> None:
         self.errors = list(errors)
-        self.healed = 0
+        self.repaired = 0
 
-    async def heal(self) -> None:
+    async def repair(self) -> None:
         if self.errors:
             raise self.errors.pop(0)
-        self.healed += 1
+        self.repaired += 1
 
 
 async def kept(board: Any, looks: int) -> list[str]:
-    """The events logged until the board was healed so often."""
+    """The events logged until the board was repaired so often."""
     with capture_logs() as logs:
-        keeper = asyncio.create_task(_keep_healed(board, 0.001))
-        await eventually(lambda: board.healed >= looks, interval_s=0.001)
+        keeper = asyncio.create_task(_keep_repaired(board, 0.001))
+        await eventually(lambda: board.repaired >= looks, interval_s=0.001)
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
     return [entry["event"] for entry in logs]
