@@ -32,7 +32,7 @@ def chunk(payload: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(payload), payload)
 
 
-class Update(msgspec.Struct, frozen=True, gc=False):
+class UpdateData(msgspec.Struct, frozen=True, gc=False):
     """Data of `event: update`."""
 
     user: str
@@ -70,7 +70,7 @@ def encode_updates(changes: Iterable[Change]) -> bytes:
             parts.append(b": committed %d\n" % stamp)
         parts.append(
             b"id: %d\nevent: update\ndata: %b\n\n"
-            % (change.seq, _json.encode(Update(change.name, change.score)))
+            % (change.seq, _json.encode(UpdateData(change.name, change.score)))
         )
     return b"".join(parts)
 

@@ -14,7 +14,7 @@ from scoreboard.domain import Standing
 from scoreboard_client.errors import BadAnswer
 
 _COMMITTED = "committed "
-_update = msgspec.json.Decoder(sse.Update)
+_update = msgspec.json.Decoder(sse.UpdateData)
 _snapshot = msgspec.json.Decoder(sse.Snapshot)
 
 
@@ -121,7 +121,7 @@ class Reading:
         except msgspec.DecodeError as error:
             raise BadAnswer(f"an event of kind {event.event} is malformed: {error}") from error
 
-    def _update(self, seq: int, data: sse.Update) -> Update | None:
+    def _update(self, seq: int, data: sse.UpdateData) -> Update | None:
         last_seq = self._follower.last_seq
         if last_seq is not None and seq <= last_seq:
             # A redelivery after a resume.

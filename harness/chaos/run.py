@@ -31,13 +31,13 @@ from harness.evidence.database import (
     save_database_snapshot,
 )
 from harness.evidence.history import (
-    Board,
     Fault,
     FaultPhase,
     HistoryWriter,
-    Limits,
+    InitialBoard,
     Roster,
     Score,
+    ServerLimits,
     read_history,
 )
 from scoreboard import contract
@@ -281,10 +281,10 @@ class _Coordinator:
             if len(page[1]) < 100:
                 break
         names = await asyncio.to_thread(_names, self._system.mysql_url())
-        self._writer.put(Board, seq=seq, scores=scores)
+        self._writer.put(InitialBoard, seq=seq, scores=scores)
         self._writer.put(Roster, users=names)
         self._writer.put(
-            Limits,
+            ServerLimits,
             count=self._plan.limit_count,
             window_ms=self._plan.limit_window_s * 1000,
             history_changes=self._plan.history_changes,

@@ -11,7 +11,6 @@ from typing import Any
 
 from harness.evidence.database_snapshot import DatabaseSnapshot
 from harness.evidence.history import (
-    Board,
     Done,
     End,
     Event,
@@ -20,7 +19,7 @@ from harness.evidence.history import (
     FinalBoard,
     Header,
     HistoryFile,
-    Limits,
+    InitialBoard,
     Listen,
     Outcome,
     Read,
@@ -28,6 +27,7 @@ from harness.evidence.history import (
     RedisSample,
     Roster,
     Score,
+    ServerLimits,
     Submit,
 )
 
@@ -129,9 +129,9 @@ class Evidence:
     """First sighting of each change, over all processes."""
     redis: list[RedisSample] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
-    board: Board | None = None
+    board: InitialBoard | None = None
     final_board: FinalBoard | None = None
-    limits: Limits | None = None
+    limits: ServerLimits | None = None
     database: DatabaseSnapshot | None = None
     changes: list[Change] = field(default_factory=list)
     base: dict[str, int] = field(default_factory=dict)
@@ -247,9 +247,9 @@ class _Joiner:
             Fault: lambda record: _fault_step(evidence, self._faults, record),
             Header: self._header,
             Roster: lambda record: evidence.names.update(record.users),
-            Board: lambda record: setattr(evidence, "board", record),
+            InitialBoard: lambda record: setattr(evidence, "board", record),
             FinalBoard: lambda record: setattr(evidence, "final_board", record),
-            Limits: lambda record: setattr(evidence, "limits", record),
+            ServerLimits: lambda record: setattr(evidence, "limits", record),
             End: self.ends.append,
         }
 

@@ -26,7 +26,7 @@ from harness.evidence.database import (
     save_database_snapshot,
 )
 from harness.evidence.database_snapshot import DatabaseSnapshot
-from harness.evidence.history import Board, Header, HistoryFile, history_paths, read_history
+from harness.evidence.history import Header, HistoryFile, InitialBoard, history_paths, read_history
 from scoreboard.settings import mysql_address
 
 SNAPSHOT_FILE = "witness.json"
@@ -96,7 +96,7 @@ def _database_snapshot(
     if not mysql_url:
         return load_database_snapshot(kept) if kept is not None and kept.exists() else None
     records = [record for file in files for record in file.records[:10]]
-    board = next((record for record in records if isinstance(record, Board)), None)
+    board = next((record for record in records if isinstance(record, InitialBoard)), None)
     started = min((r.unix_us for r in records if isinstance(r, Header)), default=0)
     try:
         if board is None:

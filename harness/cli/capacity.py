@@ -25,7 +25,7 @@ from harness.measure.terminal import Ink, duration, number
 from harness.net.target import Target, TargetError, find_target
 from harness.report.document import CapacityResult, Machine, Search, SearchPlan, SearchStep
 from harness.report.result_files import write_result_file
-from harness.sessions.capacity import Capacity, Plan, Trial, limiting, scalability
+from harness.sessions.capacity import Capacity, CapacityTrial, Plan, limiting, scalability
 from harness.sessions.managed_stack import own_stack
 from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command
 from scoreboard_cli.types import FOLDER, SECONDS, Number, parsed, whole
@@ -168,7 +168,7 @@ def command_of(asked: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
-def _line(trial: Trial, ink: Ink) -> str:
+def _line(trial: CapacityTrial, ink: Ink) -> str:
     kept = trial.to_result()
     word = ink.good("held    ") if trial.held else ink.bad("not held")
     return (

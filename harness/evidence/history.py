@@ -61,7 +61,7 @@ class Roster(Record, frozen=True, kw_only=True, tag="roster"):
     users: list[tuple[int, str]]
 
 
-class Board(Record, frozen=True, kw_only=True, tag="board"):
+class InitialBoard(Record, frozen=True, kw_only=True, tag="board"):
     """The whole board, read while nothing changed, before the first submission."""
 
     seq: int
@@ -75,7 +75,7 @@ class FinalBoard(Record, frozen=True, kw_only=True, tag="final_board"):
     scores: list[Score]
 
 
-class Limits(Record, frozen=True, kw_only=True, tag="limits"):
+class ServerLimits(Record, frozen=True, kw_only=True, tag="limits"):
     """What the server claims to hold: the rate limit per updated user, and how many changes it
     keeps for listeners that come back (None: not known)."""
 
@@ -206,9 +206,9 @@ class End(Record, frozen=True, kw_only=True, tag="end"):
 AnyRecord: TypeAlias = (
     Header
     | Roster
-    | Board
+    | InitialBoard
     | FinalBoard
-    | Limits
+    | ServerLimits
     | Submit
     | Read
     | Done

@@ -12,11 +12,11 @@ from harness.engines import submitter
 from harness.engines.listener_stats import Stretch
 from harness.evidence.history import (
     FINAL_CAUSE,
-    Board,
     Done,
     Event,
     FinalBoard,
     HistoryWriter,
+    InitialBoard,
     Listen,
     Outcome,
     Roster,
@@ -132,7 +132,7 @@ class BoardJournal:
             self._writer.put(Roster, users=sorted(names.items()))
         if scores is not None and seq >= 0:
             best_first = sorted(scores.items(), key=lambda pair: -pair[1])
-            self._writer.put(Board, seq=seq, scores=best_first)
+            self._writer.put(InitialBoard, seq=seq, scores=best_first)
 
     def read(self, look: Callable[[int], Page], limit: int) -> Page:
         """Read the board and record the read's start and end. Raises OSError as `look` does."""

@@ -18,7 +18,7 @@ from harness.measure.schedule import BadProfile, parse_profile
 from harness.measure.slo import (
     DEFAULT_LIMITS,
     BadSlo,
-    Limit,
+    SloLimit,
     canonical,
     histogram_and_quantile,
     load_slo,
@@ -100,7 +100,7 @@ class RunSettings:
             for limit in limits:
                 yield from self._out_of_reach(limit, submissions)
 
-    def _out_of_reach(self, limit: Limit, submissions: float) -> Iterator[str]:
+    def _out_of_reach(self, limit: SloLimit, submissions: float) -> Iterator[str]:
         """Why the figure of a limit cannot be measured in this run, whatever the server does."""
         found = histogram_and_quantile(limit.figure)
         if found is None:

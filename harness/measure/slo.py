@@ -49,7 +49,7 @@ class BadSlo(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limit:
+class SloLimit:
     """`figure` compared with `value`: µs for durations, 0 to 1 for shares, per second for rates.
 
     `operator` is one of `<`, `<=`, `>`, `>=`.
@@ -92,7 +92,7 @@ class Limit:
 class SloResult:
     """A limit and the figure measured, None where there were not enough samples."""
 
-    limit: Limit
+    limit: SloLimit
     measured: float | None
 
     @property
@@ -108,13 +108,13 @@ class SloResult:
         return self.verdict == "true"
 
 
-def parse_slo(text: str) -> tuple[Limit, ...]:
+def parse_slo(text: str) -> tuple[SloLimit, ...]:
     """Limits separated by commas, semicolons or lines; `#` begins a comment. Raises BadSlo."""
     parts = re.split(r"[,;\n]", re.sub(r"#[^\n]*", "", text))
     return _all(part.strip() for part in parts if part.strip() not in ("", NONE))
 
 
-def load_slo(text_or_file: str) -> tuple[Limit, ...]:
+def load_slo(text_or_file: str) -> tuple[SloLimit, ...]:
     """Limits from text, or from a file: `@FILE`, or the bare name of one. Raises BadSlo."""
     name = text_or_file.strip()
     if name.startswith("@"):
@@ -146,7 +146,7 @@ def _entries(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}{'' if _OPERATORS.match(entry) else ':'}{entry}"
 
 
-def _all(parts: Iterable[str]) -> tuple[Limit, ...]:
+def _all(parts: Iterable[str]) -> tuple[SloLimit, ...]:
     limits, faults = [], []
     for part in parts:
         try:
@@ -158,7 +158,7 @@ def _all(parts: Iterable[str]) -> tuple[Limit, ...]:
     return tuple(limits)
 
 
-def _limit(text: str) -> Limit:
+def _limit(text: str) -> SloLimit:
     match = _LIMIT.fullmatch(text)
     if match is None:
         raise BadSlo(f"{text!r} is not a limit; {EXAMPLE}")
@@ -179,7 +179,7 @@ def _limit(text: str) -> Limit:
             raise BadSlo(f"{text!r} needs a rate, as in {figure}{operator}990/s") from None
     if operator == ":":
         operator = ">=" if figure in RATES else "<="
-    limit = Limit(text=text, figure=figure, operator=operator, value=value)
+    limit = SloLimit(text=text, figure=figure, operator=operator, value=value)
     if not limit.holds(low) and not limit.holds(high):
         raise BadSlo(f"{text!r} can never hold")
     if limit.holds(low) and limit.holds(high):
@@ -218,7 +218,7 @@ def histogram_and_quantile(figure: str) -> tuple[str, float] | None:
     return (name, quantile) if name in DURATION_NAMES and 0 < quantile <= 1 else None
 
 
-def canonical(limits: Iterable[Limit]) -> str:
+def canonical(limits: Iterable[SloLimit]) -> str:
     """The limits as one text that `parse_slo` reads."""
     return ",".join(limit.text for limit in limits)
 
@@ -245,6 +245,6 @@ def with_defaults(text_or_file: str) -> str:
     return canonical((*limits, *(d for d in DEFAULT_LIMITS if d.figure not in named)))
 
 
-def judge(limits: tuple[Limit, ...], figures: Mapping[str, float | None]) -> list[SloResult]:
+def judge(limits: tuple[SloLimit, ...], figures: Mapping[str, float | None]) -> list[SloResult]:
     """Each limit beside its figure; a figure that is not there counts as not measured."""
     return [SloResult(limit=limit, measured=figures.get(limit.figure)) for limit in limits]

@@ -17,7 +17,7 @@ import msgspec
 
 from harness.net.http_wire import CHUNK_BYTES_MAX, chunk_at, header_of
 from scoreboard.gzipped import unpacked, without_head
-from scoreboard.sse import Snapshot, Update
+from scoreboard.sse import Snapshot, UpdateData
 
 
 class Kind(StrEnum):
@@ -87,7 +87,7 @@ class Span:
 _UPDATE_BLOCK = re.compile(
     rb"(?:: committed (\d{1,18})\n)?id: (\d{1,18})\nevent: update\ndata: ([^\n]*)\n\n"
 )
-_decode_update = msgspec.json.Decoder(Update).decode
+_decode_update = msgspec.json.Decoder(UpdateData).decode
 _decode_top = msgspec.json.Decoder(Snapshot).decode
 
 

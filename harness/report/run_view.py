@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.checker.verdict import Verdict
 from harness.measure.figures import DURATIONS, HEADLINES, PERCENTILES, RATES, Duration
-from harness.measure.slo import BadSlo, Limit, histogram_and_quantile, parse_slo
+from harness.measure.slo import BadSlo, SloLimit, histogram_and_quantile, parse_slo
 from harness.measure.terminal import duration, number
 from harness.report.document import LimitResult, LoadResult
 
@@ -123,7 +123,7 @@ def _slo_row(document: LoadResult, result: LimitResult) -> SloRow:
     )
 
 
-def measured_words(limit: Limit, value: float | None) -> str:
+def measured_words(limit: SloLimit, value: float | None) -> str:
     """A measured value in the unit of its limit, with enough digits to tell it from that."""
     if value is None:
         return "nothing"

@@ -42,7 +42,7 @@ class Plan:
 
 
 @dataclass(kw_only=True)
-class Trial:
+class CapacityTrial:
     """One run of the search."""
 
     rate: int
@@ -120,7 +120,7 @@ class Capacity:
     def __init__(self, plan: Plan, tell: Any) -> None:
         self._plan = plan
         self._tell = tell
-        self.trials: list[Trial] = []
+        self.trials: list[CapacityTrial] = []
 
     def over_rate(self, listeners: int) -> SearchResult:
         """The greatest submission rate with that many listeners."""
@@ -145,10 +145,10 @@ class Capacity:
             repeats=plan.repeats,
         )
 
-    def _trial(self, rate: int, listeners: int, phase: str) -> Trial:
+    def _trial(self, rate: int, listeners: int, phase: str) -> CapacityTrial:
         document = run_load(self._plan, rate, listeners)
         why = why_not(document, rate)
-        trial = Trial(
+        trial = CapacityTrial(
             rate=rate,
             listeners=listeners,
             phase=phase,
@@ -200,7 +200,7 @@ def scalability(trials: Sequence[TrialResult]) -> Scalability:
     return msgspec.json.decode(msgspec.json.encode(law), type=Scalability)
 
 
-def limiting(trials: Sequence[Trial]) -> str:
+def limiting(trials: Sequence[CapacityTrial]) -> str:
     """The bottleneck at the least load that did not hold, else at the greatest that did."""
     failed = [t for t in trials if not t.held]
     decisive = (

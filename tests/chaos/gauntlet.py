@@ -34,13 +34,13 @@ from harness.chaos.wire import BROKEN, Line, get
 from harness.checker import Demands, Finding, Promises, Verdict, check, gather
 from harness.evidence.database import board_seq, connect_redis, read_database_snapshot, sample_redis
 from harness.evidence.history import (
-    Board,
     Fault,
     FaultPhase,
     HistoryWriter,
-    Limits,
+    InitialBoard,
     Roster,
     Score,
+    ServerLimits,
     read_history,
 )
 from harness.net.fault_proxy import Mode, Proxy
@@ -346,9 +346,9 @@ async def _until(check: Callable[[], bool], *, timeout_s: float) -> None:
 
 async def _introduce(at: Place, writer: HistoryWriter, seq: int, scores: list[Score]) -> None:
     users = read_database_snapshot(at.mysql_url).users
-    writer.put(Board, seq=seq, scores=scores)
+    writer.put(InitialBoard, seq=seq, scores=scores)
     writer.put(Roster, users=[(user.id, user.name) for user in users])
-    writer.put(Limits, count=LIMIT, window_ms=int(WINDOW_S * 1000), history_changes=HISTORY)
+    writer.put(ServerLimits, count=LIMIT, window_ms=int(WINDOW_S * 1000), history_changes=HISTORY)
 
 
 async def _sample(at: Place, writer: HistoryWriter) -> None:

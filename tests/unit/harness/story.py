@@ -11,7 +11,6 @@ from harness.checker import Evidence, Finding, Promises, Verdict, check, gather
 from harness.evidence.database_snapshot import DatabaseSnapshot, Row, UserRow
 from harness.evidence.history import (
     AnyRecord,
-    Board,
     Done,
     End,
     Event,
@@ -20,13 +19,14 @@ from harness.evidence.history import (
     FinalBoard,
     Header,
     HistoryFile,
-    Limits,
+    InitialBoard,
     Listen,
     Outcome,
     Read,
     RedisSample,
     Roster,
     Score,
+    ServerLimits,
     Submit,
 )
 
@@ -46,8 +46,8 @@ class Story:
         self.seq = 0
         self.put(Header, version=1, process="p", unix_us=START_US)
         self.put(Roster, users=list(NAMES.items()))
-        self.put(Board, seq=0, scores=[("Alice", 1500), ("Bob", 1400)])
-        self.put(Limits, count=3, window_ms=1000, history_changes=HISTORY)
+        self.put(InitialBoard, seq=0, scores=[("Alice", 1500), ("Bob", 1400)])
+        self.put(ServerLimits, count=3, window_ms=1000, history_changes=HISTORY)
 
     def put(self, kind: type[AnyRecord], /, *, at_ms: float | None = None, **fields: Any) -> int:
         self.now_ns = self.now_ns + 1_000_000 if at_ms is None else int(at_ms * 1e6)

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from harness.checker import Verdict, check, gather
-from harness.evidence.history import Event, HistoryFile, Limits
+from harness.evidence.history import Event, HistoryFile, ServerLimits
 from tests.unit.harness.story import Story, assert_convicts, finish, good_story
 
 
@@ -136,7 +136,7 @@ def test_a_listener_that_stayed_must_not_be_reset_either() -> None:
 def test_resets_pass_when_the_servers_retention_is_unknown() -> None:
     story = reset_story(missed=1)
     story.records = [
-        msgspec.structs.replace(r, history_changes=None) if isinstance(r, Limits) else r
+        msgspec.structs.replace(r, history_changes=None) if isinstance(r, ServerLimits) else r
         for r in story.records
     ]
 

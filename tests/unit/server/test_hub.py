@@ -108,7 +108,7 @@ class Wire(asyncio.Transport):
         return [seq for _, seq in self.events]
 
 
-class Board:
+class FakeBoard:
     """Answers snapshots."""
 
     def __init__(self) -> None:
@@ -134,7 +134,7 @@ class Site:
 
     def __init__(self, *, gzip: bool = False, **settings: float) -> None:
         self.gzip = gzip
-        self.board = Board()
+        self.board = FakeBoard()
         self.position = BoardPosition()
         self.wires: list[Wire] = []
         self.reports: list[tuple[int, int, int]] = []
