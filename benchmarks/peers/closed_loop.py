@@ -108,17 +108,28 @@ def _drawn_requests(task: Task, host: str, now_s: int) -> list[bytes]:
     return [f"{head}{len(body)}\r\n{key}\r\n{body}".encode() for body in bodies]
 
 
+def _connected(port: int, poller: select.epoll) -> socket.socket:
+    connection = socket.create_connection((HOST, port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setblocking(False)
+    poller.register(connection.fileno(), select.EPOLLIN)
+    return connection
+
+
+def _received(connection: socket.socket) -> bytes:
+    """Bytes that have arrived; none when the connection is lost."""
+    try:
+        return connection.recv(65536)
+    except OSError:
+        return b""
+
+
 def run(task: Task) -> Answers:
     """Ask until the time is over, then wait for the answers under way."""
     requests = requests_of(task)
     poller = select.epoll()
-    sockets: dict[int, socket.socket] = {}
-    for _ in range(task.connections):
-        opened = socket.create_connection((HOST, task.port))
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        opened.setblocking(False)
-        sockets[opened.fileno()] = opened
-        poller.register(opened.fileno(), select.EPOLLIN)
+    opened = [_connected(task.port, poller) for _ in range(task.connections)]
+    sockets = {connection.fileno(): connection for connection in opened}
     partial: dict[int, bytes] = {}
     statuses: Counter[bytes] = Counter()
     lost = number = 0
@@ -150,17 +161,13 @@ def run(task: Task) -> Answers:
             lost += waiting
             break
         for fd, _ in ready:
-            try:
-                data = sockets[fd].recv(65536)
-            except OSError:
-                data = b""
+            data = _received(sockets[fd])
             if not data:
                 poller.unregister(fd)
                 lost += 1
                 waiting -= 1
                 continue
-            if fd in partial:
-                data = partial.pop(fd) + data
+            data = partial.pop(fd, b"") + data
             if answer_end(data) is None:
                 partial[fd] = data
                 continue
@@ -170,8 +177,8 @@ def run(task: Task) -> Answers:
             else:
                 waiting -= 1
     elapsed_s = heard - started
-    for opened in sockets.values():
-        opened.close()
+    for connection in opened:
+        connection.close()
     poller.close()
     return Answers(
         statuses={status.decode(): n for status, n in statuses.items()},

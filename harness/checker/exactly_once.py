@@ -102,12 +102,9 @@ def _by_rows(
             elif submission.outcome is Outcome.OK:
                 inquiry.doubt(f"{submission} was accepted under no id")
             continue
-        if submission.sid in named:
-            inquiry.violation(
-                f"{submission} was given the id {submission.sid} of {named[submission.sid]}"
-            )
+        if (first := named.setdefault(submission.sid, submission)) is not submission:
+            inquiry.violation(f"{submission} was given the id {submission.sid} of {first}")
             continue
-        named[submission.sid] = submission
         mine = found.pop(submission.sid, [])
         if len(mine) > 1:
             inquiry.violation(
@@ -122,10 +119,10 @@ def _by_rows(
             counts["lost"] += 1
             _lost(inquiry, evidence, submission, "the ledger has no row for it")
     if rejectable is None:
-        for outcome, count in rejected.items():
-            if count:
-                counts["rejected"] += count
-                inquiry.violation(f"{count:,} accepted submissions were decided {outcome}")
+        # `+` keeps the outcomes that occurred.
+        for outcome, count in (+rejected).items():
+            counts["rejected"] += count
+            inquiry.violation(f"{count:,} accepted submissions were decided {outcome}")
     _rows_left(inquiry, evidence, counts, found.values(), unnamed)
 
 

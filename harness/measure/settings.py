@@ -72,6 +72,21 @@ class RunSettings:
             yield f"--rate: {error}"
         if profile is not None and not profile.submits and not self.listeners:
             yield "--rate 0 and --listeners 0 leave nothing to measure: give one of them"
+        yield from self._out_of_range()
+        try:
+            limits = load_slo(self.slo)
+        except BadSlo as error:
+            yield from (f"--slo: {line}" for line in str(error).splitlines())
+            return
+        if profile is not None and 0 < self.duration_s < math.inf and self.warmup_s < math.inf:
+            end_s = self.warmup_s + self.duration_s
+            submissions = sum(s.arrivals for s in profile.cut(end_s).segments) - sum(
+                s.arrivals for s in profile.cut(self.warmup_s).segments
+            )
+            for limit in limits:
+                yield from self._out_of_reach(limit, submissions)
+
+    def _out_of_range(self) -> Iterator[str]:
         if self.arrivals not in ("constant", "poisson"):
             yield f"--arrivals is constant or poisson, not {self.arrivals!r}"
         for name, least in (("players", 1), ("connections", 1), ("listeners", 0)):
@@ -87,18 +102,6 @@ class RunSettings:
             yield "--duration must be at least 1 s: every figure is made of whole seconds"
         if self.signing_key and not all(self.signing_key.partition(":")):
             yield "--signing-key must be ID:FILE"
-        try:
-            limits = load_slo(self.slo)
-        except BadSlo as error:
-            yield from (f"--slo: {line}" for line in str(error).splitlines())
-            return
-        if profile is not None and 0 < self.duration_s < math.inf and self.warmup_s < math.inf:
-            end_s = self.warmup_s + self.duration_s
-            submissions = sum(s.arrivals for s in profile.cut(end_s).segments) - sum(
-                s.arrivals for s in profile.cut(self.warmup_s).segments
-            )
-            for limit in limits:
-                yield from self._out_of_reach(limit, submissions)
 
     def _out_of_reach(self, limit: SloLimit, submissions: float) -> Iterator[str]:
         """Why the figure of a limit cannot be measured in this run, whatever the server does."""

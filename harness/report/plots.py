@@ -203,6 +203,25 @@ def _seconds(value: float) -> str:
     return f"{value:g} s"
 
 
+def _y_range(axis: Axis, ys: Sequence[float]) -> tuple[float, float]:
+    if axis.log:
+        positive = [y for y in ys if y > 0] or [1.0]
+        low = float(10 ** math.floor(math.log10(min(positive))))
+        return low, max(max(positive) * 1.15, low * 10)
+    top = max(*ys, axis.least)
+    return min(0.0, *ys), top * 1.06 if top > 0 else 1.0
+
+
+def _path(frame: _Frame, line: Line) -> str:
+    """Path data of a line, interrupted where a value is missing."""
+    path, pen_down = [], False
+    for x, y in line.points:
+        if y is not None:
+            path.append(f"{'L' if pen_down else 'M'}{frame.px(x):.1f} {frame.py(y):.1f}")
+        pen_down = y is not None
+    return "".join(path)
+
+
 def line_plot(
     title: str,
     lines: Sequence[Line],
@@ -220,15 +239,7 @@ def line_plot(
     ys += [value for _, value in axis.limits]
     if not xs:
         return _document(title, [f'<text x="{LEFT}" y="{HEIGHT / 2}">nothing recorded</text>'])
-    if axis.log:
-        positive = [y for y in ys if y > 0] or [1.0]
-        y_range = (10 ** math.floor(math.log10(min(positive))), max(positive) * 1.15)
-        if y_range[1] / y_range[0] < 10:
-            y_range = (y_range[0], y_range[0] * 10)
-    else:
-        top = max(*ys, axis.least)
-        y_range = (min(0.0, *ys), top * 1.06 if top > 0 else 1.0)
-    frame = _Frame((min(xs), max(xs)), y_range, log=axis.log)
+    frame = _Frame((min(xs), max(xs)), _y_range(axis, ys), log=axis.log)
     ticks = nice_ticks(frame.x0, frame.x1, 8) if x_ticks is None else x_ticks
     ticks = [tick for tick in ticks if frame.x0 <= tick <= frame.x1]
     parts = [_shades(frame, shades), _grid(frame, axis, x_text, ticks)]
@@ -239,16 +250,9 @@ def line_plot(
             f'<text x="{WIDTH - RIGHT}" y="{y - 4:.1f}" text-anchor="end">{escape(name)}</text>'
         )
     for colour, line in zip(COLOURS, lines, strict=False):
-        path, pen_down = [], False
-        for x, y_value in line.points:
-            if y_value is None:
-                pen_down = False
-                continue
-            path.append(f"{'L' if pen_down else 'M'}{frame.px(x):.1f} {frame.py(y_value):.1f}")
-            pen_down = True
         parts.append(
-            f'<path class="line {colour}" d="{"".join(path)}"><title>{escape(line.name)}</title>'
-            "</path>"
+            f'<path class="line {colour}" d="{_path(frame, line)}"><title>{escape(line.name)}'
+            "</title></path>"
         )
         if dots:
             parts += [
