@@ -14,9 +14,7 @@ def check(evidence: Evidence) -> Finding:
     an honest key, its body under that id; without the database, its increment (choose one that no
     honest submission uses).
     """
-    inquiry = Inquiry("I7 authority", TITLE)
-    for flaw in evidence.flaws:
-        inquiry.doubt(flaw)
+    inquiry = Inquiry("I7 authority", TITLE, evidence.flaws)
     if not evidence.attacks:
         inquiry.doubt("no attack was tried")
     for attack in evidence.attacks:

@@ -26,9 +26,7 @@ def check(evidence: Evidence, *, rejections_allowed: bool = True) -> Finding:
     With `rejections_allowed` false every accepted submission must be applied: the run sent
     nothing that a rule could turn down.
     """
-    inquiry = Inquiry("I1 exactly once", TITLE)
-    for flaw in evidence.flaws:
-        inquiry.doubt(flaw)
+    inquiry = Inquiry("I1 exactly once", TITLE, evidence.flaws)
     rejectable = Rejections(evidence)
     tally = Counter(submission.outcome for submission in evidence.submissions)
     counts: Counter[str] = Counter(
@@ -285,9 +283,7 @@ def _lost(inquiry: Inquiry, evidence: Evidence, submission: Submission, how: str
 
 def check_answers(evidence: Evidence) -> Finding:
     """The verdict on I8. The answers compared are the submission ids in them."""
-    inquiry = Inquiry("I8 answers", TITLE_ANSWERS)
-    for flaw in evidence.flaws:
-        inquiry.doubt(flaw)
+    inquiry = Inquiry("I8 answers", TITLE_ANSWERS, evidence.flaws)
     repeated = 0
     for submission in evidence.submissions:
         attempts = submission.attempts

@@ -14,9 +14,7 @@ TITLE = "changes are numbered without gaps and every score is the sum of its inc
 
 def check(evidence: Evidence) -> Finding:
     """The verdict on I2."""
-    inquiry = Inquiry("I2 ledger", TITLE)
-    for flaw in evidence.flaws:
-        inquiry.doubt(flaw)
+    inquiry = Inquiry("I2 ledger", TITLE, evidence.flaws)
     _gapless(inquiry, evidence)
     if not evidence.changes:
         inquiry.doubt("nothing changed")

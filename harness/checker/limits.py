@@ -24,9 +24,7 @@ TITLE = "no window admits more than the limit, none refuses below it, repeats ar
 
 def check(evidence: Evidence, *, slack_ms: int = 50) -> Finding:
     """The verdict on I9. `slack_ms` allows for the server's clock being read elsewhere."""
-    inquiry = Inquiry("I9 limits", TITLE)
-    for flaw in evidence.flaws:
-        inquiry.doubt(flaw)
+    inquiry = Inquiry("I9 limits", TITLE, evidence.flaws)
     limits = evidence.limits
     if limits is None:
         inquiry.doubt("the limit is not known: no limits record")

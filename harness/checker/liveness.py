@@ -26,9 +26,7 @@ def check(evidence: Evidence, *, visible_within_s: float = 15.0) -> Finding:
     a listener is given to go on from shows every change up to its number, also those that no
     listener was sent one by one; whether it had to be given is for I5.
     """
-    inquiry = Inquiry("I10 liveness", TITLE)
-    for flaw in evidence.flaws:
-        inquiry.doubt(flaw)
+    inquiry = Inquiry("I10 liveness", TITLE, evidence.flaws)
     followed = _Followed(evidence, int(visible_within_s * 1e9))
     for submission in evidence.submissions:
         if submission.outcome is Outcome.OK and submission.ok_ns is not None:

@@ -20,9 +20,7 @@ TITLE_REGRESS = "no client and no listener is taken back to an older board"
 
 def check(evidence: Evidence) -> Finding:
     """The verdict on I3."""
-    inquiry = Inquiry("I3 reads", TITLE_WHOLE)
-    for flaw in evidence.flaws:
-        inquiry.doubt(flaw)
+    inquiry = Inquiry("I3 reads", TITLE_WHOLE, evidence.flaws)
     if not evidence.reads:
         inquiry.doubt("no read succeeded")
     prefix = Prefix(evidence)
@@ -76,9 +74,7 @@ def _final_reads(inquiry: Inquiry, evidence: Evidence) -> None:
 
 def check_regress(evidence: Evidence) -> Finding:
     """The verdict on I6. Values may fall by negative increments; the seq may not."""
-    inquiry = Inquiry("I6 no regress", TITLE_REGRESS)
-    for flaw in evidence.flaws:
-        inquiry.doubt(flaw)
+    inquiry = Inquiry("I6 no regress", TITLE_REGRESS, evidence.flaws)
     newest: dict[str, tuple[int, int]] = {}
     for read in sorted(evidence.reads, key=lambda read: (read.client, read.invoked_ns)):
         done_ns, seq = newest.get(read.client, (0, -1))
@@ -112,9 +108,7 @@ def check_regress(evidence: Evidence) -> Finding:
 
 def check_redis(evidence: Evidence) -> Finding:
     """The verdict on I4. A sample with an empty epoch found Redis without a board."""
-    inquiry = Inquiry("I4 Redis", TITLE_REDIS)
-    for flaw in evidence.flaws:
-        inquiry.doubt(flaw)
+    inquiry = Inquiry("I4 Redis", TITLE_REDIS, evidence.flaws)
     filled = [sample for sample in evidence.redis if sample.epoch]
     if not filled:
         inquiry.doubt("Redis was never sampled with a board in it")

@@ -19,9 +19,7 @@ def check(evidence: Evidence, *, resets_allowed: bool = True) -> Finding:
     With `resets_allowed` false a reset is held against the server: what lies before it was
     never delivered, and is in no percentile.
     """
-    inquiry = Inquiry("I5 streams", TITLE)
-    for flaw in evidence.flaws:
-        inquiry.doubt(flaw)
+    inquiry = Inquiry("I5 streams", TITLE, evidence.flaws)
     for disagreement in evidence.disagreements:
         inquiry.violation(disagreement)
     _payloads(inquiry, evidence)

@@ -27,9 +27,7 @@ class Demands:
 
 def check(evidence: Evidence, demands: Demands) -> Finding:
     """The verdict on whether the run was worth judging: true or unknown, never false."""
-    inquiry = Inquiry("non-vacuity", TITLE)
-    for flaw in evidence.flaws:
-        inquiry.doubt(flaw)
+    inquiry = Inquiry("non-vacuity", TITLE, evidence.flaws)
     accepted = sum(1 for s in evidence.submissions if s.outcome is Outcome.OK)
     unknown = sum(
         1 for s in evidence.submissions for a in s.attempts if a.outcome is Outcome.UNKNOWN

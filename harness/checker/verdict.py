@@ -5,7 +5,7 @@ Unknown is not a soft true: a run that saw too little has proven nothing, and fa
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 import msgspec
 
@@ -38,13 +38,21 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass
 class Inquiry:
-    """Collects what speaks against one invariant, then concludes."""
+    """Collects what speaks against one invariant, then concludes.
+
+    What the evidence itself lacks (`flaws`) is a doubt about every invariant.
+    """
 
     invariant: str
     title: str
+    flaws: InitVar[Iterable[str]]
     _violations: list[str] = field(default_factory=list)
     _count: int = 0
     _doubts: list[str] = field(default_factory=list)
+
+    def __post_init__(self, flaws: Iterable[str]) -> None:
+        for flaw in flaws:
+            self.doubt(flaw)
 
     def violation(self, explanation: str) -> None:
         """The invariant does not hold; say which submission, which rows, which events."""

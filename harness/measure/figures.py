@@ -26,7 +26,7 @@ PERCENTILES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Duration:
     """A duration of which a run keeps a histogram in µs. `headline` ones are in every summary.
 
@@ -43,90 +43,53 @@ class Duration:
 
 DURATIONS = (
     Duration(
-        name="response",
-        label="response",
-        meaning="intended send to 2xx, or to giving up; answers 4xx and 5xx count as errors",
-        source="submissions",
+        "response",
+        "response",
+        "intended send to 2xx, or to giving up; answers 4xx and 5xx count as errors",
+        "submissions",
+        headline=True,
+    ),
+    Duration("service", "service", "actual send to 2xx", "submissions", headline=True),
+    Duration("delay", "send delay", "intended send to actual send", "submissions"),
+    Duration(
+        "late",
+        "generator late",
+        "the generator's own share of the send delay",
+        "submissions",
+        headline=True,
+    ),
+    Duration("lag", "lag", "commit to the kernel of each listener", "listeners", headline=True),
+    Duration(
+        "reach_first", "first listener", "commit to the first listener, per event", "listeners"
+    ),
+    Duration(
+        "reach_median",
+        "median listener",
+        "commit to the median listener, per event; of two middle ones the later",
+        "listeners",
+    ),
+    Duration(
+        "reach_last",
+        "last listener",
+        "commit to the last listener, per event",
+        "listeners",
         headline=True,
     ),
     Duration(
-        name="service",
-        label="service",
-        meaning="actual send to 2xx",
-        source="submissions",
+        "submit_deliver_first", "submit → first", "intended send to the first listener", "ledger"
+    ),
+    Duration(
+        "submit_deliver_median",
+        "submit → deliver",
+        "intended send to the median listener",
+        "ledger",
         headline=True,
     ),
     Duration(
-        name="delay",
-        label="send delay",
-        meaning="intended send to actual send",
-        source="submissions",
+        "submit_deliver_last", "submit → last", "intended send to the last listener", "ledger"
     ),
-    Duration(
-        name="late",
-        label="generator late",
-        meaning="the generator's own share of the send delay",
-        source="submissions",
-        headline=True,
-    ),
-    Duration(
-        name="lag",
-        label="lag",
-        meaning="commit to the kernel of each listener",
-        source="listeners",
-        headline=True,
-    ),
-    Duration(
-        name="reach_first",
-        label="first listener",
-        meaning="commit to the first listener, per event",
-        source="listeners",
-    ),
-    Duration(
-        name="reach_median",
-        label="median listener",
-        meaning="commit to the median listener, per event; of two middle ones the later",
-        source="listeners",
-    ),
-    Duration(
-        name="reach_last",
-        label="last listener",
-        meaning="commit to the last listener, per event",
-        source="listeners",
-        headline=True,
-    ),
-    Duration(
-        name="submit_deliver_first",
-        label="submit → first",
-        meaning="intended send to the first listener",
-        source="ledger",
-    ),
-    Duration(
-        name="submit_deliver_median",
-        label="submit → deliver",
-        meaning="intended send to the median listener",
-        source="ledger",
-        headline=True,
-    ),
-    Duration(
-        name="submit_deliver_last",
-        label="submit → last",
-        meaning="intended send to the last listener",
-        source="ledger",
-    ),
-    Duration(
-        name="notice",
-        label="harness delay",
-        meaning="kernel to the harness, not part of lag",
-        source="listeners",
-    ),
-    Duration(
-        name="connect",
-        label="connect",
-        meaning="connection begun to stream open",
-        source="listeners",
-        headline=True,
-    ),
+    Duration("notice", "harness delay", "kernel to the harness, not part of lag", "listeners"),
+    Duration("connect", "connect", "connection begun to stream open", "listeners", headline=True),
 )
 DURATION_NAMES = tuple(duration.name for duration in DURATIONS)
 HEADLINES = tuple(duration for duration in DURATIONS if duration.headline)

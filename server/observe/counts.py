@@ -4,6 +4,7 @@ write passes them. Not how they are exposed: see `metrics`.
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
@@ -25,54 +26,31 @@ class Histogram:
         self.total += value
 
 
+@dataclass(slots=True, eq=False)
 class CommitCounts:
     """Submissions by their answer, and the batches that carried them."""
 
-    __slots__ = (
-        "accepted",
-        "admission_s",
-        "batch_size",
-        "batches_started",
-        "key_reused",
-        "overloaded",
-        "rate_limited",
-        "replayed",
-        "start_s",
-        "unavailable",
-    )
-
-    def __init__(self) -> None:
-        self.accepted = 0
-        self.replayed = 0
-        self.rate_limited = 0
-        self.key_reused = 0
-        self.overloaded = 0
-        self.unavailable = 0
-        self.batches_started = 0
-        self.batch_size = Histogram(SIZES)
-        self.admission_s = Histogram(SECONDS)
-        self.start_s = Histogram(SECONDS)
+    accepted: int = 0
+    replayed: int = 0
+    rate_limited: int = 0
+    key_reused: int = 0
+    overloaded: int = 0
+    unavailable: int = 0
+    batches_started: int = 0
+    batch_size: Histogram = field(default_factory=lambda: Histogram(SIZES))
+    admission_s: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+    start_s: Histogram = field(default_factory=lambda: Histogram(SECONDS))
 
 
+@dataclass(slots=True, eq=False)
 class HubCounts:
     """Writes to the listeners. A delivery is one change written to one listener."""
 
-    __slots__ = (
-        "bytes",
-        "commit_to_write_s",
-        "deliveries",
-        "listeners_opened",
-        "resets",
-        "slow_listeners_disconnected",
-        "ticks",
-    )
-
-    def __init__(self) -> None:
-        self.ticks = 0
-        self.bytes = 0
-        self.deliveries = 0
-        self.resets = 0
-        self.listeners_opened = 0
-        self.slow_listeners_disconnected = 0
-        # From the oldest change of a write, by two machines' clocks.
-        self.commit_to_write_s = Histogram(SECONDS)
+    ticks: int = 0
+    bytes: int = 0
+    deliveries: int = 0
+    resets: int = 0
+    listeners_opened: int = 0
+    slow_listeners_disconnected: int = 0
+    # From the oldest change of a write, by two machines' clocks.
+    commit_to_write_s: Histogram = field(default_factory=lambda: Histogram(SECONDS))
