@@ -43,7 +43,7 @@ verdict() {
     [[ ! -e $ended/failed ]]
 }
 
-# pytest ARGUMENT…: side by side where `-n` says so. A hang must end, and say where.
-pytest() {
-    timeout --foreground --kill-after=30 1500 .venv/bin/python -m pytest --dist loadgroup "$@"
+# tests ARGUMENT…: the README's test command on a part of the tests. A hang must end, and say where.
+tests() {
+    timeout --foreground --kill-after=30 1500 make test ARGS="--dist loadgroup $*"
 }
