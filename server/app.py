@@ -144,7 +144,7 @@ def create_app(
                 answering = tracing.around(f"{method} {path}", answering)
             app.add_route(answering, path, methods=[method], name=name)
     app.blueprint(pages_blueprint())
-    docs_page.add_routes(app)
+    docs_page.add_routes(app, settings.port)
 
     app.ctx.fast_path = fast_path
     app.ctx.life = Life(

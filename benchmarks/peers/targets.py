@@ -57,21 +57,21 @@ _SMALLEST = "growth/1,000 users"
 TARGETS = (
     Target(
         group="submissions",
-        what="accepted and applied submissions/s, beside one workflow of four activities each",
+        what="accepted and applied submissions/s, relative to a workflow of four activities each",
         figure="submissions/ours",
         against="submissions/naive",
         bound=200,
     ),
     Target(
         group="submissions",
-        what="the same, beside INSERT + UPDATE + COMMIT in the handler",
+        what="the same, relative to INSERT + UPDATE + COMMIT in the handler",
         figure="submissions/ours",
         against="submissions/direct",
         bound=2.5,
     ),
     Target(
         group="submissions",
-        what="the same, beside a handler that only checks token and body",
+        what="the same, relative to a handler that only checks token and body",
         figure="submissions/ours",
         against="submissions/ceiling",
         bound=0.6,
@@ -94,7 +94,7 @@ TARGETS = (
     ),
     Target(
         group="idle",
-        what="idle: POST to event on the stream, beside the naive pipeline",
+        what="idle: POST to event on the stream, relative to the naive pipeline",
         figure="idle/ours",
         against="idle/naive",
         bound=0.5,
@@ -110,7 +110,7 @@ TARGETS = (
     ),
     Target(
         group="streams",
-        what="SSE deliveries per CPU-second, 1,000 listeners, 100 changes/s, beside nginx + nchan",
+        what="SSE deliveries per CPU-second, 1,000 listeners, 100 changes/s, relative to nchan",
         figure="streams 100/ours-stream",
         against="streams 100/nchan",
         bound=5,
@@ -124,14 +124,14 @@ TARGETS = (
     ),
     Target(
         group="streams",
-        what="the same, beside a queue and a task per client on Sanic",
+        what="the same, relative to a queue and a task per client on Sanic",
         figure="streams 1000/ours-stream",
         against="streams 1000/queue",
         bound=20,
     ),
     Target(
         group="streams",
-        what="the same, beside sse-starlette on uvicorn",
+        what="the same, relative to sse-starlette on uvicorn",
         figure="streams 1000/ours-stream",
         against="streams 1000/sse-starlette",
         bound=20,
@@ -162,7 +162,7 @@ TARGETS = (
     ),
     Target(
         group="reads",
-        what="GET /scores per second, beside the same framework sending a constant",
+        what="GET /scores per second, relative to the same framework sending a constant",
         figure="reads/ours",
         against="reads/constant",
         bound=0.9,
@@ -170,7 +170,7 @@ TARGETS = (
     *(
         Target(
             group="growth",
-            what=f"CPU per submission (without a key) at {size}, beside 1,000 users",
+            what=f"CPU per submission (without a key) at {size}, relative to 1,000 users",
             figure=f"growth/{size}",
             against=_SMALLEST,
             bound=1.3,
@@ -181,7 +181,7 @@ TARGETS = (
     *(
         Target(
             group="growth",
-            what=f"CPU per delivered read at {listeners:,} listeners, beside 100",
+            what=f"CPU per delivered read at {listeners:,} listeners, relative to 100",
             figure=f"listeners/{listeners}",
             against="listeners/100",
             bound=1.3,

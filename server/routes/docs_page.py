@@ -49,11 +49,16 @@ _HEADERS = {
 }
 
 
-def add_routes(app: Sanic[Any, Any]) -> None:
-    """Answer at OPENAPI_PATH and DOCS_PATH, from memory."""
+def add_routes(app: Sanic[Any, Any], port: int) -> None:
+    """Answer at OPENAPI_PATH and DOCS_PATH, from memory; the examples name `port`."""
     description = document()
     _serve(app, OPENAPI_PATH, msgspec.json.encode(description), "application/json")
-    _serve(app, DOCS_PATH, page(description).encode(), "text/html; charset=utf-8")
+    _serve(
+        app,
+        DOCS_PATH,
+        page(description, f"http://localhost:{port}").encode(),
+        "text/html; charset=utf-8",
+    )
 
 
 def _serve(app: Sanic[Any, Any], path: str, body: bytes, content_type: str) -> None:
@@ -67,8 +72,8 @@ def _serve(app: Sanic[Any, Any], path: str, body: bytes, content_type: str) -> N
     app.add_route(handler, path, methods=["GET", "HEAD"], name=path.strip("/").replace(".", "_"))
 
 
-def page(description: Mapping[str, Any]) -> str:
-    """The page of an OpenAPI document, as HTML."""
+def page(description: Mapping[str, Any], server: str = "http://localhost:3000") -> str:
+    """The page of an OpenAPI document, as HTML, with examples for `server`."""
     info = description["info"]
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -83,7 +88,7 @@ def page(description: Mapping[str, Any]) -> str:
         for path, methods in description["paths"].items():
             for method, operation in methods.items():
                 if tag["name"] in operation["tags"]:
-                    parts.append(_operation(path, method, operation))
+                    parts.append(_operation(server, path, method, operation))
     parts.append("<h2>Shapes</h2>")
     for name, schema in sorted(description["components"]["schemas"].items()):
         parts.append(
@@ -93,14 +98,14 @@ def page(description: Mapping[str, Any]) -> str:
     return "".join([*parts, "</main></body></html>"])
 
 
-def _operation(path: str, method: str, operation: Mapping[str, Any]) -> str:
+def _operation(server: str, path: str, method: str, operation: Mapping[str, Any]) -> str:
     parts = [
         f'<details><summary><b class="method">{method.upper()}</b><code>{escape(path)}</code>',
         f' <span class="muted">{escape(operation["summary"])}</span></summary>',
     ]
     if "description" in operation:
         parts.append(f"<p>{_text(operation['description'])}</p>")
-    parts.append(f"<pre>{escape(_curl(path, method, operation))}</pre>")
+    parts.append(f"<pre>{escape(_curl(server + path, method, operation))}</pre>")
     parameters = [
         (item["name"], item["in"], _kind(item["schema"]), item.get("description", ""))
         for item in operation.get("parameters", ())
@@ -115,7 +120,7 @@ def _operation(path: str, method: str, operation: Mapping[str, Any]) -> str:
     return "".join([*parts, "</details>"])
 
 
-def _curl(path: str, method: str, operation: Mapping[str, Any]) -> str:
+def _curl(url: str, method: str, operation: Mapping[str, Any]) -> str:
     words = ["curl -N" if "stream" in operation["tags"] and method == "get" else "curl"]
     if method != "get":
         words.append(f"-X {method.upper()}")
@@ -125,7 +130,7 @@ def _curl(path: str, method: str, operation: Mapping[str, Any]) -> str:
     if "requestBody" in operation:
         example = json.dumps(operation["requestBody"]["content"]["application/json"]["example"])
         words.append(f"-H 'Content-Type: application/json' -d '{example}'")
-    return " ".join([*words, f"http://localhost:3000{path}"])
+    return " ".join([*words, url])
 
 
 def _kind(schema: Mapping[str, Any]) -> str:

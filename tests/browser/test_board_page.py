@@ -222,6 +222,8 @@ def test_a_board_that_wants_a_token_is_shown_with_one(browser: Browser, site: Bo
     browser.find("#token").send_keys("wrong" + Keys.ENTER)
     eventually_sync(lambda: site.tickets_refused == 1)
     eventually_sync(form.is_displayed)
+    assert form.text.startswith("The server did not accept this token.")
+    assert not browser.find("#banner").is_displayed()
     browser.find("#token").send_keys("sesame" + Keys.ENTER)
 
     eventually_sync(lambda: shown(browser) == expected(site))

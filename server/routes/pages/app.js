@@ -160,14 +160,16 @@ function showState() {
   const staleFor = stream.freshAt === null ? 0 : Date.now() - stream.freshAt;
   const stale = state === LOST && (stream.freshAt === null || staleFor > STALE_MS);
   document.body.classList.toggle("stale", stale);
-  at("banner").hidden = !stale;
-  if (stale) {
+  // A board that asks for a token is not out of reach.
+  const lost = stale && at("token-form").hidden;
+  at("banner").hidden = !lost;
+  if (lost) {
     const age = stream.freshAt === null ? "" : ` These scores are from ${ago(staleFor)}.`;
     const wait = stream.retryAt === null ? 0 : Math.round((stream.retryAt - Date.now()) / 1000);
     const next = wait > 0 ? ` Retrying in ${wait} s.` : " Retrying…";
     setText(at("banner-text"), `Connection lost.${age}${next}`);
   }
-  if (stale && announcedState !== LOST) announce("Connection lost. The scores may be out of date.", LOST);
+  if (lost && announcedState !== LOST) announce("Connection lost. The scores may be out of date.", LOST);
   if (state === LIVE && announcedState === LOST) announce("Connected again.", LIVE);
 }
 
@@ -205,8 +207,12 @@ async function onRefused() {
 }
 
 function askForToken() {
+  const shown = !at("token-form").hidden;
+  if (token) setText(at("token-label"), "The server did not accept this token. Enter another one.");
   token = "";
   at("token-form").hidden = false;
+  if (!shown) at("token").focus();
+  showState();
 }
 
 // --- announcements
@@ -252,7 +258,9 @@ const stream = new Stream(
 at("pause").addEventListener("click", () => {
   paused = !paused;
   at("pause").setAttribute("aria-pressed", String(paused));
-  at("pause").querySelector(".label").textContent = paused ? "Resume" : "Pause";
+  const label = paused ? "Resume" : "Pause";
+  at("pause").setAttribute("aria-label", label);
+  at("pause").querySelector(".label").textContent = label;
   document.body.classList.toggle("paused", paused);
   if (!paused && dirty) render();
   showState();
