@@ -27,6 +27,7 @@ from harness.measure.slo import (
 from scoreboard.signing import SigningKey, parse_key
 
 PREFIX = "SCOREBOARD_LOAD_"
+ARRIVALS = ("constant", "poisson")
 DESCRIPTORS_BESIDE = 64
 """Descriptors a load process has open beside its connections, generously."""
 
@@ -87,7 +88,7 @@ class RunSettings:
                 yield from self._out_of_reach(limit, submissions)
 
     def _out_of_range(self) -> Iterator[str]:
-        if self.arrivals not in ("constant", "poisson"):
+        if self.arrivals not in ARRIVALS:
             yield f"--arrivals is constant or poisson, not {self.arrivals!r}"
         for name, least in (("players", 1), ("connections", 1), ("listeners", 0)):
             if getattr(self, name) < least:
@@ -133,12 +134,13 @@ class RunSettings:
 
 
 class Option(NamedTuple):
-    """One option of a run: `name` is its field in RunSettings."""
+    """One option of a run: `name` is its field in RunSettings, `choices` are all its values."""
 
     flag: str
     name: str
     metavar: str
     about: str
+    choices: tuple[str, ...] | None = None
 
     @property
     def default(self) -> str | bool:
@@ -154,6 +156,7 @@ class Option(NamedTuple):
         return f"{self.about} ({self.default})" if self.default else self.about
 
 
+# In the order of Locust's web form and of `--help`: those that a person sets most come first.
 OPTIONS = (
     Option(
         "--rate",
@@ -161,8 +164,6 @@ OPTIONS = (
         "PROFILE",
         "submissions/s: 1000, 1k, 100/m, 500x10,1000x10, 100-2000x60s, spike:1000-5000@20+2",
     ),
-    Option("--arrivals", "arrivals", "KIND", "constant or poisson"),
-    Option("--players", "players", "N", "users that submissions are for, ids 1..N"),
     Option("--listeners", "listeners", "N", "open SSE connections"),
     Option(
         "--duration",
@@ -176,6 +177,16 @@ OPTIONS = (
         "SECONDS",
         "sent first and left out of every percentile: 5, 5s",
     ),
+    Option(
+        "--slo",
+        "slo",
+        "LIMITS",
+        "limits: p99:250ms,lag_p99:500ms,errors:0.1%,goodput:990/s, or with an operator, "
+        "'p99<250ms'; @FILE reads them from a file. A run that submits has "
+        f"{canonical(DEFAULT_LIMITS)} by default: name a figure to change it, none to have neither",
+    ),
+    Option("--players", "players", "N", "users that submissions are for, ids 1..N"),
+    Option("--arrivals", "arrivals", "KIND", "constant or poisson", choices=ARRIVALS),
     Option(
         "--connections",
         "connections",
@@ -194,14 +205,6 @@ OPTIONS = (
         "late_limit_ms",
         "MS",
         "ms (or 0.1s): the run is void when p99 of the generator's own delay is above",
-    ),
-    Option(
-        "--slo",
-        "slo",
-        "LIMITS",
-        "limits: p99:250ms,lag_p99:500ms,errors:0.1%,goodput:990/s, or with an operator, "
-        "'p99<250ms'; @FILE reads them from a file. A run that submits has "
-        f"{canonical(DEFAULT_LIMITS)} by default: name a figure to change it, none to have neither",
     ),
     Option(
         "--mysql-url",
@@ -259,7 +262,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """
     for option in OPTIONS:
         is_flag = isinstance(option.default, bool)
-        kind: dict[str, Any] = {"type": _checked(option.name), "metavar": option.metavar}
+        kind: dict[str, Any] = {
+            "type": _checked(option.name),
+            "metavar": option.metavar,
+            "choices": option.choices,
+        }
         parser.add_argument(
             option.flag,
             dest=f"scoreboard_{option.name}",

@@ -5,25 +5,30 @@ exact percentiles and correctness.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urljoin
 
 from flask import Response, request, send_file
 
 from harness.measure.figures import HEADLINES, LISTENER_ACCOUNT, PERCENTILES
 from harness.measure.histogram import Histogram
+from harness.measure.slo import is_default
 from harness.measure.terminal import duration, number
 from harness.report.page import SIGNS, render
 from harness.report.run_view import measured_words
+from harness.run import web_form
 from harness.run.coordinator import Coordinator
 
 KEY = "scoreboard"
 REPORT_PATH = "/scoreboard/report"
+WORDS = {"true": "yes", "false": "no", "unknown": "could not tell"}
 COLUMNS = (("name", "Figure"), ("value", "Value"), *((p.key, p.label) for p in PERCENTILES))
 
 
 def install(web_ui: Any, coordinator: Coordinator) -> None:
-    """Add the tab to Locust's web UI and the report's address to its server."""
+    """Add the tab to Locust's web UI and the report's address to its server; change its form."""
+    web_form.install(web_ui)
     web_ui.template_args |= {
         "extended_tabs": [{"title": "Scoreboard", "key": KEY}],
         "extended_tables": [
@@ -34,9 +39,10 @@ def install(web_ui: Any, coordinator: Coordinator) -> None:
     @web_ui.app.after_request
     def add_rows(response: Response) -> Response:
         if request.path == "/stats/requests" and response.is_json:
+            address = urljoin(request.url_root, REPORT_PATH)
             data = {
                 **(response.get_json() or {}),
-                "extended_stats": [{"key": KEY, "data": list(rows(coordinator))}],
+                "extended_stats": [{"key": KEY, "data": list(rows(coordinator, report=address))}],
             }
             response.set_data(json.dumps(data))
         return response
@@ -67,10 +73,10 @@ def progress_page(coordinator: Coordinator) -> str:
     )
 
 
-def rows(coordinator: Coordinator) -> Iterator[dict[str, str]]:
+def rows(coordinator: Coordinator, *, report: str = REPORT_PATH) -> Iterator[dict[str, str]]:
     """The table: verdict and phase, what was counted, then durations so far."""
     # Locust sorts by name, so numbers keep the verdict first.
-    yield from _verdict(coordinator)
+    yield from _verdict(coordinator, report)
     yield _row("5 phase", coordinator.phase)
     if coordinator.problem:
         yield _row("0 not run", f"{SIGNS['false']} {coordinator.problem}")
@@ -93,25 +99,28 @@ def rows(coordinator: Coordinator) -> Iterator[dict[str, str]]:
         yield _row(f"8 {figure.label}", figure.meaning, coordinator.so_far.get(figure.name))
 
 
-def _verdict(coordinator: Coordinator) -> Iterator[dict[str, str]]:
+def _verdict(coordinator: Coordinator, report: str) -> Iterator[dict[str, str]]:
     verdict = coordinator.judgement
     if verdict is None:
         return
-    for question, good, problems in (
-        ("0 good", verdict.good, ["see below"]),
-        ("1 valid", verdict.valid, verdict.invalid),
-        ("2 correct", verdict.correct, verdict.incorrect),
-    ):
-        told = f"{SIGNS['true']} yes" if good else f"{SIGNS['false']} no: {'; '.join(problems)}"
-        yield _row(question, told)
+    yield _row("0 good", _told(str(verdict.outcome), []))
+    yield _row("1 report", report)
+    yield _row("2 valid", _told("true" if verdict.valid else "false", verdict.invalid))
+    yield _row("3 correct", _told(str(verdict.correctness), verdict.incorrect))
     for result in verdict.limits:
         measured = measured_words(result.limit, result.measured)
         if result.verdict == "unknown":
             measured = "not enough samples"
-        yield _row(f"3 SLO {result.limit.text}", f"{SIGNS[result.verdict]} {measured}")
-    if not verdict.limits:
-        yield _row("3 SLO", "none given")
-    yield _row("4 report", REPORT_PATH)
+        elif is_default(result.limit.text):
+            measured += " (default limit)"
+        yield _row(f"4 SLO {result.limit.text}", f"{SIGNS[result.verdict]} {measured}")
+    if all(is_default(result.limit.text) for result in verdict.limits):
+        yield _row("4 SLO", "no SLO given")
+
+
+def _told(verdict: str, reasons: Sequence[str]) -> str:
+    words = "; ".join(reasons)
+    return f"{SIGNS[verdict]} {WORDS[verdict]}" + (f": {words}" if words else "")
 
 
 def _row(name: str, value: str, histogram: Histogram | None = None) -> dict[str, str]:

@@ -1,0 +1,96 @@
+"""The form of Locust's web UI as a run needs it: what matters first, wrong values answered at once.
+
+Locust sorts a form's fields by name inside a closed section, and starts whatever was typed. The
+server's side goes through Flask's public hooks; opening the section needs a few lines of script.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from flask import Response, before_render_template, jsonify, request
+
+from harness.measure.settings import settings_from
+from harness.net.target import TargetError, find_target
+
+SECTION = "Custom parameters"
+"""What Locust calls the section of a form that holds our options."""
+OPENING = f"""<script>
+  // Opens each new form's section once; a person may close it again.
+  const opened = new WeakSet();
+  new MutationObserver(() => {{
+    for (const button of document.querySelectorAll(".MuiAccordionSummary-root")) {{
+      if (button.textContent !== "{SECTION}" || opened.has(button)) continue;
+      opened.add(button);
+      if (button.getAttribute("aria-expanded") === "false") button.click();
+    }}
+  }}).observe(document.getElementById("root"), {{childList: true, subtree: true}});
+</script>
+</body>"""
+
+
+def install(web_ui: Any) -> None:
+    """Change the form of this web UI."""
+    app, environment = web_ui.app, web_ui.environment
+    app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}
+
+    def complete(_: Any, context: dict[str, Any], **__: Any) -> None:
+        if found := context.get("template_args"):
+            _complete(found)
+
+    # A signal keeps no receiver alive that nothing else holds.
+    app.extensions["scoreboard_form"] = complete
+    before_render_template.connect(complete, app)
+
+    @app.before_request
+    def answer_wrong_values() -> Response | None:
+        if request.method != "POST" or not request.path.endswith("/swarm"):
+            return None
+        options = dict(vars(environment.parsed_options)) if environment.parsed_options else {}
+        problem = wrong_values(options, request.form)
+        if not problem:
+            return None
+        return jsonify({"success": False, "message": problem, "host": environment.host})
+
+    @app.after_request
+    def open_section(response: Response) -> Response:
+        if response.mimetype == "text/html" and not response.is_streamed:
+            page = response.get_data(as_text=True)
+            if "window.templateArgs" in page:
+                response.set_data(page.replace("</body>", OPENING))
+        return response
+
+
+def _complete(arguments: dict[str, Any]) -> None:
+    """The server that a run would use stands in the form; without one Locust's notice is right."""
+    if not arguments.get("host"):
+        try:
+            target = find_target(host=None, mysql_url="", environ=os.environ, folder=Path.cwd())
+        except TargetError:
+            target = None
+        if target is not None:
+            arguments["host"] = target.base_url
+            arguments["missing_host_warning"] = False
+    for option in arguments.get("extra_options", {}).values():
+        # Escaped for the command line's help.
+        option["help_text"] = (option["help_text"] or "").replace("%%", "%")
+
+
+def wrong_values(options: dict[str, Any], form: Any) -> str:
+    """What is wrong with the options once a form has changed them; empty when a run can begin."""
+    for name, value in form.items():
+        if name in options:
+            options[name] = value == "true" if isinstance(options[name], bool) else value
+    try:
+        settings_from(options)
+        target = find_target(
+            host=str(form.get("host") or options.get("host") or "") or None,
+            mysql_url="",
+            environ=os.environ,
+            folder=Path.cwd(),
+        )
+    except (TargetError, ValueError) as error:
+        return "; ".join(str(error).splitlines())
+    if target is None:
+        return "no server: start one with `make up`, or name one as Host"
+    return ""
