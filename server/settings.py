@@ -20,7 +20,7 @@ from server.auth.origins import origins
 
 
 def batch_size(value: str) -> int:
-    """Submissions in one batch: 1 to what one workflow may carry."""
+    """Submissions in one batch: from 1 to the bound of one workflow."""
     number = positive_int(value)
     if number > contract.MAX_BATCH:
         raise ValueError(f"must be a whole number from 1 to {contract.MAX_BATCH}")
@@ -29,7 +29,7 @@ def batch_size(value: str) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings(ServiceSettings):
-    """What an API process needs beyond the addresses of the services."""
+    """Settings of an API process beyond the addresses of the services."""
 
     jwt_secret: bytes = setting(
         "SCOREBOARD_JWT_SECRET",
@@ -57,7 +57,7 @@ class ServerSettings(ServiceSettings):
         "SCOREBOARD_REUSE_PORT",
         flag,
         "Share the port with other API processes (SO_REUSEPORT): a new one listens once it is"
-        " ready, one that ends stops listening first",
+        " ready, a stopping one closes its listening socket first",
         False,
     )
 
@@ -86,13 +86,13 @@ class ServerSettings(ServiceSettings):
     batches_running: int = setting(
         "SCOREBOARD_BATCHES_RUNNING",
         positive_int,
-        "Workflows in flight while they end in time; higher values only make batches smaller",
+        "Workflows in flight while they complete on time; higher values only make batches smaller",
         2,
     )
     batches_unfinished: int = setting(
         "SCOREBOARD_BATCHES_UNFINISHED",
         positive_int,
-        "Maximum workflows in flight when they do not end, as without a worker; beyond it"
+        "Maximum workflows in flight when none completes, as without a worker; at this bound"
         " submissions wait",
         16,
     )
@@ -105,7 +105,7 @@ class ServerSettings(ServiceSettings):
     submit_timeout_s: float = setting(
         "SCOREBOARD_SUBMIT_TIMEOUT_S",
         positive_seconds,
-        "Seconds that a submission may wait for its answer; then it gets 503",
+        "Seconds that a submission may wait for its response before it gets 503",
         5.0,
     )
 
@@ -168,7 +168,7 @@ class ServerSettings(ServiceSettings):
     streams_per_user: int = setting(
         "SCOREBOARD_STREAMS_PER_USER",
         non_negative_int,
-        "Maximum event streams per token subject, counted likewise; 0: off",
+        "Maximum event streams per token subject, over all API processes; 0: off",
         100,
     )
     stream_lease_s: float = setting(
@@ -202,7 +202,7 @@ class ServerSettings(ServiceSettings):
     drain_timeout_s: float = setting(
         "SCOREBOARD_DRAIN_TIMEOUT_S",
         positive_seconds,
-        "Seconds that shutdown waits for work",
+        "Seconds that shutdown waits for work in flight",
         8.0,
     )
     health_interval_s: float = setting(

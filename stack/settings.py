@@ -22,7 +22,7 @@ TEMPORAL_SECURITY = (
     "SCOREBOARD_TEMPORAL_TLS_KEY",
     "SCOREBOARD_TEMPORAL_API_KEY",
 )
-"""How a Temporal that is given is connected to; a private one listens on loopback, in the clear."""
+"""Variables that secure the connection to a given Temporal. A private one uses plain loopback."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class StackSettings:
 
     @property
     def base_url(self) -> str:
-        """Where a client on this machine finds the server."""
+        """The server's URL for a client on this machine."""
         host = f"[{self.near_host}]" if ":" in self.near_host else self.near_host
         return f"http://{host}:{self.port}"
 
@@ -60,7 +60,7 @@ def data_dir(environment: Mapping[str, str]) -> Path:
 
 
 def given_addresses(environment: Mapping[str, str]) -> dict[str, str]:
-    """Services that run elsewhere, by name; the stack starts only the others."""
+    """Addresses of services that run elsewhere, by name; the stack does not start those."""
     return {
         name: environment[variable]
         for name, variable in ADDRESS_VARIABLES.items()

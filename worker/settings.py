@@ -17,7 +17,7 @@ from worker.workflows.fraud_review import TIME_LIMIT_S
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings(ServiceSettings):
-    """What a worker needs beyond the addresses of the services."""
+    """Settings of a worker beyond the addresses of the services."""
 
     mysql_pool: int = setting(
         "SCOREBOARD_WORKER_MYSQL_POOL", positive_int, "Maximum MySQL connections of a worker", 8
@@ -68,7 +68,7 @@ class WorkerSettings(ServiceSettings):
     fraud_unlike_history_floor: int = setting(
         "SCOREBOARD_FRAUD_UNLIKE_HISTORY_FLOOR",
         non_negative_int,
-        "Smaller gains are never compared with the user's history",
+        "Gains below this many points are never compared with the user's history",
         FraudRules.unlike_history_floor,
     )
     fraud_review_limit_s: float = setting(

@@ -1,4 +1,4 @@
--- A user's place, and the places around it, of one moment.
+-- A user's place and its neighbours, read atomically.
 -- KEYS  meta, ranking, members
 -- ARGV  user id, places before and after
 -- Returns nil when Redis has no board; {seq} when it does not have the user; else

@@ -1,4 +1,4 @@
--- A page of the board and the seq it belongs to, of one moment.
+-- A page of the board and its seq, read atomically.
 -- KEYS  meta, ranking
 -- ARGV  first place, last place (0 is the best)
 -- Returns nil when Redis has no board, else {seq, name, negated score, name, ...}.

@@ -48,7 +48,7 @@ class ProblemDocument(msgspec.Struct):
 
 
 class State(msgspec.Struct):
-    """Whether the process lives, or takes work."""
+    """Liveness or readiness of the process."""
 
     status: str
 
@@ -75,7 +75,7 @@ def document() -> dict[str, Any]:
             {"name": "scores", "description": "The board, submissions and their outcomes"},
             {"name": "stream", "description": "Changes as they happen"},
             {"name": "review", "description": "Submissions that were held"},
-            {"name": "operation", "description": "For those who run it"},
+            {"name": "operation", "description": "Health, metrics and statistics for operators"},
         ],
         "paths": _paths(),
         "components": {
@@ -111,27 +111,27 @@ def _paths() -> dict[str, Any]:
         contract.TICKET_PATH: {"post": _ticket()},
         contract.REVIEWS_PATH: {"get": _cases()},
         f"{contract.REVIEWS_PATH}/{{submissionId}}": {"post": _decision()},
-        "/healthz": {"get": _state("alive", "The process lives")},
-        "/readyz": {"get": _state("ready", "Whether to send this process work", 503)},
-        "/metrics": {"get": _figures("metrics", "The figures for Prometheus", "text/plain")},
-        "/admin/stats": {"get": _figures("stats", "The same figures as JSON", JSON)},
+        "/healthz": {"get": _state("alive", "Whether the process is alive")},
+        "/readyz": {"get": _state("ready", "Whether the process accepts work", 503)},
+        "/metrics": {"get": _figures("metrics", "Metrics for Prometheus", "text/plain")},
+        "/admin/stats": {"get": _figures("stats", "The same metrics as JSON", JSON)},
         "/openapi.json": {"get": _this()},
     }
 
 
 def _scores() -> dict[str, Any]:
-    etag = {"etag": {"schema": {"type": "string"}, "description": "Changes with the answer"}}
+    etag = {"etag": {"schema": {"type": "string"}, "description": "Differs when the body does"}}
     return {
         "operationId": "getScores",
         "tags": ["scores"],
         "summary": "The board, best first",
         "parameters": [
-            _number("limit", contract.TOP_DEFAULT, 1, contract.TOP_MAX, "How many places"),
-            _number("offset", 0, 0, OFFSET_MAX, "Places to leave out"),
+            _number("limit", contract.TOP_DEFAULT, 1, contract.TOP_MAX, "Number of places"),
+            _number("offset", 0, 0, OFFSET_MAX, "Places to skip"),
         ],
         "responses": {
-            "200": _answer("Places of the board", _list_of("Standing"), {**_seq(), **etag}),
-            "304": {"description": "As before, for a request with If-None-Match"},
+            "200": _answer("One page of the board", _list_of("Standing"), {**_seq(), **etag}),
+            "304": {"description": "Unchanged since the ETag in If-None-Match"},
             **_problems(errors.MALFORMED, errors.UNAVAILABLE),
         },
     }
@@ -143,17 +143,17 @@ def _update() -> dict[str, Any]:
     location = {
         "location": {
             "schema": {"type": "string", "format": "uri-reference"},
-            "description": "Where its outcome is told",
+            "description": "Address of the submission's outcome",
         }
     }
-    accepted = _answer("Durable in a started workflow", _ref("Accepted"), location)
+    accepted = _answer("Stored in a started workflow", _ref("Accepted"), location)
     return {
         "operationId": "postUpdate",
         "tags": ["scores"],
         "summary": "Submit points for a user",
-        "description": "After a 5xx or a lost answer the effect is unknown; a repeat with the"
-        " same Idempotency-Key and body is always safe and gets the same submissionId."
-        f" A token may update its own user; with {SCOPE_ANY_USER} every one. Requests may be"
+        "description": "After a 5xx or a lost response the effect is unknown; a repeat with the"
+        " same Idempotency-Key and body is always safe and returns the same submissionId."
+        f" A token may update its own user, or with {SCOPE_ANY_USER} any user. Requests may be"
         " signed (RFC 9421).",
         "security": _security(_TOKEN),
         "parameters": [
@@ -179,23 +179,28 @@ def _updates() -> dict[str, Any]:
         "operationId": "postUpdates",
         "tags": ["scores"],
         "summary": "Submit points for many users",
-        "description": "Each item is answered as its own request would be; `key` is its"
+        "description": "Each item gets the result that a request of its own would get; `key` is its"
         " Idempotency-Key.",
         "security": _security(_TOKEN),
         "requestBody": _body(items, [{"userId": 1, "increment": 10, "key": "match-7"}]),
         "responses": {
-            "200": _answer("What became of each item, in order", _list_of("ItemResult")),
+            "200": _answer("Result of each item, in order", _list_of("ItemResult")),
             **_problems(*_REFUSED, *_OVERLOADED),
         },
     }
 
 
 def _outcome() -> dict[str, Any]:
-    waits = {"retry-after": {"schema": {"type": "integer"}, "description": "While it is pending"}}
+    waits = {
+        "retry-after": {
+            "schema": {"type": "integer"},
+            "description": "Seconds to wait while pending",
+        }
+    }
     return {
         "operationId": "getOutcome",
         "tags": ["scores"],
-        "summary": "What became of a submission",
+        "summary": "Outcome of a submission",
         "security": _security(_TOKEN),
         "parameters": [_path("submissionId", SUBMISSION_ID)],
         "responses": {
@@ -212,7 +217,7 @@ def _user() -> dict[str, Any]:
         "operationId": "getUser",
         "tags": ["scores"],
         "summary": "A user's rank, score and neighbours",
-        "description": "Equal scores share a rank; among them, who had it first stands first.",
+        "description": "Equal scores share a rank; whoever reached it first is listed first.",
         "parameters": [
             _path("userId", user),
             _number("neighbours", NEIGHBOURS_DEFAULT, 0, NEIGHBOURS_MAX, "Places before and after"),
@@ -231,9 +236,9 @@ def _stream() -> dict[str, Any]:
         "tags": ["stream"],
         "summary": "Every change as it happens (Server-Sent Events)",
         "description": "`event: update` with `id` the change's seq, contiguous for each listener;"
-        " `event: reset` with a snapshot when what was missed is gone. Comments keep it alive."
-        " The stream of a listener with a token ends when that expires."
-        " With gzip for those who accept it.",
+        " `event: reset` with a snapshot when the missed changes are no longer kept. Comments keep"
+        " the connection alive. A stream opened with a token ends when the token expires."
+        " Compressed for clients that accept gzip.",
         "security": _security(_STREAM_TOKEN),
         "parameters": [
             {
@@ -247,7 +252,7 @@ def _stream() -> dict[str, Any]:
                 "name": "lastEventId",
                 "in": "query",
                 "required": False,
-                "description": "The same for clients that cannot send headers",
+                "description": "Last-Event-ID for clients that cannot send headers",
                 "schema": event_id,
             },
             _number("snapshot", 0, 0, 1, "1: begin with the top of the board"),
@@ -268,8 +273,8 @@ def _ticket() -> dict[str, Any]:
         "operationId": "postTicket",
         "tags": ["stream"],
         "summary": "A single-use ticket for the stream",
-        "description": "EventSource cannot send headers. A ticket opens one stream within its"
-        " time: `GET /scores/stream?ticket=…`.",
+        "description": "EventSource cannot send headers. A ticket opens one stream before it"
+        " expires: `GET /scores/stream?ticket=…`.",
         "security": _security(_TOKEN),
         "responses": {
             "200": _answer("The ticket", _ref("Ticket")),
@@ -305,7 +310,7 @@ def _decision() -> dict[str, Any]:
         "parameters": [_path("submissionId", SUBMISSION_ID)],
         "requestBody": _body(_ref("DecisionRequest"), {"decision": "approve"}),
         "responses": {
-            "200": _answer("The case's end", _ref("Decided")),
+            "200": _answer("The decided case", _ref("Decided")),
             **_problems(*_REFUSED, errors.NOT_FOUND, errors.ALREADY_DECIDED, errors.UNAVAILABLE),
         },
     }
@@ -317,7 +322,7 @@ def _state(word: str, summary: str, *failures: int) -> dict[str, Any]:
         "tags": ["operation"],
         "summary": summary,
         "responses": {
-            "200": _answer("It is", _ref("State")),
+            "200": _answer("The check passed", _ref("State")),
             **(_problems(errors.UNAVAILABLE) if failures else {}),
         },
     }
@@ -329,11 +334,11 @@ def _figures(name: str, summary: str, content_type: str) -> dict[str, Any]:
         "operationId": name,
         "tags": ["operation"],
         "summary": summary,
-        "description": f"Open, or for tokens with {SCOPE_OPERATE}.",
+        "description": f"Public, or restricted to tokens with {SCOPE_OPERATE}.",
         "security": _security(_TOKEN_IF_TOLD),
         "responses": {
             "200": {
-                "description": "The figures",
+                "description": "The metrics",
                 "content": {content_type: {"schema": {"type": kind}}},
             },
             **_problems(errors.UNAUTHORIZED, errors.FORBIDDEN),
@@ -396,7 +401,7 @@ def _seq() -> dict[str, Any]:
     return {
         contract.SEQ_HEADER: {
             "schema": {"type": "integer", "minimum": 0},
-            "description": "The last change that the answer contains",
+            "description": "Number of the last change in this response",
         }
     }
 

@@ -1,11 +1,11 @@
--- Counts who holds event streams, over all API processes, and admits further ones.
+-- Counts event streams per holder over all API processes, and admits new ones.
 -- KEYS  the live processes (sorted set: process, end of its lease in microseconds)
 -- ARGV  prefix of each process' counts, this process, lease in milliseconds, and as
 --       MessagePack: whether this process tells all of its counts; its counts that
---       changed {holder, count, ...}; what is asked {{holder, limit, ...}, ...}
--- Returns {1 when Redis knew this process and its counts, else 0; then for each ask 0 when it
--- was admitted and counted, else the place (from 1) of the holder that has its limit}.
--- A process that does not come back in time is as if it held nothing.
+--       changed {holder, count, ...}; the requests {{holder, limit, ...}, ...}
+-- Returns {1 when Redis knew this process and its counts, else 0; then for each request 0 when it
+-- was admitted and counted, else the place (from 1) of the holder that is at its limit}.
+-- The counts of a process whose lease has expired no longer apply.
 local prefix, me, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local everything, changed, asks = unpack(cmsgpack.unpack(ARGV[4]))
 local own = prefix .. me
@@ -21,7 +21,7 @@ local known = redis.call('ZSCORE', KEYS[1], me) and redis.call('HEXISTS', own, '
 if everything then
   redis.call('DEL', own)
 end
--- A field of no holder, so that the hash is there also while nothing is held.
+-- A field of no holder, so that the hash exists even with no streams.
 redis.call('HSET', own, '', 0)
 for i = 1, #changed, 2 do
   if changed[i + 1] > 0 then

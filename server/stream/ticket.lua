@@ -1,7 +1,7 @@
--- Stores a ticket, unless its subject was given too many lately.
--- KEYS  how many the subject was given; the ticket
--- ARGV  most tickets at a time, seconds a ticket lives, what it stands for
--- Returns 1 when it is stored, else 0.
+-- Stores a ticket, unless its subject has reached its limit.
+-- KEYS  count of the subject's tickets; the ticket
+-- ARGV  maximum tickets at a time, lifetime of a ticket in seconds, value of the ticket
+-- Returns 1 when the ticket is stored, else 0.
 local given = redis.call('INCR', KEYS[1])
 if given == 1 then
   redis.call('EXPIRE', KEYS[1], ARGV[2])

@@ -1,19 +1,19 @@
--- Admits a batch of submissions: rate limit per user, and what an idempotency key meant before.
+-- Admits a batch of submissions: rate limit per user, and lookup of known idempotency keys.
 -- KEYS  memory (see contract.MEMORY_KEY); all others share its hash tag
 -- ARGV  prefix of limits, prefix of seen keys, prefix of fresh ids, count, window in
 --       microseconds, the same two for replays, seconds a key is remembered, seconds an id
 --       without a key is remembered (so that its outcome can be asked for), items as
 --       MessagePack: {submission id in hexadecimal, user id, payload, standing, bucket}
--- standing, what the caller knows already of a keyed submission: 0 nothing; 1 the ledger
+-- standing, the caller's knowledge of a keyed submission: 0 nothing; 1 the ledger
 --       does not have it; 2 the ledger has it, with this payload
--- bucket, for an id that the server chose: which hash of fresh ids it belongs to; else nil
+-- bucket, the hash of fresh ids for an id that the server chose; else nil
 -- Returns {index, code, microseconds to wait} for each item that is not admitted, flat:
 --       1 replay of the same payload, free; 2 key known with another payload; 3 limited,
 --       wait; 4 unsure: Redis does not remember long enough, ask the ledger
 -- The same sliding window as tests/model/sliding_window.py. Time is cut into epochs of one window's
 -- length, and the admissions of an epoch are one hash: user to times of eight bytes, oldest
--- first. This epoch's and the one before hold all that counts; older ones end as a whole.
--- A key for each user would be a call for each to write it and one more to expire it.
+-- first. This epoch's and the one before hold all that counts; older ones expire whole.
+-- One key per user would cost a call each to write it and another to expire it.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local limit_prefix, seen_prefix, fresh_prefix = ARGV[1], ARGV[2], ARGV[3]
@@ -29,7 +29,7 @@ local remembers = memory == 0 or tonumber(time[1]) - memory > retention
 
 local items = cmsgpack.unpack(ARGV[10])
 
--- Lua's stack holds some 8,000 values, and a call costs more than what it reads.
+-- Lua's stack has room for about 8,000 values, and each call has a fixed cost above its reads.
 local AT_ONCE = 1000
 local function in_parts(list, call)
   for start = 1, #list, AT_ONCE do
@@ -50,10 +50,10 @@ in_parts(keys, function(start, stop)
   end
 end)
 
--- One kind of limit: the windows of the users that were asked for.
+-- One kind of limit: the windows of the requested users.
 local function limiter(prefix, count, window)
   local epoch = math.floor(now / window)
-  -- With the length, as it may be set to another one.
+  -- The key contains the window length, since the setting may change.
   local base = prefix .. string.format('%.0f', window) .. ':'
   local key = base .. string.format('%.0f', epoch)
   local before = base .. string.format('%.0f', epoch - 1)
@@ -75,7 +75,7 @@ local function limiter(prefix, count, window)
     end)
   end
 
-  -- Microseconds until the user may go on; 0: now, and it is counted.
+  -- Microseconds until the user is admitted; 0: admitted now, and counted.
   function self.admit(user)
     if not states[user] then
       self.read({user})
@@ -106,7 +106,7 @@ local function limiter(prefix, count, window)
       redis.call('HSET', key, unpack(fields, start, stop))
     end)
     redis.call('PEXPIRE', key, math.ceil(2 * window / 1000))
-    -- It ends by itself, but then a large one would be freed while everybody waits.
+    -- It would expire anyway, but freeing a large hash then blocks all clients.
     redis.call('UNLINK', base .. string.format('%.0f', epoch - 2))
   end
 

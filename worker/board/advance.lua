@@ -1,10 +1,10 @@
--- Moves the ranking and the stream forward by consecutive changes, or says why not.
+-- Moves the ranking and the stream forward by consecutive changes, or returns why not.
 -- KEYS  meta, ranking, members, stream
 -- ARGV  incarnation, first seq, last seq, encoded changes, most entries to keep, field, then
 --       per user: id, member, negated score
 -- Returns {1, cursor} moved; {0, cursor} not moved: the changes do not start right
 -- after the cursor; {-1} the board is missing or belongs to another history.
--- Each kind of command is called once for many users: a call costs more than what it does.
+-- Each kind of command is called once for many users: calls cost more than their work.
 local state = redis.call('HMGET', KEYS[1], 'seq', 'incarnation')
 if not state[1] or state[2] ~= ARGV[1] then
   return {-1}
@@ -14,10 +14,10 @@ if tonumber(ARGV[2]) ~= cursor + 1 then
   return {0, cursor}
 end
 
--- First, since it alone can fail: nothing has been changed then.
+-- First, since only this can fail: nothing has been changed yet.
 redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[5], ARGV[3] .. '-0', ARGV[6], ARGV[4])
 
--- Lua's stack holds some 8,000 values.
+-- Lua's stack has room for about 8,000 values.
 local USERS_PER_CALL = 1000
 
 for start = 7, #ARGV, 3 * USERS_PER_CALL do

@@ -1,7 +1,7 @@
--- What the ranking holds for some users, all of it at one moment.
+-- Entries of the ranking for some users, read atomically.
 -- KEYS  ranking, members
--- ARGV  user ids; at most some thousands, as Lua's stack holds no more
--- Returns their members and the scores of these, in order; nothing where there is none
+-- ARGV  user ids; at most a few thousand, the room of Lua's stack
+-- Returns their members and the scores of these, in order; nil for users without one
 local members = redis.call('HMGET', KEYS[2], unpack(ARGV))
 local scores = {}
 for n, member in ipairs(members) do

@@ -1,4 +1,4 @@
--- Puts a rebuilt ranking in the place of the old one, whole, at the same change.
+-- Replaces the ranking by a rebuilt one atomically, at the same change.
 -- KEYS  meta, ranking, members, stream, built ranking, built members
 -- ARGV  incarnation, epoch before the snapshot was taken or '', seq of the built ranking, seq of
 --       it with all later changes below, users in it, stream field, length of the part that
@@ -7,7 +7,7 @@
 -- A board of the same history keeps its stream and its cursor: only changes up to that are
 -- applied, so ranking and stream stay at one change. Any other board is replaced whole.
 -- Returns {1, seq} swapped; {0, cursor, users in it} all changes are applied but the ranking
--- in place is ahead: call again with what is still lacking; {-1} the built keys are gone, the
+-- in place is ahead: call again with the missing changes; {-1} the built keys are gone, the
 -- board fell behind the built ranking, or another copy went into place meanwhile: build again.
 -- Users who were added change no seq, so that alone cannot tell which copy was read later.
 local state = redis.call('HMGET', KEYS[1], 'seq', 'incarnation', 'epoch')
