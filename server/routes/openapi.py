@@ -217,7 +217,7 @@ def _user() -> dict[str, Any]:
         "operationId": "getUser",
         "tags": ["scores"],
         "summary": "A user's rank, score and neighbours",
-        "description": "Equal scores share a rank; whoever reached it first is listed first.",
+        "description": "Equal scores share a rank; the first to reach the score is listed first.",
         "parameters": [
             _path("userId", user),
             _number("neighbours", NEIGHBOURS_DEFAULT, 0, NEIGHBOURS_MAX, "Places before and after"),
