@@ -176,7 +176,7 @@ def test_results_skips_odd_files_and_names_them(
     assert main(["results"]) == 0
 
     out, err = capsys.readouterr()
-    assert out == "RESULTS.md: load\n"
+    assert out == f"RESULTS.md: load; 1 new, of {len(ODD) + 2} files looked at\n"
     assert err.count("skipped: ") == err.count("\n") == len(ODD)
 
 

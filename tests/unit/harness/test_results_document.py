@@ -83,7 +83,7 @@ def test_load_section_quotes_a_command_that_repeats_the_run() -> None:
         "rate": "100-2000x60",
         "arrivals": "poisson",
         "players": 5000,
-        "slo": "p99<250ms,errors<0.1%",
+        "slo": "p99<250ms,errors<0.1%,dropped<=0%",
         "warmup_s": 2.5,
         "late_limit_ms": 100.0,
     }
