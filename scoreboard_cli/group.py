@@ -7,6 +7,7 @@ Exit codes: 0 good, 1 bad, 2 wrong use, 3 could not tell (nothing, or too little
 import contextlib
 import difflib
 import importlib
+import io
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -115,8 +116,12 @@ def _are_options(command: click.Command, words: Sequence[str]) -> bool:
 def run(prog: str, arguments: Sequence[str] | None = None, *, package: str = "") -> int:
     """Runs a command line of `prog`, whose commands are those of `package`, or all.
 
-    Returns the exit code; a wrong command line is one sentence on stderr.
+    Returns the exit code; a wrong command line is one sentence on stderr. A terminal that is not
+    UTF-8 gets `?` for characters it lacks, not a traceback at the end of a run.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     group = LazyGroup(
         {name: e for name, e in COMMANDS.items() if package in ("", e.program)},
         name=prog,

@@ -1,6 +1,7 @@
 """One command for everything: its list, where options may stand, errors, exit codes."""
 
 import importlib
+import io
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -190,3 +191,13 @@ def test_variables_of_locusts_own_command_are_dropped_and_named(
     assert lines(capsys) == [
         "ignored: LOCUST_PROCESSES, LOCUST_TAGS (only the command locust reads these)"
     ]
+
+
+def test_terminal_without_utf_8_gets_question_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+
+    assert run("scoreboard", ["--version"]) == 0
+    print("p99 –", flush=True)
+
+    assert written.getvalue().endswith(b"p99 ?\n")
