@@ -1,4 +1,4 @@
-"""A connection's later requests, which go the short way, over a raw socket on real services."""
+"""The fast path for later requests of a connection, over a raw socket on real services."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""Connections are taken many at a time, none is dropped, and a full process waits."""
+"""Connections are accepted in bulk, none is dropped, and a process at its limit waits."""
 
 import asyncio
 import errno

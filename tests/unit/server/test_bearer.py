@@ -1,4 +1,4 @@
-"""Tokens of requests: each is verified once, and not trusted for longer than it says."""
+"""Bearer tokens: each is verified once and trusted until it expires."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Reads of the board under way at the same time are one read."""
+"""Concurrent reads of the board share one read of the backend."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Reads of the board never go back, whichever page is asked for and wherever it comes from."""
+"""Reads of the board never go back in time, whatever the page and the backend."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a submission's body may look like: this, and nothing else."""
+"""The body of a submission: accepted spellings and refused ones."""
 
 import pytest
 

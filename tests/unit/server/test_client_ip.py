@@ -1,4 +1,4 @@
-"""Which address answers for a connection, also behind proxies and to liars."""
+"""The client address of a connection, also behind proxies and with forged headers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Group commit: everything that waits goes together, and everybody gets an answer."""
+"""Group commit: all waiting submissions go together, and each gets a response."""
 
 import asyncio
 import secrets

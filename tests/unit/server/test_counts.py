@@ -1,4 +1,4 @@
-"""Histograms of plain integers, and their form for Prometheus."""
+"""Histograms of integers, and their Prometheus form."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""The short way takes exactly what Sanic's way has taken before, and nothing else."""
+"""The fast path takes only requests whose header block the slow path has accepted before."""
 
 import asyncio
 from collections.abc import Callable

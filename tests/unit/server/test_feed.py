@@ -1,4 +1,4 @@
-"""The feed goes on for as long as nothing answers. With services: `integration/test_stream`."""
+"""The feed keeps running while no backend answers. With services: `integration/test_stream`."""
 
 import asyncio
 from typing import Any

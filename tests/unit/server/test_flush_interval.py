@@ -1,4 +1,4 @@
-"""The tick bounds writes per second, and is short when that costs little."""
+"""The flush interval bounds writes per second, and is short while writing is cheap."""
 
 import pytest
 

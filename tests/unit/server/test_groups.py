@@ -1,4 +1,4 @@
-"""Turns of the groups of listeners, on a clock of the test's own."""
+"""Turns of the listener groups, on a fake clock."""
 
 import itertools
 from typing import Any

@@ -1,4 +1,4 @@
-"""Shared blocks in any company make one gzip file with the right CRC and length."""
+"""Shared and own blocks in any order form one gzip file with the right CRC and length."""
 
 import gzip
 import zlib

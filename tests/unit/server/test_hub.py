@@ -1,4 +1,4 @@
-"""The hub's promise to each listener: every change once and in order, or an explicit reset."""
+"""Each listener gets every change once and in order, or an explicit reset."""
 
 import asyncio
 import gzip

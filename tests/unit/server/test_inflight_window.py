@@ -1,4 +1,4 @@
-"""Which batches run: announced ends count at once, silent ones are looked up."""
+"""Batches in flight: announced ends count at once, silent ones are looked up."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A source of keys that answers nonsense leaves the keys as they were."""
+"""A JWKS source with invalid content leaves the keys unchanged."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Leases at the end of their process: everyone who asked has an answer, and nobody waits."""
+"""Leases at shutdown: every request gets an answer, and none waits."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""The OpenAPI document and the routes of the application say the same; the page needs no other."""
+"""The OpenAPI document matches the application's routes; the page loads nothing else."""
 
 import re
 from html import escape

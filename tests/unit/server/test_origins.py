@@ -1,4 +1,4 @@
-"""Whose pages may open event streams."""
+"""Origins whose pages may open event streams."""
 
 import pytest
 

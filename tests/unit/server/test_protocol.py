@@ -1,4 +1,4 @@
-"""Which request heads are taken: only those every reader would read the same way."""
+"""Header blocks that are accepted: only those that every parser reads alike."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Recent history: whoever continues from it sees every change once."""
+"""The ring buffer: a listener that resumes from it gets every change once."""
 
 import pytest
 from hypothesis import given

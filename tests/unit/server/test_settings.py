@@ -1,4 +1,4 @@
-"""The API's settings: a server without a proper secret does not start."""
+"""Settings of the API process: it does not start without a proper secret."""
 
 import pytest
 

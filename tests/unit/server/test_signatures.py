@@ -1,4 +1,4 @@
-"""Signed requests: what passes, and everything that must not."""
+"""Signed requests: accepted ones, and all that must be refused."""
 
 import base64
 import json
