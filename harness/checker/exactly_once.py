@@ -38,6 +38,9 @@ def check(evidence: Evidence, *, rejections_allowed: bool = True) -> Finding:
     elif evidence.final_board is not None and not evidence.names:
         _by_totals(inquiry, evidence, evidence.final_board, counts)
         against = "the board before and after: a loss and a duplicate may cancel out"
+    elif evidence.flaws and not evidence.names:
+        inquiry.doubt("there is no board at the end, and nobody knows whose name is whose")
+        against = f"{len(evidence.changes)} changes on the streams, under names of nobody known"
     else:
         _by_increments(inquiry, evidence, rejectable)
         against = f"{len(evidence.changes)} changes on the streams"

@@ -45,6 +45,14 @@ def look(target: Target, players: int) -> Look:
     return Look(seq=page.seq, scores=dict(page.rows))
 
 
+def last_look(target: Target, players: int) -> tuple[Look, str]:
+    """The board after a run, or an empty one and why: what was measured is worth keeping."""
+    try:
+        return look(target, players), ""
+    except OSError as error:
+        return Look(seq=-1, scores=None), str(error) or type(error).__name__
+
+
 def look_into_mysql(url: str) -> Look:
     """The board's seq and all users in one consistent read. Raises OSError."""
     connection = connect(url)

@@ -4,7 +4,9 @@ The file carries a version, the commit, the machine, the settings, one entry per
 histograms, so a report never needs the run again.
 """
 
+import logging
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,7 +14,9 @@ from typing import Any
 
 import msgspec
 
-from harness.checker.saved_run import BYTES_MAX, judge_saved_run
+from harness.checker import Finding, Verdict
+from harness.checker.saved_run import BYTES_MAX, DatabaseUnreadable, JudgedRun, judge_saved_run
+from harness.judge.collapse import collapses_of
 from harness.judge.end_to_end import complete_series
 from harness.judge.judgement import Judgement, judge_run
 from harness.judge.record import RunRecord
@@ -35,6 +39,7 @@ from harness.report.listener_cost import swarm_cost
 from harness.report.load_page import html_report
 from harness.report.result_files import read_result_as, write_result_file, write_whole
 
+log = logging.getLogger(__name__)
 HEAT_HISTOGRAMS = ("response", "lag")
 LABEL_CHARACTERS = 60
 
@@ -45,17 +50,72 @@ def judge_and_write(
     """Judge by the saved evidence and write the result; the judgement and the file's path.
 
     The file stands beside the run's folder, and its name ends in the run's label, unless `path`
-    names it. Raises OSError.
+    names it; in the folder for temporary files where it cannot be written there. What cannot be
+    read leaves correctness unknown.
+    Raises OSError when the result can be written nowhere.
     """
-    judged = judge_saved_run(record.folder, mysql_url=mysql_url, bytes_max=BYTES_MAX, keep=True)
+    judged = _judged(record, mysql_url)
     complete_series(record, judged.evidence)
     judgement = judge_run(record, judged.findings, judged.evidence)
-    path = path or record.folder.with_name(file_name(record.folder.name, record.settings.label))
+    return judgement, _write(document_of(record, judgement), path_of(record, path))
+
+
+def write_unfinished(record: RunRecord, reason: str, *, path: Path | None = None) -> Path:
+    """Write what a run has measured so far: whatever happens next, this is on disk.
+
+    Correctness is unknown, with the reason. Raises OSError.
+    """
+    judgement = judge_run(record, [_unjudged(reason)], None)
+    path = path_of(record, path)
     write_result_file(document_of(record, judgement), path)
-    # Read back, so that the page is made of what the file holds and nothing else.
-    page = html_report(read_result_as(path, LoadResult))
-    write_whole(path.with_suffix(".html"), page.encode())
-    return judgement, path
+    return path
+
+
+def path_of(record: RunRecord, path: Path | None) -> Path:
+    """Where the result goes."""
+    return path or record.folder.with_name(file_name(record.folder.name, record.settings.label))
+
+
+def _judged(record: RunRecord, mysql_url: str) -> JudgedRun:
+    missing = []
+    for url in dict.fromkeys((mysql_url, "")):
+        try:
+            judged = judge_saved_run(record.folder, mysql_url=url, bytes_max=BYTES_MAX, keep=True)
+        except (OSError, ValueError) as error:
+            missing.append(_unjudged(str(error) or type(error).__name__))
+            if not isinstance(error, DatabaseUnreadable):
+                break
+        else:
+            return JudgedRun(findings=[*judged.findings, *missing], evidence=judged.evidence)
+    return JudgedRun(findings=missing)
+
+
+def _unjudged(reason: str) -> Finding:
+    return Finding(
+        invariant="evidence",
+        title="what the verdict rests on could be read",
+        verdict=Verdict.UNKNOWN,
+        looked_at="nothing",
+        explanations=(reason,),
+    )
+
+
+def _write(result: LoadResult, path: Path) -> Path:
+    """Write a result and its page, in the folder for temporary files if need be; where it is."""
+    elsewhere = Path(tempfile.gettempdir()) / path.name
+    try:
+        write_result_file(result, path)
+    except OSError as error:
+        log.error("%s: %s; the result is %s", path, error.strerror or error, elsewhere)
+        write_result_file(result, elsewhere)
+        path = elsewhere
+    try:
+        # Read back, so that the page is made of what the file holds and nothing else.
+        page = html_report(read_result_as(path, LoadResult))
+        write_whole(path.with_suffix(".html"), page.encode())
+    except OSError as error:
+        log.error("there is no report: %s: %s", path.with_suffix(".html"), error.strerror)
+    return path
 
 
 def file_name(run_id: str, label: str) -> str:
@@ -68,6 +128,7 @@ def document_of(record: RunRecord, judgement: Judgement) -> LoadResult:
     """The result document."""
     start, end = record.window
     names = sorted(record.series.names()[0])
+    seconds = list(_seconds(record))
     return LoadResult(
         run_id=record.run_id,
         label=record.settings.label,
@@ -108,8 +169,8 @@ def document_of(record: RunRecord, judgement: Judgement) -> LoadResult:
         ),
         backlog=record.backlog,
         resources=_resources(record),
-        faults=restarts_of(record.samples),
-        seconds=list(_seconds(record)),
+        faults=[*restarts_of(record.samples), *collapses_of(seconds)],
+        seconds=seconds,
         histograms={
             name: record.histogram(name).to_hdr()
             for name in DURATION_NAMES

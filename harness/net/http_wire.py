@@ -199,6 +199,17 @@ class SubmissionRequests:
             body,
         )
 
+    def without_content(self, user: int) -> bytes:
+        """A request that no server may apply: an empty object, but a valid token and signature."""
+        body = b"{}"
+        signature = b"" if self._signer is None else self._signature(self._signer, 0, body)
+        return b"%b0\r\n%bContent-Length: %d\r\n\r\n%b" % (
+            self._prefixes[user],
+            signature,
+            len(body),
+            body,
+        )
+
     def _signature(self, signer: Presigner, number: int, body: bytes) -> bytes:
         name = f"{self._run_id}-{number}"
         headers = signer.headers(

@@ -19,6 +19,7 @@ from scoreboard.tokens import MIN_SECRET_BYTES, mint
 TOKEN_TTL_S = 24 * 3600
 HTTP_TIMEOUT_S = 5.0
 PAGE = 100
+LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]", "0.0.0.0"}  # names, not binds
 
 
 class TargetError(Exception):
@@ -100,7 +101,7 @@ def find_target(
     us see. Raises TargetError for a host that is no base URL.
     """
     state = read_state(state_path(environ, folder))
-    if state is not None and (host is None or host.rstrip("/") == state["base_url"].rstrip("/")):
+    if state is not None and (host is None or _same_server(host, state["base_url"])):
         return target_of_state(state)
     if host is None:
         return None
@@ -114,6 +115,17 @@ def find_target(
         # A server that checks no token (the null server) takes any; a real one answers 401.
         secret=environ.get("SCOREBOARD_JWT_SECRET", "0" * MIN_SECRET_BYTES).encode(),
     )
+
+
+def _same_server(one: str, other: str) -> bool:
+    """Whether two base URLs name one server; every name of this machine is the same."""
+    try:
+        places = [parse_base_url(url)[:2] for url in (one, other)]
+    except ValueError:
+        return False
+    (host, port), (other_host, other_port) = places
+    same_host = host == other_host or {host, other_host} <= LOOPBACK
+    return port == other_port and same_host
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,16 @@ from typing import Any
 
 from harness.evidence.board_look import Look
 from harness.evidence.history_writer import BoardJournal
+from harness.measure.series import Series
+from harness.net.preflight import HINTS
 from harness.net.target import Page, Target, get_scores
 from harness.run.worker_state import Member
 from scoreboard.contract import TOP_DEFAULT
 
+GONE_S = 10.0
+"""A server that answers nothing for this long has gone."""
+REFUSED_MIN = 50
+"""Refusals, and nothing else, after which a run ends early."""
 log = logging.getLogger(__name__)
 STEADY_S = 1.0
 """How long the expected seq must stand: submissions whose answers were lost may still be applied a
@@ -35,10 +41,13 @@ class BoardWatch:
         except OSError as error:
             log.debug("no look at the backlog: %s", error)
 
-    def settle(self, expected: int, *, timeout_s: float, pause: Callable[[], None]) -> int:
-        """Wait until every acknowledged submission should be on the board; the last seq, or -1."""
+    def settle(self, expected: int, *, timeout_s: float, pause: Callable[[], bool]) -> int:
+        """Wait until every acknowledged submission should be on the board; the last seq, or -1.
+
+        `pause` lets time pass, and says whether to go on waiting.
+        """
         seen = -1
-        steady_since = time.monotonic()
+        steady_since = answered = time.monotonic()
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
             try:
@@ -46,30 +55,58 @@ class BoardWatch:
             except OSError:
                 page = None
             now = time.monotonic()
-            if page is not None:
+            if page is None:
+                if now - answered > GONE_S:
+                    break
+            else:
+                answered = now
                 if page.seq != seen:
                     seen, steady_since = page.seq, now
                 if now - steady_since > (STEADY_S if seen >= expected else STUCK_S):
                     break
-            pause()
+            if not pause():
+                break
         return seen
 
     def _read(self) -> Page:
         return self._journal.read(lambda limit: get_scores(self._target, limit=limit), TOP_DEFAULT)
 
 
+def refused_alike(series: Series) -> str:
+    """Why a run cannot go on as it is: all submissions so far had one answer, a 4xx. Else empty.
+
+    Refusals with 5xx may end when the server recovers, and are figures of it.
+    """
+    refused = series.total("fail")
+    if refused < REFUSED_MIN or series.total("ok") or series.total("unknown"):
+        return ""
+    statuses = {
+        name.removeprefix("status_"): series.total(name)
+        for name in series.names()[0]
+        if name.startswith("status_4")
+    }
+    [*codes] = (code for code, count in statuses.items() if count)
+    if len(codes) != 1:
+        return ""
+    hint = HINTS.get(int(codes[0]), "look at the server's log")
+    return f"all {refused:,} submissions were refused with {codes[0]}, so the run ended: {hint}"
+
+
 def closing_of(
-    crew: Sequence[Member], final_seq: int, after: Look, *, converged: bool
+    crew: Sequence[Member], final_seq: int, after: Look, *, converged: bool, unread: str = ""
 ) -> dict[str, Any]:
     """What the history is closed with: the last board, and whether the run ended as planned.
 
-    `crew` is whoever had work, also those that were lost meanwhile.
+    `crew` is whoever had work, also those that were lost meanwhile; `unread` is why there is no
+    last board.
     """
     kinds = {member.kind for member in crew}
     reasons = []
     if "swarm" in kinds and not converged:
         reasons.append(f"the listeners did not all reach the last change, {final_seq}")
-    if after.seq != final_seq:
+    if unread:
+        reasons.append(f"the board could not be read at the end: {unread}")
+    elif after.seq != final_seq:
         reasons.append(
             f"the board moved from {final_seq} to {after.seq} while listeners were compared"
         )

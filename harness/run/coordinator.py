@@ -8,9 +8,9 @@ single process, the same way. Messages and figures are `harness.run.fleet`'s.
 
 import logging
 import os
-import socket
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import gevent
 from gevent.event import Event
 from locust.env import Environment
+from locust.runners import LocalRunner
 
 from harness.checker import Verdict
 from harness.engines.delivery_spread import DeliverySpread
@@ -25,7 +26,7 @@ from harness.evidence import board_look
 from harness.evidence.history_writer import BoardJournal
 from harness.judge.judgement import Judgement
 from harness.judge.record import RunRecord
-from harness.judge.result import judge_and_write
+from harness.judge.result import judge_and_write, write_unfinished
 from harness.measure.clocks import this_clock
 from harness.measure.histogram import Histogram
 from harness.measure.machine import fingerprint
@@ -37,12 +38,15 @@ from harness.measure.settings import (
     read_signing_key,
     settings_from,
 )
+from harness.measure.settings import signing_key as make_signing_key
+from harness.net.preflight import preflight
 from harness.net.target import Target, TargetError, find_target
 from harness.report.document import Ceiling
 from harness.run import messages
-from harness.run.board_watch import BoardWatch, closing_of
+from harness.run.board_watch import BoardWatch, closing_of, refused_alike
 from harness.run.fleet import TICK_S, Fleet
 from harness.run.resources import Sampler
+from harness.run.seeding import seed_users
 from harness.run.worker_state import Member, in_turn, share
 
 log = logging.getLogger(__name__)
@@ -56,6 +60,9 @@ LAST_REPORT_S = 1.2
 """A report interval and a moment: after it everything that was counted is here."""
 SETTLE_TIMEOUT_S = 60.0
 FINAL_TIMEOUT_S = 30.0
+KEEP_EVERY_NS = 10 * NS
+"""Between two results so far on disk. A single process has engines to run beside: it writes one
+when the load ends."""
 IDLE = "idle"
 """The phase before a run has begun."""
 
@@ -74,11 +81,15 @@ class Coordinator:
         self.result_file: Path | None = None
         self.result_path: Path | None = None
         self.ceiling: Ceiling | None = None
+        self.adds_users = True
+        self.interrupted = False
         self.finished = Event()
+        self.ended = Event()
+        """Like `finished`, for whoever waits for one run after the other."""
         self.stopping = False
         """Locust was told to stop before the run ended by itself."""
         self._stop = Event()
-        self.fleet = Fleet(environment, self._stop_early)
+        self.fleet = Fleet(environment, self._stop.set)
         self._begin()
         environment.events.test_start.add_listener(self._on_test_start)
         environment.events.test_stopping.add_listener(self._on_test_stopping)
@@ -95,9 +106,13 @@ class Coordinator:
         self._stop.clear()
         self._done = Event()
         self._greenlet: gevent.Greenlet | None = None
+        self._record: Callable[..., RunRecord] | None = None
+        self._stopped_unix_ns = 0
 
-    def _stop_early(self) -> None:
+    def hurry(self) -> None:
+        """Judge what is there, without waiting for users or the server any more."""
         self._stop.set()
+        self.fleet.hurried = True
 
     # What views show
 
@@ -161,6 +176,8 @@ class Coordinator:
             log.exception("the coordinator broke")
         finally:
             self.phase = "done"
+            if self.judgement is None:
+                self._keep(self.problem or "the run was broken off")
             told = Verdict.UNKNOWN if self.judgement is None else self.judgement.outcome
             self.outcomes.append(
                 told if told is Verdict.FALSE or not self.problem else Verdict.UNKNOWN
@@ -168,6 +185,7 @@ class Coordinator:
             self.environment.process_exit_code = self.exit_code()
             self._done.set()
             self.finished.set()
+            self.ended.set()
 
     def exit_code(self) -> int:
         """0 good, 1 bad (or Locust's `--exit-code-on-error`), 3 could not tell; the worst run's."""
@@ -193,8 +211,17 @@ class Coordinator:
         now_s = int(time.time())
         run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now_s))}-{os.urandom(2).hex()}"
         folder = Path(settings.results).resolve() / run_id
-        before = board_look.look(target, settings.players)
         tokens = target.tokens(settings.players, now_s)
+        if self.adds_users:
+            seed_users(target, settings.players, Path.cwd())
+        listens = settings.listeners > 0
+        preflight(
+            target,
+            token=tokens[1] if parse_profile(settings.rate).submits else "",
+            signing_key=make_signing_key(signing_key),
+            stream_token=(tokens[1] if settings.stream_auth else "") if listens else None,
+        )
+        before = board_look.look(target, settings.players)
         journal = BoardJournal(folder)
         journal.begin(before.seq, before.scores, before.names)
         watch = BoardWatch(target, journal)
@@ -218,6 +245,7 @@ class Coordinator:
         self._connect(common, list(tokens.values()) if settings.stream_auth else [])
         self._sampler = gevent.spawn(self._sample, target)
 
+        machine = fingerprint()
         self.phase = "warming up"
         # Whole seconds after zero, so that seconds of the series are seconds of the schedule.
         ahead_ns = time.time_ns() + int(START_AHEAD_S * NS) - self.zero_unix_ns
@@ -233,8 +261,28 @@ class Coordinator:
                 "length_s": length_s,
             }
         )
+        self._record = lambda **end: RunRecord(
+            run_id=run_id,
+            settings=settings,
+            base_url=target.base_url,
+            machine=machine,
+            started_unix_s=begin_unix_ns / NS,
+            series=fleet.series,
+            begin_second=self.begin_second,
+            measured_s=self._measured_s(begin_unix_ns, length_s),
+            members=[member.to_document() for member in fleet.crew],
+            spreads=[DeliverySpread.from_wire(member.reach) for member in fleet.working("swarm")],
+            before=before,
+            backlog=watch.backlog,
+            samples=self.samples,
+            notes=fleet.notes,
+            folder=folder,
+            ceiling=self.ceiling,
+            **end,
+        )
         self._watch(begin_unix_ns, length_s, watch)
-        stopped_unix_ns = time.time_ns()
+        self._stopped_unix_ns = time.time_ns()
+        self._keep("the run was broken off before its end was judged")
 
         self.phase = "draining"
         fleet.drain()
@@ -246,7 +294,7 @@ class Coordinator:
         final_seq = watch.settle(
             before.seq + fleet.series.total("ok"),
             timeout_s=SETTLE_TIMEOUT_S,
-            pause=lambda: self._pause(TICK_S),
+            pause=lambda: self._pause(TICK_S) and not fleet.hurried,
         )
         self.phase = "converging"
         converged = final_seq >= 0 and fleet.until(
@@ -266,31 +314,14 @@ class Coordinator:
 
         self._sampler.kill()
         self.phase = "reconciling"
-        after = board_look.look(target, settings.players)
-        journal.close(**closing_of(fleet.crew, final_seq, after, converged=converged))
-        record = RunRecord(
-            run_id=run_id,
-            settings=settings,
-            base_url=target.base_url,
-            machine=fingerprint(),
-            started_unix_s=begin_unix_ns / NS,
-            series=fleet.series,
-            begin_second=self.begin_second,
-            measured_s=self._measured_s(begin_unix_ns, stopped_unix_ns, length_s),
-            members=[member.to_document() for member in fleet.crew],
-            spreads=[DeliverySpread.from_wire(member.reach) for member in fleet.working("swarm")],
-            final_seq=final_seq,
-            converged=converged,
-            before=before,
-            after=after,
-            backlog=watch.backlog,
-            samples=self.samples,
-            notes=fleet.notes,
-            folder=folder,
-            ceiling=self.ceiling,
+        after, unread = board_look.last_look(target, settings.players)
+        journal.close(
+            **closing_of(fleet.crew, final_seq, after, converged=converged, unread=unread)
         )
         self.judgement, self.result_path = judge_and_write(
-            record, mysql_url=target.mysql_url, path=self.result_file
+            self._record(final_seq=final_seq, converged=converged, after=after),
+            mysql_url=target.mysql_url,
+            path=self.result_file,
         )
 
     def _join(self) -> None:
@@ -358,6 +389,8 @@ class Coordinator:
         """Let time pass until the schedule ends or somebody stops; meanwhile see the backlog."""
         end_unix_ns = begin_unix_ns + int(length_s * NS) if length_s else None
         next_look = begin_unix_ns
+        next_keep = begin_unix_ns + KEEP_EVERY_NS
+        alone = isinstance(self.environment.runner, LocalRunner)
         while not self._stop.is_set():
             now = time.time_ns()
             if end_unix_ns is not None and now >= end_unix_ns:
@@ -367,19 +400,23 @@ class Coordinator:
             if now >= next_look:
                 next_look = now + NS
                 watch.look((now - begin_unix_ns) // NS)
+                if now >= next_keep and not alone:
+                    self._keep("the run had not ended when this was written")
+                    # At most a hundredth of the time goes into it, however long the run.
+                    next_keep = now + max(KEEP_EVERY_NS, 100 * (time.time_ns() - now))
+                if refused := refused_alike(self.fleet.series):
+                    self.fleet.notes.append(refused)
+                    break
             self._pause(TICK_S)
 
-    def _pause(self, duration_s: float) -> None:
-        """Let time pass; reports go on coming in, and lost users are noticed."""
+    def _pause(self, duration_s: float) -> bool:
+        """Let time pass; reports go on coming in, and lost users are noticed. Always true."""
         self.fleet.until(lambda: False, duration_s)
+        return True
 
     def _sample(self, target: Target) -> None:
         """Watch the processes until killed; every sample belongs to the second it ends in."""
-        own: dict[str, list[int]] = {"harness conductor": [os.getpid()]}
-        here = socket.gethostname()
-        for member in self.fleet.crew:
-            if member.host == here and member.pid != os.getpid():
-                own.setdefault(f"harness {member.kind}", []).append(member.pid)
+        own = self.fleet.processes()
         # Workers are children of the coordinator, counted by themselves.
         sampler = Sampler(target, own, {pid for group in own.values() for pid in group})
         try:
@@ -390,9 +427,20 @@ class Coordinator:
         finally:
             sampler.close()
 
-    def _measured_s(self, begin_unix_ns: int, stopped_unix_ns: int, length_s: float) -> int:
-        """Whole seconds between the warm-up and the end."""
-        ran_s = (stopped_unix_ns - begin_unix_ns) / NS
+    def _keep(self, reason: str) -> None:
+        """Put what was measured so far on disk; the judged result replaces it."""
+        if self._record is None:
+            return
+        nowhere = board_look.Look(seq=-1, scores=None)
+        record = self._record(final_seq=-1, converged=False, after=nowhere)
+        try:
+            self.result_path = write_unfinished(record, reason, path=self.result_file)
+        except OSError as error:
+            log.error("%s", error)
+
+    def _measured_s(self, begin_unix_ns: int, length_s: float) -> int:
+        """Whole seconds between the warm-up and the end, or now."""
+        ran_s = ((self._stopped_unix_ns or time.time_ns()) - begin_unix_ns) / NS
         if length_s:
             ran_s = min(ran_s, length_s)
         return max(0, int(ran_s - self.settings.warmup_s + 0.001))

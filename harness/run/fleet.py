@@ -4,6 +4,8 @@ Sends the coordinator's messages and collects figures. It decides nothing about 
 """
 
 import logging
+import os
+import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -50,6 +52,8 @@ class Fleet:
         # Kept beside the series, since merging all seconds for each look would cost too much.
         self.so_far: defaultdict[str, Histogram] = defaultdict(Histogram)
         self.notes: list[str] = []
+        self.hurried = False
+        """Wait for nothing any more: somebody asked twice for the end."""
         self.crew: list[Member] = []
         self.lost: list[Member] = []
         self._missing_since: dict[str, float] = {}
@@ -156,11 +160,20 @@ class Fleet:
         """Streams open now, over all swarms."""
         return sum(int(m.status.get("streaming", 0)) for m in self.members.values())
 
+    def processes(self) -> dict[str, list[int]]:
+        """The process ids of the harness on this machine, by what they do."""
+        own = {"harness conductor": [os.getpid()]}
+        here = socket.gethostname()
+        for member in self.crew:
+            if member.host == here and member.pid != os.getpid():
+                own.setdefault(f"harness {member.kind}", []).append(member.pid)
+        return own
+
     def until(self, check: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until `check` holds, whether it came to that in time."""
         end = time.monotonic() + timeout_s
         while not check():
-            if time.monotonic() >= end:
+            if self.hurried or time.monotonic() >= end:
                 return False
             gevent.sleep(TICK_S)
             self._look_for_lost()

@@ -51,6 +51,8 @@ def _options(parser: Any) -> None:
 @events.init.add_listener
 def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
     runner = environment.runner
+    if any(issubclass(user, EngineUser) for user in environment.user_classes):
+        _ignore_tags(environment)
     if isinstance(runner, runners.WorkerRunner | runners.LocalRunner):
         _receive(runner, messages.ASSIGN, messages.Assign, lambda user, m: user.assign(m.work))
         _receive(runner, messages.DRAIN, messages.Drain, lambda user, _: user.drain())
@@ -76,11 +78,13 @@ def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
     if not getattr(environment, "scoreboard_session", False):
         # Python would raise it in whichever greenlet runs, as in the middle of the run's own. A
         # session has a handler already, and a second one would interrupt the judging, too.
-        gevent.signal_handler(signal.SIGINT, gevent.kill, gevent.getcurrent(), KeyboardInterrupt)
+        gevent.signal_handler(signal.SIGINT, _interrupt, environment, gevent.getcurrent())
     coordinator = Coordinator(environment)
     environment.scoreboard = coordinator
     if web_ui is not None:
         web_tab.install(web_ui, coordinator)
+        if not getattr(environment, "scoreboard_session", False):
+            gevent.spawn(_stop_when_judged, runner, coordinator, web_ui)
     elif options is not None and options.headless:
         gevent.spawn(_quit_when_judged, runner, coordinator)
 
@@ -134,6 +138,44 @@ def _quit_when_judged(runner: Any, coordinator: Coordinator) -> None:
     while coordinator.stopping and runner.state != runners.STATE_STOPPED:
         gevent.sleep(0.1)
     runner.quit()
+
+
+def _ignore_tags(environment: Environment) -> None:
+    """Keep the users' only task, without which Locust would raise for ever."""
+    options = environment.parsed_options
+    if options is None or not (
+        getattr(options, "tags", None) or getattr(options, "exclude_tags", None)
+    ):
+        return
+    log.warning("--tags and --exclude-tags are ignored: a run with a verdict has one task a user")
+    environment.tags = environment.exclude_tags = None
+    options.tags = options.exclude_tags = None
+
+
+def _interrupt(environment: Environment, main: Any) -> None:
+    """The first Ctrl-C ends Locust, which ends the run early; a second one its waiting, too."""
+    coordinator = environment.scoreboard
+    if coordinator.interrupted:
+        coordinator.hurry()
+    else:
+        coordinator.interrupted = True
+        gevent.kill(main, KeyboardInterrupt)
+
+
+def _stop_when_judged(runner: Any, coordinator: Coordinator, web_ui: Any) -> None:
+    """Let Locust's state end with the run, so that Start begins another one."""
+    autoquit = getattr(coordinator.environment.parsed_options, "autoquit", -1)
+    while True:
+        coordinator.ended.wait()
+        coordinator.ended.clear()
+        if not coordinator.stopping:
+            runner.stop()
+        # Locust itself quits only after its own time limit.
+        if autoquit >= 0 and not coordinator.environment.parsed_options.run_time:
+            gevent.sleep(autoquit)
+            runner.quit()
+            web_ui.stop()
+            return
 
 
 def _die_with_parent(parent: int) -> None:

@@ -57,6 +57,7 @@ class Session:
     quiet: bool = False
     document: LoadResult | None = None
     """The result, when the run has one."""
+    _ending: Coordinator | None = None
 
     def run(self) -> int:
         """Run it; the exit code. Ctrl-C ends the run early but still judges it."""
@@ -64,7 +65,7 @@ class Session:
         # own handler would raise in whichever greenlet runs just then, and end only that.
         here = gevent.getcurrent()
         for number in (signal.SIGINT, signal.SIGTERM):
-            gevent.signal_handler(number, gevent.kill, here, KeyboardInterrupt)
+            gevent.signal_handler(number, self._interrupt, here)
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
         try:
             with contextlib.ExitStack() as stack:
@@ -73,7 +74,6 @@ class Session:
                     target = stack.enter_context(
                         own_stack(self._find, folder=self.folder, say=self._say, sleep=gevent.sleep)
                     )
-                self._seed(target)
                 return self._measure(target)
         except (TargetError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
@@ -82,6 +82,14 @@ class Session:
             print("stopped before the run began: nothing was measured", file=sys.stderr)
             return COULD_NOT_TELL
 
+    def _interrupt(self, here: Any) -> None:
+        """The first Ctrl-C ends the run early, a second one also the waiting for its end."""
+        if self._ending is None:
+            gevent.kill(here, KeyboardInterrupt)
+        else:
+            self._say("judging what is there already")
+            self._ending.hurry()
+
     def _find(self) -> Target | None:
         return find_target(
             host=self.host,
@@ -89,30 +97,6 @@ class Session:
             environ=self.environ,
             folder=self.folder,
         )
-
-    # Before
-
-    def _seed(self, target: Target) -> None:
-        """Make sure the users exist, where the database can be reached and is the stack's own."""
-        if not self.seed_users or not target.mysql_url or not target.state:
-            return
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "worker",
-                "seed",
-                "--users",
-                str(self.settings.players),
-            ],
-            cwd=self.folder,
-            env={**self.environ, **_addresses(target)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise TargetError(f"seeding users failed:\n{done.stderr.strip()[-2000:]}")
 
     # The run
 
@@ -125,6 +109,7 @@ class Session:
         coordinator.target = target
         coordinator.settings = self.settings
         coordinator.result_file = self.result_file
+        coordinator.adds_users = self.seed_users
         if self.ceiling:
             coordinator.ceiling = known_ceiling(Path(self.settings.results))
         workers = self._start_workers(runner.server.port, 2 * self.workers)
@@ -142,6 +127,7 @@ class Session:
             if coordinator.phase == IDLE:
                 # The load processes are still starting: there is no run that could end.
                 raise
+            self._ending = coordinator
             self._say("ending the run early; what was sent is still judged")
             runner.stop()
             coordinator.finished.wait()
@@ -152,6 +138,8 @@ class Session:
         if coordinator.problem:
             print(f"error: {coordinator.problem}", file=sys.stderr)
         if coordinator.judgement is None or coordinator.result_path is None:
+            if coordinator.result_path is not None:
+                self._say(f"what was measured is in {_shown(coordinator.result_path, self.folder)}")
             return COULD_NOT_TELL
         self.document = read_result_as(coordinator.result_path, LoadResult)
         shown = _shown(coordinator.result_path, self.folder)
@@ -223,16 +211,6 @@ class Session:
     def _say(self, text: str) -> None:
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)
-
-
-def _addresses(target: Target) -> dict[str, str]:
-    """The environment in which one of the project's own programs finds this stack."""
-    urls = target.state.get("urls", {})
-    return {
-        "SCOREBOARD_MYSQL_URL": target.mysql_url,
-        "SCOREBOARD_REDIS_URL": urls.get("redis", ""),
-        "SCOREBOARD_TEMPORAL_ADDRESS": urls.get("temporal", ""),
-    }
 
 
 def _scenarios(path: Path) -> list[Path]:

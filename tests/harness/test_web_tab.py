@@ -94,6 +94,8 @@ def test_tab_shows_progress_then_the_verdict_and_serves_the_report(tmp_path: Pat
         after = eventually_sync(lambda: judged(base), timeout_s=90)
         page = get(f"{base}/")
         report = get(after["1 report"])
+        # Locust's own state ends with the run, so that Start begins another one.
+        assert eventually_sync(lambda: stats(base)["state"] == "stopped", timeout_s=20)
 
     assert "5 phase" in during
     assert "the report stands here when the run has ended" in progress

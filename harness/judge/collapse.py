@@ -1,0 +1,59 @@
+"""The moment at which a server stopped accepting what it had accepted: when, at what offered load,
+with which answers. Pure; read from the counters of each second.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from harness.measure.terminal import number
+from harness.report.document import Fault, Second
+from harness.report.run_view import CAUSES
+
+WELL, FALLEN = 0.9, 0.5
+"""Shares of the offered load that are accepted before and after the moment."""
+INTENDED_MIN = 5
+"""Of a second with fewer submissions a share says nothing."""
+
+
+def collapses_of(seconds: Sequence[Second]) -> list[Fault]:
+    """Spans in which less than half was accepted, after a second in which nearly all was."""
+    found: list[Fault] = []
+    well = False
+    begun: Second | None = None
+    seen = [s for s in seconds if s.counters.get("intended", 0) >= INTENDED_MIN]
+    for second in seen:
+        share = second.counters.get("ok", 0) / second.counters["intended"]
+        if begun is not None and share >= FALLEN:
+            found.append(_fault(begun, second.t))
+            begun = None
+        elif begun is None and well and share < FALLEN:
+            begun = second
+        well = share >= WELL or (well and begun is not None)
+    if begun is not None:
+        found.append(_fault(begun, seen[-1].t + 1))
+    return found
+
+
+def _fault(first: Second, end: float) -> Fault:
+    counters = first.counters
+    answers = "; ".join(
+        f"{number(count)} {words}" for words, count in _answers(counters).items() if count
+    )
+    return Fault(
+        name=f"the server fell over at {number(counters['intended'])}/s offered, "
+        f"{number(counters.get('ok', 0))} accepted ({answers or 'no answers'})",
+        start=first.t,
+        end=end,
+    )
+
+
+def _answers(counters: Mapping[str, int]) -> dict[str, int]:
+    found = {
+        f"HTTP {name.removeprefix('status_')}": count
+        for name, count in counters.items()
+        if name.startswith("status_") and not name.startswith("status_2")
+    }
+    for name, count in counters.items():
+        if name.startswith("cause_"):
+            found[CAUSES.get(name.removeprefix("cause_"), name.removeprefix("cause_"))] = count
+    found["never sent"] = counters.get("dropped", 0)
+    return dict(sorted(found.items(), key=lambda pair: -pair[1]))
