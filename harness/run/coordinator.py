@@ -109,6 +109,15 @@ class Coordinator:
         self._record: Callable[..., RunRecord] | None = None
         self._stopped_unix_ns = 0
 
+    @property
+    def running(self) -> bool:
+        """Whether a run has begun that has no verdict yet."""
+        return self.phase not in (IDLE, "done")
+
+    def end_early(self) -> None:
+        """Send nothing new, and judge what was sent."""
+        self._stop.set()
+
     def hurry(self) -> None:
         """Judge what is there, without waiting for users or the server any more."""
         self._stop.set()
@@ -131,20 +140,10 @@ class Coordinator:
         """The histograms over all seconds so far."""
         return self.fleet.so_far
 
-    @property
-    def notes(self) -> list[str]:
-        """What makes the run invalid."""
-        return self.fleet.notes
-
-    @property
-    def connected(self) -> int:
-        """Streams open now, over all swarms."""
-        return self.fleet.connected
-
     # Locust's events
 
     def _on_test_start(self, **_: Any) -> None:
-        # Locust's class picker can choose users that are no part of a run with a verdict.
+        # Locust's class picker can choose users that are no part of such a run.
         if not any(getattr(user, "kind", "") for user in self.environment.user_classes):
             return
         self._begin()
@@ -364,9 +363,9 @@ class Coordinator:
             )
             fleet.tell(messages.ASSIGN, member, messages.Assign(ident=member.ident, work=work))
             first += part
-        fleet.until(lambda: self.connected >= first or self._stop.is_set(), CONNECT_TIMEOUT_S)
-        if self.connected < first:
-            fleet.notes.append(f"only {self.connected} of {first} listeners connected")
+        fleet.until(lambda: self.fleet.connected >= first or self._stop.is_set(), CONNECT_TIMEOUT_S)
+        if self.fleet.connected < first:
+            fleet.notes.append(f"only {self.fleet.connected} of {first} listeners connected")
 
     def _send(self, common: dict[str, Any]) -> None:
         """Give the floods their slices of the schedule."""

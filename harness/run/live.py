@@ -87,7 +87,7 @@ class LiveView:
                 for name in ("missing", "duplicates", "reorders")
             )
             lines.append(
-                f"  listeners    {number(coordinator.connected):>7} open"
+                f"  listeners    {number(coordinator.fleet.connected):>7} open"
                 + (ink.bad(f"  {number(faults)} gaps, duplicates, reorders") if faults else "")
             )
             if lag.total:

@@ -153,13 +153,25 @@ def _ignore_tags(environment: Environment) -> None:
 
 
 def _interrupt(environment: Environment, main: Any) -> None:
-    """The first Ctrl-C ends Locust, which ends the run early; a second one its waiting, too."""
+    """The first Ctrl-C ends the run early and then Locust; a second one its waiting, too."""
     coordinator = environment.scoreboard
     if coordinator.interrupted:
         coordinator.hurry()
-    else:
-        coordinator.interrupted = True
-        gevent.kill(main, KeyboardInterrupt)
+        return
+    coordinator.interrupted = True
+    coordinator.end_early()
+    gevent.spawn(_end_locust, coordinator, main)
+
+
+def _end_locust(coordinator: Coordinator, main: Any) -> None:
+    # Locust takes its exit code before it stops its users, so the verdict has to be there.
+    if coordinator.running:
+        coordinator.finished.wait()
+        options = coordinator.environment.parsed_options
+        if options is not None and options.headless:
+            # Ends by itself.
+            return
+    gevent.kill(main, KeyboardInterrupt)
 
 
 def _stop_when_judged(runner: Any, coordinator: Coordinator, web_ui: Any) -> None:

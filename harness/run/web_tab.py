@@ -90,7 +90,7 @@ def rows(coordinator: Coordinator, *, report: str = REPORT_PATH) -> Iterator[dic
     ):
         yield _row(f"6 submissions: {title}", number(series.total(counter)))
     statuses = [m.status for m in coordinator.members.values() if m.kind == "swarm" and m.status]
-    yield _row("7 listeners: connected", number(coordinator.connected))
+    yield _row("7 listeners: connected", number(coordinator.fleet.connected))
     yield _row("7 listeners: events delivered", number(series.total("deliveries")))
     for name, title in LISTENER_ACCOUNT.items():
         count = sum(int(status.get(name, 0)) for status in statuses)

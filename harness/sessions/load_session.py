@@ -122,7 +122,7 @@ class Session:
                 view.draw()
                 if any(worker.poll() is not None for worker in workers) and not interrupted:
                     interrupted = True
-                    coordinator.notes.append("a load process died")
+                    coordinator.fleet.notes.append("a load process died")
         except KeyboardInterrupt:
             if coordinator.phase == IDLE:
                 # The load processes are still starting: there is no run that could end.

@@ -176,7 +176,7 @@ def test_an_interrupt_ends_the_run_early_and_it_is_judged(tmp_path: Path) -> Non
         # Into the middle of what the coordinator does once a second.
         eventually_sync(
             lambda: any(
-                path.stat().st_size > 100_000
+                path.stat().st_size > 300_000
                 for path in tmp_path.glob("results/*/history-flood-0.jsonl")
             ),
             timeout_s=60,
