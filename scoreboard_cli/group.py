@@ -117,11 +117,12 @@ def run(prog: str, arguments: Sequence[str] | None = None, *, package: str = "")
     """Runs a command line of `prog`, whose commands are those of `package`, or all.
 
     Returns the exit code; a wrong command line is one sentence on stderr. A terminal that is not
-    UTF-8 gets `?` for characters it lacks, not a traceback at the end of a run.
+    UTF-8 gets escapes for characters it lacks, not a traceback at the end of a run, and not `?`,
+    which means unknown in a summary.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="backslashreplace")
     group = LazyGroup(
         {name: e for name, e in COMMANDS.items() if package in ("", e.program)},
         name=prog,
