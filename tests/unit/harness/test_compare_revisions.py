@@ -163,8 +163,11 @@ def test_self_test_of_compare_publishes_both_error_rates(
     assert document["trials"] == 5
     proof = read_result_as(path, BenchProofResult)
     section = bench_gate_section(proof, "docs/results/bench-gate.json")
-    assert "| equal code called worse | 0 of 28 decisions in 3 comparisons (0.0%) |" in section
-    assert "| a 15% slowdown not called worse | 0 of 12 decisions in 3 comparisons" in section
+    assert (
+        "| equal code reported as worse (false alarm) | 0 of 28 decisions in 3 comparisons (0.0%) |"
+        in section
+    )
+    assert "| a 15% slowdown not reported (miss) | 0 of 12 decisions in 3 comparisons" in section
 
 
 def test_a_tally_counts_the_decisions_that_are_not_the_right_one() -> None:
