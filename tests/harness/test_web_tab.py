@@ -127,6 +127,10 @@ def test_form_has_rate_and_listeners_first_and_takes_no_wrong_value(tmp_path: Pa
         state = stats(base)["state"]
         started = json.loads(get(f"{base}/swarm", {**FORM, "scoreboard_rate": "50"}))
         after = eventually_sync(lambda: judged(base), timeout_s=90)
+        eventually_sync(lambda: stats(base)["state"] == "stopped", timeout_s=20)
+        get(f"{base}/swarm", {**FORM, "scoreboard_rate": "20"})
+        eventually_sync(lambda: judged(base) is None, timeout_s=20)
+        again = eventually_sync(lambda: judged(base), timeout_s=90)
 
     options = json.loads(re.findall(r"window.templateArgs = (.*)", page)[0])["extra_options"]
     assert list(options)[:2] == ["scoreboard_rate", "scoreboard_listeners"]
@@ -142,6 +146,7 @@ def test_form_has_rate_and_listeners_first_and_takes_no_wrong_value(tmp_path: Pa
     assert started["success"]
     assert after["4 SLO"] == "no SLO given"
     assert after["6 submissions: accepted"] == "150"
+    assert again["6 submissions: accepted"] == "60"
 
 
 def test_form_names_the_running_stack_or_says_that_there_is_none(tmp_path: Path) -> None:
