@@ -6,6 +6,7 @@ The users themselves are `harness.run.locust_users`, the run is `harness.run.coo
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,9 @@ from locust.dispatch import UsersDispatcher
 from locust.env import Environment
 
 from harness.measure.settings import add_options
+from harness.report.document import LoadResult
+from harness.report.result_files import read_result_as
+from harness.report.summary import print_summary
 from harness.run import messages, web_tab
 from harness.run.coordinator import Coordinator
 from harness.run.locust_users import EngineUser, active
@@ -81,12 +85,20 @@ def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
         gevent.signal_handler(signal.SIGINT, _interrupt, environment, gevent.getcurrent())
     coordinator = Coordinator(environment)
     environment.scoreboard = coordinator
+    _end_with_the_run(environment, coordinator, web_ui)
+
+
+def _end_with_the_run(environment: Environment, coordinator: Coordinator, web_ui: Any) -> None:
+    """Under the `locust` command its state ends with the run, and the verdict is printed."""
+    options, session = environment.parsed_options, getattr(environment, "scoreboard_session", False)
     if web_ui is not None:
         web_tab.install(web_ui, coordinator)
-        if not getattr(environment, "scoreboard_session", False):
-            gevent.spawn(_stop_when_judged, runner, coordinator, web_ui)
-    elif options is not None and options.headless:
-        gevent.spawn(_quit_when_judged, runner, coordinator)
+        if not session:
+            gevent.spawn(_stop_when_judged, environment.runner, coordinator, web_ui)
+    elif not session:
+        environment.events.quit.add_listener(lambda **_: _print_verdict(coordinator))
+    if web_ui is None and options is not None and options.headless:
+        gevent.spawn(_quit_when_judged, environment.runner, coordinator)
 
 
 def _receive(
@@ -140,6 +152,19 @@ def _quit_when_judged(runner: Any, coordinator: Coordinator) -> None:
     runner.quit()
 
 
+def _print_verdict(coordinator: Coordinator) -> None:
+    """The summary of `scoreboard load`, on stderr: stdout may be Locust's own JSON."""
+    if coordinator.problem:
+        print(f"error: {coordinator.problem}", file=sys.stderr)
+    path = coordinator.result_path
+    if path is None:
+        return
+    if coordinator.judgement is None:
+        print(f"what was measured is in {path}", file=sys.stderr)
+    else:
+        print_summary(read_result_as(path, LoadResult), sys.stderr, str(path))
+
+
 def _ignore_tags(environment: Environment) -> None:
     """Keep the users' only task, without which Locust would raise for ever."""
     options = environment.parsed_options
@@ -180,6 +205,7 @@ def _stop_when_judged(runner: Any, coordinator: Coordinator, web_ui: Any) -> Non
     while True:
         coordinator.ended.wait()
         coordinator.ended.clear()
+        _print_verdict(coordinator)
         if not coordinator.stopping:
             runner.stop()
         # Locust itself quits only after its own time limit.

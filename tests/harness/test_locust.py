@@ -125,6 +125,9 @@ def test_a_single_process_ends_by_itself_with_a_verdict(tmp_path: Path) -> None:
     assert document["verdict"]["good"]
     assert document["totals"]["ok"] == 1200
     assert sorted(member["kind"] for member in document["members"]) == ["flood", "swarm"]
+    printed = (tmp_path / "log").read_text()
+    assert all(f"✓ {word}" in printed for word in ("valid", "correct", "within SLO"))
+    assert f"{document['run_id']}.html" in printed
 
 
 def test_locust_time_limit_ends_the_run_early_with_a_verdict(tmp_path: Path) -> None:
