@@ -13,7 +13,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,9 +22,12 @@ from harness.report.compare import rank_test
 
 ROUNDS = 10
 EFFECT = 0.08
-SIGNIFICANCE = 0.01
+SIGNIFICANCE = 0.05
 """For all cases together; each gets its share (Bonferroni)."""
 DOUBT = 0.05
+EFFECTS = (0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0)
+POWER = 0.9
+POWER_DRAWS = 60
 PEAK_SLACK = 0.02
 """Allocator rounding lets peaks differ by a little between equal programs."""
 RUNNER = Path(__file__).with_name("runner.py")
@@ -35,7 +38,10 @@ Measure = Callable[[str, Sequence[str]], Sample]
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """One case. `judgement` is same, better, worse, or more (a count grew)."""
+    """One case. `judgement` is same, better, worse, or more (a count grew).
+
+    `sees` is the least slowdown that its times would most likely show; None: not even a doubling.
+    """
 
     name: str
     base_ns: float
@@ -45,6 +51,8 @@ class Judged:
     rounds: int
     calls: tuple[int, int]
     peak_bytes: tuple[int, int]
+    sees: float | None = None
+    instructions: tuple[int, int] | None = None
     judgement: str
     why: str = ""
 
@@ -54,7 +62,7 @@ def run_tree(
 ) -> dict[str, dict[str, float]]:
     """One round of a tree in a fresh process. Raises OSError with its last words.
 
-    `plant` are options of `benchrun`.
+    `plant` are options of the runner.
     """
     done = subprocess.run(
         [sys.executable, str(RUNNER), str(folder), *names, *plant],
@@ -90,9 +98,13 @@ def compare_sides(
     names: Sequence[str] = (),
     rounds: int = ROUNDS,
     effect: float = EFFECT,
+    with_power: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Judged]:
-    """Measure both sides, again where it is ambiguous, and judge every common case, or `names`."""
+    """Measure both sides, again where it is ambiguous, and judge every common case, or `names`.
+
+    `with_power` also tells what slowdown each case's times would show.
+    """
     sides = measure_sides(measure, names, rounds=rounds)
     judged = judge_all(sides, effect=effect)
     doubtful = [j.name for j in judged if is_ambiguous(j, len(judged), effect)]
@@ -102,6 +114,8 @@ def compare_sides(
         for side, samples in more.items():
             sides[side] += samples
         judged = judge_all(sides, effect=effect)
+    if with_power:
+        judged = [replace(j, sees=sight_of(j.name, sides, len(judged), effect)) for j in judged]
     return judged
 
 
@@ -125,9 +139,9 @@ class Coverage:
         if nowhere:
             reasons.append(f"no such case: {', '.join(nowhere)}")
         if not self.base and not nowhere:
-            reasons.append("the base has no benchmarks")
+            reasons.append("the base has no benchmarks in this folder")
         if not self.head and not nowhere:
-            reasons.append("this tree has no benchmarks")
+            reasons.append("this tree has no benchmarks in this folder")
         lost = [name for name in self.base if name not in self.head]
         if lost and self.head:
             reasons.append(f"this tree has lost {', '.join(lost)}")
@@ -221,13 +235,48 @@ def tally(comparisons: Sequence[Sequence[Judged]], *, right: Collection[str]) ->
     )
 
 
+def least_detectable(
+    base: Sequence[float], head: Sequence[float], *, significance: float, effect: float
+) -> float | None:
+    """The least slowdown of `EFFECTS` found in nine of ten resamplings of these times.
+
+    Without the second look, so rather too large than too small. None: not even a doubling.
+    """
+    draw = random.Random(1)
+    noise = [time / median(side) for side in (base, head) for time in side]
+    for slowdown in EFFECTS:
+        found = 0
+        for _ in range(POWER_DRAWS):
+            before = draw.choices(noise, k=len(base))
+            after = [time * (1 + slowdown) for time in draw.choices(noise, k=len(head))]
+            found += is_worse(before, after, significance=significance, effect=effect)
+        if found >= POWER * POWER_DRAWS:
+            return slowdown
+    return None
+
+
+def sight_of(
+    name: str, sides: Mapping[str, Sequence[Sample]], cases: int, effect: float
+) -> float | None:
+    """`least_detectable` of one case of a comparison."""
+    base, head = ([s[name]["ns"] for s in sides[side] if name in s] for side in ("base", "head"))
+    return least_detectable(base, head, significance=SIGNIFICANCE / cases, effect=effect)
+
+
+def is_worse(
+    base: Sequence[float], head: Sequence[float], *, significance: float, effect: float
+) -> bool:
+    """Whether the times of head are longer, by ranks and by median."""
+    return median(head) / median(base) - 1 >= effect and rank_test(base, head) < significance
+
+
 def error_rates(
-    sides: Sequence[Sample], *, planted: float, rounds: int, trials: int, seed: int
+    sides: Sequence[Sample], *, planted: Sequence[float], rounds: int, trials: int, seed: int
 ) -> dict[str, Any]:
-    """How often equal code is called worse, and how often a planted slowdown is not.
+    """How often times call equal code worse, and how often they miss each planted slowdown.
 
     Resamples real rounds of one tree, with the second look at ambiguous cases: an
-    A/A comparison, and the same with one side slowed by `planted`.
+    A/A comparison, and the same with one side slowed by each of `planted`.
     """
     draw = random.Random(seed)
     names = list(sides[0])
@@ -244,18 +293,20 @@ def error_rates(
 
         return measure
 
-    false_alarms = misses = 0
-    for _ in range(trials):
-        equal = compare_sides(resampled(1.0), rounds=rounds)
-        slowed = compare_sides(resampled(1 + planted), rounds=rounds)
-        false_alarms += sum(j.judgement == "worse" for j in equal)
-        misses += sum(j.judgement != "worse" for j in slowed)
+    def worse(factor: float) -> list[int]:
+        """Cases called worse, by comparison."""
+        return [
+            sum(j.judgement == "worse" for j in compare_sides(resampled(factor), rounds=rounds))
+            for _ in range(trials)
+        ]
+
+    false_alarms = worse(1.0)
     decisions = trials * len(names)
     return {
         "trials": trials,
         "cases": len(names),
         "rounds": rounds,
-        "planted": planted,
-        "false_alarm_rate": false_alarms / decisions,
-        "miss_rate": misses / decisions,
+        "false_alarm_rate": sum(false_alarms) / decisions,
+        "false_alarm_comparisons": sum(map(bool, false_alarms)) / trials,
+        "miss_rates": {f"{slow:.0%}": 1 - sum(worse(1 + slow)) / decisions for slow in planted},
     }

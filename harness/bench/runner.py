@@ -4,23 +4,27 @@
 `benchmarks`, so base and head are each measured by the same clock and their own
 code. Per case: the least time of several blocks in ns per call (the least is
 what the code costs, the rest is what the machine added), and two counts that do
-not depend on the machine: function calls, and peak bytes allocated. `--slower`
-and `--one-more-call` plant a regression, which the gate must find.
+not depend on the machine: function calls, and peak bytes allocated. With `--mark`
+nothing is timed: each case runs between two marks for callgrind, and stdout tells
+how often. `--spins` and `--one-more-call` plant a regression, which the gate must find.
 """
 
 import argparse
 import gc
 import importlib
 import json
+import os
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 MODULES = ("benchmarks.core", "benchmarks.api", "benchmarks.harness")
-BLOCKS = 7
-BLOCK_S = 0.03
+BLOCKS = 100
+BLOCK_S = 0.002
+WARM_UPS = 3
+MARKED_CALLS = 3
 
 
 def least_ns(work: Callable[[], Any]) -> float:
@@ -71,16 +75,12 @@ def peak_bytes(work: Callable[[], Any]) -> int:
     return peak - before
 
 
-def slowed(work: Callable[[], Any], share: float) -> Callable[[], Any]:
-    """The work, and a share of its time more, burnt within the call."""
-    clock = time.perf_counter_ns
+def slowed(work: Callable[[], Any], spins: int) -> Callable[[], Any]:
+    """The work, and an empty loop of so many turns more."""
 
     def slower() -> Any:
-        start = clock()
         result = work()
-        end = clock()
-        end += int((end - start) * share)
-        while clock() < end:
+        for _ in range(spins):
             pass
         return result
 
@@ -96,11 +96,19 @@ def one_call_more(work: Callable[[], Any]) -> Callable[[], Any]:
     return caller
 
 
-def main(folder: str, names: list[str], *, slower: float, one_more_call: bool) -> None:
-    """Measure the named cases, or all, with what is planted into the time or the count."""
-    sys.path.insert(0, folder)
-    found: dict[str, dict[str, float]] = {}
-    gc.disable()
+def mark_calls(work: Callable[[], Any]) -> int:
+    """Runs the warm work between marks, calls that callgrind sees; returns how often."""
+    for _ in range(WARM_UPS):
+        work()
+    for _ in range(MARKED_CALLS):
+        os.getppid()
+        work()
+        os.getppid()
+    return MARKED_CALLS
+
+
+def cases_of(names: list[str]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """The named cases, or all, with their work prepared and its answer checked."""
     for module_name in MODULES:
         try:
             module = importlib.import_module(module_name)
@@ -114,12 +122,26 @@ def main(folder: str, names: list[str], *, slower: float, one_more_call: bool) -
                 continue
             work, check = case.prepare(case.size)
             check(work())
-            called = one_call_more(work) if one_more_call else work
-            found[case.name] = {
-                "ns": least_ns(slowed(work, slower) if slower else work),
-                "calls": count_calls(called),
-                "peak_bytes": peak_bytes(work),
-            }
+            yield case.name, work
+
+
+def main(
+    folder: str, names: list[str], *, mark: bool, spins: Mapping[str, int], one_more_call: bool
+) -> None:
+    """Measure the named cases, or all, with what is planted into the time or the count."""
+    sys.path.insert(0, folder)
+    found: dict[str, Any] = {}
+    gc.disable()
+    for name, work in cases_of(names):
+        timed = slowed(work, spins[name]) if name in spins else work
+        if mark:
+            found[name] = mark_calls(timed)
+            continue
+        found[name] = {
+            "ns": least_ns(timed),
+            "calls": count_calls(one_call_more(work) if one_more_call else work),
+            "peak_bytes": peak_bytes(work),
+        }
     json.dump(found, sys.stdout)
 
 
@@ -127,7 +149,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--slower", type=float, default=0.0)
+    parser.add_argument("--mark", action="store_true")
+    parser.add_argument("--spins", type=json.loads, default={}, help="JSON: turns by case.")
     parser.add_argument("--one-more-call", action="store_true")
-    asked = parser.parse_args()
-    main(asked.folder, asked.names, slower=asked.slower, one_more_call=asked.one_more_call)
+    main(**vars(parser.parse_args()))

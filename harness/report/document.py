@@ -299,7 +299,10 @@ class GateErrors(Part, frozen=True, kw_only=True):
 
 
 class BenchProofResult(Document, frozen=True, kw_only=True, tag="scoreboard-bench-proof"):
-    """How often the regression gate judges wrongly: really run, and resampled."""
+    """How often the regression gate judges wrongly: really run, and resampled.
+
+    The rates are those of times; `real` has instructions too, where valgrind could count them.
+    """
 
     good: bool
     trials: int
@@ -307,7 +310,17 @@ class BenchProofResult(Document, frozen=True, kw_only=True, tag="scoreboard-benc
     rounds: int
     planted: float
     false_alarm_rate: float
+    false_alarm_comparisons: float | None = None
+    """Share of the resampled comparisons with at least one false alarm."""
     miss_rate: float
+    miss_rates: dict[str, float] = {}
+    """By slowdown."""
+    instruction_spread: float | None = None
+    """The largest growth between two counts of equal code."""
+    instruction_growth: float | None = None
+    """The least growth that the planted slowdown caused."""
+    minutes: float | None = None
+    """What one comparison took."""
     real: dict[str, GateErrors]
 
 

@@ -1,19 +1,23 @@
 """Equal code passes, slower code fails, more calls fail, and the error rates say how surely."""
 
+import contextlib
 import json
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from harness.__main__ import main
+from harness.bench import prove
 from harness.bench.compare_revisions import (
+    SIGNIFICANCE,
     Sample,
     compare_sides,
     coverage_of,
     error_rates,
+    least_detectable,
     measure_sides,
     tally,
 )
@@ -110,64 +114,149 @@ def test_error_rates_are_low_on_ordinary_noise() -> None:
     draw = random.Random(6)
     rounds = [noisy(draw) for _ in range(20)]
 
-    rates = error_rates(rounds, planted=0.15, rounds=10, trials=50, seed=1)
+    rates = error_rates(rounds, planted=(0.15, 0.3), rounds=10, trials=50, seed=1)
 
     assert rates["false_alarm_rate"] < 0.001
-    assert rates["miss_rate"] < 0.05
+    assert rates["false_alarm_comparisons"] < 0.02
+    assert rates["miss_rates"]["15%"] < 0.05
+    assert rates["miss_rates"]["30%"] == 0
+
+
+@pytest.mark.parametrize(("spread", "least", "most"), [(0.005, 0.1, 0.1), (0.05, 0.12, 0.3)])
+def test_least_detectable_slowdown_grows_with_the_noise(
+    spread: float, least: float, most: float
+) -> None:
+    draw = random.Random(8)
+    base, head = ([draw.gauss(1000, 1000 * spread) for _ in range(10)] for _ in range(2))
+
+    found = least_detectable(base, head, significance=SIGNIFICANCE / 20, effect=0.08)
+
+    assert found is not None
+    assert least <= found <= most
+
+
+def test_least_detectable_slowdown_is_none_when_noise_hides_a_doubling() -> None:
+    noise = [100.0, 1000.0] * 5
+
+    assert least_detectable(noise, noise, significance=0.0025, effect=0.08) is None
 
 
 def test_planted_slowdowns_show_in_measured_time_or_call_count() -> None:
-    def work() -> int:
-        end = time.perf_counter_ns() + 100_000
-        while time.perf_counter_ns() < end:
-            pass
-        return 7
-
     def time_of(call: Callable[[], int]) -> int:
         start = time.perf_counter_ns()
         assert call() == 7
         return time.perf_counter_ns() - start
 
-    slower = slowed(work, 0.5)
+    def least(spins: int) -> int:
+        # The least of many: a busy machine only ever adds.
+        return min(time_of(slowed(lambda: 7, spins)) for _ in range(500))
 
-    # The least of many: a busy machine only ever adds.
-    assert min(time_of(slower) for _ in range(500)) == pytest.approx(150_000, rel=0.1)
+    assert least(4000) / least(2000) == pytest.approx(2, rel=0.2)
     assert count_calls(one_call_more(dict)) - count_calls(dict) == 1
 
 
-def test_self_test_of_compare_publishes_both_error_rates(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trees whose cases take 1 µs and 10,000 instructions; a planted turn adds to both."""
     draw = random.Random(7)
 
+    def spins_of(plant: Sequence[str]) -> dict[str, int]:
+        return json.loads(plant[1]) if "--spins" in plant else {}  # type: ignore[no-any-return]
+
     def run_tree(_: Path, names: Sequence[str], plant: Sequence[str] = ()) -> Sample:
-        factor = 1 + float(plant[1]) if "--slower" in plant else 1.0
         calls = 11 if "--one-more-call" in plant else 10
         return {
-            name: {"ns": draw.gauss(1000, 5) * factor, "calls": calls, "peak_bytes": 5000}
+            name: {
+                "ns": draw.gauss(1000, 2) * (1.1 if name in spins_of(plant) else 1),
+                "calls": calls,
+                "peak_bytes": 5000,
+            }
             for name in names or CASES
         }
 
-    monkeypatch.setattr(bench_compare, "run_tree", run_tree)
-    monkeypatch.setattr(bench_compare, "PROVE_TRIALS", 5)
+    def count_instructions(
+        _: Path, names: Sequence[str] = (), plant: Sequence[str] = ()
+    ) -> dict[str, int]:
+        return {
+            name: draw.randint(10_000, 10_020) + (900 if name in spins_of(plant) else 0)
+            for name in names or CASES
+        }
 
+    @contextlib.contextmanager
+    def unpacked(revision: str) -> Iterator[Path]:
+        yield Path(revision)
+
+    for module in (bench_compare, prove):
+        monkeypatch.setattr(module, "run_tree", run_tree, raising=False)
+        monkeypatch.setattr(module, "count_instructions", count_instructions)
+        monkeypatch.setattr(module, "missing", lambda: "")
+    monkeypatch.setattr(bench_compare, "unpacked", unpacked)
+    monkeypatch.setattr(prove, "TRIALS", 5)
+    monkeypatch.setattr(prove, "CASES", tuple(CASES[:4]))
+
+
+@pytest.mark.usefixtures("simulated")
+def test_self_test_of_compare_publishes_both_error_rates(tmp_path: Path) -> None:
     assert main(["bench-compare", "--prove", "--results", str(tmp_path)]) == 0
 
     [path] = tmp_path.glob("bench-*.json")
     document = json.loads(path.read_text())
     assert document["real"] == {
-        "equal": {"comparisons": 3, "decisions": 28, "wrong": 0, "rate": 0.0},
-        "slower": {"comparisons": 3, "decisions": 12, "wrong": 0, "rate": 0.0},
+        "equal": {"comparisons": 2, "decisions": 24, "wrong": 0, "rate": 0.0},
+        "slower": {"comparisons": 2, "decisions": 8, "wrong": 0, "rate": 0.0},
         "one_more_call": {"comparisons": 1, "decisions": 4, "wrong": 0, "rate": 0.0},
+        "instructions_equal": {"comparisons": 12, "decisions": 240, "wrong": 0, "rate": 0.0},
+        "instructions_slower": {"comparisons": 8, "decisions": 160, "wrong": 0, "rate": 0.0},
     }
     assert document["trials"] == 5
+    assert document["instruction_spread"] <= 0.002
+    assert document["instruction_growth"] >= 0.088
     proof = read_result_as(path, BenchProofResult)
     section = bench_gate_section(proof, "docs/results/bench-gate.json")
-    assert (
-        "| equal code reported as worse (false alarm) | 0 of 28 decisions in 3 comparisons (0.0%) |"
-        in section
-    )
-    assert "| a 15% slowdown not reported (miss) | 0 of 12 decisions in 3 comparisons" in section
+    assert "false alarm) | 0 of 240 decisions in 12 comparisons (0.0%) |" in section
+    assert "a 10% slowdown not reported (miss) | 0 of 8 decisions in 2 comparisons" in section
+    assert "Times alone miss 0% at +10%" in section
+
+
+@pytest.mark.usefixtures("simulated")
+def test_proof_without_valgrind_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (bench_compare, prove):
+        monkeypatch.setattr(module, "missing", lambda: "valgrind is not installed")
+
+    assert main(["bench-compare", "--prove", "--results", str(tmp_path)]) == 0
+
+    [path] = tmp_path.glob("bench-*.json")
+    section = bench_gate_section(read_result_as(path, BenchProofResult), "f.json")
+    assert "instructions: a 10% slowdown not reported (miss) | valgrind was not inst" in section
+
+
+@pytest.mark.usefixtures("simulated")
+@pytest.mark.parametrize(
+    ("uncounted", "told"),
+    [
+        ("", "instructions see any growth above 2%"),
+        ("no valgrind", "instructions were not counted: no valgrind; only times can show"),
+    ],
+)
+def test_comparison_tells_what_it_can_see(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    uncounted: str,
+    told: str,
+) -> None:
+    monkeypatch.setattr(bench_compare, "missing", lambda: uncounted)
+
+    assert main(["bench-compare", "--results", str(tmp_path)]) == 0
+
+    out = capsys.readouterr().out
+    assert told in out
+    assert "times see a 10% slowdown in 20 of 20 cases here" in out
+
+
+@pytest.mark.parametrize("rounds", ["0", "-1"])
+def test_rounds_below_one_are_wrong_use(rounds: str) -> None:
+    assert main(["bench-compare", "--rounds", rounds]) == 2
 
 
 def test_a_tally_counts_the_decisions_that_are_not_the_right_one() -> None:
@@ -210,8 +299,8 @@ def test_a_count_that_grew_is_taken_again_and_the_least_stands(
         ("ab", "ab", "", ""),
         ("ab", "abc", "", ""),
         ("ab", "a", "", "this tree has lost b"),
-        ("", "ab", "", "the base has no benchmarks"),
-        ("ab", "", "", "this tree has no benchmarks"),
+        ("", "ab", "", "the base has no benchmarks in this folder"),
+        ("ab", "", "", "this tree has no benchmarks in this folder"),
         ("a", "b", "", "the two trees have no case in common"),
         ("", "", "x", "no such case: x"),
         ("a", "a", "ax", "no such case: x"),

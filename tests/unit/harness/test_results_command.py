@@ -58,7 +58,7 @@ def test_results_command_writes_a_section_per_kind_and_keeps_other_text(place: P
     assert "CPU per delivered read 7.2 µs, memory per listener 0.50 KiB" in section(once, "load")
     assert "3,141/s" in section(once, "capacity")
     assert "| 3 lost events | 3 missing | yes |" in section(once, "selfproof")
-    assert "| one more function call not reported (miss) | 1 of 12" in section(once, "bench-gate")
+    assert "| function calls: one more not reported (miss) | 1 of 12" in section(once, "bench-gate")
     assert "| kill -9 | mysql never, redis 120 |" in section(once, "chaos")
     kept = place / "docs" / "results"
     assert (kept / "load-response.svg").read_text().startswith("<svg")
