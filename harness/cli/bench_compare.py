@@ -66,7 +66,7 @@ def bench_compare(
 ) -> int:
     """Compare this checkout's benchmarks with those of another revision, interleaved.
 
-    Where valgrind is installed, a case that needs 2 % more instructions fails; without it the
+    Where valgrind is installed, a case that needs 3 % more instructions fails; without it the
     output says what slowdown the times alone can show.
 
     With --counts both stacks are started one after the other, and what a submission costs MySQL,

@@ -234,7 +234,7 @@ def test_proof_without_valgrind_says_so(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("uncounted", "told"),
     [
-        ("", "instructions see any growth above 2%"),
+        ("", "instructions see any growth above 3%"),
         ("no valgrind", "instructions were not counted: no valgrind; only times can show"),
     ],
 )

@@ -53,8 +53,8 @@ def test_case_that_grew_is_counted_again_and_the_least_kept() -> None:
     ("pair", "judgement", "why"),
     [
         ((1000, 1000), "same", ""),
-        ((1000, 1020), "same", ""),
-        ((1000, 1030), "more", "+3.0% instructions"),
+        ((1000, 1030), "same", ""),
+        ((1000, 1040), "more", "+4.0% instructions"),
         ((1000, 500), "same", ""),
     ],
 )
