@@ -58,11 +58,25 @@ PROVEN = {
 @click.option("--only", metavar="CASE", multiple=True, help="This case; may be repeated.")
 @click.option("--counts", "with_counts", is_flag=True, help="Also count what the stacks do.")
 @click.option(
-    "--prove", is_flag=True, help="Publish both error rates instead of comparing; ten minutes."
+    "--instructions/--no-instructions",
+    default=True,
+    help="Count instructions where valgrind is installed (yes).",
+)
+@click.option(
+    "--prove",
+    "proof",
+    is_flag=True,
+    help="Publish both error rates instead of comparing; ten minutes.",
 )
 @click.option("--results", type=FOLDER, default=Path("results"), help="Folder for the result.")
 def bench_compare(
-    base: str, rounds: int, only: tuple[str, ...], with_counts: bool, prove: bool, results: Path
+    base: str,
+    rounds: int,
+    only: tuple[str, ...],
+    with_counts: bool,
+    instructions: bool,
+    proof: bool,
+    results: Path,
 ) -> int:
     """Compare this checkout's benchmarks with those of another revision, interleaved.
 
@@ -84,12 +98,12 @@ def bench_compare(
             return run_tree(trees[side], names)
 
         try:
-            if not prove:
+            if not proof:
                 trees["base"] = stack.enter_context(unpacked(base))
         except OSError as error:
             refuse(str(error))
         try:
-            if prove:
+            if proof:
                 return _prove(only, rounds, results, ink)
             coverage = coverage_of(measure, only)
             gaps = coverage.gaps()
@@ -102,7 +116,7 @@ def bench_compare(
                 with_power=True,
                 tell=lambda text: print(f"  {text}", file=sys.stderr),
             )
-            uncounted = missing()
+            uncounted = missing() if instructions else "--no-instructions was given"
             if not uncounted:
                 counted = count_both(
                     lambda side, names: count_instructions(trees[side], names), only

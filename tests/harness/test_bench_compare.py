@@ -26,7 +26,34 @@ def _wrapped(case: Case) -> Case:
 
 CASES = [_wrapped(case) for case in CASES]
 """
-TINY = ("--rounds", "2", "--only", "batch_encode_500", "--only", "batch_decode_500")
+SAME_CALLS_MORE_WORK = """
+
+def _wrapped(prepare):
+    def prepared(size):
+        work, check = prepare(size)
+
+        def slower():
+            for _ in range(600):
+                pass
+            return contract.encode_batch(batch)
+
+        batch = _submissions(size)
+        return slower, check
+
+    return prepared
+
+
+CASES = [Case(name="batch_encode_500", size=500, prepare=_wrapped(_encode_batch))]
+"""
+TINY = (
+    "--rounds",
+    "2",
+    "--no-instructions",
+    "--only",
+    "batch_encode_500",
+    "--only",
+    "batch_decode_500",
+)
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -86,6 +113,49 @@ def test_bench_compare_fails_on_one_more_function_call(checkout: Path) -> None:
     assert "2 got worse" in out
     assert [case["judgement"] for case in document["cases"]] == ["more", "more"]
     assert [case["calls"][1] - case["calls"][0] for case in document["cases"]] == [1, 1]
+
+
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
+def test_work_that_adds_no_call_fails_by_its_instructions(checkout: Path) -> None:
+    with (checkout / "benchmarks" / "core.py").open("a") as core:
+        core.write("\nCASES = [case for case in CASES if case.name == 'batch_encode_500']\n")
+    git(checkout, "commit", "-qam", "one case")
+    with (checkout / "benchmarks" / "core.py").open("a") as core:
+        core.write(SAME_CALLS_MORE_WORK)
+
+    code, out, document = bench_compare(checkout, "--instructions")
+
+    assert code == 1, out
+    [case] = document["cases"]
+    assert case["calls"][0] == case["calls"][1]
+    assert "instructions" in case["why"]
+
+
+def test_case_that_head_lost_is_named(checkout: Path) -> None:
+    with (checkout / "benchmarks" / "core.py").open("a") as core:
+        core.write("\nCASES = [case for case in CASES if case.name != 'batch_decode_500']\n")
+
+    code, out, document = bench_compare(checkout)
+
+    assert code == 3, out
+    assert "could not tell: this tree has lost batch_decode_500" in out
+    assert "nothing got worse" not in out
+    assert document["gaps"] == ["this tree has lost batch_decode_500"]
+
+
+def test_subfolder_without_benchmarks_ends_with_could_not_tell(checkout: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "bench-compare", *TINY],
+        cwd=checkout / "scoreboard",
+        env={**os.environ, "PYTHONPATH": str(checkout)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 3, done.stdout
+    assert "no such case: batch_encode_500" in done.stderr
 
 
 def test_an_unknown_revision_is_wrong_use(checkout: Path) -> None:

@@ -161,7 +161,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = random.Random(7)
 
     def spins_of(plant: Sequence[str]) -> dict[str, int]:
-        return json.loads(plant[1]) if "--spins" in plant else {}  # type: ignore[no-any-return]
+        return json.loads(plant[1]) if "--spins" in plant else {}
 
     def run_tree(_: Path, names: Sequence[str], plant: Sequence[str] = ()) -> Sample:
         calls = 11 if "--one-more-call" in plant else 10
