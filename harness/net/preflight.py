@@ -17,7 +17,10 @@ from scoreboard.signing import SigningKey
 TIMEOUT_S = 10.0
 TAKEN = (400, 422)
 """An empty submission is refused for its body only after its token was accepted."""
-TOKEN_HINT = "set SCOREBOARD_JWT_SECRET to the secret that it checks tokens with"
+TOKEN_HINT = (
+    "set SCOREBOARD_JWT_SECRET to the secret that it checks tokens with; where it requires signed"
+    " requests, give --signing-key"
+)
 HINTS = {
     401: TOKEN_HINT,
     403: "the token's subject, the user's id, may not do this there",

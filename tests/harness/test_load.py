@@ -181,7 +181,7 @@ def test_an_end_before_the_run_began_ends_it_at_once(tmp_path: Path) -> None:
         _, err = process.communicate(timeout=60)
 
     assert process.returncode == 3
-    assert err.splitlines()[-1] == "stopped"
+    assert err.splitlines()[-1] == "stopped before the run began: nothing was measured"
     assert not any(child.is_running() for child in started)
 
 
