@@ -125,17 +125,7 @@ def bench_compare(
             counts = count_sides(trees, stack_counts) if with_counts else {}
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             raise CommandError(f"could not tell: {error}", COULD_NOT_TELL) from None
-    print(
-        f"\n  {'':38}{'base':>12}{'head':>12}{'change':>9}{'p':>9}{'times see':>11}"
-        f"{'instructions':>14}"
-    )
-    for found in judged:
-        word = {"worse": ink.bad, "more": ink.bad, "better": ink.good}.get(found.judgement, ink.dim)
-        print(
-            f"{line_of(found)}  {word(found.judgement)}" + (f"  {found.why}" if found.why else "")
-        )
-    for text in told(judged, uncounted):
-        print(f"  {text}")
+    _print_cases(judged, uncounted, ink)
     grown = more_counts(counts.get("base", {}), counts.get("head", {}))
     for name, (before, after) in grown.items():
         print(ink.bad(f"  {name}: {before} to {after} per submission"))
@@ -189,6 +179,21 @@ def line_of(case: Judged) -> str:
         f"{'>+100%' if case.sees is None else f'{case.sees:+.0%}':>11}"
         f"{'' if pair is None else f'{pair[1] / pair[0] - 1:+.2%}':>14}"
     )
+
+
+def _print_cases(judged: Sequence[Judged], uncounted: str, ink: Ink) -> None:
+    """The table of cases, and what it could not see."""
+    print(
+        f"\n  {'':38}{'base':>12}{'head':>12}{'change':>9}{'p':>9}{'times see':>11}"
+        f"{'instructions':>14}"
+    )
+    for found in judged:
+        word = {"worse": ink.bad, "more": ink.bad, "better": ink.good}.get(found.judgement, ink.dim)
+        print(
+            f"{line_of(found)}  {word(found.judgement)}" + (f"  {found.why}" if found.why else "")
+        )
+    for text in told(judged, uncounted):
+        print(f"  {text}")
 
 
 def _prove(only: Sequence[str], rounds: int, results: Path, ink: Ink) -> int:
