@@ -71,7 +71,9 @@ class Board:
 
     def ready_top(self) -> Page | None:
         """The default page if it can be served as it is; costs nothing."""
-        self._follow_history()
+        # Compared here first: this runs for every read.
+        if self._history != self._position.history:
+            self._follow_history()
         page = self._top
         if (
             page is not None
