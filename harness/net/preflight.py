@@ -17,12 +17,11 @@ from scoreboard.signing import SigningKey
 TIMEOUT_S = 10.0
 TAKEN = (400, 422)
 """An empty submission is refused for its body only after its token was accepted."""
-TOKEN_HINT = (
-    "set SCOREBOARD_JWT_SECRET to the secret that it checks tokens with; where it requires signed"
-    " requests, give --signing-key"
-)
+TOKEN_HINT = "set SCOREBOARD_JWT_SECRET to the secret that it checks tokens with"
+UNSIGNED_HINT = f"{TOKEN_HINT}; where it requires signed requests, give --signing-key"
+SIGNED_HINT = f"{TOKEN_HINT}, and check --signing-key"
 HINTS = {
-    401: TOKEN_HINT,
+    401: UNSIGNED_HINT,
     403: "the token's subject, the user's id, may not do this there",
     404: "is this the address of a scoreboard, without a path?",
     405: "is this the address of a scoreboard, without a path?",
@@ -67,7 +66,7 @@ def preflight(
             f"POST {contract.UPDATE_PATH}",
             requests.without_content(1),
             lambda answer: answer.status in TAKEN or answer.status // 100 == 2,
-            hint={401: TOKEN_HINT + (", and check --signing-key" if signing_key else "")},
+            hint={401: SIGNED_HINT if signing_key else UNSIGNED_HINT},
         )
     if stream_token is not None:
         _ask(
