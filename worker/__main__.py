@@ -23,8 +23,9 @@ from adapters.mysql import Pool
 from adapters.tasks import end
 from scoreboard.settings import SettingsError, from_mapping
 from worker.board.redis_board import RedisBoard
+from worker.database.adoption import MigrationError
 from worker.database.ledger import Ledger
-from worker.database.migrate import MigrationError, migrate
+from worker.database.migrate import migrate
 from worker.database.seed import seed
 from worker.failpoints import Failpoints
 from worker.metrics import serving_metrics

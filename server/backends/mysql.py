@@ -13,16 +13,31 @@ from scoreboard.settings import MySqlAddress
 
 CONNECTIONS = 4
 
-_BETTER = (
-    "SELECT id, name, score FROM users WHERE score > %s"
+# By idx_score, whose entries are in the board's order: what is read depends on the place asked
+# for, not on the number of users. The inner query of TOP_QUERY reads the index alone.
+TOP_QUERY = (
+    "SELECT name, score FROM users JOIN (SELECT id FROM users FORCE INDEX (idx_score)"
+    " ORDER BY score DESC, seq ASC, id ASC LIMIT %s OFFSET %s) AS places USING (id)"
+    " ORDER BY score DESC, seq ASC, id ASC"
+)
+BETTER_QUERY = (
+    "SELECT id, name, score FROM users FORCE INDEX (idx_score) WHERE score > %s"
     " OR (score = %s AND (seq < %s OR (seq = %s AND id < %s)))"
     " ORDER BY score ASC, seq DESC, id DESC LIMIT %s"
 )
-_WORSE = (
-    "SELECT id, name, score FROM users WHERE score < %s"
+WORSE_QUERY = (
+    "SELECT id, name, score FROM users FORCE INDEX (idx_score) WHERE score < %s"
     " OR (score = %s AND (seq > %s OR (seq = %s AND id >= %s)))"
     " ORDER BY score DESC, seq ASC, id ASC LIMIT %s"
 )
+RANK_QUERY = "SELECT COUNT(*) FROM users FORCE INDEX (idx_score) WHERE score > %s"
+CASES_QUERY = (
+    "SELECT STRAIGHT_JOIN r.submission_id, l.user_id, u.name, l.increment, l.outcome, r.reasons,"
+    " r.opened_at_us, r.decision, r.decided_by, r.decided_at_us"
+    " FROM reviews r JOIN ledger l ON l.submission_id = r.submission_id"
+    " LEFT JOIN users u ON u.id = l.user_id {} ORDER BY {} LIMIT %s"
+)
+"""With a condition and an order. The join is in the order written, so that an index gives it."""
 
 
 class Decided(msgspec.Struct, frozen=True, gc=False):
@@ -107,13 +122,7 @@ class LedgerReader:
         """Held submissions, oldest first when open, latest decision first when all."""
         where = "WHERE r.decision IS NULL" if open_only else ""
         order = "r.opened_at_us" if open_only else "r.decided_at_us DESC, r.opened_at_us DESC"
-        rows = await self._rows(
-            "SELECT r.submission_id, l.user_id, u.name, l.increment, l.outcome, r.reasons,"
-            " r.opened_at_us, r.decision, r.decided_by, r.decided_at_us"
-            " FROM reviews r JOIN ledger l ON l.submission_id = r.submission_id"
-            f" LEFT JOIN users u ON u.id = l.user_id {where} ORDER BY {order} LIMIT %s",
-            (limit,),
-        )
+        rows = await self._rows(CASES_QUERY.format(where, order), (limit,))
         return [Case(*row) for row in rows]
 
     async def around(self, user_id: int, neighbours: int) -> tuple[int, list[RankedUser]]:
@@ -128,15 +137,13 @@ class LedgerReader:
                 if not own:
                     return board_seq, []
                 score, seq = own[0]
-                await cursor.execute(_BETTER, (score, score, seq, seq, user_id, neighbours))
+                await cursor.execute(BETTER_QUERY, (score, score, seq, seq, user_id, neighbours))
                 before = list(await cursor.fetchall())[::-1]
-                await cursor.execute(_WORSE, (score, score, seq, seq, user_id, neighbours + 1))
+                await cursor.execute(WORSE_QUERY, (score, score, seq, seq, user_id, neighbours + 1))
                 rows = before + list(await cursor.fetchall())
                 better: dict[int, int] = {}
                 for row_score in {row[2] for row in rows}:
-                    await cursor.execute(
-                        "SELECT COUNT(*) FROM users WHERE score > %s", (row_score,)
-                    )
+                    await cursor.execute(RANK_QUERY, (row_score,))
                     [(better[row_score],)] = await cursor.fetchall()
             finally:
                 await connection.rollback()
@@ -153,11 +160,7 @@ class LedgerReader:
             try:
                 await cursor.execute("SELECT seq FROM boards WHERE id = %s", (BOARD_ID,))
                 (seq,) = _the_board(await cursor.fetchall())
-                await cursor.execute(
-                    "SELECT name, score FROM users"
-                    " ORDER BY score DESC, seq ASC, id ASC LIMIT %s OFFSET %s",
-                    (limit, offset),
-                )
+                await cursor.execute(TOP_QUERY, (limit, offset))
                 rows = await cursor.fetchall()
             finally:
                 await connection.rollback()
