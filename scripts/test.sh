@@ -5,6 +5,7 @@
 #                       missing, which needs root; without it those tests say that they are left out
 #   test.sh fast …      those that need no service, no browser and no root
 #   test.sh browser     make sure there is a browser
+#   test.sh languages   make sure there are Node and Go, for the literal servers
 #   test.sh ARGUMENT…   pytest with these arguments, on what is here
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,20 +18,29 @@ pytest() {
 
 is_root() { [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; }
 
-browser() {
-    { command -v chromium && command -v chromedriver; } >/dev/null && return
+# install PACKAGE…: as root, from Debian's packages; else those tests say what is missing.
+install() {
     is_root || return 0
-    printf '  Installing chromium chromium-driver …\n' >&2
+    printf '  Installing %s …\n' "$*" >&2
     {
         apt-get -q update
-        DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends \
-            chromium chromium-driver
+        DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "$@"
     } >>.scoreboard/logs/setup.log 2>&1 </dev/null ||
-        printf 'The browser could not be installed; .scoreboard/logs/setup.log says why.\n' >&2
+        printf '%s could not be installed; .scoreboard/logs/setup.log says why.\n' "$*" >&2
+}
+
+browser() {
+    { command -v chromium && command -v chromedriver; } >/dev/null || install chromium chromium-driver
+}
+
+languages() {
+    command -v node >/dev/null || install nodejs
+    command -v go >/dev/null || install golang-go
 }
 
 all() {
     browser
+    languages
     # Apart: what whole runs leave to be collected would fail a unit test that runs meanwhile.
     pytest -n "$(nproc)" tests/unit tests/workflow
     pytest -n $(($(nproc) + 1)) tests/integration tests/security tests/model tests/e2e \
@@ -51,5 +61,6 @@ case ${1:-} in
 '') all ;;
 fast) pytest -n "$(nproc)" tests/unit tests/workflow "${@:2}" ;;
 browser) browser ;;
+languages) languages ;;
 *) exec .venv/bin/python -m pytest "$@" ;;
 esac

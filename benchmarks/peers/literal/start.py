@@ -1,0 +1,139 @@
+"""Starts a literal server on a free port, and stops it. Builds what needs building, once.
+
+Not a supervisor: one process, whose end is the end of the `with` block.
+"""
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack.errors import StartFailed
+from stack.process import spawn
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+START_TIMEOUT_S = 30.0
+_GO: dict[str, str] = {}
+_PROGRAMS = {"python": "", "node": "node", **dict.fromkeys(_GO, "go")}
+LANGUAGES = tuple(_PROGRAMS)
+"""Those with their state in memory, which need nothing but themselves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Literal:
+    """A server that serves: where, with which secret, as which process. `log` holds its lies."""
+
+    language: str
+    url: str
+    secret: str
+    pid: int
+    log: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def lies(self) -> list[dict[str, str]]:
+        """The single lies told so far: `lie`, `user` and `increment` of each."""
+        told = []
+        for line in self.log.read_text().splitlines():
+            if line.startswith("lie "):
+                _, name, *fields = line.split(" ")
+                told.append({"lie": name, **dict(text.split("=", 1) for text in fields)})
+        return told
+
+
+def missing(language: str) -> str:
+    """Why this machine cannot run it, as a sentence's subject; empty when it can."""
+    program = _PROGRAMS[language]
+    return program if program and shutil.which(program) is None else ""
+
+
+def command(language: str) -> list[str]:
+    """The command that runs it. Builds a Go server when its source has changed.
+
+    Raises StartFailed with the compiler's words.
+    """
+    if language == "python":
+        return [sys.executable, "-m", "benchmarks.peers.literal.server"]
+    if language == "node":
+        return ["node", str(HERE / "server.mjs")]
+    return [str(_built(_GO[language]))]
+
+
+def _built(package: str) -> Path:
+    """The program of a Go package, from the user's cache or built into it."""
+    source = HERE / "go"
+    digest = hashlib.sha256()
+    for path in sorted(source.rglob("*")):
+        if path.suffix in {".go", ".mod", ".sum"}:
+            digest.update(path.relative_to(source).as_posix().encode() + path.read_bytes())
+    cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scoreboard-peers"
+    program = cached / "literal" / f"{package}-{digest.hexdigest()[:16]}"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    with (program.parent / f"{package}.lock").open("w") as lock:
+        # Two test processes would otherwise compile the same packages twice.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            fresh = program.with_suffix(".new")
+            built = subprocess.run(
+                ["go", "build", "-trimpath", "-o", str(fresh), f"./{package}"],
+                cwd=source,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if built.returncode:
+                raise StartFailed(f"go build ./{package} failed:", built.stderr.strip()[-2000:])
+            for old in program.parent.glob(f"{package}-*"):
+                if old != fresh:
+                    old.unlink()
+            fresh.rename(program)
+    return program
+
+
+@contextmanager
+def serving(
+    language: str,
+    *,
+    lies: Sequence[str] = (),
+    lie_every: int = 20,
+    users: int = 1000,
+    secret: str = "",
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[Literal]:
+    """A server that answers, on a free port of 127.0.0.1, ended with the block.
+
+    `environ` adds variables, such as RATE_LIMIT. Call it in the main thread. Raises StartFailed.
+    """
+    secret = secret or secrets.token_hex(32)
+    told = {"JWT_SECRET": secret, "PORT": "0", "USERS": str(users), "LIE_EVERY": str(lie_every)}
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    with tempfile.TemporaryDirectory(prefix="scoreboard-literal-") as folder:
+        log = Path(folder) / f"{language}.log"
+        process = spawn(
+            f"literal-{language}",
+            command(language),
+            log=log,
+            env={**inherited, **told, "LIE": ",".join(lies), **(environ or {})},
+            cwd=ROOT,
+        )
+        try:
+            deadline = time.monotonic() + START_TIMEOUT_S
+            while not (url := log.read_text().partition("\n")[0]).startswith("http://"):
+                if not process.alive or time.monotonic() > deadline:
+                    raise StartFailed(f"{process.name} did not start.", process.log_tail())
+                time.sleep(0.01)
+            yield Literal(language=language, url=url, secret=secret, pid=process.pid, log=log)
+        finally:
+            process.stop(5.0)
