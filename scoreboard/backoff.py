@@ -65,6 +65,9 @@ TRANSACTION = Backoff(first_s=0.02, factor=2.0, max_s=1.28, attempts_max=8)
 LOCAL_STEP = Backoff(first_s=0.05, factor=4.0, max_s=10.0, attempts_max=3)
 """A step of a workflow in its own worker, before any worker may run it."""
 
+ONCE = Backoff(first_s=0.05, factor=1.0, max_s=0.05, attempts_max=1)
+"""All steps of a batch in one call; each goes on by itself from where that failed."""
+
 ANYWHERE_STEP = Backoff(first_s=0.2, factor=2.0, max_s=2.0)
 """The same step on any worker. It never gives up: the submission has been accepted."""
 

@@ -49,6 +49,9 @@ def parse_idempotency_key(value: str) -> str | None:
 
 TASK_QUEUE = "scoreboard"
 BATCH_WORKFLOW = "SubmissionBatch"
+STEPS_TOGETHER = "scoreboard-steps-together"
+"""In the metadata of a batch's payload: its worker may run all steps in one call. A worker of an
+earlier version ignores it, and a batch without it runs them one by one, as its history has it."""
 MAX_BATCH = 1000
 """Most submissions in one workflow: about 80 KiB of payload, far below Temporal's 2 MiB."""
 

@@ -1,6 +1,7 @@
 """The steps of the workflows, each safe to repeat. Not their order: see
 `workflow`, `review` and `refresh`.
 
+- carry     the four of a batch in one call, until one fails
 - validate  reads only
 - record    repeats by submission id, the ledger's primary key
 - publish   repeats by the board's cursor in Redis
@@ -12,6 +13,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -22,10 +24,13 @@ from worker.board.redis_board import RedisBoard
 from worker.database.cases import Cases
 from worker.database.ledger import Ledger
 from worker.failpoints import Failpoints
+from worker.metrics import timed
 from worker.workflows import steps
 from worker.workflows.board_refresh import RefreshReport
 from worker.workflows.fraud_review import TIME_LIMIT_S, CaseResolved
-from worker.workflows.submission_batch import BatchRecorded
+from worker.workflows.submission_batch import BatchRecorded, Carried
+
+log = structlog.get_logger()
 
 OUTCOMES = tuple(Outcome)
 KNOWN_USERS_MAX = 1_000_000
@@ -54,6 +59,7 @@ class Activities:
     def all(self) -> Sequence[Callable[..., Any]]:
         """The activities to register with a worker."""
         return [
+            self.carry,
             self.validate,
             self.record,
             self.publish,
@@ -61,6 +67,41 @@ class Activities:
             self.resolve,
             self.refresh,
         ]
+
+    @activity.defn(name=steps.CARRY)
+    async def carry(self, batch: bytes, batch_id: str) -> Carried:
+        """All steps of a batch, one after the other; ends early, without an error, at one that
+        fails: it and those after it then run by themselves, with their own patience.
+
+        One call costs Temporal's core and the event loop a quarter of what four cost.
+        """
+        verdicts: bytes | None = None
+        recorded: BatchRecorded | None = None
+        published = notified = False
+        try:
+            with timed(steps.VALIDATE):
+                verdicts = await self.validate(batch)
+            with timed(steps.RECORD):
+                recorded = await self.record(batch, verdicts)
+            with timed(steps.PUBLISH):
+                await self.publish(recorded.last_seq)
+            published = True
+            with timed(steps.NOTIFY):
+                await self.notify(recorded.last_seq, batch_id)
+            notified = True
+        except ApplicationError as error:
+            if error.non_retryable:
+                raise
+            log.info("step_failed", batch_id=batch_id, reason=str(error))
+        except Exception as error:
+            log.info("step_failed", batch_id=batch_id, reason=f"{type(error).__name__}: {error}")
+        return Carried(
+            # What follows in the history need not be there twice.
+            verdicts=None if verdicts is None or recorded is not None else list(verdicts),
+            recorded=recorded,
+            published=published,
+            notified=notified,
+        )
 
     @activity.defn(name=steps.VALIDATE)
     async def validate(self, batch: bytes) -> bytes:

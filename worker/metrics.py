@@ -68,13 +68,19 @@ class StepTimer(Interceptor):
 
 class _Timed(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        step = activity.info().activity_type
-        with STEP_SECONDS.labels(step).time():
-            try:
-                return await super().execute_activity(input)
-            except Exception:
-                STEP_FAILURES.labels(step).inc()
-                raise
+        with timed(activity.info().activity_type):
+            return await super().execute_activity(input)
+
+
+@contextmanager
+def timed(step: str) -> Iterator[None]:
+    """Count one attempt at a step: its time, and its failure."""
+    with STEP_SECONDS.labels(step).time():
+        try:
+            yield
+        except Exception:
+            STEP_FAILURES.labels(step).inc()
+            raise
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 
+from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowExecutionStatus
-from temporalio.common import WorkflowIDReusePolicy
+from temporalio.common import RawValue, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -30,7 +31,12 @@ class Workflows:
         try:
             await self.client.start_workflow(
                 contract.BATCH_WORKFLOW,
-                payload,
+                RawValue(
+                    Payload(
+                        metadata={"encoding": b"binary/plain", contract.STEPS_TOGETHER: b"1"},
+                        data=payload,
+                    )
+                ),
                 id=contract.batch_workflow_id(batch_id),
                 task_queue=self._task_queue,
                 task_timeout=TASK_TIMEOUT,

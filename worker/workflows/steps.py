@@ -5,6 +5,7 @@ step continues as a regular activity with unlimited retries, which any worker ma
 run. Only errors of a type in NEVER_RETRIED end a workflow.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,9 @@ from temporalio.exceptions import (
 
 from scoreboard import backoff
 from scoreboard.backoff import Backoff
+
+CARRY = "carry"
+"""All steps of a batch in one call: see `Activities.carry`."""
 
 VALIDATE = "validate"
 RECORD = "record"
@@ -49,21 +53,9 @@ async def run_step(name: str, *arguments: Any, result_type: type | None = None) 
     """Run the activity `name` to its end, however often it takes. Raises FailureError
     only for what no repetition can heal, and when the workflow is cancelled."""
     try:
-        return await workflow.execute_local_activity(
-            name,
-            args=arguments,
-            result_type=result_type,
-            start_to_close_timeout=STEP_TIMEOUT,
-            retry_policy=retry_policy(backoff.LOCAL_STEP),
-        )
+        return await _locally(name, arguments, result_type, backoff.LOCAL_STEP)
     except FailureError as error:
-        # A local activity that timed out raises ActivityError, as documented; one that
-        # failed raises its ApplicationError itself.
-        cause = error.cause if isinstance(error, ActivityError) else error
-        hopeless = isinstance(cause, ApplicationError) and (
-            cause.non_retryable or cause.type in NEVER_RETRIED
-        )
-        if hopeless or is_cancelled_exception(error):
+        if _is_final(error):
             raise
     return await workflow.execute_activity(
         name,
@@ -72,3 +64,38 @@ async def run_step(name: str, *arguments: Any, result_type: type | None = None) 
         start_to_close_timeout=STEP_TIMEOUT,
         retry_policy=retry_policy(backoff.ANYWHERE_STEP),
     )
+
+
+async def try_step(name: str, *arguments: Any, result_type: type) -> Any:
+    """Run the activity `name` once, as a local activity; None when it failed or took too long.
+
+    Raises FailureError like `run_step`.
+    """
+    try:
+        return await _locally(name, arguments, result_type, backoff.ONCE)
+    except FailureError as error:
+        if _is_final(error):
+            raise
+        return None
+
+
+async def _locally(
+    name: str, arguments: Sequence[Any], result_type: type | None, policy: Backoff
+) -> Any:
+    return await workflow.execute_local_activity(
+        name,
+        args=arguments,
+        result_type=result_type,
+        start_to_close_timeout=STEP_TIMEOUT,
+        retry_policy=retry_policy(policy),
+    )
+
+
+def _is_final(error: FailureError) -> bool:
+    """Whether no repetition can heal it. A local activity that timed out raises ActivityError, as
+    documented; one that failed raises its ApplicationError itself."""
+    cause = error.cause if isinstance(error, ActivityError) else error
+    hopeless = isinstance(cause, ApplicationError) and (
+        cause.non_retryable or cause.type in NEVER_RETRIED
+    )
+    return hopeless or is_cancelled_exception(error)
