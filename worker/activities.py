@@ -10,8 +10,9 @@
 - refresh   builds a copy and swaps it in; repeating it builds another
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 import structlog
 from temporalio import activity
@@ -36,6 +37,16 @@ OUTCOMES = tuple(Outcome)
 KNOWN_USERS_MAX = 1_000_000
 
 
+class StepTraces(Protocol):
+    """What traces want to know of the steps; see `worker.tracing`."""
+
+    def begin(self, step: str) -> None:
+        """A step of a batch begins."""
+
+    async def before_publish(self, seq: int) -> None:
+        """The changes up to `seq` are about to be shown."""
+
+
 class Activities:
     """The steps, with the clients they need."""
 
@@ -47,7 +58,9 @@ class Activities:
         failpoints: Failpoints,
         *,
         review_limit_s: float = TIME_LIMIT_S,
+        traces: StepTraces | None = None,
     ) -> None:
+        self._traces = traces
         self._ledger = ledger
         self._cases = cases
         self._board = board
@@ -79,14 +92,14 @@ class Activities:
         recorded: BatchRecorded | None = None
         published = notified = False
         try:
-            with timed(steps.VALIDATE):
+            with self._step(steps.VALIDATE):
                 verdicts = await self.validate(batch)
-            with timed(steps.RECORD):
+            with self._step(steps.RECORD):
                 recorded = await self.record(batch, verdicts)
-            with timed(steps.PUBLISH):
+            with self._step(steps.PUBLISH):
                 await self.publish(recorded.last_seq)
             published = True
-            with timed(steps.NOTIFY):
+            with self._step(steps.NOTIFY):
                 await self.notify(recorded.last_seq, batch_id)
             notified = True
         except ApplicationError as error:
@@ -102,6 +115,13 @@ class Activities:
             published=published,
             notified=notified,
         )
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        if self._traces is not None:
+            self._traces.begin(name)
+        with timed(name):
+            yield
 
     @activity.defn(name=steps.VALIDATE)
     async def validate(self, batch: bytes) -> bytes:
@@ -133,6 +153,8 @@ class Activities:
     async def publish(self, last_seq: int) -> None:
         """Bring ranking and stream in Redis to at least `last_seq`."""
         await self._failpoints.hit("publish.before")
+        if self._traces is not None:
+            await self._traces.before_publish(last_seq)
         await self._board.publish((), last_seq)
 
     @activity.defn(name=steps.NOTIFY)

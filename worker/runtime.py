@@ -8,14 +8,14 @@ from datetime import timedelta
 import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
-from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from adapters.mysql import MYSQL_ERRORS, Pool
 from adapters.redis import REDIS_ERRORS, Redis
 from adapters.redis import connect as connect_redis
 from adapters.tasks import end
 from scoreboard import backoff
-from worker.activities import Activities
+from worker.activities import Activities, StepTraces
 from worker.board.redis_board import RebuildFailed, RedisBoard
 from worker.database.cases import Cases
 from worker.database.ledger import Ledger
@@ -71,8 +71,9 @@ async def running_worker(
                 board,
                 failpoints,
                 review_limit_s=settings.fraud_review_limit_s,
+                traces=_traces(settings, redis_client),
             ).all(),
-            interceptors=[StepTimer(), *_relay(settings, redis_client)],
+            interceptors=[StepTimer()],
             # The sandbox costs more CPU than the whole batch; tests run inside it.
             workflow_runner=runner or UnsandboxedWorkflowRunner(),
             max_concurrent_workflow_tasks=32,
@@ -104,13 +105,13 @@ def connect_board(settings: WorkerSettings) -> Redis:
     )
 
 
-def _relay(settings: WorkerSettings, client: Redis) -> list[Interceptor]:
+def _traces(settings: WorkerSettings, client: Redis) -> StepTraces | None:
     if not settings.otlp_endpoint:
-        return []
+        return None
     # Not at the top: who traces nothing need not have the packages.
-    from worker.tracing import TraceRelay
+    from worker import tracing
 
-    return [TraceRelay(client)]
+    return tracing.StepTraces(client)
 
 
 async def _migrated(pool: Pool) -> None:

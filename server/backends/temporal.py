@@ -16,6 +16,12 @@ TASK_TIMEOUT = timedelta(seconds=5)
 LOOK_UP_TIMEOUT = timedelta(seconds=2)
 
 
+def batch_payload(batch: bytes) -> RawValue:
+    """A batch as its workflow takes it: bytes, and the word that its steps may run together."""
+    metadata = {"encoding": b"binary/plain", contract.STEPS_TOGETHER: b"1"}
+    return RawValue(Payload(metadata=metadata, data=batch))
+
+
 class Workflows:
     """Starts batches on one task queue."""
 
@@ -31,12 +37,7 @@ class Workflows:
         try:
             await self.client.start_workflow(
                 contract.BATCH_WORKFLOW,
-                RawValue(
-                    Payload(
-                        metadata={"encoding": b"binary/plain", contract.STEPS_TOGETHER: b"1"},
-                        data=payload,
-                    )
-                ),
+                batch_payload(payload),
                 id=contract.batch_workflow_id(batch_id),
                 task_queue=self._task_queue,
                 task_timeout=TASK_TIMEOUT,

@@ -18,6 +18,7 @@ from scoreboard import contract
 from scoreboard.domain import Change, Outcome, Submission
 from scoreboard.fraud import FraudRules
 from scoreboard.settings import mysql_address
+from server.backends.temporal import batch_payload
 from worker.board.redis_board import RedisBoard
 from worker.database.ledger import Ledger
 from worker.database.seed import seed
@@ -56,7 +57,7 @@ class Pipeline:
         """Carry a batch to its end."""
         await self.client.execute_workflow(
             contract.BATCH_WORKFLOW,
-            contract.encode_batch(submissions),
+            batch_payload(contract.encode_batch(submissions)),
             id=contract.batch_workflow_id(secrets.token_hex(8)),
             task_queue=self.settings.task_queue,
         )

@@ -90,7 +90,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "tracing": {"workflows"},
         "database": {"failpoints", "metrics"},
         "board": {"database", "metrics", "workflows"},
-        "activities": {"board", "database", "failpoints", "workflows"},
+        "activities": {"board", "database", "failpoints", "metrics", "workflows"},
         "runtime": {
             *("activities", "board", "database", "failpoints", "metrics", "settings"),
             *("tracing", "workflows"),

@@ -16,6 +16,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
 
 from scoreboard import contract, ids
+from server.backends.temporal import batch_payload
 from tests.support.eventually import eventually
 from tests.support.pipeline import Pipeline, running_pipeline, submission
 from tests.support.services import empty_redis_database, fresh_database, open_services
@@ -31,10 +32,12 @@ LARGE = 5_000
 SPENDS_LOCAL_ATTEMPTS = 3
 
 
-async def _carry(pipeline: Pipeline, name: str, payload: bytes) -> Handle:
+async def _carry(
+    pipeline: Pipeline, name: str, payload: bytes, *, together: bool = False
+) -> Handle:
     handle = await pipeline.client.start_workflow(
         contract.BATCH_WORKFLOW,
-        payload,
+        batch_payload(payload) if together else payload,
         id=contract.batch_workflow_id(f"{name}-{pipeline.settings.task_queue}"),
         task_queue=pipeline.settings.task_queue,
     )
@@ -42,7 +45,7 @@ async def _carry(pipeline: Pipeline, name: str, payload: bytes) -> Handle:
         await handle.result()
     except WorkflowFailureError:
         # The history of a failed workflow is one of the paths.
-        assert name == "batch_malformed"
+        assert name.endswith("_malformed")
     return handle
 
 
@@ -52,6 +55,19 @@ def _batch(*pairs: tuple[int, int]) -> bytes:
 
 async def batch_applied(pipeline: Pipeline) -> Handle:
     return await _carry(pipeline, "batch_applied", _batch((1, 10), (2, 5)))
+
+
+async def batch_together(pipeline: Pipeline) -> Handle:
+    return await _carry(pipeline, "batch_together", _batch((1, 10), (2, 5)), together=True)
+
+
+async def batch_together_malformed(pipeline: Pipeline) -> Handle:
+    return await _carry(pipeline, "batch_together_malformed", b"no batch", together=True)
+
+
+async def batch_together_held(pipeline: Pipeline) -> Handle:
+    held = _batch((1, LARGE), (2, 1))
+    return await _carry(pipeline, "batch_together_held", held, together=True)
 
 
 async def batch_rejected(pipeline: Pipeline) -> Handle:
@@ -66,12 +82,14 @@ async def batch_held(pipeline: Pipeline) -> Handle:
     return await _carry(pipeline, "batch_held", _batch((1, LARGE), (2, 1)))
 
 
-def _patient(point: str) -> Callable[[Pipeline], Awaitable[Handle]]:
+def _patient(point: str, *, together: bool = False) -> Callable[[Pipeline], Awaitable[Handle]]:
     """A batch whose step fails so often that it goes on as an ordinary activity."""
 
     async def path(pipeline: Pipeline) -> Handle:
-        Path(pipeline.settings.failpoints).write_text(f"{point} {SPENDS_LOCAL_ATTEMPTS} raise\n")
-        return await _carry(pipeline, f"batch_patient_{point}", _batch((1, 1)))
+        failures = SPENDS_LOCAL_ATTEMPTS + together
+        Path(pipeline.settings.failpoints).write_text(f"{point} {failures} raise\n")
+        name = f"batch_patient_{point}_{together}"
+        return await _carry(pipeline, name, _batch((1, 1)), together=together)
 
     return path
 
@@ -123,6 +141,12 @@ PATHS: dict[str, Callable[[Pipeline], Awaitable[Handle]]] = {
     "batch_record_patient": _patient("record.before_commit"),
     "batch_publish_patient": _patient("publish.before"),
     "batch_notify_patient": _patient("notify.before"),
+    "batch_together": batch_together,
+    "batch_together_malformed": batch_together_malformed,
+    "batch_together_held": batch_together_held,
+    "batch_together_record_patient": _patient("record.before_commit", together=True),
+    "batch_together_publish_patient": _patient("publish.before", together=True),
+    "batch_together_notify_patient": _patient("notify.before", together=True),
     "review_approved": _review("approved"),
     "review_rejected": _review("rejected"),
     "review_expired": review_expired,

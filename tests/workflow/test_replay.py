@@ -55,19 +55,21 @@ async def test_a_history_of_other_steps_does_not_replay() -> None:
         await Replayer(workflows=WORKFLOWS).replay_workflow(WorkflowHistory.from_json("x", text))
 
 
-def test_an_ordinary_batch_costs_two_writes() -> None:
-    """Four local activities in one workflow task: what makes group commit cheap."""
-    types = event_types(FOLDER / "batch_applied.json")
+@pytest.mark.parametrize(("path", "markers"), [("batch_together", 1), ("batch_applied", 4)])
+def test_an_ordinary_batch_costs_two_writes(path: str, markers: int) -> None:
+    """Local activities in one workflow task: what makes group commit cheap."""
+    types = event_types(FOLDER / f"{path}.json")
 
     assert types.count("WORKFLOW_TASK_COMPLETED") == 1
-    assert types.count("MARKER_RECORDED") == 4
+    assert types.count("MARKER_RECORDED") == markers
     assert "ACTIVITY_TASK_SCHEDULED" not in types
     assert types[-1] == "WORKFLOW_EXECUTION_COMPLETED"
 
 
+@pytest.mark.parametrize("how", ["", "together_"])
 @pytest.mark.parametrize("step", ["record", "publish", "notify"])
-def test_a_patient_path_went_on_as_an_ordinary_activity(step: str) -> None:
-    types = event_types(FOLDER / f"batch_{step}_patient.json")
+def test_a_patient_path_went_on_as_an_ordinary_activity(step: str, how: str) -> None:
+    types = event_types(FOLDER / f"batch_{how}{step}_patient.json")
 
     assert types.count("ACTIVITY_TASK_COMPLETED") == 1
     assert types[-1] == "WORKFLOW_EXECUTION_COMPLETED"
@@ -81,9 +83,9 @@ def test_the_expired_case_ended_by_its_timer_alone() -> None:
     assert types[-1] == "WORKFLOW_EXECUTION_COMPLETED"
 
 
-def test_only_the_malformed_batch_failed() -> None:
+def test_only_malformed_batches_failed() -> None:
     failed = {
         file.stem for file in HISTORIES if event_types(file)[-1] == "WORKFLOW_EXECUTION_FAILED"
     }
 
-    assert failed == {"batch_malformed"}
+    assert failed == {"batch_malformed", "batch_together_malformed"}

@@ -37,6 +37,10 @@ class BoardOfCalls:
 
     def __init__(self) -> None:
         self.published: list[tuple[list[Change], int]] = []
+        self.announced: list[str] = []
+
+    async def announce_done(self, batch_id: str) -> None:
+        self.announced.append(batch_id)
 
     def remember(self, changes: list[Change]) -> None:
         self.remembered = changes
@@ -130,3 +134,42 @@ async def test_a_batch_that_nobody_can_read_is_never_retried(payload: bytes) -> 
         with pytest.raises(ApplicationError) as caught:
             await run(step, payload, *arguments)
         assert (caught.value.type, caught.value.non_retryable) == ("MalformedBatch", True)
+
+
+async def test_carry_runs_the_steps_in_order_and_says_that_it_did() -> None:
+    activities, ledger, board = steps()
+
+    carried = await run(activities.carry, contract.encode_batch([submission(1)]), "b")
+
+    assert len(ledger.screened) == 1
+    assert [seq for _, seq in board.published] == [1]
+    assert board.announced == ["b"]
+    assert carried.recorded.last_seq == 1
+    assert (carried.verdicts, carried.published, carried.notified) == (None, True, True)
+
+
+async def test_carry_ends_at_a_failed_step_with_what_came_before() -> None:
+    activities, ledger, board = steps()
+
+    async def fails(*_: Any) -> None:
+        raise OSError("no route")
+
+    board.publish = fails  # type: ignore[method-assign,assignment]
+    carried = await run(activities.carry, contract.encode_batch([submission(1)]), "b")
+
+    assert carried.recorded.last_seq == 1
+    assert (carried.published, carried.notified) == (False, False)
+    assert board.announced == []
+
+    ledger.record = fails  # type: ignore[assignment]
+    carried = await run(activities.carry, contract.encode_batch([submission(2)]), "b")
+    assert (carried.verdicts, carried.recorded) == ([0], None)
+
+
+async def test_carry_fails_for_good_when_nobody_can_read_the_batch() -> None:
+    activities, _, _ = steps()
+
+    with pytest.raises(ApplicationError) as raised:
+        await run(activities.carry, b"no batch", "b")
+
+    assert raised.value.non_retryable
