@@ -23,7 +23,7 @@ from stack.process import spawn
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 START_TIMEOUT_S = 30.0
-_GO: dict[str, str] = {}
+_GO = {"go": "memory"}
 _PROGRAMS = {"python": "", "node": "node", **dict.fromkeys(_GO, "go")}
 LANGUAGES = tuple(_PROGRAMS)
 """Those with their state in memory, which need nothing but themselves."""

@@ -1,0 +1,3 @@
+module literal
+
+go 1.24
