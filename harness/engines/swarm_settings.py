@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from harness.capabilities import CONTRACT, Capabilities
+
 
 @dataclass(frozen=True, kw_only=True)
 class Churn:
@@ -22,7 +24,8 @@ class SwarmSettings:
     for a snapshot where it has nothing to resume from; 0 is none of them.
 
     A listener comes back when the server's `retry` says, or within `reconnect_s` where that is
-    given. A stream silent for `silence_ns` is given up; 0 waits for ever.
+    given. A stream silent for `silence_ns` is given up; 0 waits for ever. What listeners are held
+    to follows from the server's `capabilities`.
     """
 
     address: tuple[str, int]
@@ -39,3 +42,4 @@ class SwarmSettings:
     reconnect_s: tuple[float, float] | None = None
     silence_ns: int = 0
     churn: Sequence[Churn] = ()
+    capabilities: Capabilities = CONTRACT

@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from harness.capabilities import CONTRACT, Capabilities
 from harness.engines import submitter
 from harness.engines.listener_stats import Stretch
 from harness.evidence.history import (
@@ -118,12 +121,15 @@ def write_listeners(
 
 
 class BoardJournal:
-    """Writes the coordinator's reads of the board, the first board, and users' names."""
+    """Writes the coordinator's reads of the board, the first board, users' names, and in the header
+    what the server showed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, capabilities: Capabilities = CONTRACT) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._writer = HistoryWriter(
-            history_path(folder, "coordinator"), process="coordinator", about={"kind": "load"}
+            history_path(folder, "coordinator"),
+            process="coordinator",
+            about={"kind": "load", "capabilities": msgspec.to_builtins(capabilities)},
         )
 
     def begin(self, seq: int, scores: Mapping[str, int] | None, names: Mapping[int, str]) -> None:

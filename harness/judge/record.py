@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.capabilities import CONTRACT, Capabilities
 from harness.engines.delivery_spread import DeliverySpread
 from harness.evidence.board_look import Look
 from harness.measure.figures import DURATION_NAMES, PERCENTILES
@@ -37,6 +38,8 @@ class RunRecord:
     samples: list[dict[str, Any]]
     notes: list[str]
     folder: Path
+    capabilities: Capabilities = CONTRACT
+    """What the server shows, and the run could therefore ask."""
     ceiling: Ceiling | None = None
 
     @property

@@ -135,6 +135,7 @@ def document_of(record: RunRecord, judgement: Judgement) -> LoadResult:
         started_unix_s=record.started_unix_s,
         machine=Machine(**record.machine),
         target=record.base_url,
+        capabilities=record.capabilities,
         settings=record.settings.to_json(),
         window=Window(start=start - record.begin_second, end=end - record.begin_second),
         verdict=LoadVerdict(

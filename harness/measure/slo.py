@@ -23,6 +23,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from harness.capabilities import Capabilities, why_unmeasured
 from harness.measure.figures import DURATION_NAMES, PERCENTILES, RATES, SHARES
 from harness.measure.histogram import MAX_US, MIN_SAMPLES_BEYOND
 from harness.measure.quantities import NUMBER, parse_rate
@@ -243,6 +244,16 @@ def with_defaults(text_or_file: str) -> str:
         return ",".join(filter(None, (NONE, canonical(limits))))
     named = {limit.figure for limit in limits}
     return canonical((*limits, *(d for d in DEFAULT_LIMITS if d.figure not in named)))
+
+
+def unmeasurable(limits: Iterable[SloLimit], capabilities: Capabilities) -> list[str]:
+    """Limits on figures that the server cannot give, each as a sentence. Empty: all may be told."""
+    told = []
+    for limit in limits:
+        found = histogram_and_quantile(limit.figure)
+        if found and (why := why_unmeasured(capabilities, found[0])):
+            told.append(f"the limit {limit.text} cannot be judged: {why}")
+    return told
 
 
 def judge(limits: tuple[SloLimit, ...], figures: Mapping[str, float | None]) -> list[SloResult]:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from harness.capabilities import Capabilities
 from harness.checker.verdict import Finding, Verdict
 from harness.measure.machine import commit_of
 from harness.report.listener_cost import ListenerCost
@@ -145,6 +146,8 @@ class LoadResult(Document, frozen=True, kw_only=True, tag="scoreboard-run"):
     run_id: str = ""
     label: str = ""
     target: str = ""
+    capabilities: Capabilities = Capabilities()
+    """What the server shows beyond the specification; what it does not show was not asked."""
     settings: Settings
     window: Window
     verdict: LoadVerdict

@@ -20,6 +20,7 @@ from gevent.event import Event
 from locust.env import Environment
 from locust.runners import LocalRunner
 
+from harness.capabilities import Capabilities
 from harness.checker import Verdict
 from harness.engines.delivery_spread import DeliverySpread
 from harness.evidence import board_look
@@ -38,15 +39,13 @@ from harness.measure.settings import (
     read_signing_key,
     settings_from,
 )
-from harness.measure.settings import signing_key as make_signing_key
-from harness.net.preflight import preflight
 from harness.net.target import Target, TargetError, find_target
 from harness.report.document import Ceiling
 from harness.run import messages
 from harness.run.board_watch import BoardWatch, closing_of, refused_alike
 from harness.run.fleet import TICK_S, Fleet
 from harness.run.resources import Sampler
-from harness.run.seeding import seed_users
+from harness.run.seeding import look_before, seed_users
 from harness.run.worker_state import Member, in_turn, share
 
 log = logging.getLogger(__name__)
@@ -83,6 +82,8 @@ class Coordinator:
         self.ceiling: Ceiling | None = None
         self.adds_users = True
         self.interrupted = False
+        self.say: Callable[[str], None] = log.info
+        """Tells people what the server shows, before any load."""
         self.finished = Event()
         self.ended = Event()
         """Like `finished`, for whoever waits for one run after the other."""
@@ -213,15 +214,9 @@ class Coordinator:
         tokens = target.tokens(settings.players, now_s)
         if self.adds_users:
             seed_users(target, settings.players, Path.cwd())
-        listens = settings.listeners > 0
-        preflight(
-            target,
-            token=tokens[1] if parse_profile(settings.rate).submits else "",
-            signing_key=make_signing_key(signing_key),
-            stream_token=(tokens[1] if settings.stream_auth else "") if listens else None,
-        )
+        shown = look_before(target, settings, tokens[1], signing_key, say=self.say)
         before = board_look.look(target, settings.players)
-        journal = BoardJournal(folder)
+        journal = BoardJournal(folder, capabilities=shown)
         journal.begin(before.seq, before.scores, before.names)
         watch = BoardWatch(target, journal)
         fleet = self.fleet
@@ -241,7 +236,7 @@ class Coordinator:
             "seed": settings.seed,
             "zero_unix_ns": self.zero_unix_ns,
         }
-        self._connect(common, list(tokens.values()) if settings.stream_auth else [])
+        self._connect(common, shown, list(tokens.values()) if settings.stream_auth else [])
         self._sampler = gevent.spawn(self._sample, target)
 
         machine = fingerprint()
@@ -276,6 +271,7 @@ class Coordinator:
             samples=self.samples,
             notes=fleet.notes,
             folder=folder,
+            capabilities=shown,
             ceiling=self.ceiling,
             **end,
         )
@@ -347,7 +343,7 @@ class Coordinator:
             ),
         )
 
-    def _connect(self, common: dict[str, Any], tokens: list[str]) -> None:
+    def _connect(self, common: dict[str, Any], shown: Capabilities, tokens: list[str]) -> None:
         """Give the swarms their listeners, and wait until all are connected."""
         fleet, first = self.fleet, 0
         swarms = fleet.working("swarm")
@@ -360,6 +356,7 @@ class Coordinator:
                 first_number=first,
                 tokens=in_turn(tokens, first, part),
                 gzip=self.settings.stream_gzip,
+                capabilities=shown,
             )
             fleet.tell(messages.ASSIGN, member, messages.Assign(ident=member.ident, work=work))
             first += part

@@ -288,6 +288,7 @@ class ListenerPool(EngineUser):
                 seed=work.seed,
                 tokens=work.tokens,
                 gzip_every=1 if work.gzip else 0,
+                capabilities=work.capabilities,
             )
         )
         journal = ListenerJournal(

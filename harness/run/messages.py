@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from harness.capabilities import Capabilities
 from harness.engines.listener_stats import ListenerTotals
 from harness.measure.clocks import Clock
 
-VERSION = 1
+VERSION = 2
 """Raise it with every change of a message: master and workers must be of the same version."""
 
 JOIN, ASSIGN, DRAIN, FINISH = (f"scoreboard_{w}" for w in ("join", "assign", "drain", "finish"))
@@ -76,12 +77,14 @@ class FloodAssignment(Assignment, frozen=True, kw_only=True, tag="flood"):
 
 
 class SwarmAssignment(Assignment, frozen=True, kw_only=True, tag="swarm"):
-    """The listeners that a user holds, and the tokens that they carry in turn."""
+    """The listeners that a user holds, the tokens that they carry in turn, and what the server
+    showed before the run."""
 
     listeners: int
     first_number: int
     tokens: list[str]
     gzip: bool
+    capabilities: Capabilities
 
 
 class Assign(Message, frozen=True, kw_only=True):

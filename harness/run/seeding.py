@@ -1,11 +1,17 @@
-"""Adds the users of a run where the stack under test is our own. Not for servers of others."""
+"""Prepares a server for a run: adds users where the stack is our own, finds out what it shows."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from harness.capabilities import Capabilities, describe
+from harness.measure.schedule import parse_profile
+from harness.measure.settings import RunSettings
+from harness.measure.settings import signing_key as make_signing_key
+from harness.measure.slo import load_slo, unmeasurable
+from harness.net.preflight import preflight
 from harness.net.target import Target, TargetError
 
 
@@ -26,6 +32,33 @@ def seed_users(target: Target, players: int, folder: Path) -> None:
     )
     if done.returncode:
         raise TargetError(f"seeding users failed:\n{done.stderr.strip()[-2000:]}")
+
+
+def look_before(
+    target: Target,
+    settings: RunSettings,
+    token: str,
+    signing_key: tuple[str, bytes] | None,
+    *,
+    say: Callable[[str], None],
+) -> Capabilities:
+    """What the server shows, told to people as one block. Nothing is changed on the server.
+
+    Raises TargetError for a server that refuses what the run will send, and for limits on figures
+    that it cannot give.
+    """
+    listens = settings.listeners > 0
+    shown = preflight(
+        target,
+        token=token if parse_profile(settings.rate).submits else "",
+        signing_key=make_signing_key(signing_key),
+        stream_token=(token if settings.stream_auth else "") if listens else None,
+        stream_gzip=settings.stream_gzip,
+    )
+    say("\n".join(describe(shown)))
+    if untold := unmeasurable(load_slo(settings.slo), shown):
+        raise TargetError("; ".join(untold))
+    return shown
 
 
 def _addresses(target: Target) -> Mapping[str, str]:

@@ -108,6 +108,7 @@ class Session:
         coordinator: Coordinator = environment.scoreboard
         coordinator.target = target
         coordinator.settings = self.settings
+        coordinator.say = self._say
         coordinator.result_file = self.result_file
         coordinator.adds_users = self.seed_users
         if self.ceiling:

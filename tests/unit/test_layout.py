@@ -38,16 +38,23 @@ MAY_IMPORT = {
 }
 ROOMS: dict[str, dict[str, set[str]]] = {
     "harness": {
-        "measure": set(),
-        "net": set(),
-        "engines": {"measure", "net"},
-        "evidence": {"engines", "net"},
-        "checker": {"evidence"},
-        "report": {"measure", "checker"},
-        "judge": {"measure", "engines", "evidence", "checker", "report"},
-        "run": {"measure", "net", "engines", "evidence", "checker", "report", "judge"},
+        "capabilities": set(),
+        "measure": {"capabilities"},
+        "net": {"capabilities"},
+        "engines": {"capabilities", "measure", "net"},
+        "evidence": {"capabilities", "engines", "net"},
+        "checker": {"capabilities", "evidence"},
+        "report": {"capabilities", "measure", "checker"},
+        "judge": {"capabilities", "measure", "engines", "evidence", "checker", "report"},
+        "run": {
+            *("capabilities", "measure", "net", "engines", "evidence", "checker", "report"),
+            "judge",
+        },
         "chaos": {"measure", "net", "engines", "evidence", "checker", "report"},
-        "sessions": {"measure", "net", "engines", "evidence", "checker", "report", "run"},
+        "sessions": {
+            *("capabilities", "measure", "net", "engines", "evidence", "checker", "report"),
+            "run",
+        },
         "bench": {"net", "engines", "evidence", "report"},
         "cli": {
             *("measure", "net", "engines", "evidence", "checker", "report", "run"),

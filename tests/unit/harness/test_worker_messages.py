@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.capabilities import CONTRACT
 from harness.engines.listener_stats import ListenerTotals
 from harness.measure.clocks import Clock
 from harness.measure.series import Series
@@ -36,7 +37,9 @@ FLOOD = messages.FloodAssignment(
     connections=4,
     timeout_s=10.0,
 )
-SWARM = messages.SwarmAssignment(**COMMON, listeners=5, first_number=3, tokens=["token"], gzip=True)
+SWARM = messages.SwarmAssignment(
+    **COMMON, listeners=5, first_number=3, tokens=["token"], gzip=True, capabilities=CONTRACT
+)
 SWARM_STATUS = messages.SwarmStatus(
     account=ListenerTotals(listeners=2, faulty={1: {"gaps": 1}}), cpu_s=1
 )

@@ -1,0 +1,129 @@
+"""A moment's look at a stream before any load: how it is framed, and what ids its start bears.
+
+Not a listener: nothing is held against the server here.
+"""
+
+import socket
+import time
+from typing import Any
+
+import msgspec
+
+from harness.capabilities import FAR_FROM_SEQ, EventIds, Framing, StreamGzip
+from harness.net.http_wire import BadAnswer, header_of, status_of
+from harness.net.sse_parser import Framer, Item, Kind, Span, framer_of
+from scoreboard.gzipped import HasHistory
+
+HEAD_S = 2.0
+"""A server whose stream has no head by then sends it with the first event."""
+MOMENT_S = 0.4
+"""How long a stream is read after its head. What a server says at the start comes with the head."""
+RECEIVE_BYTES = 65536
+
+
+class StreamLook(msgspec.Struct, kw_only=True):
+    """What a stream showed. `status` 0: no head within HEAD_S, and the connection open."""
+
+    status: int = 0
+    http: str = ""
+    is_event_stream: bool = False
+    location: str = ""
+    framing: Framing = Framing.UNSEEN
+    gzip: StreamGzip = StreamGzip.NONE
+    items: list[Item] = []
+    stamps: bool = False
+
+
+def look_at_stream(address: tuple[str, int], request: bytes, *, timeout_s: float) -> StreamLook:
+    """Open a stream, read a moment, close it. Raises OSError, and ValueError for no HTTP."""
+    with socket.create_connection(address, timeout_s) as connection:
+        connection.sendall(request)
+        data = _head(connection)
+        if not data:
+            return StreamLook()
+        head_end = data.find(b"\r\n\r\n")
+        look = StreamLook(
+            status=status_of(data),
+            http=data[5:8].decode("ascii", "replace"),
+            location=header_of(data, "location") or "",
+            is_event_stream=(header_of(data, "content-type") or "")
+            .lower()
+            .startswith("text/event-stream"),
+        )
+        if look.status != 200 or not look.is_event_stream:
+            return look
+        framer = framer_of(data)
+        look.framing = Framing.CHUNKED if framer.chunked else Framing.CLOSE
+        look.gzip = StreamGzip.CHUNKS if framer.gzip else StreamGzip.NONE
+        _read_start(connection, framer, data[head_end + 4 :], look)
+    return look
+
+
+def _head(connection: socket.socket) -> bytes:
+    """The bytes up to a whole head; empty when none comes in time. Raises OSError, BadAnswer."""
+    connection.settimeout(HEAD_S)
+    data = b""
+    while b"\r\n\r\n" not in data:
+        try:
+            part = connection.recv(RECEIVE_BYTES)
+        except TimeoutError:
+            return b""
+        if not part:
+            raise BadAnswer("the connection was closed without an answer")
+        data += part
+        if len(data) > 4 * RECEIVE_BYTES:
+            raise BadAnswer("no end of headers")
+    return data
+
+
+def _read_start(connection: socket.socket, framer: Framer, data: bytes, look: StreamLook) -> None:
+    end = time.monotonic() + MOMENT_S
+    try:
+        while not framer.ended:
+            for payload in framer.feed(data):
+                span = Span(payload, 0)
+                look.items += span.items
+                look.stamps |= any(committed for committed, _, _ in span.groups)
+            left = end - time.monotonic()
+            if left <= 0 or _told(look):
+                return
+            connection.settimeout(left)
+            data = connection.recv(RECEIVE_BYTES)
+            if not data:
+                return
+    except HasHistory:
+        look.gzip = StreamGzip.ORDINARY
+    except TimeoutError:
+        return
+
+
+def _told(look: StreamLook) -> bool:
+    """An event with an id shows all that a start can show."""
+    return any(item.id >= 0 and item.kind is not Kind.HELLO for item in look.items)
+
+
+def of_streams(
+    plain: StreamLook, resumed: StreamLook | None, *, seq: int | None, gzip: bool
+) -> dict[str, Any]:
+    """The capabilities that two looks show: one from now on, one that resumed before `seq`."""
+    shown: dict[str, Any] = {
+        "early_head": plain.status != 0,
+        "stream_http": plain.http,
+        "stream_framing": plain.framing,
+    }
+    if gzip and plain.status:
+        shown["stream_gzip"] = plain.gzip
+    if seq is None:
+        return shown
+    items = [*plain.items, *(resumed.items if resumed else ())]
+    ids = [item.id for item in items if item.id >= 0]
+    if ids:
+        counts_changes = all(abs(number - seq) <= FAR_FROM_SEQ for number in ids)
+        shown["event_ids"] = EventIds.GAPLESS if counts_changes else EventIds.OPAQUE
+    if any(item.kind in (Kind.RESET, Kind.SNAPSHOT) for item in items):
+        shown["snapshots"] = True
+    if resumed is not None and any(item.id >= 0 for item in resumed.items):
+        shown["resumes"] = True
+    if any(look is not None and look.stamps for look in (plain, resumed)):
+        shown["commit_stamps"] = True
+    return shown
