@@ -11,6 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 WHOLE_FILES = frozenset(
     {
+        "tests/benchmarks/test_literal_stack.py",
         "tests/browser/test_board_page.py",
         "tests/browser/test_operator_page.py",
         "tests/chaos/test_durability.py",

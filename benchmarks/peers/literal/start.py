@@ -6,6 +6,7 @@ Not a supervisor: one process, whose end is the end of the `with` block.
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from stack.errors import StartFailed
@@ -23,10 +25,14 @@ from stack.process import spawn
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 START_TIMEOUT_S = 30.0
-_GO = {"go": "memory"}
+_GO_NEEDED = "Go 1.21 or later"
+"""From that version on, Go fetches the toolchain that go.mod names."""
+READY = ("http://", "worker")
+"""How the first line of output begins."""
+_GO = {"go": "memory", "fiber": "fiber"}
 _PROGRAMS = {"python": "", "node": "node", **dict.fromkeys(_GO, "go")}
-LANGUAGES = tuple(_PROGRAMS)
-"""Those with their state in memory, which need nothing but themselves."""
+LANGUAGES = ("python", "node", "go")
+"""Those with their state in memory, which need nothing but themselves. `fiber` needs services."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +59,19 @@ class Literal:
         return told
 
 
+@cache
 def missing(language: str) -> str:
-    """Why this machine cannot run it, as a sentence's subject; empty when it can."""
+    """What this machine lacks to run it; empty when it lacks nothing."""
     program = _PROGRAMS[language]
-    return program if program and shutil.which(program) is None else ""
+    if program and shutil.which(program) is None:
+        return "Node 18 or later" if program == "node" else _GO_NEEDED
+    if program == "go":
+        told = subprocess.run(
+            ["go", "env", "GOVERSION"], capture_output=True, text=True, check=True
+        )
+        numbers = [int(text) for text in re.findall(r"\d+", told.stdout)[:2]]
+        return "" if numbers >= [1, 21] else _GO_NEEDED
+    return ""
 
 
 def command(language: str) -> list[str]:
@@ -64,6 +79,8 @@ def command(language: str) -> list[str]:
 
     Raises StartFailed with the compiler's words.
     """
+    if lacks := missing(language):
+        raise StartFailed(f"The {language} server needs {lacks}, which is not installed.")
     if language == "python":
         return [sys.executable, "-m", "benchmarks.peers.literal.server"]
     if language == "node":
@@ -114,7 +131,8 @@ def serving(
 ) -> Iterator[Literal]:
     """A server that answers, on a free port of 127.0.0.1, ended with the block.
 
-    `environ` adds variables, such as RATE_LIMIT. Call it in the main thread. Raises StartFailed.
+    `environ` adds variables, such as RATE_LIMIT, and for `fiber` the addresses of its services. A
+    worker (ROLE=worker) has no URL. Call it in the main thread. Raises StartFailed.
     """
     secret = secret or secrets.token_hex(32)
     told = {"JWT_SECRET": secret, "PORT": "0", "USERS": str(users), "LIE_EVERY": str(lie_every)}
@@ -130,10 +148,16 @@ def serving(
         )
         try:
             deadline = time.monotonic() + START_TIMEOUT_S
-            while not (url := log.read_text().partition("\n")[0]).startswith("http://"):
+            while not (url := log.read_text().partition("\n")[0]).startswith(READY):
                 if not process.alive or time.monotonic() > deadline:
                     raise StartFailed(f"{process.name} did not start.", process.log_tail())
                 time.sleep(0.01)
             yield Literal(language=language, url=url, secret=secret, pid=process.pid, log=log)
         finally:
             process.stop(5.0)
+
+
+if __name__ == "__main__":
+    # For CI, which builds beside other work what tests will ask for.
+    for name in _GO:
+        print(*command(name))
