@@ -6,6 +6,7 @@ session itself.
 
 import os
 import resource
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import Any
 import click
 
 from harness.cli.export import Export, parse_export, write_exports
-from harness.cli.preflight import HOST, drop_locust_variables, reachable
+from harness.cli.preflight import HOST, drop_locust_variables, reachable, room_for, writable
 from harness.measure.settings import (
     OPTIONS,
     RunSettings,
@@ -102,6 +103,11 @@ def load(
         print(told, file=sys.stderr)
         settings = replace(settings, connections=connections)
     drop_locust_variables(os.environ)
+    writable("--results", Path(settings.results))
+    room_for(settings, shutil.disk_usage(settings.results).free)
+    for flag, file in (("--result-file", result_file), *(("--export", e.path) for e in exports)):
+        if file is not None:
+            writable(flag, file.parent)
     if host is not None:
         reachable(host)
     # Importing Locust patches the whole process for gevent, so only this command does it.

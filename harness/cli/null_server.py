@@ -70,6 +70,17 @@ def number_sets(function: Callable[..., int]) -> Callable[..., int]:
 )
 @click.option("--slow-listener", type=MOMENT, default=0.0, help="Delay one listener's events.")
 @click.option("--victim", type=whole(), default=0, help="Which listener is slow (0).")
+@click.option("--refuse-from", type=whole(), help="Refuse every submission from this number on.")
+@click.option(
+    "--refuse-status",
+    type=whole("STATUS", least=300, most=599),
+    default=503,
+    help="The status of these refusals (503).",
+)
+@click.option(
+    "--slow-from", type=MOMENT, default=-1.0, help="Slow to a stop from this second of the run."
+)
+@click.option("--die-at", type=MOMENT, default=-1.0, help="Die at this second of the run.")
 @number_sets
 def nullserver(
     host: str, port: int, players: int, tick_ms: float, service_ms: float, **faults: Any
@@ -106,5 +117,9 @@ def faults_from(options: Mapping[str, Any]) -> Faults:
         victim=options["victim"],
         slow_listener_s=options["slow_listener"],
         cut_at_s=options["cut_at"],
+        refuse_from=-1 if options["refuse_from"] is None else options["refuse_from"],
+        refuse_status=options["refuse_status"],
+        slow_from_s=options["slow_from"],
+        die_at_s=options["die_at"],
         **{name: options[name] for name in NUMBER_SETS},
     )

@@ -7,13 +7,18 @@ import errno
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import MutableMapping
+from pathlib import Path
 
+from harness.measure.settings import RunSettings
 from harness.net.http_wire import parse_base_url
 from scoreboard_cli.group import COULD_NOT_TELL, CommandError, refuse
 from scoreboard_cli.types import parsed
 
 CONNECT_TIMEOUT_S = 5.0
+BYTES_PER_SUBMISSION = 600
+"""In the histories of a run: sent, answered, and heard by listeners."""
 
 
 def base_url(text: str) -> str:
@@ -50,6 +55,28 @@ def reachable(url: str) -> None:
         raise CommandError(
             f"no server answers at {host} port {port} ({reason}): {hint}", COULD_NOT_TELL
         ) from None
+
+
+def writable(flag: str, folder: Path) -> None:
+    """Returns when files can be written to a folder, which is made; otherwise wrong use."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (FileExistsError, NotADirectoryError):
+        refuse(f"{flag}: {folder} is not a folder")
+    except OSError as error:
+        refuse(f"{flag}: nothing can be written to {folder}: {error.strerror}")
+
+
+def room_for(settings: RunSettings, free_bytes: int) -> None:
+    """Returns when the history of a run fits on the disk; otherwise wrong use."""
+    submissions = settings.submissions
+    if submissions * BYTES_PER_SUBMISSION > free_bytes:
+        refuse(
+            f"--results: the history of {submissions:,.0f} submissions takes about "
+            f"{submissions * BYTES_PER_SUBMISSION / 1e6:,.0f} MB, and {free_bytes / 1e6:,.0f} MB "
+            f"are free in {settings.results}"
+        )
 
 
 def drop_locust_variables(environ: MutableMapping[str, str]) -> None:

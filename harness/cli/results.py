@@ -43,6 +43,7 @@ KINDS: dict[str, tuple[str, Section, Plots]] = {
         results_document.capacity_plots,
     ),
     "scoreboard-selfproof": ("selfproof", results_document.selfproof_section, lambda _: {}),
+    "scoreboard-trouble": ("trouble", results_document.trouble_section, lambda _: {}),
     "scoreboard-bench-proof": ("bench-gate", results_document.bench_gate_section, lambda _: {}),
     chaos.KIND: ("chaos", chaos.markdown, lambda _: {}),
 }

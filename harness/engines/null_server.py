@@ -23,6 +23,7 @@ from scoreboard.sse import Snapshot, chunk, encode_hello, encode_snapshot, encod
 
 RING_CHANGES = 100_000
 HEARTBEAT_S = 10.0
+SLOWING = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,9 @@ class Faults:
     `slow_listener_s`: the victim gets every write that much later.
     `cut_at_s`: close every stream at that moment.
     `refuse_submissions`: numbers of submissions answered 503 and not applied.
+    `refuse_from`, `refuse_status`: from this number on every submission is answered so.
+    `slow_from_s`: from then on each answer takes as long again as has passed since, five times.
+    `die_at_s`: the process ends without a word.
     """
 
     stall_at_s: float = -1.0
@@ -54,6 +58,10 @@ class Faults:
     victim: int = 0
     slow_listener_s: float = 0.0
     cut_at_s: float = -1.0
+    refuse_from: int = -1
+    refuse_status: int = 503
+    slow_from_s: float = -1.0
+    die_at_s: float = -1.0
 
 
 @dataclass(eq=False)
@@ -96,6 +104,9 @@ class NullServer:
 
     def submit(self, body: bytes, key: bytes | None) -> tuple[bytes, bool]:
         """Apply a submission; returns the answer, and whether to cut the connection instead."""
+        if 0 <= self.faults.refuse_from <= self.submissions:
+            # As a token is: before the body is looked at.
+            return answered(b"%d Refused" % self.faults.refuse_status, b"{}"), False
         fields = json.loads(body)
         user, increment = int(fields["userId"]), int(fields["increment"])
         if not 0 < user < len(self.scores):
@@ -148,13 +159,21 @@ class NullServer:
 
     # Stalls
 
+    @property
+    def age_s(self) -> float:
+        """Seconds since the first submission, -1 before it."""
+        begun = self.first_submission_s
+        return -1.0 if begun is None else time.monotonic() - begun
+
     def stalled_for(self) -> float:
         """Seconds left of a planted stall, 0 when there is none."""
-        if self.faults.stall_s <= 0 or self.first_submission_s is None:
-            return 0.0
-        age = time.monotonic() - self.first_submission_s
         begin, end = self.faults.stall_at_s, self.faults.stall_at_s + self.faults.stall_s
-        return end - age if begin <= age < end else 0.0
+        return end - self.age_s if 0 <= begin <= self.age_s < end else 0.0
+
+    def slowed_by(self) -> float:
+        """Seconds that an answer takes longer on a server that slows to a stop."""
+        begin = self.faults.slow_from_s
+        return SLOWING * (self.age_s - begin) if 0 <= begin < self.age_s else 0.0
 
     # Listeners
 
@@ -189,6 +208,8 @@ class NullServer:
         """Send new changes to every listener, once per tick, until cancelled."""
         while True:
             await asyncio.sleep(self.tick_s)
+            if 0 <= self.faults.die_at_s < self.age_s:
+                signal.raise_signal(signal.SIGKILL)
             stall = self.stalled_for()
             if stall:
                 await asyncio.sleep(stall)
@@ -197,12 +218,7 @@ class NullServer:
     def _tell(self) -> None:
         now = time.monotonic()
         self.streams = [s for s in self.streams if not s.transport.is_closing()]
-        if (
-            self.faults.cut_at_s >= 0
-            and not self._cut
-            and self.first_submission_s is not None
-            and now - self.first_submission_s >= self.faults.cut_at_s
-        ):
+        if 0 <= self.faults.cut_at_s <= self.age_s and not self._cut:
             self._cut = True
             for stream in self.streams:
                 stream.transport.abort()
@@ -223,7 +239,9 @@ class NullServer:
             if stream.number != self.faults.victim:
                 stream.transport.write(data)
             elif self.faults.slow_listener_s:
-                loop.call_later(self.faults.slow_listener_s, _write_late, stream, victim_data)
+                loop.call_later(
+                    self.faults.slow_listener_s, _write_late, stream.transport, victim_data
+                )
             else:
                 stream.transport.write(victim_data)
 
@@ -253,9 +271,9 @@ class NullServer:
         return chunk(encode_updates(out)) if out else b""
 
 
-def _write_late(stream: Stream, data: bytes) -> None:
-    if not stream.transport.is_closing():
-        stream.transport.write(data)
+def _write_late(transport: asyncio.Transport, data: bytes) -> None:
+    if not transport.is_closing():
+        transport.write(data)
 
 
 STREAM_HEAD = (
@@ -344,9 +362,10 @@ class Protocol(asyncio.Protocol):
             self._write(NOT_FOUND)
 
     def _write(self, answer: bytes) -> None:
-        delay = self._server.stalled_for() + self._server.service_s
+        server = self._server
+        delay = server.stalled_for() + server.slowed_by() + server.service_s
         if delay:
-            asyncio.get_running_loop().call_later(delay, self._transport.write, answer)
+            asyncio.get_running_loop().call_later(delay, _write_late, self._transport, answer)
         else:
             self._transport.write(answer)
 

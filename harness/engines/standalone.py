@@ -81,9 +81,9 @@ def fault_arguments(faults: Faults) -> list[str]:
         elif name == "slow_listener_s":
             if value > 0:
                 arguments += ["--slow-listener", str(value)]
-        elif name == "cut_at_s":
+        elif name in ("cut_at_s", "slow_from_s", "die_at_s", "refuse_from"):
             if value >= 0:
-                arguments += ["--cut-at", str(value)]
-        elif name == "victim":
-            arguments += ["--victim", str(value)]
+                arguments += [flag.removesuffix("-s"), str(value)]
+        elif name in ("victim", "refuse_status"):
+            arguments += [flag, str(value)]
     return arguments

@@ -7,6 +7,7 @@ from typing import Any
 import pymysql
 
 from harness.evidence.database import mysql_parameters
+from harness.measure.terminal import reason_of
 from harness.net.target import Target, get_board, get_scores
 
 BLACK_BOX_PLAYERS_MAX = 20_000
@@ -50,7 +51,7 @@ def last_look(target: Target, players: int) -> tuple[Look, str]:
     try:
         return look(target, players), ""
     except OSError as error:
-        return Look(seq=-1, scores=None), str(error) or type(error).__name__
+        return Look(seq=-1, scores=None), reason_of(error)
 
 
 def look_into_mysql(url: str) -> Look:

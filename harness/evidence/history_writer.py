@@ -4,7 +4,8 @@ Engines collect tuples; a journal turns them into history records between turns.
 record precedes its completion and bears the time of the send, not of the write.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from harness.evidence.history import (
     Submit,
     digest_of,
 )
+from harness.measure.terminal import reason_of
 from harness.net.http_wire import SUBMISSION_BODY
 from harness.net.target import Page
 
@@ -126,6 +128,8 @@ class BoardJournal:
 
     def __init__(self, folder: Path, *, capabilities: Capabilities = CONTRACT) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.problem = ""
+        """Why the history is not whole."""
         self._writer = HistoryWriter(
             history_path(folder, "coordinator"),
             process="coordinator",
@@ -142,14 +146,25 @@ class BoardJournal:
 
     def read(self, look: Callable[[int], Page], limit: int) -> Page:
         """Read the board and record the read's start and end. Raises OSError as `look` does."""
-        index = self._writer.read(client="coordinator", limit=limit)
+        with self._noted():
+            index = self._writer.read(client="coordinator", limit=limit)
         try:
             page = look(limit)
         except OSError:
-            self._writer.done(index, Outcome.UNKNOWN)
+            with self._noted():
+                self._writer.done(index, Outcome.UNKNOWN)
             raise
-        self._writer.done(index, Outcome.OK, status=200, seq=page.seq, scores=page.rows)
+        with self._noted():
+            self._writer.done(index, Outcome.OK, status=200, seq=page.seq, scores=page.rows)
         return page
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        """A history that cannot be written costs the evidence, not the run."""
+        try:
+            yield
+        except OSError as error:
+            self.problem = f"the history could not be written: {reason_of(error)}"
 
     def close(
         self,
@@ -159,8 +174,9 @@ class BoardJournal:
         about: Mapping[str, Any] | None = None,
     ) -> None:
         """Write the last board (seq, scores by name), the closing record, and close the file."""
-        if board is not None:
-            seq, scores = board
-            self._writer.put(FinalBoard, seq=seq, scores=list(scores.items()))
-        self._writer.end(drained=drained, about=dict(about or {}))
-        self._writer.close()
+        with self._noted():
+            if board is not None:
+                seq, scores = board
+                self._writer.put(FinalBoard, seq=seq, scores=list(scores.items()))
+            self._writer.end(drained=drained, about=dict(about or {}))
+            self._writer.close()

@@ -24,10 +24,11 @@ def collapses_of(seconds: Sequence[Second]) -> list[Fault]:
         share = second.counters.get("ok", 0) / second.counters["intended"]
         if begun is not None and share >= FALLEN:
             found.append(_fault(begun, second.t))
-            begun = None
+            begun, well = None, False
         elif begun is None and well and share < FALLEN:
             begun = second
-        well = share >= WELL or (well and begun is not None)
+        # A second of which a part was accepted does not make the fall a decline.
+        well = well or share >= WELL
     if begun is not None:
         found.append(_fault(begun, seen[-1].t + 1))
     return found

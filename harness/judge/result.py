@@ -23,6 +23,7 @@ from harness.judge.record import RunRecord
 from harness.measure.bottleneck import name_bottleneck, usage_of
 from harness.measure.figures import DURATION_NAMES, PERCENTILES
 from harness.measure.histogram import Histogram, lowest_of
+from harness.measure.terminal import reason_of
 from harness.report.charts import heat_bucket
 from harness.report.document import (
     Fault,
@@ -66,9 +67,7 @@ def write_unfinished(record: RunRecord, reason: str, *, path: Path | None = None
     Correctness is unknown, with the reason. Raises OSError.
     """
     judgement = judge_run(record, [_unjudged(reason)], None)
-    path = path_of(record, path)
-    write_result_file(document_of(record, judgement), path)
-    return path
+    return _write_result(document_of(record, judgement), path_of(record, path))
 
 
 def path_of(record: RunRecord, path: Path | None) -> Path:
@@ -82,7 +81,7 @@ def _judged(record: RunRecord, mysql_url: str) -> JudgedRun:
         try:
             judged = judge_saved_run(record.folder, mysql_url=url, bytes_max=BYTES_MAX, keep=True)
         except (OSError, ValueError) as error:
-            missing.append(_unjudged(str(error) or type(error).__name__))
+            missing.append(_unjudged(reason_of(error)))
             if not isinstance(error, DatabaseUnreadable):
                 break
         else:
@@ -101,20 +100,26 @@ def _unjudged(reason: str) -> Finding:
 
 
 def _write(result: LoadResult, path: Path) -> Path:
-    """Write a result and its page, in the folder for temporary files if need be; where it is."""
-    elsewhere = Path(tempfile.gettempdir()) / path.name
-    try:
-        write_result_file(result, path)
-    except OSError as error:
-        log.error("%s: %s; the result is %s", path, error.strerror or error, elsewhere)
-        write_result_file(result, elsewhere)
-        path = elsewhere
+    """Write a result and its page; where the result is."""
+    path = _write_result(result, path)
     try:
         # Read back, so that the page is made of what the file holds and nothing else.
         page = html_report(read_result_as(path, LoadResult))
         write_whole(path.with_suffix(".html"), page.encode())
     except OSError as error:
         log.error("there is no report: %s: %s", path.with_suffix(".html"), error.strerror)
+    return path
+
+
+def _write_result(result: LoadResult, path: Path) -> Path:
+    """Write a result, to the folder for temporary files if need be; where it is."""
+    elsewhere = Path(tempfile.gettempdir()) / path.name
+    try:
+        write_result_file(result, path)
+    except OSError as error:
+        write_result_file(result, elsewhere)
+        log.error("%s: %s; the result is %s", path, error.strerror or error, elsewhere)
+        return elsewhere
     return path
 
 

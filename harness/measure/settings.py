@@ -80,12 +80,18 @@ class RunSettings:
             yield from (f"--slo: {line}" for line in str(error).splitlines())
             return
         if profile is not None and 0 < self.duration_s < math.inf and self.warmup_s < math.inf:
-            end_s = self.warmup_s + self.duration_s
-            submissions = sum(s.arrivals for s in profile.cut(end_s).segments) - sum(
-                s.arrivals for s in profile.cut(self.warmup_s).segments
-            )
+            submissions = self._arrivals(self.warmup_s + self.duration_s)
+            submissions -= self._arrivals(self.warmup_s)
             for limit in limits:
                 yield from self._out_of_reach(limit, submissions)
+
+    @property
+    def submissions(self) -> float:
+        """All that the run intends, with the warm-up; 0 where it has no end."""
+        return self._arrivals(self.warmup_s + self.duration_s) if self.duration_s else 0.0
+
+    def _arrivals(self, end_s: float) -> float:
+        return sum(s.arrivals for s in parse_profile(self.rate).cut(end_s).segments)
 
     def _out_of_range(self) -> Iterator[str]:
         if self.arrivals not in ARRIVALS:

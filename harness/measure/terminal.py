@@ -60,3 +60,11 @@ def sparkline(values: list[float], width: int = 40) -> str:
     if top <= 0:
         return "▁" * len(shown)
     return "".join(_BARS[min(7, int(value / top * 7.999))] for value in shown)
+
+
+def reason_of(error: BaseException) -> str:
+    """`results/run: No space left on device`; the error's own words where it has better ones."""
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}"
+    return str(error) or type(error).__name__

@@ -5,7 +5,7 @@ published schema is `docs/result.schema.json`; what readers may rely on is in
 `docs/results-format.md`.
 """
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -292,6 +292,27 @@ class SelfTestResult(Document, frozen=True, kw_only=True, tag="scoreboard-selfpr
     stall_shown: bool = True
 
 
+class TroubleCase(Part, frozen=True, kw_only=True):
+    """A planted trouble: what the command must say and end with, and what it said."""
+
+    planted: str
+    must_say: str
+    must_exit: int
+    said: str
+    exit: int
+    held: bool
+    seconds: float = 0.0
+
+
+class TroubleResult(Document, frozen=True, kw_only=True, tag="scoreboard-trouble"):
+    """Troubles planted around the harness, and whether each gave the verdict that it must."""
+
+    good: bool
+    troubles: list[TroubleCase]
+    not_planted: list[str] = []
+    """Troubles that this machine does not allow, with the reason."""
+
+
 class GateErrors(Part, frozen=True, kw_only=True):
     """Decisions of the regression gate that were wrong."""
 
@@ -378,8 +399,9 @@ class ChaosResult(Document, frozen=True, kw_only=True, tag="scoreboard-chaos"):
     seconds_seen: list[ChaosSecond] = []
 
 
-Result: TypeAlias = LoadResult | CapacityResult | SelfTestResult | BenchProofResult | ChaosResult
+Result: TypeAlias = (
+    LoadResult | CapacityResult | SelfTestResult | TroubleResult | BenchProofResult | ChaosResult
+)
 KINDS: dict[str, type[Document]] = {
-    str(kind.__struct_config__.tag): kind
-    for kind in (LoadResult, CapacityResult, SelfTestResult, BenchProofResult, ChaosResult)
+    str(kind.__struct_config__.tag): kind for kind in get_args(Result)
 }

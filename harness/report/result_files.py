@@ -117,14 +117,17 @@ def _upgraded_run(old: dict[str, Any]) -> dict[str, Any]:
         {**limit, "passed": limit.get("passed", limit.get("kept"))}
         for limit in verdict.get("limits", ())
     ]
+    findings = [_upgraded_finding(f) for f in old.get("findings", ())]
+    findings += list(old.get("invariants", ()))
     if "correct" in verdict:
-        verdict.setdefault("correctness", "true" if verdict["correct"] else "false")
+        violated = any(finding.get("verdict") == "false" for finding in findings)
+        wrong = "false" if violated or not old.get("converged", True) else "unknown"
+        verdict.setdefault("correctness", "true" if verdict["correct"] else wrong)
     return {
         **old,
         "version": VERSION,
         "verdict": verdict,
-        "findings": [_upgraded_finding(f) for f in old.get("findings", ())]
-        + list(old.get("invariants", ())),
+        "findings": findings,
         "seconds": [_upgraded_second(second) for second in old.get("seconds", ())],
     }
 

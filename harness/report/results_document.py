@@ -21,6 +21,7 @@ from harness.report.document import (
     LoadVerdict,
     Result,
     SelfTestResult,
+    TroubleResult,
 )
 from harness.report.listener_cost import KIB_PER_LISTENER_TARGET, US_PER_READ_TARGET, cost_words
 from harness.report.plots import Axis, Line, line_plot, standalone
@@ -257,6 +258,29 @@ def selfproof_section(document: SelfTestResult, file: str) -> str:
         "Stock Locust is a closed loop: its users wait for the stalled answer, so the requests "
         "that the stall kept them from sending appear in no percentile.",
     ]
+    return "\n".join(lines)
+
+
+def trouble_section(document: TroubleResult, file: str) -> str:
+    """Planted troubles, the verdict each must give, and what was said."""
+    held = sum(row.held for row in document.troubles)
+    lines = [
+        "## A harness in trouble",
+        "",
+        "`scoreboard selfproof --trouble` runs the commands as a user does, breaks something "
+        "around them, and compares verdict and exit code with those that they must give: "
+        f"{held} of {len(document.troubles)} did, at commit {document.machine.revision}. Exit "
+        "codes: 0 good, 1 bad, 2 wrong use, 3 could not tell. "
+        f"Result file: [`{file}`]({file}).",
+        "",
+        "| planted | must say | said | exit |",
+        "|---|---|---|--:|",
+    ]
+    for row in document.troubles:
+        code = str(row.exit) if row.held else f"**{row.exit}, must be {row.must_exit}**"
+        cells = (row.planted, row.must_say, row.said)
+        lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + f" | {code} |")
+    lines += ["", *(f"Not planted on this machine: {reason}." for reason in document.not_planted)]
     return "\n".join(lines)
 
 

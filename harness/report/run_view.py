@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from harness.checker.verdict import Verdict
 from harness.measure.figures import DURATIONS, HEADLINES, PERCENTILES, RATES, Duration
 from harness.measure.slo import BadSlo, SloLimit, histogram_and_quantile, parse_slo
 from harness.measure.terminal import duration, number
@@ -143,10 +142,7 @@ def within_slo(rows: Sequence[SloRow]) -> str:
 
 def correctness(document: LoadResult) -> str:
     """`true`; `unknown` where nothing contradicts the server but too little was seen; `false`."""
-    if document.verdict.correct:
-        return "true"
-    violated = any(found.verdict is Verdict.FALSE for found in document.findings)
-    return "false" if violated or not document.converged else "unknown"
+    return "true" if document.verdict.correct else str(document.verdict.correctness)
 
 
 def duration_rows(document: LoadResult, *, headlines: bool = False) -> list[DurationRow]:

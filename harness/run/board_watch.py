@@ -34,6 +34,11 @@ class BoardWatch:
         self._journal = journal
         self.backlog: list[tuple[int, int]] = []
 
+    @property
+    def problem(self) -> str:
+        """Why the history of it is not whole; empty while it is."""
+        return self._journal.problem
+
     def look(self, second: int) -> None:
         """Note how far the board is; a server that does not answer leaves out this second."""
         try:
@@ -102,10 +107,12 @@ def closing_of(
     """
     kinds = {member.kind for member in crew}
     reasons = []
-    if "swarm" in kinds and not converged:
+    if "swarm" in kinds and not converged and final_seq >= 0:
         reasons.append(f"the listeners did not all reach the last change, {final_seq}")
     if unread:
         reasons.append(f"the board could not be read at the end: {unread}")
+    elif final_seq < 0:
+        reasons.append("the server did not answer while the last submissions were waited for")
     elif after.seq != final_seq:
         reasons.append(
             f"the board moved from {final_seq} to {after.seq} while listeners were compared"

@@ -39,14 +39,14 @@ from harness.measure.settings import (
     read_signing_key,
     settings_from,
 )
+from harness.measure.terminal import reason_of
 from harness.net.target import Target, TargetError, find_target
 from harness.report.document import Ceiling
-from harness.run import messages
 from harness.run.board_watch import BoardWatch, closing_of, refused_alike
 from harness.run.fleet import TICK_S, Fleet
 from harness.run.resources import Sampler
 from harness.run.seeding import look_before, seed_users
-from harness.run.worker_state import Member, in_turn, share
+from harness.run.worker_state import Member
 
 log = logging.getLogger(__name__)
 NS = 1_000_000_000
@@ -59,6 +59,8 @@ LAST_REPORT_S = 1.2
 """A report interval and a moment: after it everything that was counted is here."""
 SETTLE_TIMEOUT_S = 60.0
 FINAL_TIMEOUT_S = 30.0
+PATIENCE_S = 5.0
+"""How long a run that has sent everything goes on waiting after a Ctrl-C."""
 KEEP_EVERY_NS = 10 * NS
 """Between two results so far on disk. A single process has engines to run beside: it writes one
 when the load ends."""
@@ -116,13 +118,16 @@ class Coordinator:
         return self.phase not in (IDLE, "done")
 
     def end_early(self) -> None:
-        """Send nothing new, and judge what was sent."""
+        """Send nothing new, and judge what was sent. Asked for when nothing is sent any more, the
+        run waits only a little longer for users and server."""
         self._stop.set()
+        if self._stopped_unix_ns:
+            self.fleet.hurry(PATIENCE_S)
 
     def hurry(self) -> None:
         """Judge what is there, without waiting for users or the server any more."""
         self._stop.set()
-        self.fleet.hurried = True
+        self.fleet.hurry()
 
     # What views show
 
@@ -169,8 +174,7 @@ class Coordinator:
         try:
             self._run()
         except (TargetError, OSError, ValueError) as error:
-            self.problem = str(error)
-            log.error("%s", error)
+            self.problem = reason_of(error)
         except Exception as error:
             self.problem = f"the harness broke: {error!r}"
             log.exception("the coordinator broke")
@@ -213,7 +217,7 @@ class Coordinator:
         folder = Path(settings.results).resolve() / run_id
         tokens = target.tokens(settings.players, now_s)
         if self.adds_users:
-            seed_users(target, settings.players, Path.cwd())
+            seed_users(target, settings.players, Path.cwd(), stopped=self._stop.is_set)
         shown = look_before(target, settings, tokens[1], signing_key, say=self.say)
         before = board_look.look(target, settings.players)
         journal = BoardJournal(folder, capabilities=shown)
@@ -236,7 +240,14 @@ class Coordinator:
             "seed": settings.seed,
             "zero_unix_ns": self.zero_unix_ns,
         }
-        self._connect(common, shown, list(tokens.values()) if settings.stream_auth else [])
+        first = fleet.assign_listeners(
+            settings,
+            {**common, "capabilities": shown},
+            list(tokens.values()) if settings.stream_auth else []
+        )
+        fleet.until(lambda: fleet.connected >= first or self._stop.is_set(), CONNECT_TIMEOUT_S)
+        if fleet.connected < first and not self._stop.is_set():
+            fleet.notes.append(f"only {fleet.connected} of {first} listeners connected")
         self._sampler = gevent.spawn(self._sample, target)
 
         machine = fingerprint()
@@ -246,14 +257,15 @@ class Coordinator:
         self.begin_second = -(-ahead_ns // NS)
         begin_unix_ns = self.zero_unix_ns + self.begin_second * NS
         length_s = settings.warmup_s + settings.duration_s if settings.duration_s else 0.0
-        self._send(
+        fleet.assign_submissions(
+            settings,
             {
                 **common,
                 "tokens": tokens,
                 "signing_key": signing_key,
                 "begin_unix_ns": begin_unix_ns,
                 "length_s": length_s,
-            }
+            },
         )
         self._record = lambda **end: RunRecord(
             run_id=run_id,
@@ -302,7 +314,7 @@ class Coordinator:
         self.phase = "collecting"
         fleet.finish(final_seq)
         if not fleet.until(
-            lambda: all(m.final or m in fleet.lost for m in fleet.crew), FINAL_TIMEOUT_S
+            lambda: all(m.final or m in fleet.lost for m in fleet.crew), FINAL_TIMEOUT_S, own=True
         ):
             fleet.notes.append("not every Locust user sent its last report")
         fleet.bring_histories(folder)
@@ -313,6 +325,8 @@ class Coordinator:
         journal.close(
             **closing_of(fleet.crew, final_seq, after, converged=converged, unread=unread)
         )
+        if journal.problem:
+            fleet.trouble(journal.problem)
         self.judgement, self.result_path = judge_and_write(
             self._record(final_seq=final_seq, converged=converged, after=after),
             mysql_url=target.mysql_url,
@@ -343,44 +357,6 @@ class Coordinator:
             ),
         )
 
-    def _connect(self, common: dict[str, Any], shown: Capabilities, tokens: list[str]) -> None:
-        """Give the swarms their listeners, and wait until all are connected."""
-        fleet, first = self.fleet, 0
-        swarms = fleet.working("swarm")
-        for index, member in enumerate(swarms):
-            part = share(self.settings.listeners, index, len(swarms))
-            work = messages.SwarmAssignment(
-                **common,
-                name=member.name,
-                listeners=part,
-                first_number=first,
-                tokens=in_turn(tokens, first, part),
-                gzip=self.settings.stream_gzip,
-                capabilities=shown,
-            )
-            fleet.tell(messages.ASSIGN, member, messages.Assign(ident=member.ident, work=work))
-            first += part
-        fleet.until(lambda: self.fleet.connected >= first or self._stop.is_set(), CONNECT_TIMEOUT_S)
-        if self.fleet.connected < first:
-            fleet.notes.append(f"only {self.fleet.connected} of {first} listeners connected")
-
-    def _send(self, common: dict[str, Any]) -> None:
-        """Give the floods their slices of the schedule."""
-        settings, floods = self.settings, self.fleet.working("flood")
-        for index, member in enumerate(floods):
-            work = messages.FloodAssignment(
-                **common,
-                name=member.name,
-                slice_index=index,
-                slice_count=len(floods),
-                rate=settings.rate,
-                arrivals=settings.arrivals,
-                players=settings.players,
-                connections=max(1, share(settings.connections, index, len(floods))),
-                timeout_s=settings.timeout_s,
-            )
-            self.fleet.tell(messages.ASSIGN, member, messages.Assign(ident=member.ident, work=work))
-
     def _watch(self, begin_unix_ns: int, length_s: float, watch: BoardWatch) -> None:
         """Let time pass until the schedule ends or somebody stops; meanwhile see the backlog."""
         end_unix_ns = begin_unix_ns + int(length_s * NS) if length_s else None
@@ -396,6 +372,8 @@ class Coordinator:
             if now >= next_look:
                 next_look = now + NS
                 watch.look((now - begin_unix_ns) // NS)
+                if watch.problem:
+                    self.fleet.trouble(watch.problem)
                 if now >= next_keep and not alone:
                     self._keep("the run had not ended when this was written")
                     # At most a hundredth of the time goes into it, however long the run.
@@ -432,7 +410,7 @@ class Coordinator:
         try:
             self.result_path = write_unfinished(record, reason, path=self.result_file)
         except OSError as error:
-            log.error("%s", error)
+            log.error("%s", reason_of(error))
 
     def _measured_s(self, begin_unix_ns: int, length_s: float) -> int:
         """Whole seconds between the warm-up and the end, or now."""

@@ -4,6 +4,7 @@ Sends the coordinator's messages and collects figures. It decides nothing about 
 """
 
 import logging
+import math
 import os
 import socket
 import time
@@ -21,12 +22,15 @@ from harness.evidence.history_upload import Handover
 from harness.evidence.history_writer import history_path
 from harness.measure.histogram import Histogram
 from harness.measure.series import Series
+from harness.measure.settings import RunSettings
 from harness.run import messages
 from harness.run.messages import Message, OtherVersion, T
-from harness.run.worker_state import Member, assign_roles
+from harness.run.worker_state import Member, assign_roles, in_turn, share
 
 log = logging.getLogger(__name__)
 TICK_S = 0.2
+OWN_S = 5.0
+"""What a hurried run leaves its load processes for their last reports and histories."""
 LOST_AFTER_S = 5.0
 """Locust calls a worker missing after three to four seconds without a heartbeat. A busy one comes
 back; one that stays away for this long besides is lost."""
@@ -52,8 +56,7 @@ class Fleet:
         # Kept beside the series, since merging all seconds for each look would cost too much.
         self.so_far: defaultdict[str, Histogram] = defaultdict(Histogram)
         self.notes: list[str] = []
-        self.hurried = False
-        """Wait for nothing any more: somebody asked twice for the end."""
+        self._wait_until_s = math.inf
         self.crew: list[Member] = []
         self.lost: list[Member] = []
         self._missing_since: dict[str, float] = {}
@@ -66,7 +69,7 @@ class Fleet:
             try:
                 message = messages.unpack(msg.data, kind)
             except OtherVersion as error:
-                self._trouble(str(error))
+                self.trouble(str(error))
             else:
                 handler(message, msg.node_id)
 
@@ -95,7 +98,7 @@ class Fleet:
 
     def _on_broken(self, broken: messages.Broken, client_id: str) -> None:
         del client_id
-        self._trouble(f"an engine broke: {broken.error}")
+        self.trouble(f"an engine broke: {broken.error}")
         member = self.members.get(broken.ident)
         if member is not None and member not in self.lost:
             self.lost.append(member)
@@ -104,7 +107,8 @@ class Fleet:
         del client_id
         self._upload.take(piece.ident, piece.offset, piece.piece, piece.problem)
 
-    def _trouble(self, note: str) -> None:
+    def trouble(self, note: str) -> None:
+        """Note why the run cannot go on as it is, and end it early."""
         if note not in self.notes:
             log.error("%s", note)
             self.notes.append(note)
@@ -147,13 +151,58 @@ class Fleet:
                     size=member.history_bytes,
                     host=member.host,
                 )
-        self.until(lambda: self._upload.ended, UPLOAD_TIMEOUT_S)
+        self.until(lambda: self._upload.ended, UPLOAD_TIMEOUT_S, own=True)
         self.notes += self._upload.give_up()
 
     def _ask_for_piece(self, ident: str, offset: int) -> None:
         self.tell(messages.FETCH, self.members[ident], messages.Fetch(ident=ident, offset=offset))
 
+    def assign_listeners(
+        self, settings: RunSettings, common: dict[str, Any], tokens: list[str]
+    ) -> int:
+        """Give the swarms their listeners; how many there are in all."""
+        first, swarms = 0, self.working("swarm")
+        for index, member in enumerate(swarms):
+            part = share(settings.listeners, index, len(swarms))
+            work = messages.SwarmAssignment(
+                **common,
+                name=member.name,
+                listeners=part,
+                first_number=first,
+                tokens=in_turn(tokens, first, part),
+                gzip=settings.stream_gzip,
+            )
+            self.tell(messages.ASSIGN, member, messages.Assign(ident=member.ident, work=work))
+            first += part
+        return first
+
+    def assign_submissions(self, settings: RunSettings, common: dict[str, Any]) -> None:
+        """Give the floods their slices of the schedule."""
+        floods = self.working("flood")
+        for index, member in enumerate(floods):
+            work = messages.FloodAssignment(
+                **common,
+                name=member.name,
+                slice_index=index,
+                slice_count=len(floods),
+                rate=settings.rate,
+                arrivals=settings.arrivals,
+                players=settings.players,
+                connections=max(1, share(settings.connections, index, len(floods))),
+                timeout_s=settings.timeout_s,
+            )
+            self.tell(messages.ASSIGN, member, messages.Assign(ident=member.ident, work=work))
+
     # How they stand
+
+    @property
+    def hurried(self) -> bool:
+        """Wait for nothing any more: somebody asked for the end, twice or long ago."""
+        return time.monotonic() >= self._wait_until_s
+
+    def hurry(self, patience_s: float = 0.0) -> None:
+        """Wait for nothing beyond that many seconds from now."""
+        self._wait_until_s = min(self._wait_until_s, time.monotonic() + patience_s)
 
     @property
     def connected(self) -> int:
@@ -169,11 +218,14 @@ class Fleet:
                 own.setdefault(f"harness {member.kind}", []).append(member.pid)
         return own
 
-    def until(self, check: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until `check` holds, whether it came to that in time."""
-        end = time.monotonic() + timeout_s
+    def until(self, check: Callable[[], bool], timeout_s: float, *, own: bool = False) -> bool:
+        """Wait until `check` holds, whether it came to that in time.
+
+        What our own processes are to do is waited for a little however hurried the run is.
+        """
+        end = time.monotonic() + (min(timeout_s, OWN_S) if own and self.hurried else timeout_s)
         while not check():
-            if self.hurried or time.monotonic() >= end:
+            if (self.hurried and not own) or time.monotonic() >= end:
                 return False
             gevent.sleep(TICK_S)
             self._look_for_lost()
@@ -194,4 +246,4 @@ class Fleet:
             since = self._missing_since.setdefault(member.ident, now)
             if client is None or now - since >= LOST_AFTER_S:
                 self.lost.append(member)
-                self._trouble(f"{member.name} was lost: process {member.pid} of {member.host}")
+                self.trouble(f"{member.name} was lost: process {member.pid} of {member.host}")

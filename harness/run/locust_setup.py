@@ -7,11 +7,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import gevent
-from locust import events, runners
+from locust import User, events, runners
 from locust.dispatch import UsersDispatcher
 from locust.env import Environment
 
@@ -24,6 +24,7 @@ from harness.run.coordinator import Coordinator
 from harness.run.locust_users import EngineUser, active
 from harness.run.messages import OtherVersion, T
 from harness.run.worker_state import users_for
+from scoreboard_cli.group import COULD_NOT_TELL
 
 REPORT_EVERY_S = 1.0
 """A second is the grain of every figure here."""
@@ -70,21 +71,22 @@ def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
     engines = [user for user in environment.user_classes if issubclass(user, EngineUser)]
     if not engines:
         return
-    for other in set(environment.user_classes) - set(engines):
-        # What others submit would be changes that the verdict cannot explain.
-        level = logging.INFO if getattr(other, "runs_alone", False) else logging.WARNING
-        log.log(level, "%s does not run beside the flood: name its file instead", other.__name__)
+    session = getattr(environment, "scoreboard_session", False)
+    if (strangers := strangers_among(environment.user_classes)) and not session:
+        print(f"error: {strangers}", file=sys.stderr)
+        sys.exit(COULD_NOT_TELL)
     environment.user_classes[:] = engines
     options = environment.parsed_options
     if options is not None and options.num_users is None:
         _suggest_users(environment)
     environment.dispatcher_class = SteadyDispatcher
-    if not getattr(environment, "scoreboard_session", False):
+    if not session:
         # Python would raise it in whichever greenlet runs, as in the middle of the run's own. A
         # session has a handler already, and a second one would interrupt the judging, too.
         gevent.signal_handler(signal.SIGINT, _interrupt, environment, gevent.getcurrent())
     coordinator = Coordinator(environment)
     environment.scoreboard = coordinator
+    environment.events.quitting.add_listener(lambda **_: _conclude(coordinator))
     _end_with_the_run(environment, coordinator, web_ui)
 
 
@@ -126,6 +128,25 @@ def _report_every_second() -> None:
         gevent.sleep(REPORT_EVERY_S)
         for user in list(active.values()):
             user.send_report()
+
+
+def strangers_among(users: Iterable[type[User]]) -> str:
+    """Why a run with these users cannot be judged: some are not ours. Empty where it can.
+
+    What others submit would be changes that the verdict cannot explain.
+    """
+    names = sorted(
+        user.__name__
+        for user in users
+        if not issubclass(user, EngineUser) and not getattr(user, "runs_alone", False)
+    )
+    if not names:
+        return ""
+    return (
+        f"{', '.join(names)} cannot run in the same run as ours, which has a verdict: what it "
+        "submits would be changes that nobody can explain. Name the classes to run at the end of "
+        f"the command, as in `locust -f … {names[0]}`, or give its file alone"
+    )
 
 
 def _suggest_users(environment: Environment) -> None:
@@ -186,6 +207,17 @@ def _interrupt(environment: Environment, main: Any) -> None:
     coordinator.interrupted = True
     coordinator.end_early()
     gevent.spawn(_end_locust, coordinator, main)
+
+
+def _conclude(coordinator: Coordinator) -> None:
+    """Locust quits, as after SIGTERM, and takes its exit code next: the verdict has to be there."""
+    if not coordinator.running:
+        return
+    if coordinator.interrupted:
+        coordinator.hurry()
+    coordinator.interrupted = True
+    coordinator.end_early()
+    coordinator.finished.wait()
 
 
 def _end_locust(coordinator: Coordinator, main: Any) -> None:

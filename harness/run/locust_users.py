@@ -31,6 +31,7 @@ from harness.evidence.history_writer import ListenerJournal, SubmissionJournal
 from harness.measure.clocks import shift_ns, this_clock
 from harness.measure.schedule import arrivals, mix, parse_profile
 from harness.measure.settings import signing_key
+from harness.measure.terminal import reason_of
 from harness.net.http_wire import SubmissionRequests
 from harness.net.sockets import prefer_this_process, raise_descriptor_limit
 from harness.run import locust_stats, messages
@@ -120,6 +121,9 @@ class EngineUser(User):
             self.run_engine(self._work)
         except gevent.GreenletExit:
             raise
+        except OSError as error:
+            # The coordinator says it; where in our code it came up helps nobody.
+            self._send(messages.BROKEN, messages.Broken(ident=self.ident, error=reason_of(error)))
         except Exception as error:
             log.exception("the engine broke")
             self._send(messages.BROKEN, messages.Broken(ident=self.ident, error=repr(error)))

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,24 +16,40 @@ from harness.measure.slo import load_slo, unmeasurable
 from harness.net.preflight import preflight
 from harness.net.target import Target, TargetError
 
+LOOK_EVERY_S = 0.05
 
-def seed_users(target: Target, players: int, folder: Path) -> None:
+
+def seed_users(
+    target: Target, players: int, folder: Path, *, stopped: Callable[[], bool] = lambda: False
+) -> None:
     """Make sure that users 1..players exist; without the stack's database, do nothing.
 
-    Raises TargetError with the words of the program that adds them.
+    Raises TargetError with the words of the program that adds them, and once `stopped` holds.
     """
     if not target.mysql_url or not target.state:
         return
-    done = subprocess.run(
-        [sys.executable, "-m", "worker", "seed", "--users", str(players)],
-        cwd=folder,
-        env={**os.environ, **_addresses(target)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise TargetError(f"seeding users failed:\n{done.stderr.strip()[-2000:]}")
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker", "seed", "--users", str(players)],
+            cwd=folder,
+            env={**os.environ, **_addresses(target)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            # Ctrl-C is for this process, which then ends that one.
+            start_new_session=True,
+        )
+        try:
+            while process.poll() is None:
+                if stopped():
+                    raise TargetError("the run was ended before it began, while users were added")
+                time.sleep(LOOK_EVERY_S)
+        finally:
+            process.kill()
+            process.wait()
+        if process.returncode:
+            said.seek(0)
+            raise TargetError(f"users could not be added:\n{said.read().strip()[-2000:]}")
 
 
 def look_before(

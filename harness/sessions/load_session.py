@@ -30,7 +30,7 @@ from harness.report.result_files import read_result_as
 from harness.report.summary import print_summary
 from harness.run.coordinator import IDLE, Coordinator
 from harness.run.live import LiveView
-from harness.run.locust_setup import PARENT_VARIABLE
+from harness.run.locust_setup import PARENT_VARIABLE, strangers_among
 from harness.run.locust_users import EngineUser
 from harness.sessions.ceiling import known_ceiling
 from harness.sessions.managed_stack import own_stack
@@ -130,8 +130,9 @@ class Session:
                 raise
             self._ending = coordinator
             self._say("ending the run early; what was sent is still judged")
-            runner.stop()
-            coordinator.finished.wait()
+            coordinator.end_early()
+            while not coordinator.finished.wait(timeout=0.25):
+                view.draw()
         finally:
             view.clear()
             runner.quit()
@@ -159,7 +160,12 @@ class Session:
             classes, _ = load_locustfile(str(path))
             users.update(classes)
         if not any(issubclass(user, EngineUser) for user in users.values()):
-            raise TargetError(f"{self.locustfile} holds no flood and no swarm")
+            raise TargetError(
+                f"{self.locustfile} has no class that submits or listens: derive one from "
+                "OpenLoopSubmitters or ListenerPool of harness.locusts"
+            )
+        if strangers := strangers_among(users.values()):
+            raise TargetError(strangers)
         return Environment(
             user_classes=list(users.values()),
             events=locust.events,

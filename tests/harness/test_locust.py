@@ -6,8 +6,6 @@ A machine of its own is a working folder of its own here: no process sees anothe
 import csv
 import json
 import os
-import resource
-import signal
 import subprocess
 import sys
 import time
@@ -31,13 +29,8 @@ RUN = (
 
 
 @contextmanager
-def locust(
-    folder: Path, *arguments: str, descriptors: int | None = None
-) -> Iterator["subprocess.Popen[bytes]"]:
-    """Locust on the project's scenario, with `folder` for its working folder; its log is there.
-
-    `descriptors` is the hard limit of its open files, in place of this process's own.
-    """
+def locust(folder: Path, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Locust on the project's scenario, with `folder` for its working folder; its log is there."""
     folder.mkdir(exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SCOREBOARD_")}
     with (folder / "log").open("wb") as log:
@@ -49,8 +42,6 @@ def locust(
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    if descriptors is not None:
-        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (descriptors, descriptors))
     try:
         yield process
     finally:
@@ -130,18 +121,6 @@ def test_a_single_process_ends_by_itself_with_a_verdict(tmp_path: Path) -> None:
     assert f"{document['run_id']}.html" in printed
 
 
-def test_locust_time_limit_ends_the_run_early_with_a_verdict(tmp_path: Path) -> None:
-    with (
-        null_server(players=100) as (url, _),
-        # It counts from Locust's start, seconds before the first send on a busy machine.
-        locust(tmp_path, *RUN, "--duration", "600", "--run-time", "8", "--host", url) as process,
-    ):
-        code = process.wait(60)
-
-    assert code == 0, (tmp_path / "log").read_text()
-    assert result(tmp_path)["verdict"]["good"]
-
-
 def table(path: Path) -> dict[str, dict[str, str]]:
     with path.open() as file:
         return {row["Name"]: row for row in csv.DictReader(file)}
@@ -169,41 +148,6 @@ def test_locust_tables_count_each_event_and_each_failure_once(tmp_path: Path) ->
     for failure in failures:
         assert failure["First Seen"] <= failure["Last Seen"]
         assert failure["First Seen"].startswith("20")
-
-
-def test_an_interrupt_ends_the_run_early_and_it_is_judged(tmp_path: Path) -> None:
-    with (
-        null_server(players=100) as (url, _),
-        locust(tmp_path, *RUN, "--duration", "600", "--host", url) as process,
-    ):
-        # Into the middle of what the coordinator does once a second.
-        eventually_sync(
-            lambda: any(
-                path.stat().st_size > 300_000
-                for path in tmp_path.glob("results/*/history-flood-0.jsonl")
-            ),
-            timeout_s=60,
-        )
-        process.send_signal(signal.SIGINT)
-        code = process.wait(60)
-
-    log = (tmp_path / "log").read_text()
-    assert code == 0, log
-    assert "Traceback" not in log
-    assert result(tmp_path)["verdict"]["good"]
-
-
-def test_too_few_file_descriptors_are_reported_before_the_run(
-    tmp_path: Path,
-) -> None:
-    with (
-        null_server(players=100) as (url, _),
-        locust(tmp_path, *RUN, "--listeners", "400", "--host", url, descriptors=200) as process,
-    ):
-        code = process.wait(30)
-
-    assert code == 3
-    assert "--listeners 400 needs about 464 file descriptors" in (tmp_path / "log").read_text()
 
 
 def test_remote_workers_get_work_and_upload_their_histories(

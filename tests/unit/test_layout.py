@@ -42,7 +42,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "measure": {"capabilities"},
         "net": {"capabilities"},
         "engines": {"capabilities", "measure", "net"},
-        "evidence": {"capabilities", "engines", "net"},
+        "evidence": {"capabilities", "engines", "measure", "net"},
         "checker": {"capabilities", "evidence"},
         "report": {"capabilities", "measure", "checker"},
         "judge": {"capabilities", "measure", "engines", "evidence", "checker", "report"},
@@ -55,10 +55,11 @@ ROOMS: dict[str, dict[str, set[str]]] = {
             *("capabilities", "measure", "net", "engines", "evidence", "checker", "report"),
             "run",
         },
+        "trouble": {"measure", "engines", "report"},
         "bench": {"net", "engines", "evidence", "report"},
         "cli": {
             *("measure", "net", "engines", "evidence", "checker", "report", "run"),
-            *("chaos", "sessions", "bench"),
+            *("chaos", "sessions", "bench", "trouble"),
         },
         # Stable addresses for load test files.
         "locusts": {"run"},

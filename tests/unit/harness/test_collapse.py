@@ -23,6 +23,12 @@ def test_moment_has_its_second_the_offered_load_and_the_answers() -> None:
     )
 
 
+def test_a_second_of_which_half_was_accepted_does_not_hide_the_fall() -> None:
+    [fault] = collapses_of(seconds(100, 100, 55, 0, 0))
+
+    assert (fault.start, fault.end) == (3, 5)
+
+
 def test_recovery_ends_the_span_and_a_second_fall_has_one_of_its_own() -> None:
     faults = collapses_of(seconds(100, 10, 100, 100, 0, 0))
 
