@@ -20,7 +20,6 @@ from gevent.event import Event
 from locust.env import Environment
 from locust.runners import LocalRunner
 
-from harness.capabilities import Capabilities
 from harness.checker import Verdict
 from harness.engines.delivery_spread import DeliverySpread
 from harness.evidence import board_look
@@ -243,7 +242,7 @@ class Coordinator:
         first = fleet.assign_listeners(
             settings,
             {**common, "capabilities": shown},
-            list(tokens.values()) if settings.stream_auth else []
+            list(tokens.values()) if settings.stream_auth else [],
         )
         fleet.until(lambda: fleet.connected >= first or self._stop.is_set(), CONNECT_TIMEOUT_S)
         if fleet.connected < first and not self._stop.is_set():
