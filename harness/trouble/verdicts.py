@@ -14,7 +14,8 @@ UNKNOWN_EXIT = 124
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LOGGED = re.compile(r"^\[[^\]]*\] \S+: ")
 _PROCESS = re.compile(r"process \d+ of \S+")
-_PATH = re.compile(r"(?:/[\w.@-]+)+/(?=[\w.-])")
+_PATH = re.compile(r"(?:/[\w.@-]+){2,}/(?=[\w.-])")
+_GAP = re.compile(r" {2,}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,5 +93,6 @@ def sentence(text: str, must: Must) -> str:
     )
     found = next((line for check in checks for line in lines if check(line)), lines[-1])
     # What differs from run to run says nothing.
-    found = _PATH.sub("", _PROCESS.sub("process …", _LOGGED.sub("", found))).lstrip("✓✗? ")
+    found = _PATH.sub("", _PROCESS.sub("process …", _LOGGED.sub("", found)))
+    found = _GAP.sub(": ", found.lstrip("✓✗? ").removeprefix("error: "))
     return found if len(found) <= SAID_CHARACTERS else found[: SAID_CHARACTERS - 1] + "…"

@@ -51,10 +51,11 @@ def test_a_traceback_of_the_users_own_code_may_be_shown() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("first\nerror: no server\nlast", "error: no server"),
+        ("first\nerror: no server\nlast", "no server"),
         ("first\n\x1b[31m✗ gone\x1b[0m\nlast", "gone"),
         ("[2026-11-28 01:18:21] vm/ERROR/harness.run: gone: process 12 of vm", "gone: process …"),
         ("/tmp/a-b/c.json is gone", "c.json is gone"),
+        ("POST /scores/update is gone", "POST /scores/update is gone"),
         ("first\nlast", "last"),
         ("", "nothing"),
     ],
