@@ -10,10 +10,10 @@ from pathlib import Path
 
 from benchmarks.peers import nginx
 from benchmarks.peers.backends import Backends, fresh_surroundings, mysql_connection, query
+from benchmarks.peers.literal.start import command as literal_command
 from stack.ports import HOST
 from stack.process import spawn
-from stack.services import start
-from stack.services.temporal_probes import describe_pollers
+from stack.services import Program, start
 
 APPS = "benchmarks.peers.apps"
 USERS = 2000
@@ -35,7 +35,6 @@ _PYTHON = {
     "ours-stream": ("server", "/readyz"),
     "ceiling": (f"{APPS}.ceiling", "/none"),
     "direct": (f"{APPS}.direct", "/none"),
-    "naive": (f"{APPS}.naive", "/none"),
     "queue": (f"{APPS}.sse_queue", "/none"),
     "sse-starlette": (f"{APPS}.sse_starlette_app", "/none"),
 }
@@ -81,6 +80,34 @@ class _Python:
     async def answers(self, port: int, pid: int) -> bool:
         del pid
         return await http_status(port, self._probe) in range(200, 500)
+
+
+class _Literal:
+    """The specification word for word, in Go on its own stack; one process serves and works."""
+
+    name = "literal"
+
+    def __init__(self, environment: Mapping[str, str], users: int) -> None:
+        names = {
+            "MYSQL_URL": "SCOREBOARD_MYSQL_URL",
+            "REDIS_URL": "SCOREBOARD_REDIS_URL",
+            "TEMPORAL_ADDRESS": "SCOREBOARD_TEMPORAL_ADDRESS",
+            "TASK_QUEUE": "SCOREBOARD_TASK_QUEUE",
+            "JWT_SECRET": "SCOREBOARD_JWT_SECRET",
+        }
+        theirs = {name: environment[ours] for name, ours in names.items()}
+        self._environment = {**environment, **theirs, "USERS": str(users)}
+
+    def command(self, port: int) -> list[str]:
+        self._environment["PORT"] = str(port)
+        return literal_command("fiber")
+
+    def environment(self) -> Mapping[str, str]:
+        return self._environment
+
+    async def answers(self, port: int, pid: int) -> bool:
+        del pid
+        return await http_status(port, "/scores") == 200
 
 
 class _Nchan:
@@ -137,31 +164,26 @@ async def peer(
             environment |= NO_LIMIT
         if prepared is None and name in OURS:
             await seed_ours(environment, users, backends.folder)
-        elif name in ("naive", "direct"):
+        elif name == "direct":
             await _seed_peer(environment["SCOREBOARD_MYSQL_URL"], users)
-        pids: list[int] = []
-        if name == "naive":
-            worker = spawn(
-                "naive-worker",
-                [sys.executable, "-m", f"{APPS}.naive_worker"],
-                log=backends.folder / "naive-worker.log",
-                env=environment,
-            )
-            opened.callback(worker.stop, 5.0)
-            pids.append(worker.pid)
-            await _polled(environment, worker.pid)
+        program: Program
+        if name == "nchan":
+            program = _Nchan(backends.folder)
+        elif name == "literal":
+            program = _Literal(environment, users)
+        else:
+            program = _Python(name, environment)
         started = await start(
-            _Nchan(backends.folder) if name == "nchan" else _Python(name, environment),
+            program,
             log=backends.folder / f"{name}.log",
             timeout_s=START_TIMEOUT_S,
         )
         opened.callback(started.process.stop, 10.0)
-        pids.append(started.process.pid)
         yield Running(
             name=name,
             port=started.port,
             environment=environment,
-            pids=pids,
+            pids=[started.process.pid],
             log=started.process.log,
         )
 
@@ -184,19 +206,3 @@ async def seed_ours(environment: Mapping[str, str], users: int, folder: Path) ->
     )
     if await process.ended() != 0:
         raise RuntimeError(f"seeding failed:\n{process.log_tail()}")
-
-
-async def _polled(environment: Mapping[str, str], pid: int) -> None:
-    """Return once Temporal has seen this very process ask for work."""
-    async with asyncio.timeout(START_TIMEOUT_S):
-        while True:
-            identities = await describe_pollers(
-                {
-                    "target_host": environment["SCOREBOARD_TEMPORAL_ADDRESS"],
-                    "namespace": "default",
-                },
-                environment["SCOREBOARD_TASK_QUEUE"],
-            )
-            if any(identity.startswith(f"{pid}@") for identity in identities):
-                return
-            await asyncio.sleep(0.1)

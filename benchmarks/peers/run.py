@@ -137,7 +137,7 @@ async def run_submissions(
 ) -> None:
     """Throughput of ours and of all who store or only answer."""
     for number in range(rounds):
-        for name in turns(("ours", "direct", "ceiling", "naive"), number):
+        for name in turns(("ours", "direct", "ceiling", "literal"), number):
             await _submit(name, f"submissions/{name}", backends, scale, recorder, keyed=False)
         await _submit("ours", "submissions/ours with keys", backends, scale, recorder, keyed=True)
 
@@ -177,7 +177,7 @@ async def run_loaded(backends: Backends, scale: Scale, rounds: int, recorder: Re
 async def run_idle(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
     """One submission at a time."""
     for number in range(rounds):
-        for name in turns(("ours", "naive"), number):
+        for name in turns(("ours", "literal"), number):
             found = await idle.measure(name, backends, count=scale.probes, seed=SEED + number)
             recorder.keep(f"idle/{name}", found)
 

@@ -57,9 +57,9 @@ _SMALLEST = "growth/1,000 users"
 TARGETS = (
     Target(
         group="submissions",
-        what="accepted and applied submissions/s, relative to a workflow of four activities each",
+        what="accepted and applied submissions/s, relative to the literal server in Go",
         figure="submissions/ours",
-        against="submissions/naive",
+        against="submissions/literal",
         bound=200,
     ),
     Target(
@@ -94,9 +94,9 @@ TARGETS = (
     ),
     Target(
         group="idle",
-        what="idle: POST to event on the stream, relative to the naive pipeline",
+        what="idle: POST to event on the stream, relative to the literal server in Go",
         figure="idle/ours",
-        against="idle/naive",
+        against="idle/literal",
         bound=0.5,
         at_most=True,
     ),

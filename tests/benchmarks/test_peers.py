@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.peers import nginx
 from benchmarks.peers.backends import open_backends
+from benchmarks.peers.literal.start import missing
 from benchmarks.peers.run import GROUPS, TINY, Recorder
 from harness.net.sockets import raise_descriptor_limit
 from tests.support.programs import need
@@ -15,7 +16,7 @@ FIGURES = {
         "submissions/ours",
         "submissions/direct",
         "submissions/ceiling",
-        "submissions/naive",
+        "submissions/literal",
         "submissions/ours with keys",
     },
     "loaded": {
@@ -25,7 +26,7 @@ FIGURES = {
         "loaded/to last p99",
         "loaded/answer p99 with listeners",
     },
-    "idle": {"idle/ours", "idle/naive"},
+    "idle": {"idle/ours", "idle/literal"},
     "streams": {
         f"streams {rate}/{name}"
         for rate in (100, 1000)
@@ -54,6 +55,8 @@ def test_each_group_is_run_here() -> None:
 
 @pytest.mark.parametrize("group", GROUPS)
 async def test_a_group_gives_its_figures(group: str, tmp_path: Path) -> None:
+    if group in ("submissions", "idle"):
+        need(not missing("fiber"), missing("fiber"))
     if group == "streams":
         need(nginx.available(), "nginx with nchan, or apt-get to fetch it")
     raise_descriptor_limit()

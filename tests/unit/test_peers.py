@@ -79,7 +79,7 @@ def test_round_without_a_figure_misses_the_target_visibly() -> None:
     assert "1 more without a figure" in report.line(found)
 
 
-IDLE = {"idle/ours": [8.0, 9.5, 9.0], "idle/naive": [20.0, 20.0, 20.0]}
+IDLE = {"idle/ours": [8.0, 9.5, 9.0], "idle/literal": [20.0, 20.0, 20.0]}
 
 
 def run_of(group: str, samples: dict[str, list[float]], **changes: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from benchmarks.peers.cpu import cpu_s
 from benchmarks.peers.processes import run_json
 from benchmarks.peers.programs import USERS, Running, peer
 
-CONNECTIONS = {"ours": 1024, "direct": 128, "naive": 64, "ceiling": 256}
+CONNECTIONS = {"ours": 1024, "direct": 128, "literal": 64, "ceiling": 256}
 APPLIED_TIMEOUT_S = 300.0
 
 
@@ -70,7 +70,7 @@ async def submit(
         connections=CONNECTIONS[running.name],
         duration_s=warm_up_s,
         # Caches of tokens are full after two rounds over the users, for whoever has one.
-        at_least=0 if running.name == "naive" or drawn_from else 2 * users,
+        at_least=0 if running.name == "literal" or drawn_from else 2 * users,
         secret=running.secret.decode(),
         users=users,
         keyed="warm" if keyed else "",
