@@ -1,13 +1,21 @@
-"""The connection to Temporal: how it is secured, and waiting until it can be made."""
+"""The connection to Temporal: how it is secured, waiting until it can be made, and whether work can
+be done there.
+"""
 
 import asyncio
+import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import structlog
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, Interceptor
-from temporalio.service import GrpcCompression, RPCError, TLSConfig
+from temporalio.service import GrpcCompression, RPCError, RPCStatusCode, TLSConfig
 
+from adapters.reasons import reason_of
 from scoreboard import backoff
 from scoreboard.settings import ServiceSettings
 
@@ -15,6 +23,14 @@ log = structlog.get_logger()
 
 TEMPORAL_ERRORS = (RPCError, TimeoutError)
 """What a call raises when Temporal is unavailable, slow or refuses."""
+
+LOOK_UP_TIMEOUT = timedelta(seconds=2)
+
+POLLED_WITHIN_S = 90.0
+"""A worker without work polls once a minute."""
+
+_MAY_NOT_ASK = frozenset({RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED})
+"""A narrow API key, or a Temporal without the call: what is missing shows at the first use."""
 
 
 def connect_arguments(settings: ServiceSettings) -> dict[str, Any]:
@@ -37,28 +53,53 @@ def connect_arguments(settings: ServiceSettings) -> dict[str, Any]:
 
 
 async def connect(settings: ServiceSettings, interceptors: Sequence[Interceptor] = ()) -> Client:
-    """A connected client; retries until it has one.
+    """A connected client of a namespace that exists; retries until it has one.
 
-    Logs once that it waits, and once that Temporal has been reached.
+    Logs once that it waits, again when the reason changes, and once that Temporal has been reached.
     """
     failures = 0
+    logged = ""
     while True:
         try:
             client = await Client.connect(**connect_arguments(settings), interceptors=interceptors)
-        except RuntimeError as error:
+            await is_polled(client, settings.task_queue)
+        except (RuntimeError, *TEMPORAL_ERRORS) as error:
             # The SDK reports an unreachable server as a bare RuntimeError.
-            if not failures:
-                log.warning(
-                    "waiting_for_temporal",
-                    error=str(error).partition("\n")[0][:400],
-                    tls=_security(settings),
-                )
+            reason = reason_of(error)
+            if reason != logged:
+                log.warning("waiting_for_temporal", error=reason, tls=_security(settings))
+            logged = reason
             await asyncio.sleep(backoff.TEMPORAL_CONNECT.delay_s(failures))
             failures += 1
         else:
             if failures:
                 log.info("temporal_reached")
             return client
+
+
+async def is_polled(client: Client, task_queue: str) -> bool | None:
+    """Whether a worker has asked for work on the queue lately; None when that may not be asked.
+
+    Raises TEMPORAL_ERRORS, also when the namespace does not exist (as the frontends see it, who
+    learn of a new one some seconds after `DescribeNamespace` does).
+    """
+    try:
+        answer = await client.workflow_service.describe_task_queue(
+            DescribeTaskQueueRequest(
+                namespace=client.namespace,
+                task_queue=TaskQueue(name=task_queue),
+                task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+            ),
+            timeout=LOOK_UP_TIMEOUT,
+        )
+    except RPCError as error:
+        if error.status in _MAY_NOT_ASK:
+            return None
+        raise
+    # By this machine's clock, which may differ by less than what is allowed.
+    return any(
+        time.time() - poller.last_access_time.seconds < POLLED_WITHIN_S for poller in answer.pollers
+    )
 
 
 def _security(settings: ServiceSettings) -> str:

@@ -127,6 +127,8 @@ TICKETS_PREFIX = "{scores}:tickets:"
 """Tickets that a subject was given lately."""
 TRACES_KEY = "{scores}:traces"
 """Sorted set: W3C trace contexts by the last seq of the batch that they belong to."""
+PROBE_PREFIX = "{scores}:probe:"
+"""Keys on which each process tries the commands that it needs."""
 MEMORY_KEY = "{scores}:memory"
 """Since when (Unix seconds) Redis remembers idempotency keys; 0 is "since the first one"."""
 

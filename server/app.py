@@ -14,6 +14,8 @@ from sanic import Sanic
 from sanic.config import Config
 
 from adapters import redis
+from adapters.health import Health
+from adapters.redis_rights import SERVER_COMMANDS, RedisProbe
 from scoreboard import contract
 from scoreboard.keys import Key, Keyring, shared_secret
 from server.auth.bearer import Authenticator
@@ -28,7 +30,6 @@ from server.board.ranks import Ranks
 from server.http.fast_path import FastPath
 from server.http.problems import Problems
 from server.life import Background, Life
-from server.observe.health import Health
 from server.routes import docs_page
 from server.routes.health import HealthRoutes
 from server.routes.metrics_routes import MetricsRoutes, metrics_of
@@ -42,6 +43,7 @@ from server.stream.feed import Feed
 from server.stream.hub import Hub
 from server.stream.stream_gate import StreamGate
 from server.submit.admission import Admission
+from server.submit.backlog import Backlog
 from server.submit.batch_starter import BatchStarter, EmbeddedWorker
 from server.submit.commit import Committer
 from server.submit.submission import NewIds
@@ -70,7 +72,11 @@ def create_app(
     tracing = _tracing(settings, redis_client)
     starter = BatchStarter(settings, tracing=tracing, embedded_worker=embedded_worker)
     health = Health(
-        {"mysql": ledger.board, "redis": redis_client.ping, "temporal": starter.ping},
+        {
+            "mysql": ledger.check_able,
+            "redis": RedisProbe(redis_client, SERVER_COMMANDS).check,
+            "temporal": starter.ping,
+        },
         interval_s=settings.health_interval_s,
     )
     position = BoardPosition()
@@ -121,7 +127,10 @@ def create_app(
         page=ReadyPage(board),
         begin_span=tracing.begin_span if tracing else None,
     )
-    metrics = metrics_of(settings, committer, hub, health, redis_client, availability, fast_path)
+    backlog = Backlog(committer.window, lambda: starter.workflows)
+    metrics = metrics_of(
+        settings, committer, hub, health, redis_client, availability, fast_path, backlog
+    )
 
     for group in (
         ScoresRoutes(board, Ranks(public_redis, public_ledger), learn=fast_path.learn_read),
@@ -159,6 +168,7 @@ def create_app(
             lambda: committer.window.listen(redis_client),
             lambda: committer.window.look_up(starter.is_running),
             health.run,
+            backlog.run,
             *gate.background(),
             *refresh_keys,
         ],

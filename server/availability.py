@@ -4,9 +4,9 @@ Readiness fails first in a shutdown (`draining`); submissions are refused only w
 load balancers is over (`refusing`).
 """
 
+from adapters.health import Health
 from scoreboard.errors import UNAVAILABLE, Problem
 from server.board.position import BoardPosition
-from server.observe.health import Health
 
 RETRY_AFTER_S = 1
 

@@ -20,6 +20,7 @@ from adapters import temporal
 from adapters.files import read_file
 from adapters.logs import configure_logging
 from adapters.mysql import Pool
+from adapters.reasons import reason_of
 from adapters.tasks import end
 from scoreboard.settings import SettingsError, from_mapping
 from worker.board.redis_board import RedisBoard
@@ -155,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
                 with serving_metrics(settings.metrics_host, settings.metrics_port):
                     uvloop.run(run_worker(settings))
     except (*BACKEND_ERRORS, MigrationError) as error:
-        print(f"worker: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"worker: {reason_of(error)}", file=sys.stderr)
         return 1
     return 0
 

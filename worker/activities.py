@@ -18,6 +18,7 @@ import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from adapters.reasons import reason_of
 from scoreboard import contract, ids
 from scoreboard.domain import Decision, Outcome, Submission
 from scoreboard.rules import screen
@@ -25,7 +26,7 @@ from worker.board.redis_board import RedisBoard
 from worker.database.cases import Cases
 from worker.database.ledger import Ledger
 from worker.failpoints import Failpoints
-from worker.metrics import timed
+from worker.step_watch import StepWatch
 from worker.workflows import steps
 from worker.workflows.board_refresh import RefreshReport
 from worker.workflows.fraud_review import TIME_LIMIT_S, CaseResolved
@@ -59,7 +60,9 @@ class Activities:
         *,
         review_limit_s: float = TIME_LIMIT_S,
         traces: StepTraces | None = None,
+        watch: StepWatch | None = None,
     ) -> None:
+        self._watch = watch or StepWatch()
         self._traces = traces
         self._ledger = ledger
         self._cases = cases
@@ -107,7 +110,7 @@ class Activities:
                 raise
             log.info("step_failed", batch_id=batch_id, reason=str(error))
         except Exception as error:
-            log.info("step_failed", batch_id=batch_id, reason=f"{type(error).__name__}: {error}")
+            log.info("step_failed", batch_id=batch_id, reason=reason_of(error))
         return Carried(
             # What follows in the history need not be there twice.
             verdicts=None if verdicts is None or recorded is not None else list(verdicts),
@@ -120,7 +123,7 @@ class Activities:
     def _step(self, name: str) -> Iterator[None]:
         if self._traces is not None:
             self._traces.begin(name)
-        with timed(name):
+        with self._watch.attempt(name):
             yield
 
     @activity.defn(name=steps.VALIDATE)

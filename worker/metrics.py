@@ -8,15 +8,8 @@ process' own figures.
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
-from temporalio import activity
-from temporalio.worker import (
-    ActivityInboundInterceptor,
-    ExecuteActivityInput,
-    Interceptor,
-)
 
 from scoreboard.domain import LedgerRow
 
@@ -45,6 +38,10 @@ BOARD_CATCH_UPS = Counter(
 BOARD_REBUILDS = Counter(
     "scoreboard_worker_board_rebuilds", "Rankings built anew from MySQL.", ["cause"]
 )
+ANNOUNCEMENTS_LOST = Counter(
+    "scoreboard_worker_announcements_lost",
+    "Finished batches that could not be announced; API processes look them up instead.",
+)
 BOARD_DRIFT = Gauge(
     "scoreboard_worker_board_drift",
     "Users whose line in Redis differed from MySQL at the last scheduled refresh.",
@@ -56,31 +53,6 @@ def count_recorded(rows: Iterable[LedgerRow]) -> None:
     """Count rows that a transaction has committed."""
     for outcome, count in Tally(row.outcome for row in rows).items():
         RECORDED.labels(outcome.value).inc(count)
-
-
-class StepTimer(Interceptor):
-    """Times every attempt at an activity, local or not."""
-
-    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
-        """Called by the SDK for each attempt."""
-        return _Timed(next)
-
-
-class _Timed(ActivityInboundInterceptor):
-    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        with timed(activity.info().activity_type):
-            return await super().execute_activity(input)
-
-
-@contextmanager
-def timed(step: str) -> Iterator[None]:
-    """Count one attempt at a step: its time, and its failure."""
-    with STEP_SECONDS.labels(step).time():
-        try:
-            yield
-        except Exception:
-            STEP_FAILURES.labels(step).inc()
-            raise
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from adapters.mysql import MYSQL_ERRORS, Pool
+from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
 from adapters.redis import connect as connect_redis
 from adapters.tasks import end
@@ -21,8 +22,8 @@ from worker.database.cases import Cases
 from worker.database.ledger import Ledger
 from worker.database.migrate import migrate
 from worker.failpoints import Failpoints
-from worker.metrics import StepTimer
 from worker.settings import WorkerSettings
+from worker.step_watch import StepWatch
 from worker.workflows.board_refresh import BoardRefresh, ensure_schedule
 from worker.workflows.fraud_review import FraudReview
 from worker.workflows.submission_batch import SubmissionBatch
@@ -61,6 +62,7 @@ async def running_worker(
     board = RedisBoard(redis_client, ledger, stream_entries=settings.stream_entries)
     try:
         await _migrated(pool)
+        watch = StepWatch()
         worker = Worker(
             client,
             task_queue=settings.task_queue,
@@ -72,8 +74,9 @@ async def running_worker(
                 failpoints,
                 review_limit_s=settings.fraud_review_limit_s,
                 traces=_traces(settings, redis_client),
+                watch=watch,
             ).all(),
-            interceptors=[StepTimer()],
+            interceptors=[watch],
             # The sandbox costs more CPU than the whole batch; tests run inside it.
             workflow_runner=runner or UnsandboxedWorkflowRunner(),
             max_concurrent_workflow_tasks=32,
@@ -115,15 +118,16 @@ def _traces(settings: WorkerSettings, client: Redis) -> StepTraces | None:
 
 
 async def _migrated(pool: Pool) -> None:
-    waiting = False
+    logged = ""
     while True:
         try:
             await migrate(pool)
             return
         except BACKEND_ERRORS as error:
-            if not waiting:
-                log.warning("waiting_for_mysql", error=type(error).__name__)
-            waiting = True
+            reason = reason_of(error)
+            if reason != logged:
+                log.warning("waiting_for_mysql", error=reason)
+            logged = reason
             await asyncio.sleep(backoff.MIGRATION.delay_s(0))
 
 
@@ -147,18 +151,19 @@ async def _keep_scheduled(client: Client, settings: WorkerSettings) -> None:
 
 
 async def _keep_repaired(board: RedisBoard, interval_s: float) -> None:
-    """Repair Redis for as long as the worker runs; says once when it cannot, once when it can."""
-    unavailable = False
+    """Repair Redis for as long as the worker runs; logs once why it cannot, once when it can."""
+    logged = ""
     while True:
         try:
             await board.repair()
-            if unavailable:
+            if logged:
                 log.info("board_reachable_again")
-            unavailable = False
+            logged = ""
         except BACKEND_ERRORS as error:
-            if not unavailable:
-                log.warning("board_out_of_reach", error=type(error).__name__)
-            unavailable = True
+            reason = reason_of(error)
+            if not logged:
+                log.warning("board_out_of_reach", error=reason)
+            logged = reason
         except Exception:
             # Never let an unexpected error end the repair loop.
             log.exception("board_not_healed")

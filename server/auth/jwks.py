@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from adapters.reasons import reason_of
 from scoreboard import backoff
 from scoreboard.keys import InvalidKeys, Key, parse_jwks
 
@@ -45,7 +46,7 @@ class Jwks:
             document = await asyncio.to_thread(_read, self._source)
         except Exception as error:
             # Besides OSError, urllib hands on what broken HTTP makes of it.
-            raise JwksError(f"cannot be read: {type(error).__name__}") from error
+            raise JwksError(f"cannot be read: {reason_of(error)}") from error
         try:
             return parse_jwks(document)
         except InvalidKeys as error:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from http_message_signatures import HTTPMessageVerifier, HTTPSignatureKeyResolver
 from http_message_signatures.exceptions import HTTPMessageSignaturesException, InvalidSignature
 
+from adapters.reasons import reason_of
 from scoreboard.errors import UNAUTHORIZED, Problem
 from scoreboard.signing import ALGORITHMS, COVERED, ED25519, HMAC_SHA256, IDEMPOTENCY_KEY, TAG
 from scoreboard.tokens import MIN_SECRET_BYTES, SCOPE_ANY_USER, Principal
@@ -66,7 +67,7 @@ def load_keys(path: str) -> dict[str, VerificationKey]:
     try:
         entries = msgspec.json.decode(Path(path).read_bytes(), type=_KeyFile).keys
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise SignatureKeysError(f"the file cannot be read: {type(error).__name__}") from error
+        raise SignatureKeysError(f"the file cannot be read: {reason_of(error)}") from error
     keys = {entry.id: _key(entry) for entry in entries}
     if len(keys) != len(entries) or not keys:
         raise SignatureKeysError("the file needs at least one key, each with an id of its own")
@@ -133,7 +134,7 @@ class Signatures:
         try:
             return self._verified(method, url, headers, body, principal)
         except (HTTPMessageSignaturesException, ValueError, TypeError, KeyError) as error:
-            log.debug("signature_refused", reason=type(error).__name__)
+            log.debug("signature_refused", reason=reason_of(error))
             raise Problem(UNAUTHORIZED, "The request's signature is not valid.") from None
 
     def _verified(

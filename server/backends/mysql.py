@@ -7,7 +7,14 @@ import msgspec
 import pymysql
 
 from adapters.ledger_queries import BOARD_ID, BOARD_QUERY, BoardRow, changes_from, changes_query
-from adapters.mysql import READER, Pool
+from adapters.mysql import (
+    READ_ONLY_EXPRESSION,
+    READ_ONLY_SERVER,
+    READER,
+    Pool,
+    query_all,
+)
+from adapters.schema import VERSIONS_QUERY, schema_fault
 from scoreboard.domain import Change, Standing
 from scoreboard.settings import MySqlAddress
 
@@ -92,6 +99,18 @@ class LedgerReader:
     async def board(self) -> BoardRow:
         """The board as of now. Raises MYSQL_ERRORS, as do all methods here."""
         return BoardRow(*_the_board(await self._rows(BOARD_QUERY, ())))
+
+    async def check_able(self) -> None:
+        """Raises MYSQL_ERRORS unless the server takes writes and has this program's schema."""
+        async with self._pool.connection() as connection:
+            boards, versions, [(read_only,)] = await query_all(
+                connection, f"{BOARD_QUERY}; {VERSIONS_QUERY}; SELECT {READ_ONLY_EXPRESSION}"
+            )
+        _the_board(boards)
+        if read_only:
+            raise pymysql.err.OperationalError(READ_ONLY_SERVER, "the server is read-only")
+        if fault := schema_fault(versions):
+            raise pymysql.err.OperationalError(fault)
 
     async def changes_after(self, seq: int, limit: int) -> list[Change]:
         """The next changes in order, at most `limit`; they start at `seq` + 1."""

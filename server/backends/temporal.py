@@ -1,6 +1,7 @@
 """Temporal as the API process uses it: start batches and ask about them."""
 
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
 
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -8,12 +9,14 @@ from temporalio.common import RawValue, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from adapters.temporal import LOOK_UP_TIMEOUT, is_polled
 from scoreboard import contract
 
 TASK_TIMEOUT = timedelta(seconds=5)
 """A worker killed in mid batch is detected after this; another one then takes over."""
 
-LOOK_UP_TIMEOUT = timedelta(seconds=2)
+QUEUE_CHECK_S = 5.0
+LISTED_MAX = 100
 
 
 def batch_payload(batch: bytes) -> RawValue:
@@ -28,6 +31,9 @@ class Workflows:
     def __init__(self, client: Client, task_queue: str) -> None:
         self.client = client
         self._task_queue = task_queue
+        self._checked_at = 0.0
+        self.polled: bool | None = None
+        """Whether a worker takes work from the queue; None when Temporal does not say."""
 
     async def start(self, batch_id: str, payload: bytes, *, timeout_s: float) -> None:
         """Return once the batch is durable in a started workflow.
@@ -60,6 +66,25 @@ class Workflows:
         return description.status is WorkflowExecutionStatus.RUNNING
 
     async def ping(self) -> None:
-        """Raises TEMPORAL_ERRORS unless Temporal serves."""
+        """Raises TEMPORAL_ERRORS unless Temporal serves and has the namespace."""
+        if time.monotonic() - self._checked_at > QUEUE_CHECK_S:
+            self.polled = await is_polled(self.client, self._task_queue)
+            self._checked_at = time.monotonic()
         if not await self.client.service_client.check_health(timeout=LOOK_UP_TIMEOUT):
             raise TimeoutError("Temporal does not serve")
+
+    async def oldest_batch_age_s(self, at_least_s: float) -> float:
+        """Age of the oldest batch of any process that still runs, 0 when none is older than
+        `at_least_s`. Of more than LISTED_MAX the age is that of one of them. Raises
+        TEMPORAL_ERRORS.
+        """
+        now = datetime.now(UTC)
+        before = (now - timedelta(seconds=at_least_s)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        found = self.client.list_workflows(
+            f'WorkflowType = "{contract.BATCH_WORKFLOW}" AND TaskQueue = "{self._task_queue}"'
+            f' AND ExecutionStatus = "Running" AND StartTime < "{before}"',
+            limit=LISTED_MAX,
+            rpc_timeout=LOOK_UP_TIMEOUT,
+        )
+        ages = [(now - each.start_time).total_seconds() async for each in found]
+        return max(ages, default=0.0)

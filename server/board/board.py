@@ -16,6 +16,7 @@ import structlog
 
 from adapters.files import script
 from adapters.mysql import MYSQL_ERRORS
+from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
 from adapters.tasks import end
 from scoreboard import backoff, contract
@@ -182,7 +183,7 @@ class Board:
                     args=(offset, offset + limit - 1),
                 )
         except REDIS_ERRORS as error:
-            log.warning("board_read_without_redis", error=type(error).__name__)
+            log.warning("board_read_without_redis", error=reason_of(error))
             self._no_redis_before = self._clock() + backoff.REDIS_PAUSE.first_s
             return None
         if answer is None:
@@ -197,5 +198,5 @@ class Board:
         try:
             return await self._ledger.top(limit, offset)
         except MYSQL_ERRORS as error:
-            log.warning("board_unreadable", error=type(error).__name__)
+            log.warning("board_unreadable", error=reason_of(error))
             raise Problem(UNAVAILABLE, "The board cannot be read now.", retry_after_s=1) from None

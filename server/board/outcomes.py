@@ -4,6 +4,7 @@ import msgspec
 import structlog
 
 from adapters.mysql import MYSQL_ERRORS
+from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
 from scoreboard import contract, ids
 from scoreboard.domain import Outcome
@@ -58,7 +59,7 @@ class Outcomes:
                 # It may have been decided between the two reads.
                 entry = await self._ledger.outcome(submission_id)
         except (*MYSQL_ERRORS, *REDIS_ERRORS) as error:
-            log.warning("outcome_unreadable", error=type(error).__name__)
+            log.warning("outcome_unreadable", error=reason_of(error))
             raise Problem(UNAVAILABLE, "Outcomes cannot be read now.", retry_after_s=1) from None
         if entry is not None:
             status = _decided(name, entry)

@@ -12,6 +12,7 @@ import structlog
 
 from adapters.files import script
 from adapters.mysql import MYSQL_ERRORS
+from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
 from scoreboard import contract
 from scoreboard.errors import NOT_FOUND, UNAVAILABLE, Problem
@@ -80,7 +81,7 @@ class Ranks:
                     args=(user_id, neighbours),
                 )
         except REDIS_ERRORS as error:
-            log.warning("rank_read_without_redis", error=type(error).__name__)
+            log.warning("rank_read_without_redis", error=reason_of(error))
             return None
         if answer is None:
             return None
@@ -95,7 +96,7 @@ class Ranks:
         try:
             seq, users = await self._ledger.around(user_id, neighbours)
         except MYSQL_ERRORS as error:
-            log.warning("rank_unreadable", error=type(error).__name__)
+            log.warning("rank_unreadable", error=reason_of(error))
             raise Problem(UNAVAILABLE, "Ranks cannot be read now.", retry_after_s=1) from None
         return seq, [_place(user) for user in users]
 

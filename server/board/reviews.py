@@ -16,6 +16,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.mysql import MYSQL_ERRORS
+from adapters.reasons import reason_of
 from scoreboard import contract, ids
 from scoreboard.domain import Decision
 from scoreboard.errors import (
@@ -86,7 +87,7 @@ async def cases(ledger: LedgerReader, *, open_only: bool) -> list[CaseView]:
     try:
         found = await ledger.cases(open_only=open_only, limit=CASES_MAX)
     except MYSQL_ERRORS as error:
-        log.warning("cases_unreadable", error=type(error).__name__)
+        log.warning("cases_unreadable", error=reason_of(error))
         raise Problem(UNAVAILABLE, "Cases cannot be read now.", retry_after_s=1) from None
     return [_view(case) for case in found]
 
@@ -127,7 +128,7 @@ def _translated(error: Exception) -> Problem:
         if "completed" in error.message:
             return Problem(ALREADY_DECIDED, "This case has been decided already.")
         return Problem(NOT_FOUND, "There is no such case.")
-    log.warning("decision_failed", error=type(error).__name__)
+    log.warning("decision_failed", error=reason_of(error))
     return Problem(UNAVAILABLE, "The decision's effect is unknown.", retry_after_s=1)
 
 

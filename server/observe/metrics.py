@@ -33,7 +33,8 @@ BOARD_TIMEOUT_S = 0.5
 
 
 class Gauges(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Current values. `board_seq` is the board's last change, None when it cannot be read."""
+    """Current values. `board_seq` is the board's last change, `queue_polled` whether a worker takes
+    work: None when it cannot be read."""
 
     queue: int
     queue_max: int
@@ -43,6 +44,8 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     listeners_max: int
     listeners_lagging: int
     hub_seq: int
+    undecided_age_s: float
+    queue_polled: bool | None = None
     board_seq: int | None = None
 
 
@@ -195,6 +198,16 @@ class Metrics:
                 ),
                 ("hub_seq", "Last change that listeners have been sent.", gauges.hub_seq),
                 ("board_seq", "Last change of the board in Redis.", gauges.board_seq),
+                (
+                    "undecided_age_seconds",
+                    "Age of the oldest submission that is accepted and not decided.",
+                    gauges.undecided_age_s,
+                ),
+                (
+                    "queue_polled",
+                    "Whether a worker takes work from the queue.",
+                    gauges.queue_polled,
+                ),
                 ("draining", "Whether this process is shutting down.", self._source.draining()),
             )
             if value is not None

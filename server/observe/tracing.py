@@ -27,6 +27,7 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 from temporalio.client import Interceptor
 
+from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
 from adapters.tracing import provider, temporal_interceptor, trace_context
 from scoreboard import contract, ids
@@ -188,7 +189,7 @@ class Tracing:
                 withscores=True,
             )
         except REDIS_ERRORS as error:
-            log.debug("traces_out_of_reach", error=type(error).__name__)
+            log.debug("traces_out_of_reach", error=reason_of(error))
             return
         for traceparent, score in found:
             seq = int(score)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from adapters.health import Health
 from adapters.redis import Redis
 from scoreboard import contract
 from scoreboard.errors import FORBIDDEN, Problem
@@ -17,10 +18,10 @@ from server.availability import Availability
 from server.http.fast_path import FastPath
 from server.http.responses import NOT_STORED, json_response
 from server.http.routing import Route
-from server.observe.health import Health
 from server.observe.metrics import CONTENT_TYPE, Gauges, Metrics, Source
 from server.settings import ServerSettings
 from server.stream.hub import Hub
+from server.submit.backlog import Backlog
 from server.submit.commit import Committer
 
 METRICS_PATH = "/metrics"
@@ -69,6 +70,7 @@ def metrics_of(
     redis: Redis,
     availability: Availability,
     fast_path: FastPath,
+    backlog: Backlog,
 ) -> Metrics:
     """The metrics of these parts."""
 
@@ -82,6 +84,8 @@ def metrics_of(
             listeners_max=settings.listeners_max,
             listeners_lagging=hub.lagging,
             hub_seq=hub.cursor,
+            undecided_age_s=round(backlog.oldest_s, 3),
+            queue_polled=backlog.polled,
         )
 
     async def board_seq() -> int:

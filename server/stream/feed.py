@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import structlog
 
 from adapters.mysql import MYSQL_ERRORS
+from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
 from scoreboard import backoff, contract
 from scoreboard.domain import Change
@@ -81,7 +82,7 @@ class Feed:
 
     def _note_unavailable(self, error: Exception) -> None:
         if not self._unavailable:
-            log.warning("stream_out_of_reach", error=type(error).__name__)
+            log.warning("stream_out_of_reach", error=reason_of(error))
         self._unavailable = True
 
     def _note_reached(self) -> None:

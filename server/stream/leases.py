@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from adapters.files import script
+from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
 from scoreboard import backoff, contract
 
@@ -185,7 +186,7 @@ class Leases:
 
     def _note_unavailable(self, error: Exception) -> None:
         if not self._alone:
-            log.warning("stream_limits_without_redis", error=type(error).__name__)
+            log.warning("stream_limits_without_redis", error=reason_of(error))
         self._alone = True
         # Whether Redis processed the call is unknown, and it may restart empty.
         self._tell_all = True

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from adapters.files import script
+from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
 from scoreboard import contract
 from scoreboard.errors import RATE_LIMITED, UNAUTHORIZED, UNAVAILABLE, Problem
@@ -77,5 +78,5 @@ def _key(ticket: str) -> str:
 
 
 def _unavailable(error: Exception) -> Problem:
-    log.warning("tickets_without_redis", error=type(error).__name__)
+    log.warning("tickets_without_redis", error=reason_of(error))
     return Problem(UNAVAILABLE, "Tickets are unavailable.", retry_after_s=1)

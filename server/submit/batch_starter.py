@@ -68,6 +68,11 @@ class BatchStarter:
         async with self._tracing.batch(batch_id, payload) if self._tracing else nullcontext():
             await workflows.start(batch_id, payload, timeout_s=timeout_s)
 
+    @property
+    def workflows(self) -> Workflows | None:
+        """What is asked about batches; None before the first connection."""
+        return self._workflows
+
     async def is_running(self, batch_id: str) -> bool:
         """Whether a batch is still in progress; True when Temporal does not say."""
         return self._workflows is None or await self._workflows.is_running(batch_id)

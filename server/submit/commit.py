@@ -17,6 +17,7 @@ from typing import Protocol
 import structlog
 
 from adapters.mysql import MYSQL_ERRORS
+from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS
 from adapters.tasks import end
 from adapters.temporal import TEMPORAL_ERRORS
@@ -207,7 +208,7 @@ class Committer:
                     self.counts.accepted += len(admitted) - replays
                     self.counts.replayed += replays
         except (*REDIS_ERRORS, *MYSQL_ERRORS, *TEMPORAL_ERRORS) as error:
-            log.warning("batch_failed", error=type(error).__name__, size=len(batch))
+            log.warning("batch_failed", error=reason_of(error), size=len(batch))
             self._fail(batch, "A backend is unavailable; retry with the same Idempotency-Key.")
         except BaseException:
             self._fail(batch, INTERRUPTED)

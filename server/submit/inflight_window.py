@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
 from scoreboard import backoff, contract
 
@@ -29,6 +30,9 @@ SMOOTHING = 0.2
 
 LOOK_UP_AFTER_S = 3.0
 LOOK_UP_INTERVAL_S = 0.5
+UNANNOUNCED_AFTER_S = 0.1
+"""The same while batches end unannounced: the user of Redis may lack the channel."""
+
 LOOK_UPS_AT_ONCE = 4
 LISTEN_TIMEOUT_S = 1.0
 
@@ -56,6 +60,7 @@ class InflightWindow:
         self._mean_s = 0.0
         self._moved_at = clock()
         self._on_room = on_room
+        self._announced = True
 
     def __len__(self) -> int:
         return len(self._known_at)
@@ -75,6 +80,10 @@ class InflightWindow:
         else:
             due = self._moved_at + PATIENCE_S
         return max(0.0, due - self._clock())
+
+    def oldest_s(self) -> float:
+        """Age of the oldest batch under way; 0 without one."""
+        return self._clock() - min(self._began_at.values(), default=self._clock())
 
     def stuck(self, patience_s: float) -> bool:
         """Whether all permitted batches are under way and none has finished for `patience_s`."""
@@ -102,16 +111,27 @@ class InflightWindow:
 
     async def listen(self, redis: Redis) -> None:
         """Take announcements until cancelled, also across Redis outages."""
+        logged = ""
         while True:
             try:
                 async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
                     await subscription.subscribe(contract.DONE_CHANNEL)
+                    logged = ""
                     while True:
                         message = await subscription.get_message(timeout=LISTEN_TIMEOUT_S)
                         if message is not None:
-                            self.discard(message["data"].decode())
-            except REDIS_ERRORS:
+                            self.announced(message["data"].decode())
+            except REDIS_ERRORS as error:
+                self._announced = False
+                if (reason := reason_of(error)) != logged:
+                    log.warning("announcements_unheard", error=reason)
+                logged = reason
                 await asyncio.sleep(backoff.DONE_SUBSCRIPTION.first_s)
+
+    def announced(self, batch_id: str) -> None:
+        """A batch has finished, of whichever process."""
+        self._announced |= batch_id in self._known_at
+        self.discard(batch_id)
 
     async def look_up(self, is_running: Callable[[str], Awaitable[bool]]) -> None:
         """Look up batches that stayed silent, until cancelled.
@@ -119,12 +139,13 @@ class InflightWindow:
         `is_running` takes a batch id and does not raise: True when in doubt.
         """
         while True:
-            await asyncio.sleep(LOOK_UP_INTERVAL_S)
-            before = self._clock() - LOOK_UP_AFTER_S
+            await asyncio.sleep(LOOK_UP_INTERVAL_S if self._announced else UNANNOUNCED_AFTER_S)
+            before = self._clock() - (LOOK_UP_AFTER_S if self._announced else UNANNOUNCED_AFTER_S)
             silent = [key for key, at in self._known_at.items() if at < before]
             for batch_id in silent[:LOOK_UPS_AT_ONCE]:
                 if await is_running(batch_id):
                     if batch_id in self._known_at:
                         self._known_at[batch_id] = self._clock()
-                else:
+                elif batch_id in self._known_at:
+                    self._announced = False
                     self.discard(batch_id)

@@ -15,7 +15,8 @@ from dataclasses import asdict
 import structlog
 
 from adapters.files import script
-from adapters.redis import Redis
+from adapters.reasons import reason_of
+from adapters.redis import REDIS_ERRORS, Redis
 from adapters.tasks import end
 from scoreboard import contract
 from scoreboard.domain import Change, User
@@ -68,6 +69,7 @@ class RedisBoard:
         self._rebuilding = asyncio.Lock()
         self._repairing: asyncio.Task[None] | None = None
         self._incarnation: str | None = None
+        self._silenced = False
         # By their last number: what was committed here need not be read back.
         self._recent: dict[int, Sequence[Change]] = {}
         self._advance_script = client.register_script(script(__package__, "advance"))
@@ -92,8 +94,17 @@ class RedisBoard:
             del self._recent[next(iter(self._recent))]
 
     async def announce_done(self, batch_id: str) -> None:
-        """Tell API processes that a batch has ended. A hint: nobody may hear it."""
-        await self._redis.publish(contract.DONE_CHANNEL, batch_id)
+        """Tell API processes that a batch has ended. A hint: nobody may hear it, and failing to
+        give it costs them a look-up. Never raises REDIS_ERRORS."""
+        try:
+            await self._redis.publish(contract.DONE_CHANNEL, batch_id)
+        except REDIS_ERRORS as error:
+            metrics.ANNOUNCEMENTS_LOST.inc()
+            if not self._silenced:
+                log.warning("announcement_lost", error=reason_of(error))
+            self._silenced = True
+        else:
+            self._silenced = False
 
     async def repair(self) -> None:
         """Rebuild what Redis lost and publish what it missed, traffic or not."""
@@ -363,7 +374,7 @@ class RedisBoard:
 def _tell_of_failure(repairing: "asyncio.Task[None]") -> None:
     # Its waiters may be gone. The next repair starts within a second.
     if not repairing.cancelled() and (error := repairing.exception()) is not None:
-        log.warning("rebuild_failed", error=type(error).__name__)
+        log.warning("rebuild_failed", error=reason_of(error))
 
 
 def _latest_per_user(changes: Iterable[Change]) -> list[bytes | int]:

@@ -8,13 +8,13 @@ program may start on the newer schema of the release after it.
 import importlib.resources
 import re
 from collections import ChainMap
-from collections.abc import Mapping
 from typing import Any
 
 import pymysql
 import structlog
 
 from adapters.mysql import Pool, query_all
+from adapters.schema import newer_fault
 from worker.database.adoption import MigrationError, columns_of, made_tables, prepare
 
 log = structlog.get_logger()
@@ -67,7 +67,9 @@ async def _apply_missing(connection: Any) -> int:
     known = migrations()
     done = await _done(connection)
     if done is not None:
-        check_newer({version: oldest for version, (_, oldest) in done.items()}, len(known))
+        fault = newer_fault({version: oldest for version, (_, oldest) in done.items()}, len(known))
+        if fault is not None:
+            raise MigrationError(fault)
     made = {version: made_tables(statements(sql)) for version, _, sql in known}
     expected = [
         name for v, tables in made.items() if done and v in done and done[v][0] for name in tables
@@ -127,20 +129,6 @@ def oldest_program(sql: str) -> int | None:
     """The last migration that the oldest program knows which may run after this one."""
     match = _OLDEST.search(sql)
     return int(match[1]) if match else None
-
-
-def check_newer(oldest: Mapping[int, int | None], known: int) -> None:
-    """Raises MigrationError unless a program that knows `known` migrations may run on a schema
-    with these, each with the oldest program that may; None: it does not say."""
-    for version in sorted(version for version in oldest if version > known):
-        least = oldest[version]
-        if least is None or least > known:
-            needed = f"a program of version {least} or later" if least else "a newer program"
-            raise MigrationError(
-                f"the database is at version {max(oldest)}, newer than this program (version"
-                f" {known}), and version {version} needs {needed}: start that release, or see"
-                " docs/runbooks/bad-release.md"
-            )
 
 
 async def _run(connection: Any, statement: str) -> None:

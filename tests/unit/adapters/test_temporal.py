@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 from temporalio.client import Client
-from temporalio.service import GrpcCompression, TLSConfig
+from temporalio.service import GrpcCompression, RPCError, RPCStatusCode, TLSConfig
 
+from adapters import temporal
 from adapters.temporal import connect, connect_arguments
 from scoreboard.backoff import Backoff
 from scoreboard.settings import ServiceSettings, from_mapping
@@ -55,7 +56,11 @@ def test_each_security_setting_implies_tls(given: dict[str, str]) -> None:
 async def test_connect_retries_until_temporal_answers_and_logs_both_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    refusals = [RuntimeError("no route\nand a long trace"), RuntimeError("no route")]
+    refusals: list[Exception] = [
+        RuntimeError("no route\nand a long trace"),
+        RuntimeError("no route"),
+    ]
+    missing: list[Exception] = [RPCError("no namespace", RPCStatusCode.NOT_FOUND, b"")]
     asked: list[dict[str, Any]] = []
 
     async def answer(**arguments: Any) -> str:
@@ -64,15 +69,21 @@ async def test_connect_retries_until_temporal_answers_and_logs_both_ends(
             raise refusals.pop(0)
         return "client"
 
+    async def check(*_: object) -> None:
+        if missing:
+            raise missing.pop(0)
+
     monkeypatch.setattr(Client, "connect", answer)
+    monkeypatch.setattr(temporal, "is_polled", check)
     monkeypatch.setattr("scoreboard.backoff.TEMPORAL_CONNECT", Backoff(first_s=0.001))
 
     with capture_logs() as logs:
         client: Any = await connect(settings())
 
     assert client == "client"
-    assert len(asked) == 3
+    assert len(asked) == 4
     assert [(entry["event"], entry.get("error")) for entry in logs] == [
-        ("waiting_for_temporal", "no route"),
+        ("waiting_for_temporal", "RuntimeError: no route"),
+        ("waiting_for_temporal", "RPCError: NOT_FOUND no namespace"),
         ("temporal_reached", None),
     ]

@@ -36,6 +36,8 @@ async def exposed() -> set[str]:
                 listeners_max=1,
                 listeners_lagging=0,
                 hub_seq=0,
+                undecided_age_s=0.0,
+                queue_polled=True,
             ),
             services=lambda: {"mysql": True},
             board_seq=board_seq,

@@ -19,7 +19,8 @@ def metrics(commits: CommitCounts, *, board_fails: bool = False) -> Metrics:
             commits=commits,
             hub=HubCounts(),
             gauges=lambda: Gauges(
-                **dict.fromkeys(set(Gauges.__struct_fields__) - {"board_seq"}, 3)
+                **dict.fromkeys(set(Gauges.__struct_fields__) - {"board_seq", "queue_polled"}, 3),
+                queue_polled=True,
             ),
             services=lambda: {"mysql": True, "redis": False},
             board_seq=board_seq,

@@ -165,3 +165,46 @@ async def test_silent_batches_are_looked_up_until_they_have_ended(
     clock.now = 20
     await eventually(lambda: asked.count("runs") == 2)
     look_up.cancel()
+
+
+async def test_batches_that_end_unannounced_are_looked_up_sooner_until_one_is_announced(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_UP_INTERVAL_S", 0.001)
+    monkeypatch.setattr(module, "UNANNOUNCED_AFTER_S", 0.002)
+    window = InflightWindow(8, 8, clock=clock)
+    ended: set[str] = {"a", "b"}
+
+    async def is_running(batch_id: str) -> bool:
+        return batch_id not in ended
+
+    look_up = asyncio.create_task(window.look_up(is_running))
+    window.add("a", window.begin())
+    clock.now = module.LOOK_UP_AFTER_S + 1
+    await eventually(lambda: len(window) == 0)
+
+    window.add("b", window.begin())
+    clock.now += 0.01
+    await eventually(lambda: len(window) == 0)
+
+    window.add("c", window.begin())
+    window.announced("c")
+    window.add("a", window.begin())
+    clock.now += 0.01
+    await clock.looked_at(5)
+    assert len(window) == 1
+    look_up.cancel()
+
+
+def test_the_oldest_batch_gives_the_age(clock: Clock) -> None:
+    window = InflightWindow(8, 8, clock=clock)
+    assert window.oldest_s() == 0
+
+    window.add("a", window.begin())
+    clock.now += 5
+    window.add("b", window.begin())
+    clock.now += 2
+    assert window.oldest_s() == 7
+
+    window.discard("a")
+    assert window.oldest_s() == 2

@@ -5,13 +5,15 @@ import urllib.request
 
 import pytest
 from prometheus_client.registry import REGISTRY
+from structlog.testing import capture_logs
 from temporalio import activity
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from scoreboard.domain import LedgerRow, Outcome, Submission
 from tests.support.reserved_ports import reserved_port
-from worker.metrics import StepTimer, count_recorded, serving_metrics
+from worker.metrics import count_recorded, serving_metrics
+from worker.step_watch import StepWatch
 
 
 def value(name: str, **labels: str) -> float:
@@ -31,12 +33,12 @@ class Step(ActivityInboundInterceptor):
         return 7
 
 
-async def attempt(*, fails: bool) -> object:
+async def attempt(*, fails: bool, watch: StepWatch | None = None) -> object:
     """One timed attempt at a step called `unknown`, as the test environment names it."""
 
     @activity.defn
     async def step() -> object:
-        timed = StepTimer().intercept_activity(Step(fails=fails))
+        timed = (watch or StepWatch()).intercept_activity(Step(fails=fails))
         return await timed.execute_activity(
             ExecuteActivityInput(fn=step, args=(), executor=None, headers={})
         )
@@ -55,6 +57,22 @@ async def test_each_attempt_at_a_step_is_timed_and_failures_are_counted() -> Non
 
     assert value("scoreboard_worker_step_seconds_count", step=name) == timed + 2
     assert value("scoreboard_worker_step_failures_total", step=name) == failed + 1
+
+
+async def test_a_step_that_keeps_failing_is_logged_once_with_its_reason_and_its_end() -> None:
+    patient, impatient = StepWatch(), StepWatch(patience_s=0)
+
+    with capture_logs() as logs:
+        for watch in (patient, impatient, impatient):
+            with pytest.raises(RuntimeError):
+                await attempt(fails=True, watch=watch)
+        await attempt(fails=False, watch=impatient)
+        await attempt(fails=False, watch=impatient)
+
+    assert [(entry["event"], entry.get("error")) for entry in logs] == [
+        ("step_keeps_failing", "RuntimeError: a backend is away"),
+        ("step_succeeds_again", None),
+    ]
 
 
 def test_recorded_submissions_are_counted_by_outcome() -> None:

@@ -1,10 +1,12 @@
-"""Which services answer. Not what to do when one does not: see `availability`."""
+"""Which services can do this process's work. Not what to do when one cannot."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
+from adapters.reasons import reason_of
 from adapters.tasks import together
 
 log = structlog.get_logger()
@@ -16,9 +18,12 @@ UNAVAILABLE_INTERVAL_S = 0.2
 FAILURES_UNTIL_UNAVAILABLE = 2
 """A single ping may get lost; two in a row rarely do."""
 
+START_PATIENCE_S = 3.0
+"""A service that has not been reached since the start is logged after this."""
+
 
 class Health:
-    """Pings each service periodically and remembers which do not answer."""
+    """Pings each service periodically and remembers which fail."""
 
     def __init__(self, pings: Mapping[str, Callable[[], Awaitable[object]]], *, interval_s: float):
         self._pings = pings
@@ -29,12 +34,12 @@ class Health:
 
     @property
     def unavailable(self) -> tuple[str, ...]:
-        """The services that do not answer."""
+        """The services that fail."""
         return self._unavailable
 
     @property
     def answers(self) -> dict[str, bool]:
-        """Whether each service answers, by name."""
+        """Whether each service can do the work, by name."""
         return {name: name not in self._unavailable for name in self._pings}
 
     async def run(self) -> None:
@@ -42,6 +47,9 @@ class Health:
         await together(*(self._watch(name) for name in self._pings))
 
     async def _watch(self, name: str) -> None:
+        logged = ""
+        # Not the reasons of every start: connecting takes a moment.
+        quiet_until = time.monotonic() + START_PATIENCE_S
         while True:
             error = await self._failure(name)
             self._failures[name] = 0 if error is None else self._failures[name] + 1
@@ -51,11 +59,16 @@ class Health:
                 for part, count in self._failures.items()
                 if count >= FAILURES_UNTIL_UNAVAILABLE
             )
-            if before and name not in self._unavailable:
-                log.info("service_reached", service=name)
-            elif not before and name in self._unavailable:
-                log.warning("service_unavailable", service=name, error=type(error).__name__)
             unavailable = name in self._unavailable
+            if before and not unavailable:
+                log.info("service_reached", service=name)
+                logged, quiet_until = "", 0.0
+            elif unavailable and error is not None and time.monotonic() >= quiet_until:
+                # Once, and again when it fails for another reason.
+                reason = reason_of(error)
+                if reason != logged:
+                    log.warning("service_unavailable", service=name, error=reason)
+                logged = reason
             await asyncio.sleep(
                 min(UNAVAILABLE_INTERVAL_S, self._interval_s) if unavailable else self._interval_s
             )
@@ -65,6 +78,6 @@ class Health:
             async with asyncio.timeout(PING_TIMEOUT_S):
                 await self._pings[name]()
         except Exception as error:
-            # Any kind of failure to answer counts.
+            # Any kind of failure counts.
             return error
         return None
