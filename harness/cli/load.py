@@ -16,7 +16,15 @@ from typing import Any
 import click
 
 from harness.cli.export import Export, parse_export, write_exports
-from harness.cli.preflight import HOST, drop_locust_variables, reachable, room_for, writable
+from harness.cli.preflight import (
+    HOST,
+    described,
+    drop_locust_variables,
+    reachable,
+    room_for,
+    warn_if_insecure,
+    writable,
+)
 from harness.measure.settings import (
     OPTIONS,
     RunSettings,
@@ -108,8 +116,10 @@ def load(
     for flag, file in (("--result-file", result_file), *(("--export", e.path) for e in exports)):
         if file is not None:
             writable(flag, file.parent)
-    if host is not None:
-        reachable(host)
+    server = described(settings.target, host)
+    warn_if_insecure(server)
+    if server is not None or host is not None:
+        reachable(server.address.url if server else str(host))
     # Importing Locust patches the whole process for gevent, so only this command does it.
     from harness.sessions.load_session import Session
 

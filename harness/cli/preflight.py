@@ -12,7 +12,8 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 from harness.measure.settings import RunSettings
-from harness.net.http_wire import parse_base_url
+from harness.targets.description import Description, parse_address
+from harness.targets.target_file import BadTarget, read_target_file
 from scoreboard_cli.group import COULD_NOT_TELL, CommandError, refuse
 from scoreboard_cli.types import parsed
 
@@ -23,12 +24,7 @@ BYTES_PER_SUBMISSION = 600
 
 def base_url(text: str) -> str:
     """The address of a server as typed. Raises ValueError with the form that is right."""
-    try:
-        parse_base_url(text)
-        if any(mark in text for mark in " ?#@"):
-            raise ValueError
-    except ValueError:
-        raise ValueError(f"must look like http://host:port, not {text!r}") from None
+    parse_address(text)
     return text
 
 
@@ -40,7 +36,8 @@ def reachable(url: str) -> None:
 
     A name that does not resolve is wrong use; a server that is away leaves nothing to judge.
     """
-    host, port, _ = parse_base_url(url)
+    address = parse_address(url)
+    host, port = address.host, address.port
     try:
         socket.create_connection((host, port), CONNECT_TIMEOUT_S).close()
     except socket.gaierror:
@@ -76,6 +73,25 @@ def room_for(settings: RunSettings, free_bytes: int) -> None:
             f"--results: the history of {submissions:,.0f} submissions takes about "
             f"{submissions * BYTES_PER_SUBMISSION / 1e6:,.0f} MB, and {free_bytes / 1e6:,.0f} MB "
             f"are free in {settings.results}"
+        )
+
+
+def described(target_file: str, host: str | None) -> Description | None:
+    """The server of `--target`, None without one; a file with faults ends the command."""
+    if not target_file:
+        return None
+    try:
+        return read_target_file(Path(target_file), os.environ, host=host or "")
+    except BadTarget as error:
+        refuse(str(error))
+
+
+def warn_if_insecure(server: Description | None) -> None:
+    """Says aloud that anybody could answer in the server's place."""
+    if server is not None and server.tls.insecure:
+        print(
+            f"insecure: the certificate of {server.address.url} is not checked ([tls] insecure)",
+            file=sys.stderr,
         )
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from harness.engines.event_table import EventTable
 from harness.measure.series import Series
-from harness.net.sse_parser import Span
+from harness.net.sse_parser import ReadEvent, Span
 
 NS = 1_000_000_000
 SETTLE_AFTER_NS = 2 * NS
@@ -41,10 +41,18 @@ class Read:
 class SpanFigures:
     """The spans of one process. `reads` finds those that equal bytes were read into before."""
 
-    def __init__(self, series: Series, table: EventTable, *, start_unix_ns: int) -> None:
+    def __init__(
+        self,
+        series: Series,
+        table: EventTable,
+        *,
+        start_unix_ns: int,
+        read_event: ReadEvent | None = None,
+    ) -> None:
         self.reads: dict[ReadKey, Read] = {}
         self._series = series
         self._table = table
+        self._read_event = read_event
         self._start_us = start_unix_ns // 1000
         self._spans: dict[object, Span] = {}
 
@@ -60,7 +68,7 @@ class SpanFigures:
                 return known, False
             # Same length and beginning, other content: keep both, under a key of its own.
             key = None
-        fresh = Span(payload, now_unix_ns)
+        fresh = Span(payload, now_unix_ns, self._read_event)
         self._spans[id(fresh) if key is None else key] = fresh
         return fresh, True
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from harness.measure.series import Series
-from harness.net.http_wire import BadAnswer, answer_end, submission_id_of
+from harness.net.http_wire import BadAnswer, answer_end, body_of, submission_id_of
 from harness.net.readiness import EPOLLIN, EPOLLOUT, Readiness
 from harness.net.sockets import resolve
 
@@ -96,6 +96,7 @@ class Submitter:
         choose: Callable[[int], tuple[int, int]],
         request: Callable[[int, int, int], bytes],
         *,
+        read_answer: Callable[[int, bytes], tuple[str, bytes | None]] | None = None,
         series: Series | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -103,6 +104,7 @@ class Submitter:
         self._arrivals = arrivals
         self._choose = choose
         self._request = request
+        self._read_answer = read_answer
         self.series = series or Series()
         self._clock = clock_ns
         self._ready = Readiness()
@@ -281,16 +283,19 @@ class Submitter:
         number, due = connection.number, connection.due_ns
         second = self.series.seconds[(due - self._settings.zero_ns) // NS]
         counters, histograms = second.counters, second.histograms
-        if 200 <= status < 300:
-            outcome = OK
+        if self._read_answer is not None:
+            outcome, submission_id = self._read_answer(status, body_of(data[:end]))
+        else:
+            outcome = OK if 200 <= status < 300 else FAIL if 400 <= status < 500 else UNKNOWN
+            submission_id = submission_id_of(data)
+        if outcome == OK:
             histograms["response"].record((done - due) // 1000)
             histograms["service"].record((done - connection.sent_ns) // 1000)
         else:
-            outcome = FAIL if 400 <= status < 500 else UNKNOWN
             histograms["refusal"].record((done - due) // 1000)
         counters[outcome] += 1
         counters[f"status_{status}"] += 1
-        self._done_records.append((number, outcome, status, submission_id_of(data), done))
+        self._done_records.append((number, outcome, status, submission_id, done))
         if len(data) > end or b"onnection: close" in data[:end]:
             self._lose(connection)
         elif self._waiting:

@@ -69,7 +69,12 @@ class Swarm:
             count, first_number=settings.first_number, on_fault=self._on_fault
         )
         self.table = self.deliveries.table
-        self._figures = SpanFigures(self.series, self.table, start_unix_ns=settings.start_unix_ns)
+        self._figures = SpanFigures(
+            self.series,
+            self.table,
+            start_unix_ns=settings.start_unix_ns,
+            read_event=settings.read_event,
+        )
         self._state = bytearray(count)
         self._gzip = bytearray(count)
         self._opened_ns = array("q", bytes(8 * count))
@@ -303,24 +308,28 @@ class Swarm:
         if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._lost(index, "refused")
             return
-        settings, cursor = self._settings, self.deliveries.cursor[index]
-        token = settings.tokens[index % len(settings.tokens)] if settings.tokens else ""
         try:
             # A request this short always fits an empty send buffer.
-            sock.send(
-                stream_request(
-                    settings.host_header,
-                    cursor if cursor >= 0 else None,
-                    token,
-                    gzip=_every(index, settings.gzip_every),
-                    snapshot=_every(index, settings.snapshot_every),
-                )
-            )
+            sock.send(self._request(index))
         except OSError:
             self._lost(index, "reset")
             return
         self._state[index] = HEAD
         self._ready.modify(fd, EPOLLIN)
+
+    def _request(self, index: int) -> bytes:
+        settings, cursor = self._settings, self.deliveries.cursor[index]
+        after = cursor if cursor >= 0 else None
+        if settings.request is not None:
+            return settings.request(index, after)
+        token = settings.tokens[index % len(settings.tokens)] if settings.tokens else ""
+        return stream_request(
+            settings.host_header,
+            after,
+            token,
+            gzip=_every(index, settings.gzip_every),
+            snapshot=_every(index, settings.snapshot_every),
+        )
 
     def _head(self, index: int, data: bytes) -> bytes:
         """Read the answer's head; returns what follows it."""

@@ -1,9 +1,10 @@
 """What a swarm is told: which server, how many listeners, how they come, leave and return."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from harness.capabilities import CONTRACT, Capabilities
+from harness.net.sse_parser import ReadEvent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,9 @@ class SwarmSettings:
     A listener comes back when the server's `retry` says, or within `reconnect_s` where that is
     given. A stream silent for `silence_ns` is given up; 0 waits for ever. What listeners are held
     to follows from the server's `capabilities`.
+
+    `request` builds the GET of listener n (counted from `first_number`) from after an id, and
+    `read_event` reads an event's name and data, where a server is not as specified.
     """
 
     address: tuple[str, int]
@@ -43,3 +47,5 @@ class SwarmSettings:
     silence_ns: int = 0
     churn: Sequence[Churn] = ()
     capabilities: Capabilities = CONTRACT
+    request: Callable[[int, int | None], bytes] | None = None
+    read_event: ReadEvent | None = None

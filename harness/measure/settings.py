@@ -55,6 +55,7 @@ class RunSettings:
     late_limit_ms: float = 50.0
     slo: str = ""
     mysql_url: str = ""
+    target: str = ""
     signing_key: str = ""
     stream_auth: bool = False
     stream_gzip: bool = False
@@ -211,6 +212,13 @@ OPTIONS = (
         "late_limit_ms",
         "MS",
         "ms (or 0.1s): the run is void when p99 of the generator's own delay is above",
+    ),
+    Option(
+        "--target",
+        "target",
+        "FILE",
+        "a target file (docs/targets.md): a server with other paths, names, tokens, users or TLS; "
+        "--host replaces the address in it",
     ),
     Option(
         "--mysql-url",

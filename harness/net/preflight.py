@@ -8,7 +8,6 @@ is. Not a test of the server: what it does not show is not asked of it later
 
 import http.client
 import json
-import socket
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -17,6 +16,10 @@ from harness.capabilities import Capabilities
 from harness.net.http_wire import SubmissionRequests, stream_request, submission_id_of
 from harness.net.stream_look import StreamLook, look_at_stream, of_streams
 from harness.net.target import Target, TargetError
+from harness.targets.answers import read_scores
+from harness.targets.description import Description
+from harness.targets.requests import StreamRequests, Values, read_request
+from harness.targets.template import BadTemplate
 from scoreboard import contract
 from scoreboard.signing import SigningKey
 
@@ -38,6 +41,10 @@ HINTS = {
 }
 
 
+DESCRIBED_HINTS = dict.fromkeys((400, 401, 403, 404, 405), "look at [scores] in the target file")
+DESCRIBED_ROWS = 100
+
+
 def refusal(what: str, status: int, *, location: str = "", hint: str = "") -> str:
     """One sentence: what the server answered, and what to do."""
     if 300 <= status < 400:
@@ -51,20 +58,32 @@ def preflight(
     target: Target,
     *,
     token: str = "",
+    user: Values | None = None,
     signing_key: SigningKey | None = None,
     stream_token: str | None = None,
     stream_gzip: bool = False,
 ) -> Capabilities:
     """Ask for what the run will do; `token` for submissions, `stream_token` for streams.
 
-    An empty `token` or a `stream_token` of None leaves that request out. Raises TargetError.
+    An empty `token` or a `stream_token` of None leaves that request out; a server with a
+    description is asked as `user`. Raises TargetError.
     """
-    board = _board(target)
+    server = target.server
+    board = _board(target) if server is None else _described_board(target, server, user or {})
     shown = {"database": bool(target.mysql_url), **board}
-    if token:
+    if server is not None:
+        # What an empty submission does to a server of somebody's own is unknown: none is sent.
+        shown["submission_ids"] = bool(server.submit.id)
+    elif token:
         shown |= _post(target, token, signing_key)
     if stream_token is not None:
-        shown |= _streams(target, stream_token, gzip=stream_gzip, seq=board["seq"])
+        shown |= _streams(
+            target,
+            stream_token,
+            _stream_requests(target, user or {}, gzip=stream_gzip),
+            gzip=stream_gzip,
+            seq=board["seq"],
+        )
     del shown["seq"]
     return Capabilities(**shown)
 
@@ -74,8 +93,7 @@ def _board(target: Target) -> dict[str, Any]:
     answer, body = _get(target, "")
     if answer.status != 200:
         raise _refused(f"GET {contract.SCORES_PATH}", answer)
-    header = answer.getheader(contract.SEQ_HEADER, "")
-    seq = int(header) if header.isascii() and header.isdigit() and len(header) < 19 else None
+    seq = _seq(answer)
     users = _users(body)
     shown = {"seq": seq, "sequence_header": seq is not None, "page_rows": len(users)}
     if len(users) < 2:
@@ -86,6 +104,38 @@ def _board(target: Target) -> dict[str, Any]:
     )
     limit = len(first) == 1
     return {**shown, "limit": limit, "offset": limit and len(second) == 1 and second != first}
+
+
+def _described_board(target: Target, server: Description, user: Values) -> dict[str, Any]:
+    """The same of a server with a description; it may number its changes, too."""
+    call = server.scores.call
+    what = f"{call.method} {call.path}"
+    asked = {name for name in ("limit", "offset") if f"{{{name}}}" in str(call.query)}
+
+    def read(limit: int, offset: int) -> tuple[http.client.HTTPResponse, list[str]]:
+        try:
+            request = read_request(server, user, limit=limit, offset=offset)
+        except BadTemplate as error:
+            raise TargetError(f"preflight: {error}") from None
+        answer, body = _ask(target, what, request)
+        if not any(low <= answer.status <= high for low, high in server.scores.accepted):
+            raise _refused(what, answer, DESCRIBED_HINTS)
+        try:
+            return answer, [user for user, _ in read_scores(server.scores, body)]
+        except ValueError as error:
+            raise TargetError(f"preflight: {what}: {error} ([scores] in the file)") from None
+
+    answer, users = read(DESCRIBED_ROWS, 0)
+    seq = _seq(answer)
+    shown = {"seq": seq, "sequence_header": seq is not None, "page_rows": len(users)}
+    limit = "limit" in asked and len(users) > 1 and len(read(1, 0)[1]) == 1
+    second = read(1, 1)[1] if limit and "offset" in asked else []
+    return {**shown, "limit": limit, "offset": len(second) == 1 and second != users[:1]}
+
+
+def _seq(answer: http.client.HTTPResponse) -> int | None:
+    header = answer.getheader(contract.SEQ_HEADER, "")
+    return int(header) if header.isascii() and header.isdigit() and len(header) < 19 else None
 
 
 def _get(target: Target, query: str) -> tuple[http.client.HTTPResponse, bytes]:
@@ -121,22 +171,44 @@ def _post(target: Target, token: str, signing_key: SigningKey | None) -> dict[st
     }
 
 
-def _streams(target: Target, token: str, *, gzip: bool, seq: int | None) -> dict[str, Any]:
+StreamRequest = Callable[[int | None, str], bytes]
+"""The GET of a stream from after an id, with a token or without (empty)."""
+
+
+def _stream_requests(target: Target, user: Values, *, gzip: bool) -> StreamRequest:
+    server = target.server
+    if server is None:
+        return lambda last, token: stream_request(target.host_header, last, token, gzip=gzip)
+    streams = StreamRequests(server)
+
+    def request(last: int | None, token: str) -> bytes:
+        del token
+        try:
+            return streams.make(user, last, gzip=gzip)
+        except BadTemplate as error:
+            raise TargetError(f"preflight: {error}") from None
+
+    return request
+
+
+def _streams(
+    target: Target, token: str, request: StreamRequest, *, gzip: bool, seq: int | None
+) -> dict[str, Any]:
     """What a stream shows that is opened as the run opens it, and one that resumes before `seq`."""
+    call = target.server.stream.call if target.server else None
+    what = f"{call.method} {call.path}" if call else f"GET {contract.STREAM_PATH}"
 
     def look(last: int | None, token: str) -> StreamLook:
-        request = stream_request(target.host_header, last, token, gzip=gzip)
+        asked = request(last, token)
         return _reaching(
-            target,
-            f"GET {contract.STREAM_PATH}",
-            lambda: look_at_stream(target.address, request, timeout_s=TIMEOUT_S),
+            target, what, lambda: look_at_stream(lambda: target.connect(TIMEOUT_S), asked)
         )
 
     plain = look(None, token)
     if plain.status and not (plain.status == 200 and plain.is_event_stream):
         raise TargetError(
             refusal(
-                f"GET {contract.STREAM_PATH}",
+                what,
                 plain.status,
                 location=plain.location,
                 hint={
@@ -150,7 +222,7 @@ def _streams(target: Target, token: str, *, gzip: bool, seq: int | None) -> dict
     # Only where the answer to a resume can be understood, and the server speaks at once.
     resumed = look(max(0, seq - 1), token) if seq is not None and plain.status else None
     shown = of_streams(plain, resumed, seq=seq, gzip=gzip)
-    if token:
+    if token and target.server is None:
         shown["stream_tokens"] = look(None, "").status in (401, 403)
     return shown
 
@@ -170,7 +242,7 @@ def _refused(
 
 def _ask(target: Target, what: str, request: bytes) -> tuple[http.client.HTTPResponse, bytes]:
     def ask() -> tuple[http.client.HTTPResponse, bytes]:
-        with socket.create_connection(target.address, TIMEOUT_S) as connection:
+        with target.connect(TIMEOUT_S) as connection:
             connection.sendall(request)
             with http.client.HTTPResponse(connection) as answer:
                 answer.begin()

@@ -10,7 +10,7 @@ Line ends LF and CRLF are read, a lone CR is not.
 
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 import msgspec
@@ -42,6 +42,11 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     top: Snapshot | None = None
 
 
+ReadEvent = Callable[[str, bytes], list[tuple[str, int]] | None]
+"""Users and scores, of an event's name and data; None for an event that shows none. A ValueError
+is a broken event."""
+
+
 class Span:
     """A stretch of complete blocks, and when each listener received it.
 
@@ -65,7 +70,7 @@ class Span:
         "plain",
     )
 
-    def __init__(self, payload: bytes, born_ns: int) -> None:
+    def __init__(self, payload: bytes, born_ns: int, read_event: ReadEvent | None = None) -> None:
         self.payload = payload
         self.born_ns = born_ns
         self.items: list[Item] = []
@@ -73,7 +78,7 @@ class Span:
         self.keys: list[tuple[int, bytes, int]] = []
         self.arrived = array("q")
         self.noticed = array("q")
-        _read_blocks(payload, self.items, self.groups)
+        _read_blocks(payload, self.items, self.groups, read_event)
         updates = [item.id for item in self.items if item.kind is Kind.UPDATE]
         self.first = updates[0] if updates else -1
         self.last = updates[-1] if updates else -1
@@ -91,7 +96,12 @@ _decode_update = msgspec.json.Decoder(UpdateData).decode
 _decode_top = msgspec.json.Decoder(Snapshot).decode
 
 
-def _read_blocks(payload: bytes, items: list[Item], groups: list[tuple[int, int, int]]) -> None:
+def _read_blocks(
+    payload: bytes,
+    items: list[Item],
+    groups: list[tuple[int, int, int]],
+    read_event: ReadEvent | None = None,
+) -> None:
     position = 0
     committed = 0
     size = len(payload)
@@ -104,7 +114,7 @@ def _read_blocks(payload: bytes, items: list[Item], groups: list[tuple[int, int,
             run.clear()
 
     while position < size:
-        match = match_at(payload, position)
+        match = None if read_event else match_at(payload, position)
         if match is not None:
             position = match.end()
             stamp, number, data = match.groups()
@@ -130,19 +140,19 @@ def _read_blocks(payload: bytes, items: list[Item], groups: list[tuple[int, int,
         if stamp_in_block:
             close_run()
             committed = int(stamp_in_block[1])
-        item = _read_block(block)
-        if item.kind is Kind.UPDATE:
-            if run and item.id != run[-1] + 1:
-                close_run()
-            run.append(item.id)
-        items.append(item)
+        for item in _read_block(block, read_event):
+            if item.kind is Kind.UPDATE:
+                if run and item.id != run[-1] + 1:
+                    close_run()
+                run.append(item.id)
+            items.append(item)
     close_run()
 
 
 _COMMITTED = re.compile(rb"^: ?committed (\d{1,18})$", re.MULTILINE)
 
 
-def _read_block(block: bytes) -> Item:
+def _read_block(block: bytes, read_event: ReadEvent | None) -> list[Item]:
     event, number, retry = b"", -1, -1
     data: list[bytes] = []
     for line in block.split(b"\n"):
@@ -158,18 +168,21 @@ def _read_block(block: bytes) -> Item:
             retry = int(value)
     if not data:
         if number < 0 and retry < 0:
-            return Item(Kind.COMMENT)
-        return Item(Kind.HELLO, number, retry_ms=retry)
+            return [Item(Kind.COMMENT)]
+        return [Item(Kind.HELLO, number, retry_ms=retry)]
     text = b"\n".join(data)
     try:
+        if read_event is not None:
+            rows = read_event(event.decode("utf-8", "replace"), text)
+            return [Item(Kind.UPDATE, number, *row) for row in rows or ()]
         if event == b"update" and number >= 0:
             update = _decode_update(text)
-            return Item(Kind.UPDATE, number, update.user, update.score)
+            return [Item(Kind.UPDATE, number, update.user, update.score)]
         if event in (b"reset", b"snapshot"):
-            return Item(Kind(event.decode()), number, top=_decode_top(text))
+            return [Item(Kind(event.decode()), number, top=_decode_top(text))]
     except ValueError:
         pass
-    return Item(Kind.BROKEN, number)
+    return [Item(Kind.BROKEN, number)]
 
 
 class Framer:

@@ -5,6 +5,7 @@ Not a listener: nothing is held against the server here.
 
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -34,9 +35,9 @@ class StreamLook(msgspec.Struct, kw_only=True):
     stamps: bool = False
 
 
-def look_at_stream(address: tuple[str, int], request: bytes, *, timeout_s: float) -> StreamLook:
+def look_at_stream(connect: Callable[[], socket.socket], request: bytes) -> StreamLook:
     """Open a stream, read a moment, close it. Raises OSError, and ValueError for no HTTP."""
-    with socket.create_connection(address, timeout_s) as connection:
+    with connect() as connection:
         connection.sendall(request)
         data = _head(connection)
         if not data:

@@ -1,11 +1,12 @@
 """The server under test: address, credentials, and access to its database.
 
-A running stack is found by its state file; any other server by its address. The
-harness imports nothing of the stack.
+A running stack is found by its state file; any other server by its address or by a target file
+(`harness.targets`). The harness imports nothing of the stack.
 """
 
 import http.client
 import json
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,8 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from harness.net.http_wire import parse_base_url
+from harness.targets.answers import read_scores
+from harness.targets.description import (
+    BadAddress,
+    Description,
+    Token,
+    default_description,
+    parse_address,
+)
+from harness.targets.requests import read_request
+from harness.targets.target_file import BadTarget, read_target_file
+from harness.targets.template import BadTemplate, Value
+from harness.targets.users import DEFAULT_CLAIMS, BadToken, user_values
 from scoreboard import contract
-from scoreboard.tokens import MIN_SECRET_BYTES, mint
+from scoreboard.tokens import AUDIENCE, ISSUER, MIN_SECRET_BYTES, mint
 
 TOKEN_TTL_S = 24 * 3600
 HTTP_TIMEOUT_S = 5.0
@@ -28,9 +41,13 @@ class TargetError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A server. Empty strings and bytes stand for unknown values."""
+    """A server. Empty strings and bytes stand for unknown values.
+
+    `server` describes one that is not as specified, or that the plain path cannot reach.
+    """
 
     base_url: str
+    server: Description | None = None
     mysql_url: str = field(default="", repr=False)
     secret: bytes = field(default=b"", repr=False)
     state: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -38,13 +55,30 @@ class Target:
     @property
     def address(self) -> tuple[str, int]:
         """Host and port."""
+        if self.server is not None:
+            return self.server.address.host, self.server.address.port
         host, port, _ = parse_base_url(self.base_url)
         return host, port
 
     @property
     def host_header(self) -> str:
         """The `Host` field."""
+        if self.server is not None:
+            return self.server.address.host_header
         return parse_base_url(self.base_url)[2]
+
+    def connect(self, timeout_s: float) -> socket.socket:
+        """A connection for one request. Raises OSError."""
+        return socket.create_connection(self.address, timeout_s)
+
+    def users(self, players: int, now_s: int) -> dict[int, dict[str, Value]]:
+        """The described users 1..players with their tokens. Raises TargetError."""
+        if self.server is None:
+            return {}
+        try:
+            return user_values(self.server, players, now_s)
+        except (BadToken, BadTemplate) as error:
+            raise TargetError(str(error)) from None
 
     def tokens(self, players: int, now_s: int) -> dict[int, str]:
         """A token per user 1..players, each for its own user. Raises TargetError without a secret.
@@ -93,27 +127,55 @@ def target_of_state(state: Mapping[str, Any]) -> Target:
 
 
 def find_target(
-    *, host: str | None, mysql_url: str, environ: Mapping[str, str], folder: Path
+    *,
+    host: str | None,
+    mysql_url: str,
+    environ: Mapping[str, str],
+    folder: Path,
+    target_file: str = "",
 ) -> Target | None:
-    """The server to test: the given host, else a running stack, else None.
+    """The server to test: the given one, else a running stack, else None.
 
-    A host that is the running stack's own address gets all that the stack lets
-    us see. Raises TargetError for a host that is no base URL.
+    A host that is the running stack's own address gets all that the stack lets us see. With a
+    target file a host replaces the address in it. Raises TargetError for a wrong host or file.
     """
+    if target_file:
+        return described_target(target_file, host=host, mysql_url=mysql_url, environ=environ)
     state = read_state(state_path(environ, folder))
     if state is not None and (host is None or _same_server(host, state["base_url"])):
         return target_of_state(state)
     if host is None:
         return None
     try:
-        parse_base_url(host)
-    except ValueError as error:
-        raise TargetError(str(error)) from error
+        address = parse_address(host)
+    except BadAddress as error:
+        raise TargetError(f"--host {error}") from error
+    # A server that checks no token (the null server) takes any; a real one answers 401.
+    secret = environ.get("SCOREBOARD_JWT_SECRET", "0" * MIN_SECRET_BYTES)
+    server = None
+    if address.secure or address.base:
+        claims = {"iss": ISSUER, "aud": AUDIENCE, **DEFAULT_CLAIMS}
+        server = default_description(address, Token(algorithm="HS256", key=secret, claims=claims))
     return Target(
-        base_url=host if "//" in host else f"http://{host}",
+        base_url=address.url,
+        server=server,
         mysql_url=mysql_url or environ.get("SCOREBOARD_MYSQL_URL", ""),
-        # A server that checks no token (the null server) takes any; a real one answers 401.
-        secret=environ.get("SCOREBOARD_JWT_SECRET", "0" * MIN_SECRET_BYTES).encode(),
+        secret=secret.encode(),
+    )
+
+
+def described_target(
+    target_file: str, *, host: str | None, mysql_url: str, environ: Mapping[str, str]
+) -> Target:
+    """The server of a target file. Raises TargetError with a line for each fault."""
+    try:
+        server = read_target_file(Path(target_file), environ, host=host or "")
+    except BadTarget as error:
+        raise TargetError(str(error)) from None
+    return Target(
+        base_url=server.address.url,
+        server=server,
+        mysql_url=mysql_url or environ.get("SCOREBOARD_MYSQL_URL", ""),
     )
 
 
@@ -138,6 +200,8 @@ class Page:
 
 def get_scores(target: Target, *, limit: int = contract.TOP_DEFAULT, offset: int = 0) -> Page:
     """Read a page of the board. Raises OSError (also for an answer that is not 200)."""
+    if target.server is not None:
+        return _get_described(target, target.server, limit=limit, offset=offset)
     connection = http.client.HTTPConnection(*target.address, timeout=HTTP_TIMEOUT_S)
     try:
         connection.request("GET", f"{contract.SCORES_PATH}?limit={limit}&offset={offset}")
@@ -153,6 +217,25 @@ def get_scores(target: Target, *, limit: int = contract.TOP_DEFAULT, offset: int
         connection.close()
 
 
+def _get_described(target: Target, server: Description, *, limit: int, offset: int) -> Page:
+    what = f"{server.scores.call.method} {server.scores.call.path}"
+    user = next(iter(target.users(1, int(time.time())).values()), {})
+    try:
+        request = read_request(server, user, limit=limit, offset=offset)
+        with target.connect(HTTP_TIMEOUT_S) as connection:
+            connection.sendall(request)
+            answer = http.client.HTTPResponse(connection)
+            with answer:
+                answer.begin()
+                body = answer.read()
+                status, seq = answer.status, answer.getheader(contract.SEQ_HEADER, "-1")
+        if not any(low <= status <= high for low, high in server.scores.accepted):
+            raise OSError(f"{what} answered {status}")
+        return Page(seq=int(seq), rows=read_scores(server.scores, body))
+    except (http.client.HTTPException, ValueError, BadTemplate) as error:
+        raise OSError(f"{what}: {error}") from error
+
+
 def get_board(target: Target, *, most: int, deadline_s: float = 10.0) -> Page | None:
     """The first `most` rows at one seq, None while the board never stands still. Raises OSError."""
     end = time.monotonic() + deadline_s
@@ -160,7 +243,8 @@ def get_board(target: Target, *, most: int, deadline_s: float = 10.0) -> Page | 
         rows: list[tuple[str, int]] = []
         first = page = get_scores(target, limit=PAGE)
         rows += page.rows
-        while len(page.rows) == PAGE and len(rows) < most and page.seq == first.seq:
+        pages = target.server is None or target.server.scores.pages
+        while pages and len(page.rows) == PAGE and len(rows) < most and page.seq == first.seq:
             page = get_scores(target, limit=PAGE, offset=len(rows))
             rows += page.rows
         if page.seq == first.seq:

@@ -39,13 +39,14 @@ from harness.measure.settings import (
     settings_from,
 )
 from harness.measure.terminal import reason_of
-from harness.net.target import Target, TargetError, find_target
+from harness.net.target import Target, TargetError
 from harness.report.document import Ceiling
 from harness.run.board_watch import BoardWatch, closing_of, refused_alike
 from harness.run.fleet import TICK_S, Fleet
 from harness.run.resources import Sampler
 from harness.run.seeding import look_before, seed_users
 from harness.run.worker_state import Member
+from harness.traffic.credentials import credentials, target_of_run
 
 log = logging.getLogger(__name__)
 NS = 1_000_000_000
@@ -203,21 +204,16 @@ class Coordinator:
         options = vars(self.environment.parsed_options) if self.environment.parsed_options else {}
         self.settings = settings = settings_from(options)
         signing_key = read_signing_key(settings.signing_key)
-        target = self.target or find_target(
-            host=self.environment.host or None,
-            mysql_url=settings.mysql_url,
-            environ=os.environ,
-            folder=Path.cwd(),
-        )
-        if target is None:
-            raise TargetError("no server: start one with `make up`, or name one with --host")
+        target = self.target or target_of_run(self.environment.host or None, settings)
         now_s = int(time.time())
         run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now_s))}-{os.urandom(2).hex()}"
         folder = Path(settings.results).resolve() / run_id
-        tokens = target.tokens(settings.players, now_s)
+        known = credentials(target, settings, now_s)
+        target, self.settings = known.target, known.settings
+        settings = known.settings
         if self.adds_users:
             seed_users(target, settings.players, Path.cwd(), stopped=self._stop.is_set)
-        shown = look_before(target, settings, tokens[1], signing_key, say=self.say)
+        shown = look_before(known, signing_key, say=self.say)
         before = board_look.look(target, settings.players)
         journal = BoardJournal(folder, capabilities=shown)
         journal.begin(before.seq, before.scores, before.names)
@@ -238,12 +234,9 @@ class Coordinator:
             "clock": this_clock(),
             "seed": settings.seed,
             "zero_unix_ns": self.zero_unix_ns,
+            "server": target.server,
         }
-        first = fleet.assign_listeners(
-            settings,
-            {**common, "capabilities": shown},
-            list(tokens.values()) if settings.stream_auth else [],
-        )
+        first = fleet.assign_listeners(settings, {**common, "capabilities": shown}, known)
         fleet.until(lambda: fleet.connected >= first or self._stop.is_set(), CONNECT_TIMEOUT_S)
         if fleet.connected < first and not self._stop.is_set():
             fleet.notes.append(f"only {fleet.connected} of {first} listeners connected")
@@ -260,7 +253,8 @@ class Coordinator:
             settings,
             {
                 **common,
-                "tokens": tokens,
+                "tokens": known.tokens,
+                "users": known.users,
                 "signing_key": signing_key,
                 "begin_unix_ns": begin_unix_ns,
                 "length_s": length_s,

@@ -26,6 +26,7 @@ from harness.measure.settings import RunSettings
 from harness.run import messages
 from harness.run.messages import Message, OtherVersion, T
 from harness.run.worker_state import Member, assign_roles, in_turn, share
+from harness.traffic.credentials import Credentials
 
 log = logging.getLogger(__name__)
 TICK_S = 0.2
@@ -158,7 +159,7 @@ class Fleet:
         self.tell(messages.FETCH, self.members[ident], messages.Fetch(ident=ident, offset=offset))
 
     def assign_listeners(
-        self, settings: RunSettings, common: dict[str, Any], tokens: list[str]
+        self, settings: RunSettings, common: dict[str, Any], known: Credentials
     ) -> int:
         """Give the swarms their listeners; how many there are in all."""
         first, swarms = 0, self.working("swarm")
@@ -169,7 +170,8 @@ class Fleet:
                 name=member.name,
                 listeners=part,
                 first_number=first,
-                tokens=in_turn(tokens, first, part),
+                tokens=in_turn(known.stream_tokens, first, part),
+                users=in_turn(list(known.users.values()), first, part),
                 gzip=settings.stream_gzip,
             )
             self.tell(messages.ASSIGN, member, messages.Assign(ident=member.ident, work=work))

@@ -32,7 +32,6 @@ from harness.measure.clocks import shift_ns, this_clock
 from harness.measure.schedule import arrivals, mix, parse_profile
 from harness.measure.settings import signing_key
 from harness.measure.terminal import reason_of
-from harness.net.http_wire import SubmissionRequests
 from harness.net.sockets import prefer_this_process, raise_descriptor_limit
 from harness.run import locust_stats, messages
 from harness.run.messages import (
@@ -42,6 +41,7 @@ from harness.run.messages import (
     SwarmAssignment,
     SwarmStatus,
 )
+from harness.traffic.hooks import StreamHooks, SubmissionHooks
 
 NS = 1_000_000_000
 FLUSH_RECORDS = 64
@@ -161,14 +161,15 @@ class EngineUser(User):
             watcher.close()
 
 
-class OpenLoopSubmitters(EngineUser):
+class OpenLoopSubmitters(SubmissionHooks, EngineUser):
     """Sends submissions on schedule, in open loop, over many connections."""
 
     abstract = True
     kind = "flood"
 
     def __init__(self, environment: Environment) -> None:
-        super().__init__(environment)
+        EngineUser.__init__(self, environment)
+        SubmissionHooks.__init__(self)
         self._engine: Submitter | None = None
         self._seed = 1
         self._players = 1
@@ -196,9 +197,11 @@ class OpenLoopSubmitters(EngineUser):
 
     def run_engine(self, work: FloodAssignment) -> None:
         self._seed, self._players = work.seed, work.players
-        requests = SubmissionRequests(
-            host_header=work.host_header,
+        request, read_answer = self.bind(
+            server=work.server,
+            users=work.users,
             tokens=work.tokens,
+            host_header=work.host_header,
             run_id=work.run_id,
             signing_key=signing_key(work.signing_key),
         )
@@ -223,7 +226,8 @@ class OpenLoopSubmitters(EngineUser):
                 slice_count=work.slice_count,
             ),
             self.choose,
-            requests.make,
+            request,
+            read_answer=read_answer,
         )
         prefer_this_process()
         # What exists now lives as long as the run; the collector need not look at it again.
@@ -253,14 +257,15 @@ class OpenLoopSubmitters(EngineUser):
         self.send_report(Final(history_bytes=self._history_bytes))
 
 
-class ListenerPool(EngineUser):
+class ListenerPool(StreamHooks, EngineUser):
     """Holds open SSE streams and accounts for every event."""
 
     abstract = True
     kind = "swarm"
 
     def __init__(self, environment: Environment) -> None:
-        super().__init__(environment)
+        EngineUser.__init__(self, environment)
+        StreamHooks.__init__(self)
         self._engine: Swarm | None = None
         self._grown_kib: int | None = None
         self._last: ListenerTotals | None = None
@@ -282,6 +287,13 @@ class ListenerPool(EngineUser):
         process = psutil.Process()
         rss_before = process.memory_info().rss
         self._logs_events = work.first_number == 0
+        request, read_event = self.bind(
+            server=work.server,
+            users=work.users,
+            tokens=work.tokens,
+            host_header=work.host_header,
+            gzip=work.gzip,
+        )
         self._engine = engine = Swarm(
             SwarmSettings(
                 address=work.address,
@@ -293,6 +305,8 @@ class ListenerPool(EngineUser):
                 tokens=work.tokens,
                 gzip_every=1 if work.gzip else 0,
                 capabilities=work.capabilities,
+                request=request,
+                read_event=read_event,
             )
         )
         journal = ListenerJournal(

@@ -13,6 +13,8 @@ import msgspec
 from harness.capabilities import Capabilities
 from harness.engines.listener_stats import ListenerTotals
 from harness.measure.clocks import Clock
+from harness.targets.description import Description
+from harness.targets.template import Value
 
 VERSION = 2
 """Raise it with every change of a message: master and workers must be of the same version."""
@@ -48,7 +50,7 @@ class Join(Message, frozen=True, kw_only=True):
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """What every user must know. `clock` is the coordinator's, `zero_unix_ns` second 0 of all
-    series; `name` is that of the user's history."""
+    series; `name` is that of the user's history; `server` is there for one not as specified."""
 
     name: str
     address: tuple[str, int]
@@ -58,12 +60,14 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     seed: int
     zero_unix_ns: int
+    server: Description | None = None
 
 
 class FloodAssignment(Assignment, frozen=True, kw_only=True, tag="flood"):
     """The slice of the schedule that a user sends. Secrets travel here, never in a command line."""
 
     tokens: dict[int, str]
+    users: dict[int, dict[str, Value]] = {}
     signing_key: tuple[str, bytes] | None
     slice_index: int
     slice_count: int
@@ -83,6 +87,7 @@ class SwarmAssignment(Assignment, frozen=True, kw_only=True, tag="swarm"):
     listeners: int
     first_number: int
     tokens: list[str]
+    users: list[dict[str, Value]] = []
     gzip: bool
     capabilities: Capabilities
 

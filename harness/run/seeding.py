@@ -10,11 +10,11 @@ from pathlib import Path
 
 from harness.capabilities import Capabilities, describe
 from harness.measure.schedule import parse_profile
-from harness.measure.settings import RunSettings
 from harness.measure.settings import signing_key as make_signing_key
 from harness.measure.slo import load_slo, unmeasurable
 from harness.net.preflight import preflight
 from harness.net.target import Target, TargetError
+from harness.traffic.credentials import Credentials
 
 LOOK_EVERY_S = 0.05
 
@@ -53,9 +53,7 @@ def seed_users(
 
 
 def look_before(
-    target: Target,
-    settings: RunSettings,
-    token: str,
+    known: Credentials,
     signing_key: tuple[str, bytes] | None,
     *,
     say: Callable[[str], None],
@@ -65,9 +63,12 @@ def look_before(
     Raises TargetError for a server that refuses what the run will send, and for limits on figures
     that it cannot give.
     """
+    settings = known.settings
     listens = settings.listeners > 0
+    token = known.tokens.get(1, "")
     shown = preflight(
-        target,
+        known.target,
+        user=known.users.get(1),
         token=token if parse_profile(settings.rate).submits else "",
         signing_key=make_signing_key(signing_key),
         stream_token=(token if settings.stream_auth else "") if listens else None,

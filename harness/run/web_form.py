@@ -82,12 +82,13 @@ def wrong_values(options: dict[str, Any], form: Any) -> str:
         if name in options:
             options[name] = value == "true" if isinstance(options[name], bool) else value
     try:
-        settings_from(options)
+        settings = settings_from(options)
         target = find_target(
             host=str(form.get("host") or options.get("host") or "") or None,
             mysql_url="",
             environ=os.environ,
             folder=Path.cwd(),
+            target_file=settings.target,
         )
     except (TargetError, ValueError) as error:
         return "; ".join(str(error).splitlines())

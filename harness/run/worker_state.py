@@ -6,10 +6,12 @@ Values and counting, which need no Locust. The users are `harness.run.locust_use
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.report import document
 from harness.run.messages import Report, status_document
+
+T = TypeVar("T")
 
 
 @dataclass(kw_only=True)
@@ -91,6 +93,6 @@ def share(total: int, index: int, count: int) -> int:
     return total // count + (1 if index < total % count else 0)
 
 
-def in_turn(tokens: Sequence[str], first: int, count: int) -> list[str]:
+def in_turn(tokens: Sequence[T], first: int, count: int) -> list[T]:
     """What listeners `first` onward carry, so that all swarms together use all players evenly."""
     return [tokens[(first + i) % len(tokens)] for i in range(min(count, len(tokens)))]

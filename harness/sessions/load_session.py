@@ -96,6 +96,7 @@ class Session:
             mysql_url=self.settings.mysql_url,
             environ=self.environ,
             folder=self.folder,
+            target_file=self.settings.target,
         )
 
     # The run

@@ -40,14 +40,17 @@ ROOMS: dict[str, dict[str, set[str]]] = {
     "harness": {
         "capabilities": set(),
         "measure": {"capabilities"},
-        "net": {"capabilities"},
+        "targets": set(),
+        "net": {"capabilities", "targets"},
         "engines": {"capabilities", "measure", "net"},
+        "traffic": {"measure", "net", "targets", "engines"},
         "evidence": {"capabilities", "engines", "measure", "net"},
         "checker": {"capabilities", "evidence"},
         "report": {"capabilities", "measure", "checker"},
         "judge": {"capabilities", "measure", "engines", "evidence", "checker", "report"},
         "run": {
-            *("capabilities", "measure", "net", "engines", "evidence", "checker", "report"),
+            *("capabilities", "measure", "targets", "net", "traffic", "engines", "evidence"),
+            *("checker", "report"),
             "judge",
         },
         "chaos": {"measure", "net", "engines", "evidence", "checker", "report"},
@@ -58,7 +61,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "trouble": {"measure", "engines", "report"},
         "bench": {"net", "engines", "evidence", "report"},
         "cli": {
-            *("measure", "net", "engines", "evidence", "checker", "report", "run"),
+            *("measure", "targets", "net", "engines", "evidence", "checker", "report", "run"),
             *("chaos", "sessions", "bench", "trouble"),
         },
         # Stable addresses for load test files.

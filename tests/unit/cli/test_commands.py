@@ -103,8 +103,9 @@ def test_a_value_that_is_called_like_a_command_stays_a_value(
         (("token",), "error: missing option '--user'"),
         (("load", "--workers", "0"), "error: --workers must be a whole number from 1, not '0'"),
         (
-            ("load", "--host", "https://x/path"),
-            "error: --host must look like http://host:port, not 'https://x/path'",
+            ("load", "--host", "ftp://x/path"),
+            "error: --host must look like http://host:port or https://host:port/path, "
+            "not 'ftp://x/path'",
         ),
         (
             ("check", ".", "--mysql", "nonsense"),
@@ -163,9 +164,9 @@ def test_a_whole_number_is_read_as_one() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["https://h", "http://h/path", "http://h:99999", "http://h ", "http://u:p@h", "http://h?x"],
+    ["ftp://h", "http://", "http://h:99999", "http://h ", "http://u:p@h", "http://h?x"],
 )
-def test_an_address_with_more_than_host_and_port_is_refused(url: str) -> None:
+def test_an_address_with_more_than_host_port_and_path_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="must look like http://host:port"):
         base_url(url)
 
