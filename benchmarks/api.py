@@ -14,7 +14,7 @@ from scoreboard.domain import Change, Standing
 from scoreboard.keys import Keyring, shared_secret
 from server.auth.bearer import Authenticator
 from server.board.position import BoardPosition
-from server.http.protocol import is_valid_head
+from server.http.head import is_valid_head
 from server.stream.hub import Hub
 from server.stream.ring import Ring
 from server.submit.body import Update, parse_update

@@ -28,6 +28,7 @@ REQUEST_TIMEOUT = ProblemKind(
 )
 ALREADY_DECIDED = ProblemKind(code="already_decided", status=409, title="The case has been decided")
 TOO_LARGE = ProblemKind(code="too_large", status=413, title="Body too large")
+URI_TOO_LONG = ProblemKind(code="uri_too_long", status=414, title="Address too long")
 UNSUPPORTED_MEDIA_TYPE = ProblemKind(
     code="unsupported_media_type", status=415, title="Body must be application/json"
 )
@@ -39,6 +40,7 @@ RATE_LIMITED = ProblemKind(code="rate_limited", status=429, title="Too many subm
 TOO_MANY_STREAMS = ProblemKind(
     code="too_many_streams", status=429, title="Too many event streams for one client"
 )
+HEADER_TOO_LARGE = ProblemKind(code="header_too_large", status=431, title="Header fields too large")
 INTERNAL = ProblemKind(code="internal", status=500, title="Internal error")
 UNAVAILABLE = ProblemKind(code="unavailable", status=503, title="A backend is away")
 OVERLOADED = ProblemKind(code="overloaded", status=503, title="Too many submissions are waiting")

@@ -25,7 +25,7 @@ def main() -> int:
         return serve(settings)
     except OSError as error:
         print(
-            f"server: cannot listen on {settings.host}:{settings.port}: {error.strerror}",
+            f"server: cannot listen on {settings.host} port {settings.port}: {error.strerror}",
             file=sys.stderr,
         )
         return 1

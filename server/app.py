@@ -8,10 +8,12 @@ parts do, nor when they start and stop: see `life`.
 import itertools
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sanic import Sanic
 from sanic.config import Config
+from sanic.request import Request
 
 from adapters import redis
 from adapters.health import Health
@@ -20,6 +22,7 @@ from scoreboard import contract
 from scoreboard.keys import Key, Keyring, shared_secret
 from server.auth.bearer import Authenticator
 from server.auth.jwks import Jwks
+from server.auth.origins import Origins
 from server.auth.signatures import Signatures, load_keys
 from server.availability import Availability
 from server.backends.mysql import LedgerReader
@@ -29,11 +32,12 @@ from server.board.position import BoardPosition
 from server.board.ranks import Ranks
 from server.http.fast_path import FastPath
 from server.http.problems import Problems
+from server.http.routing import Handler, Route, add_routes
 from server.life import Background, Life
 from server.routes import docs_page
 from server.routes.health import HealthRoutes
 from server.routes.metrics_routes import MetricsRoutes, metrics_of
-from server.routes.pages import pages_blueprint
+from server.routes.pages import pages_routes
 from server.routes.reviews import ReviewRoutes
 from server.routes.scores import ReadyPage, ScoresRoutes
 from server.routes.streams import StreamRoutes
@@ -115,24 +119,37 @@ def create_app(
         lagging_max_s=settings.lagging_max_s,
     )
     feed = Feed(redis_client, ledger, hub, history_changes=settings.history_changes)
-    gate = StreamGate(settings, authenticator, redis_client)
+    origins = Origins(settings.stream_origins)
+    gate = StreamGate(settings, authenticator, redis_client, origins)
+    accept = partial(accepted_response, base=settings.base_path)
+
+    def fields(request: Request) -> tuple[tuple[str, str], ...]:
+        return origins.fields(request.headers.getall("origin", ()))
 
     fast_path = FastPath(
         principal=authenticator.verified_principal,
         ready=availability.takes_work,
         submit=lambda submission, keyed: committer.submit(submission, keyed=keyed),
         new_id=new_id,
-        accept=accepted_response,
+        accept=accept,
+        quota_line=problems.quota_line,
         refuse=lambda problem: problems.answer(problem, path=contract.UPDATE_PATH),
-        page=ReadyPage(board),
+        page=ReadyPage(board, origins.always),
         begin_span=tracing.begin_span if tracing else None,
+        fields=origins.always,
     )
     backlog = Backlog(committer.window, lambda: starter.workflows)
     metrics = metrics_of(
         settings, committer, hub, health, redis_client, availability, fast_path, backlog
     )
 
-    for group in (
+    def around(route: Route) -> Handler:
+        answering = problems.answering(route.handler)
+        if tracing is None or route.name not in _TRACED:
+            return answering
+        return tracing.around(f"{route.method} {route.path}", answering)
+
+    groups = (
         ScoresRoutes(board, Ranks(public_redis, public_ledger), learn=fast_path.learn_read),
         SubmissionRoutes(
             parser,
@@ -140,21 +157,28 @@ def create_app(
             Outcomes(public_redis, public_ledger),
             availability,
             learn=fast_path.learn_submission,
+            accept=accept,
+            quota=problems.quota,
             tracing=tracing,
         ),
-        StreamRoutes(gate, hub, gzip=settings.stream_gzip),
+        StreamRoutes(gate, hub, gzip=settings.stream_gzip, fields=fields),
         HealthRoutes(availability),
         ReviewRoutes(public_ledger, principal=parser.principal, client=lambda: starter.client),
         MetricsRoutes(metrics, open_to_all=settings.metrics_open, principal=parser.principal),
-    ):
-        for method, path, name, handler in group.routes():
-            answering = problems.answering(handler)
-            if tracing is not None and name in _TRACED:
-                answering = tracing.around(f"{method} {path}", answering)
-            app.add_route(answering, path, methods=[method], name=name)
-    app.blueprint(pages_blueprint())
-    docs_page.add_routes(app, settings.port)
+    )
+    add_routes(
+        app,
+        [
+            *(route for group in groups for route in group.routes()),
+            *pages_routes(),
+            *docs_page.routes(settings.port, settings.base_path),
+        ],
+        base=settings.base_path,
+        around=around,
+        check_origin=gate.check_origin,
+    )
 
+    app.ctx.fields = fields
     app.ctx.fast_path = fast_path
     app.ctx.life = Life(
         availability=availability,
@@ -195,7 +219,6 @@ def _sanic(problems: Problems) -> Sanic[Any, Any]:
             "MOTD": False,
             "ACCESS_LOG": False,
             "REQUEST_MAX_SIZE": MAX_BATCH_BODY_BYTES,
-            "REQUEST_MAX_HEADER_SIZE": 8192,
             "GRACEFUL_TCP_CLOSE_TIMEOUT": 2.0,
         }
     )
@@ -204,6 +227,7 @@ def _sanic(problems: Problems) -> Sanic[Any, Any]:
         config=config,
         error_handler=problems,
         configure_logging=False,
+        strict_slashes=True,
     )
 
 

@@ -5,7 +5,7 @@ import gc
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,7 @@ from sanic.server.async_server import AsyncioServer
 
 from adapters.tasks import end
 from server.app import create_app
+from server.backends.listen import address_of, bind
 from server.http.accept import Acceptor
 from server.http.protocol import StrictProtocol, reap
 from server.settings import ServerSettings
@@ -36,7 +37,7 @@ READY_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Serving:
-    """A server that takes requests on `port`; `failed` is set when it cannot continue."""
+    """A server that takes requests on `port` (0: on no TCP port); `failed`: it cannot continue."""
 
     port: int
     failed: asyncio.Event
@@ -76,15 +77,24 @@ async def running(
 
     Raises OSError when the address is not available.
     """
-    listening = _bind(settings.host, settings.port, shared=settings.reuse_port)
+    listening = bind(settings.host, settings.port, shared=settings.reuse_port)
     app = create_app(settings, embedded_worker)
     loop = asyncio.get_running_loop()
     connections: set[StrictProtocol] = set()
-    acceptor = Acceptor(
-        listening,
-        partial(StrictProtocol, loop=loop, app=app, connections=connections),
-        backlog=BACKLOG,
-    )
+    acceptors = [
+        Acceptor(
+            each,
+            partial(
+                StrictProtocol,
+                loop=loop,
+                app=app,
+                connections=connections,
+                unix=each.getsockname() if each.family == socket.AF_UNIX else None,
+            ),
+            backlog=BACKLOG,
+        )
+        for each in listening
+    ]
     # Only for its server events; Sanic's class for this has no types.
     server: Any = AsyncioServer(app, loop, None, connections)
     try:
@@ -95,10 +105,11 @@ async def running(
         if settings.reuse_port:
             # From here on the kernel gives it connections that another process could serve.
             await app.ctx.life.wait_until_ready(READY_TIMEOUT_S)
-        acceptor.start()
+        for acceptor in acceptors:
+            acceptor.start()
         await server.after_start()
-        port = listening.getsockname()[1]
-        log.info("serving", host=settings.host, port=port)
+        port, addresses = address_of(listening)
+        log.info("serving", addresses=addresses, port=port)
         reaper = asyncio.create_task(
             reap(
                 connections,
@@ -114,17 +125,19 @@ async def running(
             try:
                 if settings.reuse_port:
                     # The other processes accept new connections; this one serves those it has.
-                    acceptor.close()
+                    _close(acceptors)
                 await server.before_stop()
             finally:
-                acceptor.close()
-                await acceptor.settled()
+                _close(acceptors)
+                for acceptor in acceptors:
+                    await acceptor.settled()
                 await _close_connections(connections)
                 await end([reaper])
                 await server.after_stop()
     finally:
         Sanic.unregister_app(app)
-        listening.close()
+        for each in listening:
+            each.close()
 
 
 async def _close_connections(connections: set[StrictProtocol]) -> None:
@@ -139,20 +152,9 @@ async def _close_connections(connections: set[StrictProtocol]) -> None:
         connection.abort()  # type: ignore[no-untyped-call]
 
 
-def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    if not shared:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    # Bound only: a listening socket would already get its share of the connections.
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listening.bind((host, port))
-    except BaseException:
-        listening.close()
-        raise
-    return listening
+def _close(acceptors: Iterable[Acceptor]) -> None:
+    for acceptor in acceptors:
+        acceptor.close()
 
 
 def _raise_file_limit() -> None:

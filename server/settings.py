@@ -1,5 +1,6 @@
 """Settings of the API process; read from the environment in `__main__` only."""
 
+import re
 from dataclasses import dataclass
 
 from scoreboard import contract
@@ -17,6 +18,7 @@ from scoreboard.settings import (
     setting,
 )
 from server.auth.origins import origins
+from server.backends.listen import listen_addresses
 
 
 def batch_size(value: str) -> int:
@@ -25,6 +27,21 @@ def batch_size(value: str) -> int:
     if number > contract.MAX_BATCH:
         raise ValueError(f"must be a whole number from 1 to {contract.MAX_BATCH}")
     return number
+
+
+def proxies_header(value: str) -> str:
+    """The field that our proxies write."""
+    if value.lower() not in ("x-forwarded-for", "forwarded"):
+        raise ValueError("must be X-Forwarded-For or Forwarded")
+    return value.lower()
+
+
+def base_path(value: str) -> str:
+    """A path to serve everything under, without the slash at its end."""
+    path = value.rstrip("/")
+    if re.fullmatch(r"(?:/[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]+)*)*", path) is None:
+        raise ValueError("must look like /board")
+    return path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +67,22 @@ class ServerSettings(ServiceSettings):
     signatures_required: bool = setting(
         "SCOREBOARD_SIGNATURES_REQUIRED", flag, "Refuse submissions that are not signed", False
     )
-    host: str = setting("SCOREBOARD_HOST", str, "Address to listen on", "127.0.0.1")
+    host: str = setting(
+        "SCOREBOARD_HOST",
+        listen_addresses,
+        "Addresses to listen on, separated by commas: an IP address, a name, `*` for all of both"
+        " families, or `unix:/path` for a Unix domain socket",
+        "127.0.0.1",
+    )
     port: int = setting("SCOREBOARD_PORT", port_number, "Port to listen on; 0 takes any", 3000)
+
+    base_path: str = setting(
+        "SCOREBOARD_BASE_PATH",
+        base_path,
+        "Path under which everything is served, like `/board`; for a proxy that hands paths on"
+        " unchanged",
+        "",
+    )
 
     reuse_port: bool = setting(
         "SCOREBOARD_REUSE_PORT",
@@ -148,8 +179,8 @@ class ServerSettings(ServiceSettings):
     stream_origins: tuple[str, ...] = setting(
         "SCOREBOARD_STREAM_ORIGINS",
         origins,
-        "Origins whose pages may open event streams, separated by commas; `*`: all."
-        " The server's own origin is always allowed",
+        "Origins whose pages may use the API: open event streams, read and submit; separated by"
+        " commas; `*`: all. The server's own origin is always allowed",
         (),
     )
     stream_auth_required: bool = setting(
@@ -182,6 +213,12 @@ class ServerSettings(ServiceSettings):
         non_negative_int,
         "Your own proxies in front, each adding to X-Forwarded-For; 0: ignore that header",
         0,
+    )
+    proxies_header: str = setting(
+        "SCOREBOARD_PROXIES_HEADER",
+        proxies_header,
+        "Header that these proxies add to: X-Forwarded-For, or Forwarded (RFC 7239)",
+        "x-forwarded-for",
     )
 
     request_timeout_s: float = setting(

@@ -39,7 +39,7 @@ def main() -> int:
         return serve(settings, embedded_worker)
     except OSError as error:
         print(
-            f"stack.api: cannot listen on {settings.host}:{settings.port}: {error.strerror}",
+            f"stack.api: cannot listen on {settings.host} port {settings.port}: {error.strerror}",
             file=sys.stderr,
         )
         return 1

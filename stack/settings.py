@@ -38,15 +38,28 @@ class StackSettings:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
+    def first_host(self) -> str:
+        """The first TCP address that the server listens on; empty without one."""
+        names = (part.strip() for part in self.host.split(","))
+        name = next((name for name in names if not name.startswith("unix:")), "")
+        return "0.0.0.0" if name == "*" else name
+
+    @property
     def near_host(self) -> str:
         """The address by which this machine reaches the server."""
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        host = self.first_host
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+    @property
+    def base_path(self) -> str:
+        """The path under which the server answers."""
+        return self.environment.get("SCOREBOARD_BASE_PATH", "").strip().rstrip("/")
 
     @property
     def base_url(self) -> str:
         """The server's URL for a client on this machine."""
         host = f"[{self.near_host}]" if ":" in self.near_host else self.near_host
-        return f"http://{host}:{self.port}"
+        return f"http://{host}:{self.port}{self.base_path}"
 
     def address(self, role: str, service: str) -> str | None:
         """The address that overrides `service` for `role` (fault proxies), if one is given."""

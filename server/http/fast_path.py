@@ -13,7 +13,7 @@ untouched: an unknown block, a body in pieces, a refusal, an invalid token, a se
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -24,7 +24,10 @@ from scoreboard import ids
 from scoreboard.domain import Submission
 from scoreboard.errors import Problem
 from scoreboard.tokens import Principal
-from server.http.responses import wire_bytes
+from server.http.chunked import whole_body
+from server.http.head import CHUNKED
+from server.http.responses import WireBytes, date_line, wire_bytes
+from server.submit.body import MAX_BODY_BYTES
 from server.submit.submission import NewIds, parse_submission
 
 HEADS_MAX = 2000
@@ -42,9 +45,11 @@ _NEVER = (
     b"\r\nupgrade:",
     b"\r\nif-none-match:",
     b"\r\ntracestate:",
-    b"\r\ntransfer-encoding:",
+    b"\r\ncontent-encoding:",
+    b"\r\norigin:",
 )
 """Fields that keep a request on the slow path."""
+_CHUNKED_FIELD = b"\r\ntransfer-encoding:"
 
 EndSpan = Callable[[int], None]
 BeginSpan = Callable[[str | None, bytes], EndSpan | None]
@@ -56,15 +61,18 @@ class _Head(msgspec.Struct, frozen=True, gc=False):
 
     submits: bool
     body_bytes: int
+    """CHUNKED when the body tells its length itself."""
 
 
 class FastPath:
     """Known header blocks, and the answers to requests that have one.
 
     `principal` finds a token's principal, None for an invalid token; `ready` tells whether
-    submissions are taken; `submit` and `refuse` are the committer's and the problems'; `page` is
+    submissions are taken; `submit` and `refuse` are the committer's and the problems'; `quota_line`
+    is the field that says what is left of the sender's rate limit; `page` is
     the whole answer to a read of the board, None when the board must be read first; `begin_span`
-    is None when nothing is traced. `answered` counts the requests answered here.
+    is None when nothing is traced; `fields` are those of every answer. `answered` counts the
+    requests answered here.
     """
 
     def __init__(
@@ -72,25 +80,30 @@ class FastPath:
         *,
         principal: Callable[[str], Principal | None],
         ready: Callable[[], bool],
-        submit: Callable[[Submission, bool], "asyncio.Future[None]"],
+        submit: Callable[[Submission, bool], "asyncio.Future[int]"],
         new_id: NewIds,
         accept: Callable[[str], HTTPResponse],
+        quota_line: Callable[[int], bytes],
         refuse: Callable[[Problem], HTTPResponse],
-        page: Callable[[], bytes | None],
+        page: Callable[[], WireBytes | None],
         begin_span: BeginSpan | None = None,
+        fields: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._principal = principal
         self._ready = ready
         self._submit = submit
         self._new_id = new_id
+        self._quota_line = quota_line
         self._refuse = refuse
         self._page = page
         self._begin_span = begin_span
         self._heads: dict[bytes, _Head] = {}
         self.answered = 0
+        self._fields = fields
         # Split where the id goes: twice, in the address and in the body.
         marker = "0" * 36
-        before, between, after = wire_bytes(accept(marker)).split(marker.encode())
+        self._accepted_line, rest = wire_bytes(accept(marker), fields)
+        before, between, after = rest.split(marker.encode())
         self._accepted = (before, between, after)
 
     def learn_submission(self, request: Request) -> None:
@@ -110,6 +123,7 @@ class FastPath:
         lower = head.lower()
         if (
             request.version != "1.1"
+            or request.method != ("POST" if submits else "GET")
             or len(head) > HEAD_MAX_BYTES
             or any(name in lower for name in _NEVER)
         ):
@@ -126,7 +140,8 @@ class FastPath:
         if len(self._heads) >= HEADS_MAX:
             del self._heads[next(iter(self._heads))]
         # A read may have a body; bytes not counted here would be read as the next request.
-        self._heads[bare] = _Head(submits, len(request.body))
+        length = CHUNKED if _CHUNKED_FIELD in lower else len(request.body)
+        self._heads[bare] = _Head(submits, length)
 
     def take(self, data: bytes, answer: Callable[[bytes], None]) -> bool:
         """Answer a whole request through `answer`, now or later; False: take the slow path."""
@@ -143,7 +158,10 @@ class FastPath:
             if traceparent is None or _TRACEPARENT.fullmatch(traceparent) is None:
                 return False
             head = self._heads.get(bare)
-        if head is None or len(data) != end + 4 + head.body_bytes:
+        if head is None:
+            return False
+        body = _body(data[end + 4 :], head.body_bytes)
+        if body is None:
             return False
         if not head.submits:
             # Key and token are unvalidated here; with one of them it is not a plain read.
@@ -151,7 +169,7 @@ class FastPath:
             if page is None:
                 return False
             self.answered += 1
-            answer(page)
+            answer(page.dated())
             return True
         if token is None or not token.isascii() or not self._ready():
             return False
@@ -163,7 +181,7 @@ class FastPath:
                 principal,
                 () if key is None else (key.decode("ascii"),),
                 "application/json",
-                data[end + 4 :],
+                body,
                 time.time_ns() // 1000,
                 self._new_id,
             )
@@ -185,21 +203,36 @@ class FastPath:
         answer: Callable[[bytes], None],
         name: bytes,
         end_span: EndSpan | None,
-        waiter: "asyncio.Future[None]",
+        waiter: "asyncio.Future[int]",
     ) -> None:
         error = None if waiter.cancelled() else waiter.exception()
         status = 0
         if error is None and not waiter.cancelled():
             status = 202
-            answer(ids.text(name).encode().join(self._accepted))
+            answer(
+                b"%b%b%b%b"
+                % (
+                    self._accepted_line,
+                    date_line(),
+                    self._quota_line(waiter.result()),
+                    ids.text(name).encode().join(self._accepted),
+                )
+            )
         elif isinstance(error, Problem):
             status = error.kind.status
-            answer(wire_bytes(self._refuse(error)))
+            answer(wire_bytes(self._refuse(error), self._fields).dated())
         else:
             # The committer resolves every submission; without an answer nothing is claimed.
             answer(b"")
         if end_span is not None:
             end_span(status)
+
+
+def _body(data: bytes, length: int) -> bytes | None:
+    """The whole body, and nothing after it; else None."""
+    if length == CHUNKED:
+        return whole_body(data, MAX_BODY_BYTES)
+    return data if len(data) == length else None
 
 
 def _without(field: bytes, head: bytes) -> tuple[bytes, bytes | None]:

@@ -6,6 +6,7 @@ exceptions become `internal`, and their traceback goes to the log.
 
 import math
 import time
+from functools import lru_cache
 
 import msgspec
 import structlog
@@ -16,6 +17,7 @@ from sanic.response import HTTPResponse
 
 from scoreboard.errors import (
     FORBIDDEN,
+    HEADER_TOO_LARGE,
     INTERNAL,
     MALFORMED,
     METHOD_NOT_ALLOWED,
@@ -26,10 +28,12 @@ from scoreboard.errors import (
     UNAUTHORIZED,
     UNAVAILABLE,
     UNSUPPORTED_MEDIA_TYPE,
+    URI_TOO_LONG,
     Problem,
     ProblemKind,
 )
 from scoreboard.ratelimit import RateLimit
+from server.http.protocol import RefusedHead
 from server.http.routing import Handler
 
 log = structlog.get_logger()
@@ -44,8 +48,9 @@ _BY_STATUS: dict[int, tuple[ProblemKind, str]] = {
     405: (METHOD_NOT_ALLOWED, "This address does not take that method."),
     408: (REQUEST_TIMEOUT, "The request took too long to arrive."),
     413: (TOO_LARGE, "The request is too large."),
-    414: (TOO_LARGE, "The address is too long."),
-    415: (UNSUPPORTED_MEDIA_TYPE, "Send application/json."),
+    414: (URI_TOO_LONG, "The address is too long."),
+    415: (UNSUPPORTED_MEDIA_TYPE, "Send the body without a content coding."),
+    431: (HEADER_TOO_LARGE, "The header fields are too large."),
     503: (UNAVAILABLE, "The answer took too long; its effect is unknown."),
 }
 
@@ -58,8 +63,20 @@ class Problems(ErrorHandler):
         window_s = math.ceil(limit.window_us / 1_000_000)
         # draft-ietf-httpapi-ratelimit-headers-11: items of one policy.
         self._policy = f'"per-user";q={limit.count};w={window_s}'
+        self._quota_lines = lru_cache(maxsize=4096)(self._quota_line)
         # By code: when a refusal was last logged, and how many were suppressed since.
         self._logged: dict[str, tuple[float, int]] = {}
+
+    def quota(self, left: int) -> dict[str, str]:
+        """The fields that tell the sender of an accepted submission what is left."""
+        return {"ratelimit-policy": self._policy, "ratelimit": f'"per-user";r={left}'}
+
+    def quota_line(self, left: int) -> bytes:
+        """The same as lines of a head."""
+        return self._quota_lines(left)
+
+    def _quota_line(self, left: int) -> bytes:
+        return "".join(f"{name}: {value}\r\n" for name, value in self.quota(left).items()).encode()
 
     def answering(self, handler: Handler) -> Handler:
         """The handler, with its Problems answered here: cheaper than an exception inside Sanic."""
@@ -78,14 +95,19 @@ class Problems(ErrorHandler):
             return self.answer(exception, path=request.path)
         headers = {}
         if isinstance(exception, exceptions.RequestCancelled):
-            problem = Problem(UNAVAILABLE, "The request was cancelled.", retry_after_s=1)
-        elif isinstance(exception, exceptions.SanicException) and exception.status_code != 500:
+            # The client has gone: nobody gets this answer, and nothing is wrong here.
+            return HTTPResponse(status=UNAVAILABLE.status)
+        if isinstance(exception, exceptions.SanicException) and exception.status_code != 500:
             status = exception.status_code
             fallback = (MALFORMED, "The request is not valid HTTP/1.1.")
             kind, detail = _BY_STATUS.get(status, fallback)
             problem = Problem(kind, detail, retry_after_s=1 if status == 503 else None)
             if "Allow" in exception.headers:
                 headers["allow"] = exception.headers["Allow"]
+            if status == 415:
+                headers["accept-encoding"] = "identity"
+            if isinstance(exception, RefusedHead):
+                self._log("head_refused", kind.code, status=status, reason=exception.reason)
         else:
             log.error("request_failed", path=request.path, exc_info=exception)
             problem = Problem(INTERNAL, "The request failed; its effect is unknown.")
@@ -123,17 +145,15 @@ class Problems(ErrorHandler):
         )
 
     def _log_refusal(self, problem: Problem, path: str) -> None:
-        """At most one line a second per code: an unavailable backend refuses thousands."""
+        code = problem.kind.code
+        self._log("request_refused", code, path=path, code=code, detail=problem.detail)
+
+    def _log(self, event: str, key: str, **about: object) -> None:
+        """At most one line a second per key: an unavailable backend refuses thousands."""
         now = time.monotonic()
-        logged_at, suppressed = self._logged.get(problem.kind.code, (-math.inf, 0))
+        logged_at, suppressed = self._logged.get(key, (-math.inf, 0))
         if now - logged_at < LOG_INTERVAL_S:
-            self._logged[problem.kind.code] = (logged_at, suppressed + 1)
+            self._logged[key] = (logged_at, suppressed + 1)
             return
-        self._logged[problem.kind.code] = (now, 0)
-        log.warning(
-            "request_refused",
-            path=path,
-            code=problem.kind.code,
-            detail=problem.detail,
-            suppressed=suppressed,
-        )
+        self._logged[key] = (now, 0)
+        log.warning(event, suppressed=suppressed, **about)

@@ -1,70 +1,143 @@
 """HTTP/1.1 as this server accepts it: stricter than Sanic, and a stream can leave Sanic.
 
 Sanic 25.12 accepts malformed headers and chunked bodies that smuggle requests past
-a proxy, and never times out a request that drips in. Everything here relies on
-Sanic internals; `tests/integration/test_server_http.py` tests what it relies on.
+a proxy, and never times out a request that drips in. So heads and chunked bodies are parsed by
+`head` and `chunked`; Sanic routes requests and sends answers. Everything here relies on Sanic
+internals; `tests/integration/test_server_http.py` tests what it relies on.
 """
 
 import asyncio
-import re
 from collections.abc import Iterable
 from time import monotonic
 from typing import Any
 
-from sanic.exceptions import BadRequest, RequestTimeout, ServiceUnavailable
+from sanic.compat import Header
+from sanic.exceptions import (
+    BadRequest,
+    PayloadTooLarge,
+    RequestTimeout,
+    SanicException,
+    ServiceUnavailable,
+)
 from sanic.http import Http, Stage
+from sanic.http.http1 import HTTP_CONTINUE
 from sanic.request import Request
 from sanic.server.protocols.http_protocol import HttpProtocol
 
+from server.http.chunked import BadChunk, BodyTooLarge, ChunkedBody
 from server.http.fast_path import FastPath
+from server.http.head import CHUNKED, BadHead, Head, parse_head
+from server.http.responses import http_date
 
+HEAD_MAX_BYTES = 8192
 REAP_INTERVAL_S = 0.5
 RESPONSE_TIMEOUT_S = 30.0
 """No handler takes this long: each has a shorter limit of its own."""
 
-# RFC 9110, section 5.5 and 5.6.2; RFC 9112, sections 3 and 5. No line folding, no
-# space before the colon, no control characters, and only ASCII in the request line.
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_HEAD = re.compile(
-    rb"%b [\x21-\x7e]+ HTTP/1\.[01](?:\r\n%b:[\t\x20-\x7e\x80-\xff]*)*" % (_TOKEN, _TOKEN)
-)
-_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*[0-9]{1,18}[ \t]*(?:\r\n|\Z)")
-_HOST = re.compile(rb"\r\nhost:[ \t]*[\x21-\x2b\x2d\x2e\x30-\x7e]*[ \t]*(?:\r\n|\Z)")
 
+class RefusedHead(SanicException):
+    """A request that is refused before it has a route; `reason` is one of ours, for the log."""
 
-def is_valid_head(head: bytes) -> bool:
-    """Whether a header block (without its last two line ends) may be processed.
-
-    Bodies must declare their length: chunked ones are refused, since no request of
-    this API needs them.
-    """
-    if _HEAD.fullmatch(head) is None:
-        return False
-    lower = head.lower()
-    hosts = lower.count(b"\r\nhost:")
-    lengths = lower.count(b"\r\ncontent-length:")
-    return (
-        b"\r\ntransfer-encoding:" not in lower
-        and (hosts == 1 or (hosts == 0 and b" http/1.0" in lower.partition(b"\r\n")[0]))
-        and (hosts == 0 or _HOST.search(lower) is not None)
-        and (lengths == 0 or (lengths == 1 and _CONTENT_LENGTH.search(lower) is not None))
-    )
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason, status_code=status)
+        self.reason = reason
 
 
 class StrictHttp(Http):
-    """Sanic's HTTP/1.1 with a strict check of each header block before Sanic parses it."""
+    """Sanic's HTTP/1.1 with this project's parser for heads and for chunked bodies."""
 
     protocol: "StrictProtocol"
+    __slots__ = ("_chunked",)
 
     async def http1_request_header(self) -> None:
-        """Receive and check the header block, then let Sanic parse it."""
+        """Receive the header block and make the request from it."""
         self.protocol.request_since = monotonic()
+        self._chunked: ChunkedBody | None = None
         buffer = self.recv_buffer
-        while (end := buffer.find(b"\r\n\r\n")) < 0 and len(buffer) < self.HEADER_MAX_SIZE:
+        while (end := buffer.find(b"\r\n\r\n")) < 0 and len(buffer) < HEAD_MAX_BYTES:
             await self._receive_more()
-        if 0 <= end < self.HEADER_MAX_SIZE and not is_valid_head(bytes(buffer[:end])):
-            raise BadRequest("Bad Request")
-        await super().http1_request_header()  # type: ignore[no-untyped-call]
+        self.head_only = buffer.startswith(b"HEAD ")
+        if not 0 <= end < HEAD_MAX_BYTES:
+            is_line = buffer.find(b"\r\n", 0, HEAD_MAX_BYTES) < 0
+            raise RefusedHead(414, "target") if is_line else RefusedHead(431, "size")
+        raw = bytes(buffer[:end])
+        try:
+            head = parse_head(raw)
+        except BadHead as error:
+            raise RefusedHead(error.status, error.reason) from None
+        request = self._request(raw, head)
+        del buffer[: end + 4]
+        self.keep_alive = head.keep_alive
+        self.url = head.target
+        self.head_only = head.method == "HEAD"
+        self.request, request.stream = request, self
+        self._expect_body(head, request)
+        self.protocol.state["requests_count"] += 1
+
+    def _request(self, raw: bytes, head: Head) -> Request:
+        try:
+            return self.protocol.request_class(
+                url_bytes=head.target.encode("ascii"),
+                headers=Header(head.fields),
+                head=raw,
+                version=head.version,
+                method=head.method,
+                transport=self.protocol.transport,  # type: ignore[arg-type]
+                app=self.protocol.app,
+            )
+        except Exception as error:
+            # Whatever the framework objects to, its answer to that would end without one.
+            raise RefusedHead(400, "framework") from error
+
+    def _expect_body(self, head: Head, request: Request) -> None:
+        self.request_bytes_left = self.request_bytes = 0
+        if head.length is None:
+            return
+        self.request_body = True  # type: ignore[assignment]
+        if head.length == CHUNKED:
+            self._chunked = ChunkedBody(int(self.request_max_size))
+        else:
+            self.request_bytes_left = self.request_bytes = head.length
+        expected = request.headers.getall("expect", ())
+        if expected:
+            self.expecting_continue = [value.lower() for value in expected] == ["100-continue"]
+            if not self.expecting_continue:
+                raise RefusedHead(417, "expect")
+        coding = ",".join(request.headers.getall("content-encoding", ("identity",)))
+        if coding.lower() != "identity":
+            raise RefusedHead(415, "content-encoding")
+
+    async def read(self) -> bytes | None:
+        """The next bytes of the request's body; None at its end."""
+        body = self._chunked
+        if body is None:
+            found: bytes | None = await super().read()
+            return found
+        if self.expecting_continue:
+            self.expecting_continue = False
+            await self._send(HTTP_CONTINUE)
+        while True:
+            try:
+                data = body.take(self.recv_buffer)
+            except BadChunk as error:
+                self.keep_alive = False
+                raise BadRequest(str(error)) from None
+            except BodyTooLarge:
+                self.keep_alive = False
+                raise PayloadTooLarge("body") from None
+            if body.done:
+                self.request_body = None
+            if data or body.done:
+                return data or None
+            await self._receive_more()
+
+    async def http1_response_header(self, data: bytes, end_stream: bool) -> None:
+        """Sanic's, with the fields that every answer has."""
+        headers = self.response.headers
+        headers["date"] = http_date()
+        for name, value in self.protocol.app.ctx.fields(self.request):
+            headers.setdefault(name, value)
+        await super().http1_response_header(data, end_stream)
 
 
 class StrictProtocol(HttpProtocol):

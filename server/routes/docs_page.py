@@ -12,11 +12,11 @@ from html import escape
 from typing import Any
 
 import msgspec
-from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from server.http.responses import is_unmodified
+from server.http.routing import Route
 from server.routes.openapi import document
 
 OPENAPI_PATH = "/openapi.json"
@@ -49,27 +49,25 @@ _HEADERS = {
 }
 
 
-def add_routes(app: Sanic[Any, Any], port: int) -> None:
-    """Answer at OPENAPI_PATH and DOCS_PATH, from memory; the examples name `port`."""
-    description = document()
-    _serve(app, OPENAPI_PATH, msgspec.json.encode(description), "application/json")
-    _serve(
-        app,
-        DOCS_PATH,
-        page(description, f"http://localhost:{port}").encode(),
-        "text/html; charset=utf-8",
-    )
+def routes(port: int, base: str) -> list[Route]:
+    """OPENAPI_PATH and DOCS_PATH, answered from memory; the examples name port and base path."""
+    description = document(base)
+    html = page(description, f"http://localhost:{port}{base}").encode()
+    return [
+        _route(OPENAPI_PATH, msgspec.json.encode(description), "application/json"),
+        _route(DOCS_PATH, html, "text/html; charset=utf-8"),
+    ]
 
 
-def _serve(app: Sanic[Any, Any], path: str, body: bytes, content_type: str) -> None:
+def _route(path: str, body: bytes, content_type: str) -> Route:
     headers = {**_HEADERS, "etag": f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'}
 
     async def handler(request: Request) -> HTTPResponse:
-        if is_unmodified(request.headers.get("if-none-match"), headers["etag"]):
+        if is_unmodified(request.headers.getall("if-none-match", ()), headers["etag"]):
             return HTTPResponse(status=304, headers=headers)
         return HTTPResponse(body, headers=headers, content_type=content_type)
 
-    app.add_route(handler, path, methods=["GET", "HEAD"], name=path.strip("/").replace(".", "_"))
+    return Route("GET", path, path.strip("/").replace(".", "_"), handler)
 
 
 def page(description: Mapping[str, Any], server: str = "http://localhost:3000") -> str:
@@ -80,7 +78,7 @@ def page(description: Mapping[str, Any], server: str = "http://localhost:3000") 
         '<meta name="viewport" content="width=device-width">',
         f"<title>{escape(info['title'])} API</title><style>{_STYLE}</style></head><body><main>",
         f"<h1>{escape(info['title'])} API</h1><p>{escape(info['description'])}",
-        f' <a href="{OPENAPI_PATH}">{OPENAPI_PATH}</a></p>',
+        f' <a href="{OPENAPI_PATH[1:]}">{OPENAPI_PATH}</a></p>',
     ]
     for tag in description["tags"]:
         parts.append(f"<h2>{escape(tag['name'].capitalize())}</h2>")

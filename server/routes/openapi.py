@@ -59,8 +59,8 @@ _TYPES: Sequence[Any] = (
 )
 
 
-def document() -> dict[str, Any]:
-    """The whole document, ready to be encoded as JSON."""
+def document(base: str = "") -> dict[str, Any]:
+    """The whole document, ready to be encoded as JSON; `base` is where the API is mounted."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -70,7 +70,7 @@ def document() -> dict[str, Any]:
             " exactly once and told to every listener in one gapless order.",
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": base or "/"}],
         "tags": [
             {"name": "scores", "description": "The board, submissions and their outcomes"},
             {"name": "stream", "description": "Changes as they happen"},

@@ -11,25 +11,32 @@ from scoreboard.errors import NOT_FOUND, Problem
 from server.board.board import Board, Page
 from server.board.query import parse_number, parse_window
 from server.board.ranks import NEIGHBOURS_DEFAULT, NEIGHBOURS_MAX, Ranks
-from server.http.responses import JSON, is_unmodified, json_response, wire_bytes
+from server.http.responses import (
+    JSON,
+    WireBytes,
+    is_unmodified,
+    json_response,
+    wire_bytes,
+)
 from server.http.routing import Route
 
 
 class ReadyPage:
     """The whole answer to a plain GET /scores, built once for each page."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, fields: Sequence[tuple[str, str]] = ()) -> None:
         self._board = board
+        self._fields = fields
         self._page: Page | None = None
-        self._answer = b""
+        self._answer: WireBytes | None = None
 
-    def __call__(self) -> bytes | None:
-        """The bytes of the response; None when the board must be read first."""
+    def __call__(self) -> WireBytes | None:
+        """The response; None when the board must be read first."""
         page = self._board.ready_top()
         if page is None:
             return None
         if page is not self._page:
-            self._page, self._answer = page, wire_bytes(page_response(page, None))
+            self._page, self._answer = page, wire_bytes(page_response(page, ()), self._fields)
         return self._answer
 
 
@@ -56,7 +63,7 @@ class ScoresRoutes:
         else:
             self._learn(request)
             page = self._board.ready_top() or await self._board.page(contract.TOP_DEFAULT, 0)
-        return page_response(page, request.headers.get("if-none-match"))
+        return page_response(page, request.headers.getall("if-none-match", ()))
 
     async def get_user(self, request: Request, user_id: str) -> HTTPResponse:
         """A user's score, rank and neighbours."""
@@ -78,7 +85,7 @@ class ScoresRoutes:
         return json_response(found, {"cache-control": "no-cache", contract.SEQ_HEADER: str(seq)})
 
 
-def page_response(page: Page, if_none_match: str | None) -> HTTPResponse:
+def page_response(page: Page, if_none_match: Sequence[str]) -> HTTPResponse:
     """The answer of GET /scores: the page, or 304 to a client that has it."""
     headers = {
         contract.SEQ_HEADER: str(page.seq),

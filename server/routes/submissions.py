@@ -4,7 +4,7 @@ What a submission must look like is decided in `server.submit`; most single ones
 but take the fast path.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sanic.request import Request
@@ -28,7 +28,10 @@ _ACCEPTED = f'{{"message":"{contract.ACCEPTED_MESSAGE}","submissionId":"%s"}}'
 
 
 class SubmissionRoutes:
-    """The handlers; `learn` remembers a plain submission for the fast path."""
+    """The handlers; `learn` remembers a plain submission for the fast path.
+
+    `accept` makes the answer to an accepted submission, `quota` its fields for the rate limit.
+    """
 
     def __init__(
         self,
@@ -38,6 +41,8 @@ class SubmissionRoutes:
         availability: Availability,
         *,
         learn: Callable[[Request], None],
+        accept: Callable[[str], HTTPResponse],
+        quota: Callable[[int], Mapping[str, str]],
         tracing: "Tracing | None",
     ) -> None:
         self._parser = parser
@@ -45,6 +50,8 @@ class SubmissionRoutes:
         self._outcomes = outcomes
         self._availability = availability
         self._learn = learn
+        self._accept = accept
+        self._quota = quota
         self._tracing = tracing
 
     def routes(self) -> Sequence[Route]:
@@ -61,10 +68,12 @@ class SubmissionRoutes:
         self._availability.require_work_taken()
         if self._tracing is not None:
             self._tracing.note(parsed.submission.id)
-        await self._committer.submit(parsed.submission, keyed=parsed.keyed)
+        left = await self._committer.submit(parsed.submission, keyed=parsed.keyed)
         if self._parser.is_plain(request):
             self._learn(request)
-        return accepted_response(ids.text(parsed.submission.id))
+        response = self._accept(ids.text(parsed.submission.id))
+        response.headers.update(self._quota(left))
+        return response
 
     async def post_updates(self, request: Request) -> HTTPResponse:
         """Accept many submissions; each item of the answer is what its own request would get."""
@@ -84,12 +93,12 @@ class SubmissionRoutes:
         return json_response(status, NOT_STORED | retry)
 
 
-def accepted_response(name: str) -> HTTPResponse:
-    """The answer to an accepted submission of that id."""
+def accepted_response(name: str, *, base: str = "") -> HTTPResponse:
+    """The answer to an accepted submission of that id; `base` is where the API is mounted."""
     return HTTPResponse(
         _ACCEPTED % name,
         status=202,
-        headers={"location": f"{contract.OUTCOMES_PATH}/{name}"},
+        headers={"location": f"{base}{contract.OUTCOMES_PATH}/{name}"},
         content_type=JSON,
     )
 

@@ -195,12 +195,14 @@ class Hub:
         cursor: int,
         *,
         gzip: bool = False,
+        chunked: bool = True,
     ) -> Listener:
         """Make a transport a listener: write `head` and the result of `opening`, then every change.
 
-        `gzip`: the body is one gzip file, as `head` must declare.
+        `gzip`: the body is one gzip file; `chunked`: it has HTTP/1.1's framing, without which it
+        ends with the connection. `head` must declare both.
         """
-        listener = Listener(self, transport, cursor, gzip=gzip)
+        listener = Listener(self, transport, cursor, gzip=gzip, chunked=chunked)
         self._listeners[listener] = self._groups.add(listener, self._ring.end)
         self.counts.listeners_opened += 1
         self._emptied.clear()

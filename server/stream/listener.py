@@ -30,10 +30,10 @@ TCP_NOTSENT_LOWAT = 25
 class Shared:
     """Events for a group of listeners; each encoding is made once, when first needed."""
 
-    __slots__ = ("_events", "_packed", "_plain", "check")
+    __slots__ = ("_packed", "_plain", "check", "events")
 
     def __init__(self, events: bytes, check: Check) -> None:
-        self._events = events
+        self.events = events
         self._plain = self._packed = b""
         self.check = check
 
@@ -41,15 +41,15 @@ class Shared:
     def plain(self) -> bytes:
         """The chunk for listeners without gzip."""
         if not self._plain:
-            self._plain = chunk(self._events)
+            self._plain = chunk(self.events)
         return self._plain
 
     @property
     def packed(self) -> bytes:
         """The chunk for listeners with gzip."""
         if not self._packed:
-            self.check.add(self._events)
-            self._packed = chunk(packed(self._events))
+            self.check.add(self.events)
+            self._packed = chunk(packed(self.events))
         return self._packed
 
 
@@ -67,9 +67,13 @@ class Owner(Protocol):
 
 
 class Listener(asyncio.Protocol):
-    """`cursor` is the last sequence number written to it; `ready`, whether it accepts writes."""
+    """`cursor` is the last sequence number written to it; `ready`, whether it accepts writes.
+
+    One without chunks has no gzip either.
+    """
 
     __slots__ = (
+        "_chunked",
         "_ending",
         "_owner",
         "_received",
@@ -81,10 +85,17 @@ class Listener(asyncio.Protocol):
     )
 
     def __init__(
-        self, owner: Owner, transport: asyncio.Transport, cursor: int, *, gzip: bool
+        self,
+        owner: Owner,
+        transport: asyncio.Transport,
+        cursor: int,
+        *,
+        gzip: bool,
+        chunked: bool = True,
     ) -> None:
         self._owner = owner
         self._ending = Ending() if gzip else None
+        self._chunked = chunked
         self._transport = transport
         self._received = 0
         self.cursor = cursor
@@ -107,12 +118,12 @@ class Listener(asyncio.Protocol):
     def open(self, head: bytes, opening: bytes) -> None:
         """Send the response's head and the first events."""
         first = self._own(opening)
-        self._hand_over(head + chunk(first if self._ending is None else HEAD + first))
+        self._hand_over(head + self._framed(first if self._ending is None else HEAD + first))
 
     def share(self, events: Shared) -> int:
         """Send events of the whole group; returns bytes written. May leave `ready` False."""
         if self._ending is None:
-            data = events.plain
+            data = events.plain if self._chunked else events.events
         else:
             data = events.packed
             self._ending.shared(events.check)
@@ -121,9 +132,12 @@ class Listener(asyncio.Protocol):
 
     def send(self, events: bytes) -> int:
         """Send events to this listener only; returns bytes written. May leave `ready` False."""
-        data = chunk(self._own(events))
+        data = self._framed(self._own(events))
         self._hand_over(data)
         return len(data)
+
+    def _framed(self, data: bytes) -> bytes:
+        return chunk(data) if self._chunked else data
 
     def _own(self, events: bytes) -> bytes:
         """The encoding of events for this listener only."""
@@ -143,8 +157,9 @@ class Listener(asyncio.Protocol):
         """End the stream cleanly once its buffer has drained."""
         self.ready = False
         if not self._transport.is_closing():
-            end = b"" if self._ending is None else chunk(self._ending.blocks())
-            self._hand_over(end + LAST_CHUNK)
+            if self._chunked:
+                end = b"" if self._ending is None else chunk(self._ending.blocks())
+                self._hand_over(end + LAST_CHUNK)
             self._transport.close()
 
     def abort(self) -> None:

@@ -24,7 +24,7 @@ from scoreboard.tokens import LEEWAY_S, Principal
 from server.auth.bearer import Authenticator
 from server.auth.origins import Origins
 from server.settings import ServerSettings
-from server.stream.client_ip import client_address
+from server.stream.client_ip import Proxies
 from server.stream.leases import Claim, Leases
 from server.stream.listener import Listener
 from server.stream.tickets import EXPIRES_S, Tickets
@@ -45,19 +45,14 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Entry:
-    """A stream that may open: its CORS headers, and the claims to release after it."""
+    """A stream that may open, and the claims to release after it."""
 
-    __slots__ = ("_gate", "claims", "headers", "principal")
+    __slots__ = ("_gate", "claims", "principal")
 
     def __init__(
-        self,
-        gate: "StreamGate",
-        headers: tuple[tuple[str, str], ...],
-        principal: Principal | None,
-        claims: Sequence[Claim],
+        self, gate: "StreamGate", principal: Principal | None, claims: Sequence[Claim]
     ) -> None:
         self._gate = gate
-        self.headers = headers
         self.principal = principal
         self.claims = claims
 
@@ -78,6 +73,7 @@ class StreamGate:
         settings: ServerSettings,
         authenticator: Authenticator,
         redis: Redis,
+        origins: Origins,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -86,8 +82,8 @@ class StreamGate:
         self._required = settings.stream_auth_required
         self._per_address = settings.streams_per_address
         self._per_user = settings.streams_per_user
-        self._proxies = settings.proxies_count
-        self._origins = Origins(settings.stream_origins)
+        self._proxies = Proxies(settings.proxies_count, header=settings.proxies_header)
+        self._origins = origins
         self._tickets = Tickets(redis)
         self._leases = Leases(redis, clock=time.monotonic, lease_s=settings.stream_lease_s)
         self._expiring: dict[Listener, float] = {}
@@ -104,13 +100,11 @@ class StreamGate:
         tickets = arguments["ticket"] if "ticket" in arguments else ()  # noqa: SIM401
         if self._open and not tickets and _plain(headers):
             return None
-        cors = self.cors(request)
+        self.check_origin(request)
         principal = await self._principal(headers, tickets)
         claims = []
         if self._per_address:
-            address = client_address(
-                request.ip, headers.getall("x-forwarded-for", ()), proxies=self._proxies
-            )
+            address = self._proxies.client_address(request.ip, headers)
             claims.append(Claim(_ADDRESS + address, self._per_address))
         if self._per_user and principal is not None:
             claims.append(Claim(_USER + principal.subject, self._per_user))
@@ -123,7 +117,7 @@ class StreamGate:
                     f"This {whose} has reached its limit of event streams.",
                     retry_after_s=RETRY_AFTER_S,
                 )
-        return Entry(self, cors, principal, claims)
+        return Entry(self, principal, claims)
 
     def watch(self, listener: Listener, entry: Entry) -> None:
         """End the stream when its token expires; release the entry's claims when it has ended."""
@@ -142,16 +136,20 @@ class StreamGate:
         if entry.claims:
             self._leases.release(entry.claims)
 
-    async def issue_ticket(self, request: Request) -> tuple[tuple[tuple[str, str], ...], Ticket]:
-        """CORS headers and a ticket for the token's subject. Raises Problem."""
-        cors = self.cors(request)
+    async def issue_ticket(self, request: Request) -> Ticket:
+        """A ticket for the token's subject. Raises Problem."""
+        self.check_origin(request)
         principal = self._authenticator.principal(request.headers.getall("authorization", ()))
-        return cors, Ticket(ticket=await self._tickets.issue(principal))
+        return Ticket(ticket=await self._tickets.issue(principal))
 
-    def cors(self, request: Request) -> tuple[tuple[str, str], ...]:
-        """Headers for a request's Origin. Raises Problem (forbidden)."""
+    def check_origin(self, request: Request) -> None:
+        """Raises Problem (forbidden) for a page of a foreign origin."""
         headers = request.headers
-        return self._origins.headers(headers.getall("origin", ()), headers.get("host", ""))
+        self._origins.check(
+            headers.getall("origin", ()),
+            headers.get("host", ""),
+            same_origin=headers.getall("sec-fetch-site", ()) == ["same-origin"],
+        )
 
     async def _principal(self, headers: Any, tickets: Sequence[str]) -> Principal | None:
         authorization = headers.getall("authorization", ())

@@ -7,7 +7,8 @@
 -- standing, the caller's knowledge of a keyed submission: 0 nothing; 1 the ledger
 --       does not have it; 2 the ledger has it, with this payload
 -- bucket, the hash of fresh ids for an id that the server chose; else nil
--- Returns {index, code, microseconds to wait} for each item that is not admitted, flat:
+-- Returns {index, code, microseconds to wait} for each item that is not admitted, flat, and as
+--       MessagePack what each item's user may still submit in the window:
 --       1 replay of the same payload, free; 2 key known with another payload; 3 limited,
 --       wait; 4 unsure: Redis does not remember long enough, ask the ledger
 -- The same sliding window as tests/model/sliding_window.py. Time is cut into epochs of one window's
@@ -92,6 +93,15 @@ local function limiter(prefix, count, window)
     return 0
   end
 
+  -- Admissions that the user has left.
+  function self.left(user)
+    if not states[user] then
+      self.read({user})
+    end
+    local state = states[user]
+    return math.max(0, count - (#state.before + #state.now) / 8 - state.added)
+  end
+
   function self.write()
     if #touched == 0 then
       return
@@ -125,7 +135,7 @@ for _, item in ipairs(items) do
 end
 limits.read(users)
 
-local fresh, answer = {}, {}
+local fresh, answer, quotas = {}, {}, {}
 for index, item in ipairs(items) do
   local id, user, payload, standing, bucket = item[1], item[2], item[3], item[4], item[5]
   local code, wait = 0, 0
@@ -157,6 +167,7 @@ for index, item in ipairs(items) do
       redis.call('SET', seen_prefix .. id, payload, 'EX', retention)
     end
   end
+  quotas[index] = limits.left(user)
   if code > 0 then
     answer[#answer + 1] = index
     answer[#answer + 1] = code
@@ -171,4 +182,4 @@ for bucket, fields in pairs(fresh) do
   end)
   redis.call('EXPIRE', fresh_prefix .. bucket, fresh_retention)
 end
-return answer
+return {answer, cmsgpack.pack(quotas)}

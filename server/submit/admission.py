@@ -39,10 +39,14 @@ class AdmissionCode(IntEnum):
 
 
 class AdmissionResult(msgspec.Struct, frozen=True, gc=False):
-    """The decision for one submission; `retry_after_us` counts only when it is LIMITED."""
+    """The decision for one submission; `retry_after_us` counts only when it is LIMITED.
+
+    `quota`: what the user may still submit in the window, after this one.
+    """
 
     code: AdmissionCode
     retry_after_us: int
+    quota: int = 0
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
@@ -54,7 +58,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
 _NOTHING_KNOWN, _NOT_IN_LEDGER, _IN_LEDGER = range(3)
 _CODES = tuple(AdmissionCode)
-_ADMITTED = AdmissionResult(AdmissionCode.ADMITTED, 0)
+_quotas = msgspec.msgpack.Decoder(list[int])
 
 
 class Admission:
@@ -129,12 +133,15 @@ class Admission:
                 for item, standing in items
             ]
         )
-        answer: list[int] = await self._script(
+        found: tuple[list[int], bytes] = await self._script(
             keys=(contract.MEMORY_KEY,), args=(*self._arguments, packed)
         )
-        results = [_ADMITTED] * len(items)
+        answer, quotas = found
+        admitted = AdmissionCode.ADMITTED
+        results = [AdmissionResult(admitted, 0, quota) for quota in _quotas.decode(quotas)]
         for index, code, wait_us in zip(answer[::3], answer[1::3], answer[2::3], strict=True):
-            results[index - 1] = AdmissionResult(_CODES[code], wait_us)
+            quota = results[index - 1].quota
+            results[index - 1] = AdmissionResult(_CODES[code], wait_us, quota)
         return results
 
 

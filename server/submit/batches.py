@@ -31,7 +31,7 @@ async def submit_all(
     committer: Committer, items: Sequence[ParsedSubmission | Problem]
 ) -> list[ItemResult]:
     """Submit what can be, and wait for all of it; results in the order of `items`."""
-    waits: list[asyncio.Future[None] | Problem] = []
+    waits: list[asyncio.Future[int] | Problem] = []
     for item in items:
         if isinstance(item, Problem):
             waits.append(item)
@@ -46,7 +46,7 @@ async def submit_all(
     return [_result(item, wait) for item, wait in zip(items, waits, strict=True)]
 
 
-def _result(item: ParsedSubmission | Problem, wait: "asyncio.Future[None] | Problem") -> ItemResult:
+def _result(item: ParsedSubmission | Problem, wait: "asyncio.Future[int] | Problem") -> ItemResult:
     problem = wait if isinstance(wait, Problem) else wait.exception()
     if problem is None and isinstance(item, ParsedSubmission):
         return ItemResult(status=ACCEPTED, submission_id=ids.text(item.submission.id))

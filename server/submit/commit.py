@@ -48,19 +48,20 @@ class StartBatch(Protocol):
 class _Entry:
     """A queued submission, and the callers that wait for it."""
 
-    __slots__ = ("item", "since", "waiters")
+    __slots__ = ("item", "quota", "since", "waiters")
 
     def __init__(self, item: Item, since: float) -> None:
         self.item = item
         self.since = since
-        self.waiters: list[asyncio.Future[None]] = []
+        self.quota = 0
+        self.waiters: list[asyncio.Future[int]] = []
 
     def resolve(self, problem: Problem | None) -> None:
         for waiter in self.waiters:
             # Done already when the client disconnected.
             if not waiter.done():
                 if problem is None:
-                    waiter.set_result(None)
+                    waiter.set_result(self.quota)
                 else:
                     waiter.set_exception(problem)
 
@@ -111,8 +112,10 @@ class Committer:
         """Requests that have no answer yet."""
         return self._waiters
 
-    def submit(self, submission: Submission, *, keyed: bool) -> asyncio.Future[None]:
+    def submit(self, submission: Submission, *, keyed: bool) -> asyncio.Future[int]:
         """A future that is done once the submission is durable, or fails with a Problem.
+
+        Its result is what the user may still submit in the window of the rate limit.
 
         Raises Problem at once when the queue is full, or the same id is in progress
         with another body.
@@ -133,7 +136,7 @@ class Committer:
         elif not _same_body(entry.item.submission, submission):
             self.counts.key_reused += 1
             raise _key_reused()
-        waiter: asyncio.Future[None] = self._loop.create_future()
+        waiter: asyncio.Future[int] = self._loop.create_future()
         entry.waiters.append(waiter)
         self._waiters += 1
         return waiter
@@ -222,6 +225,7 @@ class Committer:
         admitted, replays = [], 0
         for entry, result in zip(batch, results, strict=True):
             if result.code in (AdmissionCode.ADMITTED, AdmissionCode.REPLAY):
+                entry.quota = result.quota
                 admitted.append(entry)
                 replays += result.code is AdmissionCode.REPLAY
             elif result.code is AdmissionCode.LIMITED:

@@ -78,9 +78,10 @@ class Server:
 
     name = "server"
 
-    def __init__(self, environment: Mapping[str, str], host: str) -> None:
+    def __init__(self, environment: Mapping[str, str], host: str, base_path: str = "") -> None:
         self._environment = environment
         self._host = host
+        self._base_path = base_path
 
     def command(self, port: int) -> list[str]:
         del port
@@ -96,7 +97,7 @@ class Server:
     def _is_ready(self, port: int) -> bool:
         connection = http.client.HTTPConnection(self._host, port, timeout=_PROBE_TIMEOUT_S)
         try:
-            connection.request("GET", "/readyz")
+            connection.request("GET", f"{self._base_path}/readyz")
             return connection.getresponse().status == 200
         except (OSError, http.client.HTTPException):
             return False

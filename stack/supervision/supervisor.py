@@ -129,7 +129,9 @@ class Supervisor:
         settings = self.settings
         # Before the slow steps: a taken port should be said at once.
         port = settings.port or free_port()
-        if not is_free(port, settings.host):
+        if not settings.first_host:
+            raise StartFailed("SCOREBOARD_HOST needs a TCP address too: the stack asks there")
+        if not is_free(port, settings.first_host):
             raise StartFailed(
                 f"Port {port} is in use by another program. "
                 f"Choose another for the server: make up PORT={port + 1}"
@@ -154,7 +156,7 @@ class Supervisor:
             worker = Worker(self._environment("worker"), self.urls["temporal"])
             self.units["worker"] = Unit(worker, 0)
             await self._first_start(self.units["worker"], "polling the task queue")
-            server = Server(self._environment("server"), settings.near_host)
+            server = Server(self._environment("server"), settings.near_host, settings.base_path)
             self.units["server"] = Unit(server, port)
             await self._first_start(self.units["server"], settings.base_url)
 
@@ -226,7 +228,7 @@ class Supervisor:
             log=self.folder.log(unit.name),
             book=self._book if unit.port is None else None,
             port=unit.port,
-            host=self.settings.host if unit.name == "server" else HOST,
+            host=self.settings.first_host if unit.name == "server" else HOST,
             hint=f"Choose another: python -m stack up --{unit.name}-port N",
             timeout_s=timeout_s,
             on_spawn=spawned,

@@ -25,6 +25,14 @@ BODY = b'{"userId":1,"increment":1}'
 READ = b"GET /scores HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
+def masked(answer: tuple[bytes, bytes]) -> tuple[list[bytes], bytes]:
+    """An answer without what differs from one to the next: id, date, what the limit leaves."""
+    head, body = answer
+    head = re.sub(rb"\r\ndate: [^\r]+ GMT\r", b"\r\ndate\r", head)
+    head = re.sub(rb'\r\nratelimit: "per-user";r=\d+\r', b"\r\nratelimit\r", head)
+    return sorted(UUID.sub(b"*", head).split(b"\r\n")), UUID.sub(b"*", body)
+
+
 class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
@@ -54,7 +62,10 @@ async def test_the_short_way_answers_as_the_long_one(api: Api) -> None:
         answers = [await connection.ask(post(BODY)) for _ in range(4)]
 
     assert len({UUID.search(body)[0] for _, body in answers}) == 4  # type: ignore[index]
-    assert len({(UUID.sub(b"*", head), UUID.sub(b"*", body)) for head, body in answers}) == 1
+    assert [masked(answer) for answer in answers] == [masked(answers[0])] * 4
+    assert b"\r\ndate" in b"\r\n".join(masked(answers[0])[0])
+    left = [re.search(rb'\r\nratelimit: "per-user";r=(\d+)\r\n', head) for head, _ in answers]
+    assert [int(found[1]) for found in left if found] == [99, 98, 97, 96]
 
 
 async def test_a_repeated_key_gives_the_first_answer_on_either_way(api: Api) -> None:
@@ -64,7 +75,8 @@ async def test_a_repeated_key_gives_the_first_answer_on_either_way(api: Api) -> 
         again = await connection.ask(post(BODY, key=b"k-1"))
         other_head, other_body = await connection.ask(post(BODY.replace(b"1}", b"2}"), key=b"k-1"))
 
-    assert again == first
+    assert UUID.findall(b"".join(again)) == UUID.findall(b"".join(first))
+    assert masked(again) == masked(first)
     assert other_head.startswith(b"HTTP/1.1 422 ")
     assert b"idempotency_key_reused" in other_body
 
@@ -108,6 +120,28 @@ async def test_a_request_that_comes_in_pieces_is_one_request(api: Api) -> None:
             await settled()
             head, _ = await connection.ask(post(BODY)[cut:])
             assert head.startswith(b"HTTP/1.1 202 ")
+
+
+async def test_a_chunked_submission_is_the_same_on_either_way(api: Api) -> None:
+    head = post(b"", bearer=TOKEN).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    body = b"5;a=b\r\n%b\r\n%x\r\n%b\r\n0\r\nX: y\r\n\r\n" % (BODY[:5], len(BODY) - 5, BODY[5:])
+    async with connected(api) as connection:
+        answers = [await connection.ask(head + body) for _ in range(3)]
+        cut = await connection.ask(head + body.replace(b"\r\n0\r\n", b"\r\n00\r\n"))
+        large, _ = await connection.ask(head + b"8000\r\n" + b" " * 0x8000 + b"\r\n0\r\n\r\n")
+        read, _ = await connection.ask(READ)
+        bad, _ = await connection.ask(head + body.replace(b"5;a", b"5 a"))
+
+    assert [masked(answer) for answer in (*answers, cut)] == [masked(answers[0])] * 4
+    assert answers[0][0].startswith(b"HTTP/1.1 202 ")
+    assert large.startswith(b"HTTP/1.1 413 ")
+    assert read.startswith(b"HTTP/1.1 200 ")
+    assert bad.startswith(b"HTTP/1.1 400 ")
+
+    async def applied() -> bool:
+        return bool({line["user"]: line["score"] for line in await api.scores()}["Alice"] == 1504)
+
+    await eventually(applied)
 
 
 async def test_the_body_of_a_known_read_is_never_taken_for_a_request(api: Api) -> None:

@@ -71,10 +71,8 @@ def syntax(bearer: str) -> Mapping[str, Case]:
         "two equal lengths": sized + b"Content-Length: 26\r\n\r\n" + BODY,
         "list of lengths": post + b"Content-Length: 26, 26\r\n\r\n" + BODY,
         "huge length": post + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n" + BODY,
-        "chunked": chunked + size + b"\r\n" + BODY + b"\r\n0\r\n\r\n",
         "chunk size 0x": chunked + b"0x" + size + b"\r\n" + BODY + b"\r\n0\r\n\r\n",
         "chunk size signed": chunked + b"+" + size + b"\r\n" + BODY + b"\r\n0\r\n\r\n",
-        "chunk extension": chunked + size + b";a=b\r\n" + BODY + b"\r\n0\r\n\r\n",
         "LF in chunk extension": chunked + size + b";\n" + BODY + b"\r\n0\r\n\r\n",
         "chunk without CRLF": chunked + size + b"\r\n" + BODY + b"0\r\n\r\n",
         "trailer": chunked + size + b"\r\n" + BODY + b"\r\n0\r\nAuthorization: x\r\n\r\n",
@@ -101,10 +99,10 @@ def syntax(bearer: str) -> Mapping[str, Case]:
     }
     return {name: _refused(data) for name, data in cases.items()} | {
         "oversize header": Case(
-            data=GET + b"X: " + b"x" * 9000 + b"\r\n\r\n", statuses=frozenset({413})
+            data=GET + b"X: " + b"x" * 9000 + b"\r\n\r\n", statuses=frozenset({431})
         ),
         "oversize address": Case(
-            data=GET.replace(b"/healthz", b"/" + b"x" * 9000) + b"\r\n", statuses=frozenset({413})
+            data=GET.replace(b"/healthz", b"/" + b"x" * 9000) + b"\r\n", statuses=frozenset({414})
         ),
         "oversize body": Case(
             data=post + b"Content-Length: 99999999\r\n\r\n", statuses=frozenset({413})
@@ -258,7 +256,7 @@ ADDRESSES: Mapping[str, tuple[str, int]] = {
     "SQL in offset": ("/scores?offset=1%20OR%201=1", 400),
     "SQL in a user": ("/scores/users/1%20OR%201=1", 404),
     "SQL quoted in a user": ("/scores/users/1%27%3BDROP%20TABLE%20users--", 404),
-    "SQL in an outcome": ("/scores/updates/%27%20OR%20%271%27=%271", 400),
+    "SQL in an outcome": ("/scores/updates/%27%20OR%20%271%27=%271", 404),
     "Arabic digit": ("/scores?limit=%D9%A5", 400),
     "limit twice": ("/scores?limit=1&limit=2", 400),
     "limit in brackets": ("/scores?limit[]=1", 200),

@@ -21,7 +21,8 @@ from server.auth.origins import Origins
 from server.auth.signatures import Signatures, VerificationKey
 from server.board.query import parse_flag, parse_resume, parse_window
 from server.board.reviews import parse_decision
-from server.http.protocol import is_valid_head
+from server.http.chunked import BadChunk, BodyTooLarge, ChunkedBody
+from server.http.head import BadHead, parse_head
 from server.stream.client_ip import client_address
 from server.stream.stream_gate import cookies
 from server.submit.body import parse_update
@@ -141,11 +142,32 @@ def idempotency_key(data: bytes) -> None:
 
 def head(data: bytes) -> None:
     """The head of a request."""
-    if is_valid_head(data):
+    with suppress(BadHead):
+        found = parse_head(data)
+        lower = data.lower()
         assert b"\0" not in data
         assert data.count(b"\r") == data.count(b"\n") == data.count(b"\r\n")
-        assert data.lower().count(b"\r\ncontent-length:") <= 1
-        assert b"\r\ntransfer-encoding:" not in data.lower()
+        assert lower.count(b"\r\ncontent-length:") + lower.count(b"\r\ntransfer-encoding:") <= 1
+        assert found.target.startswith("/")
+        assert "//" not in found.target.partition("?")[0]
+        assert sum(name == "host" for name, _ in found.fields) <= 1
+
+
+def chunked(data: bytes) -> None:
+    """A chunked body, in one piece and cut anywhere: the same content, or refused."""
+    at = data[0] % max(1, len(data)) if data else 0
+    found: list[object] = []
+    for pieces in ((data,), (data[:at], data[at:])):
+        body, buffer, content = ChunkedBody(1000), bytearray(), b""
+        try:
+            for piece in pieces:
+                buffer += piece
+                content += body.take(buffer)
+            found.append((content, body.done, bytes(buffer)))
+        except (BadChunk, BodyTooLarge) as error:
+            found.append(type(error))
+        assert len(content) <= 1000
+    assert found[0] == found[1]
 
 
 def jwks(data: bytes) -> None:
@@ -171,12 +193,16 @@ def event_stream(data: bytes) -> None:
 def addresses(data: bytes) -> None:
     """X-Forwarded-For, Origin, Cookie, and a submission id."""
     text = _text(data)
-    counted = client_address("203.0.113.7", [text], proxies=1)
-    assert ipaddress.ip_network(counted)
+    for header in ("x-forwarded-for", "forwarded"):
+        counted, _ = client_address("203.0.113.7", [text], proxies=1, header=header)
+        assert ipaddress.ip_network(counted)
+    origins = Origins(["https://a.example"])
     with suppress(Problem):
-        for _, value in Origins(["https://a.example"]).headers([text], "b.example"):
-            assert "\r" not in value
-            assert "\n" not in value
+        origins.check([text], "b.example")
+        assert text in ("https://a.example", "https://b.example", "http://b.example")
+    for _, value in origins.fields([text]):
+        assert "\r" not in value
+        assert "\n" not in value
     assert all("=" not in name for name in cookies([text], "scoreboard_token") if not name)
     with suppress(ValueError):
         assert len(ids.parse(text)) == 16
@@ -186,7 +212,7 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
         *(token, claims, update, media_type, batch, decision, cursor, query, signature),
-        *(idempotency_key, head, jwks, workflow_input, event_stream, addresses),
+        *(idempotency_key, head, chunked, jwks, workflow_input, event_stream, addresses),
     )
 }
 
@@ -208,6 +234,7 @@ SEEDS: Mapping[str, tuple[bytes, ...]] = {
     ),
     "idempotency_key": (b'"abc"', b"abc"),
     "head": (b"POST /scores/update HTTP/1.1\r\nHost: a\r\nContent-Length: 5",),
+    "chunked": (b"5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n",),
     "jwks": (b'{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"AAAA","use":"sig"}]}',),
     "workflow_input": (
         contract.encode_batch([]),

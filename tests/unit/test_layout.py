@@ -73,7 +73,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
     "server": {
         "backends": set(),
         "auth": set(),
-        "settings": {"auth"},
+        "settings": {"auth", "backends"},
         "observe": set(),
         "submit": {"auth", "backends", "observe"},
         "board": {"backends", "submit"},

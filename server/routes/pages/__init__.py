@@ -8,10 +8,11 @@ import hashlib
 import importlib.resources
 from dataclasses import dataclass
 
-from sanic import Blueprint, HTTPResponse, Request
+from sanic import HTTPResponse, Request
 from sanic.response import empty, raw
 
 from server.http.responses import is_unmodified
+from server.http.routing import Handler, Route
 
 CONTENT_SECURITY_POLICY = "; ".join(
     [
@@ -100,18 +101,18 @@ def _page(name: str, body: bytes) -> Page:
     )
 
 
-def pages_blueprint() -> Blueprint:
-    """A blueprint that answers GET and HEAD for the pages, from memory."""
-    blueprint = Blueprint("pages")
-    for number, (path, page) in enumerate(read_pages().items()):
-        _serve(blueprint, number, path, page)
-    return blueprint
+def pages_routes() -> list[Route]:
+    """The pages, answered from memory."""
+    return [
+        Route("GET", path, f"page_{number}", _handler(page))
+        for number, (path, page) in enumerate(read_pages().items())
+    ]
 
 
-def _serve(blueprint: Blueprint, number: int, path: str, page: Page) -> None:
+def _handler(page: Page) -> Handler:
     async def handler(request: Request) -> HTTPResponse:
-        if is_unmodified(request.headers.get("if-none-match"), page.etag):
+        if is_unmodified(request.headers.getall("if-none-match", ()), page.etag):
             return empty(304, headers=page.headers)
         return raw(page.body, content_type=page.content_type, headers=page.headers)
 
-    blueprint.add_route(handler, path, methods=["GET", "HEAD"], name=f"page_{number}")
+    return handler

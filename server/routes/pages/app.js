@@ -7,7 +7,7 @@ import { CONNECTING, LIVE, LOST, Stream } from "./stream.js";
 import { setUpTheme } from "./theme.js";
 import { BoardView, format, signed } from "./view.js";
 
-const STREAM = "/scores/stream?snapshot=1";
+const STREAM = "scores/stream?snapshot=1";
 const TOP = 10;
 const RENDER_MS = 250;
 const FEED_LENGTH = 8;
@@ -40,7 +40,7 @@ let token = "";
 // --- board
 
 async function readScores(signal) {
-  const answer = await fetch(`/scores?limit=${TOP}`, { cache: "no-store", signal });
+  const answer = await fetch(`scores?limit=${TOP}`, { cache: "no-store", signal });
   if (!answer.ok) throw new Error(`status ${answer.status}`);
   const seq = Number(answer.headers.get("Scoreboard-Seq") ?? NaN);
   if (!Number.isSafeInteger(seq)) throw new Error("no seq");
@@ -183,7 +183,7 @@ async function streamAddress() {
   if (!token) return STREAM;
   // EventSource cannot send a header, and a token does not belong in an address: a ticket
   // is good for one connection.
-  const answer = await fetch("/scores/stream/ticket", {
+  const answer = await fetch("scores/stream/ticket", {
     method: "POST",
     headers: { Authorization: `Bearer ${token}` },
   });

@@ -8,7 +8,7 @@ const time = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "sh
 const rows = new Map();
 
 function ask(path, token, options = {}) {
-  return fetch(`/admin/reviews${path}`, {
+  return fetch(`admin/reviews${path}`, {
     cache: "no-store",
     signal: AbortSignal.timeout(TIMEOUT_MS),
     ...options,

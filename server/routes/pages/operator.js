@@ -167,7 +167,7 @@ function ask(scope) {
 }
 
 async function poll() {
-  const answer = await fetch("/admin/stats", {
+  const answer = await fetch("admin/stats", {
     cache: "no-store",
     signal: AbortSignal.timeout(TIMEOUT_MS),
     headers: token ? { Authorization: `Bearer ${token}` } : {},

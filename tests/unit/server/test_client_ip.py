@@ -17,11 +17,11 @@ from server.stream.client_ip import client_address
     ],
 )
 def test_an_address_counts_as_its_customer(peer: str, counted: str) -> None:
-    assert client_address(peer, [], proxies=0) == counted
+    assert client_address(peer, [], proxies=0)[0] == counted
 
 
 def test_forwarded_headers_are_ignored_without_trusted_proxies() -> None:
-    assert client_address("203.0.113.7", ["198.51.100.1"], proxies=0) == "203.0.113.7"
+    assert client_address("203.0.113.7", ["198.51.100.1"], proxies=0)[0] == "203.0.113.7"
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,47 @@ def test_forwarded_headers_are_ignored_without_trusted_proxies() -> None:
         ([], 1, "203.0.113.7"),
         (["198.51.100.1"], 2, "203.0.113.7"),
         (["nonsense"], 1, "203.0.113.7"),
-        (["198.51.100.1:80"], 1, "203.0.113.7"),
+        (["198.51.100.1:80"], 1, "198.51.100.1"),
+        (["[2001:db8::1]:443"], 1, "2001:db8::/64"),
+        (["[2001:db8::1]"], 1, "2001:db8::/64"),
+        (["1.1.1.1:1, 198.51.100.1:2, 10.0.0.1:3"], 2, "198.51.100.1"),
+        (["198.51.100.1:x"], 1, "203.0.113.7"),
+        (["[198.51.100.1"], 1, "203.0.113.7"),
+        (["2001:db8::1:443x"], 1, "203.0.113.7"),
         (["1.1.1.1,"], 1, "203.0.113.7"),
     ],
 )
 def test_only_the_entry_of_the_outermost_own_proxy_is_believed(
     fields: list[str], proxies: int, counted: str
 ) -> None:
-    assert client_address("203.0.113.7", fields, proxies=proxies) == counted
+    address, named = client_address("203.0.113.7", fields, proxies=proxies)
+
+    assert address == counted
+    assert named == (counted != "203.0.113.7")
+
+
+@pytest.mark.parametrize(
+    ("fields", "counted"),
+    [
+        (["for=198.51.100.1"], "198.51.100.1"),
+        (['For="198.51.100.1:4711"'], "198.51.100.1"),
+        (['for="[2001:db8:cafe::17]:4711";proto=https;by=203.0.113.43'], "2001:db8:cafe::/64"),
+        (['by="203.0.113.43";for=198.51.100.1;proto=http'], "198.51.100.1"),
+        (["for=1.1.1.1, for=198.51.100.1"], "198.51.100.1"),
+        (["for=1.1.1.1", "for=198.51.100.1"], "198.51.100.1"),
+        (['for="1.1.1.1, x";proto=a, for=198.51.100.1'], "198.51.100.1"),
+        (["for=unknown"], "203.0.113.7"),
+        (["for=_hidden"], "203.0.113.7"),
+        (["for=1.1.1.1;for=2.2.2.2"], "203.0.113.7"),
+        (["proto=https"], "203.0.113.7"),
+        (["198.51.100.1"], "203.0.113.7"),
+        # A quote that the client left open must not make its own text the proxy's.
+        (['for=1.1.1.1;x=", for="[2001:db8::1]:5"'], "203.0.113.7"),
+        (['for="1.1.1.1, for=198.51.100.1'], "203.0.113.7"),
+        ([], "203.0.113.7"),
+    ],
+)
+def test_the_forwarded_field_is_read_as_rfc_7239_says(fields: list[str], counted: str) -> None:
+    found, _ = client_address("203.0.113.7", fields, proxies=1, header="forwarded")
+
+    assert found == counted

@@ -77,13 +77,13 @@ async def backends() -> Backends:
     return Backends()
 
 
-async def refusal(waiter: "asyncio.Future[None]") -> str:
+async def refusal(waiter: "asyncio.Future[int]") -> str:
     with pytest.raises(Problem) as refused:
         await asyncio.wait_for(waiter, 5)
     return refused.value.kind.code
 
 
-def code_now(waiter: "asyncio.Future[None]") -> str:
+def code_now(waiter: "asyncio.Future[int]") -> str:
     """The code of a refusal that has been given already."""
     assert waiter.done()
     problem = waiter.exception()

@@ -1,6 +1,7 @@
 """The fast path takes only requests whose header block the slow path has accepted before."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from scoreboard.domain import Submission
 from scoreboard.errors import OVERLOADED, RATE_LIMITED, Problem
 from scoreboard.tokens import Principal
 from server.http.fast_path import BeginSpan, FastPath
+from server.http.responses import WireBytes
 from server.submit.submission import NewIds
 from tests.support.eventually import settled
 
@@ -24,7 +26,7 @@ BODY = b'{"userId":1,"increment":10}'
 END = b"\r\n\r\n"
 KEYED = HEAD + b"\r\nIdempotency-Key: first"
 TOKEN = "t"
-PAGE = b"HTTP/1.1 200 OK\r\n\r\n[]"
+PAGE = WireBytes(b"HTTP/1.1 200 OK\r\n", b"\r\n[]")
 
 
 class Way:
@@ -35,9 +37,9 @@ class Way:
             subject="1", scopes=frozenset(), expires_s=2**40
         )
         self.ready = True
-        self.page: bytes | None = PAGE
+        self.page: WireBytes | None = PAGE
         self.submitted: list[tuple[Submission, bool]] = []
-        self.waiters: list[asyncio.Future[None]] = []
+        self.waiters: list[asyncio.Future[int]] = []
         self.answers: list[bytes] = []
         self.refusal: Problem | None = None
         self.others: dict[str, Principal] = {}
@@ -47,12 +49,13 @@ class Way:
             submit=self._submit,
             new_id=NewIds(),
             accept=lambda name: HTTPResponse(f"<{name}>", status=202, headers={"location": name}),
+            quota_line=lambda left: b"ratelimit: %d\r\n" % left,
             refuse=lambda problem: HTTPResponse(problem.kind.code, status=problem.kind.status),
             page=lambda: self.page,
             begin_span=begin_span,
         )
 
-    def _submit(self, submission: Submission, keyed: bool) -> "asyncio.Future[None]":
+    def _submit(self, submission: Submission, keyed: bool) -> "asyncio.Future[int]":
         if self.refusal is not None:
             raise self.refusal
         self.submitted.append((submission, keyed))
@@ -60,11 +63,11 @@ class Way:
         return self.waiters[-1]
 
     def learn(self, head: bytes = HEAD, body: bytes = BODY, version: str = "1.1") -> None:
-        request: Any = SimpleNamespace(head=head, body=body, version=version)
+        request: Any = SimpleNamespace(head=head, body=body, version=version, method="POST")
         self.fast_path.learn_submission(request)
 
     def learn_read(self, head: bytes, body: bytes = b"") -> None:
-        request: Any = SimpleNamespace(head=head, body=body, version="1.1")
+        request: Any = SimpleNamespace(head=head, body=body, version="1.1", method="GET")
         self.fast_path.learn_read(request)
 
     def take(self, data: bytes) -> bool:
@@ -85,7 +88,7 @@ async def test_a_known_head_submits_and_is_answered_when_that_is_durable(way: Wa
     assert not keyed
     assert way.answers == []
 
-    way.waiters[0].set_result(None)
+    way.waiters[0].set_result(7)
     await settled()
 
     [answer] = way.answers
@@ -251,7 +254,8 @@ async def test_a_read_is_answered_with_the_page_that_is_ready() -> None:
     way.learn_read(head)
 
     assert way.take(head + END)
-    assert way.answers == [PAGE]
+    [answer] = way.answers
+    assert re.fullmatch(rb"HTTP/1.1 200 OK\r\ndate: [^\r]+ GMT\r\n\r\n\[\]", answer)
     way.page = None
     assert not way.take(head + END)
 
@@ -330,10 +334,10 @@ async def test_span_is_begun_for_each_submission_and_ended_with_its_status() -> 
     traced = HEAD + b"\r\ntraceparent: " + TRACEPARENT
     for head in (traced, HEAD, HEAD, HEAD):
         assert way.take(head + END + BODY)
-    way.waiters[0].set_result(None)
+    way.waiters[0].set_result(7)
     way.waiters[1].set_exception(Problem(RATE_LIMITED, "slower"))
     way.waiters[2].cancel()
-    way.waiters[3].set_result(None)
+    way.waiters[3].set_result(7)
     await asyncio.sleep(0)
 
     assert [parent for parent, _ in begun] == [TRACEPARENT.decode(), None, None, None]

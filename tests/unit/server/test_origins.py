@@ -1,4 +1,4 @@
-"""Origins whose pages may open event streams."""
+"""Origins whose pages may use the API."""
 
 import pytest
 
@@ -10,24 +10,46 @@ GAME = "https://game.example"
 
 
 def test_a_client_that_is_no_browser_is_not_judged() -> None:
-    assert Origins([]).headers([], "scores.example") == ()
+    Origins([]).check([], "scores.example")
 
 
-def test_the_own_origin_needs_no_permission() -> None:
-    assert Origins([]).headers(["http://scores.example:3000"], "scores.example:3000") == ()
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("http://scores.example:3000", "scores.example:3000"),
+        ("https://scores.example", "Scores.Example:443"),
+        ("http://scores.example", "scores.example:80"),
+    ],
+)
+def test_the_own_origin_needs_no_permission(origin: str, host: str) -> None:
+    Origins([]).check([origin], host)
+
+
+def test_the_browser_knows_its_own_origin_behind_a_proxy() -> None:
+    Origins([]).check(["https://board.example"], "127.0.0.1:3000", same_origin=True)
 
 
 def test_an_allowed_origin_is_named_in_the_answer() -> None:
+    origins = Origins([GAME, "https://other.example"])
     for origin in (GAME, "https://other.example"):
-        headers = dict(Origins([GAME, "https://other.example"]).headers([origin], "scores.example"))
+        origins.check([origin], "scores.example")
+        headers = dict(origins.fields([origin]))
 
         assert headers["access-control-allow-origin"] == origin
         assert headers["access-control-allow-credentials"] == "true"
+        assert "scoreboard-seq" in headers["access-control-expose-headers"]
         assert headers["vary"] == "origin"
+    # Caches must not hand this answer to the page of an allowed origin.
+    assert origins.fields([]) == origins.fields(["https://evil.example"]) == (("vary", "origin"),)
+    assert Origins([]).fields([GAME]) == ()
 
 
 def test_wildcard_origin_is_allowed_without_credentials() -> None:
-    assert Origins(["*"]).headers(["null"], "x") == (("access-control-allow-origin", "*"),)
+    origins = Origins(["*"])
+    origins.check(["null"], "x")
+
+    assert dict(origins.fields(["null"]))["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in dict(origins.fields([GAME]))
 
 
 @pytest.mark.parametrize(
@@ -49,9 +71,15 @@ def test_wildcard_origin_is_allowed_without_credentials() -> None:
 )
 def test_every_other_origin_is_refused(fields: list[str]) -> None:
     with pytest.raises(Problem) as refusal:
-        Origins([GAME]).headers(fields, "scores.example")
+        Origins([GAME]).check(fields, "scores.example")
 
     assert refusal.value.kind.code == "forbidden"
+
+
+def test_no_origin_is_that_of_an_empty_host() -> None:
+    for origin in ("null", "http://", "https://", ""):
+        with pytest.raises(Problem):
+            Origins([]).check([origin], "")
 
 
 def test_the_setting_is_a_list_of_origins() -> None:

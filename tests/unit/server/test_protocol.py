@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.http.protocol import is_valid_head
+from server.http.head import is_valid_head
 
 HOST = b"\r\nHost: localhost"
 
@@ -15,6 +15,7 @@ HOST = b"\r\nHost: localhost"
         b"GET / HTTP/1.1\r\nHost: [::1]:3000\r\nX-Empty:\r\nX-Tab: a\tb",
         b"POST /x HTTP/1.1\r\nContent-Length: 12" + HOST,
         b"GET / HTTP/1.0",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: CHUNKED" + HOST,
         b"GET / HTTP/1.1\r\nX-Name: J\xc3\xb6rg" + HOST,
     ],
 )
@@ -29,6 +30,12 @@ def test_plain_requests_are_taken(head: bytes) -> None:
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: b",
         b"GET / HTTP/1.1\r\nHost: a, b",
         b"GET / HTTP/1.1\r\nHost: a/b",
+        b"GET / HTTP/1.1\r\nHost: a?b",
+        b"GET / HTTP/1.1\r\nHost: a@b",
+        b"GET / HTTP/1.1\r\nHost: a#b",
+        b"GET / HTTP/1.1\r\nHost: a\\b",
+        b"GET / HTTP/1.1\r\nHost: [::1",
+        b"GET / HTTP/1.1\r\nHost: a:b",
         b"GET / HTTP/1.1\r\nHost : a",
         b"GET / HTTP/1.1" + HOST + b"\r\nContent-Length : 5",
         b"GET / HTTP/1.1" + HOST + b"\r\nX: a\r\n b",
@@ -39,7 +46,11 @@ def test_plain_requests_are_taken(head: bytes) -> None:
         b"GET / HTTP/1.1" + HOST + b"\r\nno colon",
         b"GET / HTTP/1.1" + HOST + b"\r\n: empty name",
         b"GET / HTTP/1.1" + HOST + b"\r\nX\xc3: a",
-        b"POST / HTTP/1.1" + HOST + b"\r\nTransfer-Encoding: chunked",
+        b"POST / HTTP/1.1" + HOST + b"\r\nTransfer-Encoding: chunked\r\nContent-Length: 5",
+        b"POST / HTTP/1.1" + HOST + b"\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        b"POST / HTTP/1.1" + HOST + b"\r\nTransfer-Encoding: gzip, chunked",
+        b"POST / HTTP/1.1" + HOST + b"\r\nTransfer-Encoding: chunked;q=1",
+        b"POST / HTTP/1.0" + HOST + b"\r\nTransfer-Encoding: chunked",
         b"POST / HTTP/1.1" + HOST + b"\r\ntransfer-encoding: identity",
         b"POST / HTTP/1.1" + HOST + b"\r\nContent-Length: 5\r\nContent-Length: 5",
         b"POST / HTTP/1.1" + HOST + b"\r\nContent-Length: +5",
