@@ -69,7 +69,7 @@ def admit(request: pytest.FixtureRequest, redis_url: str) -> Admit:
         item = (secrets.token_hex(16), "1", "1:10", 0, "1764000000")
         client: Any = connect(redis_url)
         async with client:
-            answer = await client.eval(
+            answer, _ = await client.eval(
                 at_given_time,
                 1,
                 contract.MEMORY_KEY,
@@ -175,6 +175,24 @@ async def site(store: Redis, mysql_url: str) -> AsyncIterator[Site]:
     yield site
     await site.reader.close()
     await pool.close()
+
+
+async def test_each_item_is_told_what_its_user_has_left(site: Site) -> None:
+    limit = RateLimit(count=3, window_us=600_000_000)
+    first, other = keyed(), keyless(user_id=2)
+    batch = [first, keyless(), other, keyless(), keyless()]
+    admission = site.admission(limit=limit)
+
+    # Until Redis has remembered for a day, a known key is looked up in the ledger.
+    await site.store.set(contract.MEMORY_KEY, 0)
+
+    results = [*await admission.admit(batch), *await admission.admit([first, keyless()])]
+
+    codes = [(result.code.name, result.quota) for result in results]
+    assert codes == [
+        *[("ADMITTED", 2), ("ADMITTED", 1), ("ADMITTED", 2), ("ADMITTED", 0), ("LIMITED", 0)],
+        *[("REPLAY", 0), ("LIMITED", 0)],
+    ]
 
 
 async def test_a_batch_has_an_answer_for_each_item_in_order(site: Site) -> None:

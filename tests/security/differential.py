@@ -171,6 +171,7 @@ def server(*, fast_path: bool) -> tuple[Sanic[Any, Any], list[Read]]:
     problems = Problems(RateLimit(count=100, window_us=1_000_000))
     config = Config(env_prefix="")
     config.update({"AUTO_EXTEND": False, "ACCESS_LOG": False, "REQUEST_MAX_SIZE": BODY_MAX})
+    config.FALLBACK_ERROR_FORMAT = "text"
     app: Sanic[Any, Any] = Sanic(
         f"differential-{fast_path}",
         config=config,
