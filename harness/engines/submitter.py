@@ -22,6 +22,7 @@ from harness.measure.series import Series
 from harness.net.http_wire import BadAnswer, answer_end, body_of, submission_id_of
 from harness.net.readiness import EPOLLIN, EPOLLOUT, Readiness
 from harness.net.sockets import resolve
+from harness.net.tls import AnySocket, Handshakes, Wrap
 
 NS = 1_000_000_000
 NEVER = 1 << 62
@@ -45,6 +46,8 @@ class SubmitterSettings:
 
     Connections are opened on demand, at most `connections`.
 
+    `wrap` makes a socket speak TLS.
+
     Arrivals are due from `start_ns` on; second 0 of the series begins at `zero_ns`.
     """
 
@@ -52,6 +55,7 @@ class SubmitterSettings:
     start_ns: int
     zero_ns: int
     connections: int = 4096
+    wrap: Wrap | None = None
     timeout_ns: int = 10 * NS
     drop_after_ns: int = 10 * NS
 
@@ -66,7 +70,7 @@ class Connection:
 
     __slots__ = ("buffer", "busy", "due_ns", "number", "ready", "sent_ns", "sock", "unsent")
 
-    def __init__(self, sock: _socket.socket) -> None:
+    def __init__(self, sock: AnySocket) -> None:
         self.sock = sock
         self.ready = False
         self.busy = False
@@ -114,6 +118,7 @@ class Submitter:
         self._waiting: deque[tuple[int, int]] = deque()
         self._in_flight: deque[tuple[int, int, Connection]] = deque()
         self._connecting = 0
+        self._handshakes = Handshakes(self._ready)
         self._reconnect_ns = 0
         self._next_sweep_ns = 0
         self._next_number = 0
@@ -167,6 +172,7 @@ class Submitter:
     def pump(self) -> None:
         """Do all that can be done now without waiting."""
         ready = self._ready.poll(0, 1024)
+        self._handshakes.begin_turn()
         for fd, events in ready:
             connection = self._by_fd.get(fd)
             if connection is None:
@@ -367,13 +373,19 @@ class Submitter:
                 sock.close()
                 self._reconnect_ns = now + RECONNECT_AFTER_NS
                 return
-            connection = Connection(sock)
+            wrap = self._settings.wrap
+            connection = Connection(sock if wrap is None else wrap(sock))
             self._by_fd[sock.fileno()] = connection
             self._connecting += 1
             self._ready.register(sock.fileno(), EPOLLIN | EPOLLOUT)
 
     def _connected(self, fd: int, connection: Connection) -> None:
-        if connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        try:
+            if connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise ConnectionError
+            if not self._handshakes.advance(connection.sock):
+                return
+        except OSError:
             self._lose(connection)
             self._reconnect_ns = self._clock() + RECONNECT_AFTER_NS
             return

@@ -28,6 +28,7 @@ from harness.net.http_wire import status_of, stream_request
 from harness.net.readiness import EPOLLIN, EPOLLOUT, Readiness
 from harness.net.sockets import resolve
 from harness.net.sse_parser import Framer, Span, framer_of
+from harness.net.tls import AnySocket, Handshakes
 from scoreboard.gzipped import HasHistory
 
 IDLE, CONNECTING, HEAD, STREAMING, WAITING = range(5)
@@ -79,7 +80,7 @@ class Swarm:
         self._gzip = bytearray(count)
         self._opened_ns = array("q", bytes(8 * count))
         self._heard_unix_ns = array("q", bytes(8 * count))
-        self._sockets: list[_socket.socket | None] = [None] * count
+        self._sockets: list[AnySocket | None] = [None] * count
         self._by_fd: dict[int, int] = {}
         self._framers: dict[int, Framer] = {}
         self._heads: dict[int, bytes] = {}
@@ -88,6 +89,7 @@ class Swarm:
         self._churn = {index: churn for churn in settings.churn for index in churn.listeners}
         self._next_listener = 0
         self._handshakes = 0
+        self._handshake = Handshakes(self._ready)
         self._random = random.Random(settings.seed)
         self._started_ns = time.monotonic_ns()
         self._cpu_us = time.process_time_ns() // 1000
@@ -122,6 +124,7 @@ class Swarm:
         unpack = _TIMESPEC.unpack
         clock = time.time_ns
         ready = self._ready.poll(0, 1024)
+        self._handshake.begin_turn()
         for fd, events in ready:
             index = by_fd.get(fd, -1)
             if index < 0:
@@ -295,7 +298,8 @@ class Swarm:
             self._retry(index)
             return
         fd = sock.fileno()
-        self._sockets[index] = sock
+        wrap = self._settings.wrap
+        self._sockets[index] = sock if wrap is None else wrap(sock)
         self._by_fd[fd] = index
         self._state[index] = CONNECTING
         self._opened_ns[index] = now
@@ -309,6 +313,8 @@ class Swarm:
             self._lost(index, "refused")
             return
         try:
+            if not self._handshake.advance(sock):
+                return
             # A request this short always fits an empty send buffer.
             sock.send(self._request(index))
         except OSError:

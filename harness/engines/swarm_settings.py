@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from harness.capabilities import CONTRACT, Capabilities
 from harness.net.sse_parser import ReadEvent
+from harness.net.tls import Wrap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +29,9 @@ class SwarmSettings:
     given. A stream silent for `silence_ns` is given up; 0 waits for ever. What listeners are held
     to follows from the server's `capabilities`.
 
-    `request` builds the GET of listener n (counted from `first_number`) from after an id, and
-    `read_event` reads an event's name and data, where a server is not as specified.
+    `wrap` makes a socket speak TLS. Where a server is not as specified, `request` builds the GET of
+    listener n (counted from `first_number`) from after an id, and `read_event` reads an event's
+    name and data.
     """
 
     address: tuple[str, int]
@@ -47,5 +49,6 @@ class SwarmSettings:
     silence_ns: int = 0
     churn: Sequence[Churn] = ()
     capabilities: Capabilities = CONTRACT
+    wrap: Wrap | None = None
     request: Callable[[int, int | None], bytes] | None = None
     read_event: ReadEvent | None = None

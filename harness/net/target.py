@@ -7,6 +7,7 @@ A running stack is found by its state file; any other server by its address or b
 import http.client
 import json
 import socket
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.net.http_wire import parse_base_url
+from harness.net.tls import context_of, reason_of_tls, server_name
 from harness.targets.answers import read_scores
 from harness.targets.description import (
     BadAddress,
@@ -69,7 +71,17 @@ class Target:
 
     def connect(self, timeout_s: float) -> socket.socket:
         """A connection for one request. Raises OSError."""
-        return socket.create_connection(self.address, timeout_s)
+        plain = socket.create_connection(self.address, timeout_s)
+        server = self.server
+        if server is None or not server.address.secure:
+            return plain
+        try:
+            return context_of(server.tls).wrap_socket(plain, server_hostname=server_name(server))
+        except OSError as error:
+            plain.close()
+            if isinstance(error, ssl.SSLError):
+                raise ConnectionError(reason_of_tls(error)) from None
+            raise
 
     def users(self, players: int, now_s: int) -> dict[int, dict[str, Value]]:
         """The described users 1..players with their tokens. Raises TargetError."""

@@ -33,6 +33,7 @@ from harness.measure.schedule import arrivals, mix, parse_profile
 from harness.measure.settings import signing_key
 from harness.measure.terminal import reason_of
 from harness.net.sockets import prefer_this_process, raise_descriptor_limit
+from harness.net.tls import wrapper
 from harness.run import locust_stats, messages
 from harness.run.messages import (
     Final,
@@ -214,6 +215,7 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
                 address=work.address,
                 start_ns=work.begin_unix_ns - monotonic_offset,
                 zero_ns=work.zero_unix_ns - monotonic_offset,
+                wrap=wrapper(work.server),
                 connections=work.connections,
                 timeout_ns=int(work.timeout_s * NS),
                 drop_after_ns=int(work.timeout_s * NS),
@@ -305,6 +307,7 @@ class ListenerPool(StreamHooks, EngineUser):
                 tokens=work.tokens,
                 gzip_every=1 if work.gzip else 0,
                 capabilities=work.capabilities,
+                wrap=wrapper(work.server),
                 request=request,
                 read_event=read_event,
             )

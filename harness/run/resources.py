@@ -98,7 +98,8 @@ class Sampler:
         self._mysql_url = target.mysql_url
         self._mysql: pymysql.Connection[Any] | None = None
         self._address = target.address
-        self._tells_temporal = True
+        # Metrics of a server with a description are its own.
+        self._tells_temporal = target.server is None
         self._redis: redis.Redis | None = None
         url = target.state.get("urls", {}).get("redis")
         if url:
