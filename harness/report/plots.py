@@ -2,7 +2,7 @@
 
 Every plot stands inside an HTML page that has `STYLE`, or alone as a file (`standalone`).
 Colours follow the reader's light or dark preference by CSS alone, and each second has its
-values as a tooltip.
+values as a tooltip. What `stays` in place when a page stretches the x axis is a group.
 """
 
 import math
@@ -140,8 +140,9 @@ def _document(title: str, parts: Sequence[str], legend: Sequence[tuple[str, str]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'role="img" aria-label="{escape(title)}">'
-        f'<text class="title" x="{LEFT}" y="16">{escape(title)}</text>'
-        f"{''.join(marks)}{''.join(parts)}</svg>"
+        f"{''.join(parts)}"
+        f'<g class="stays"><text class="title" x="{LEFT}" y="16">{escape(title)}</text>'
+        f"{''.join(marks)}</g></svg>"
     )
 
 
@@ -149,14 +150,17 @@ def _grid(
     frame: _Frame, axis: Axis, x_text: Callable[[float], str], x_ticks: Sequence[float]
 ) -> str:
     ticks = log_ticks(frame.y0, frame.y1) if frame.log else nice_ticks(frame.y0, frame.y1)
-    parts = []
+    parts, labels = [], []
     for tick in ticks:
         y = frame.py(tick)
         parts.append(
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        )
+        labels.append(
             f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">'
             f"{escape(axis.text(tick))}</text>"
         )
+    parts.append(f'<g class="stays">{"".join(labels)}</g>')
     base = HEIGHT - BOTTOM
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{base}" y2="{base}"/>')
     for tick in x_ticks:
