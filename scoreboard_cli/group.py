@@ -1,15 +1,18 @@
 """A group of commands that are imported when they run, and one form for errors and exit codes.
 
 Exit codes: 0 good, 1 bad, 2 wrong use, 3 could not tell (nothing, or too little, was seen);
-130 after Ctrl-C. Options may stand before or after the command.
+130 after Ctrl-C, 141 when the reader of the output left before its end. Options may stand before
+or after the command.
 """
 
 import contextlib
 import difflib
 import importlib
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -24,6 +27,8 @@ except ImportError:  # The client's own distribution comes without rich.
     from click import Command, Group  # type: ignore[assignment]
 
 GOOD, BAD, WRONG_USE, COULD_NOT_TELL, INTERRUPTED = 0, 1, 2, 3, 130
+READER_LEFT = 141
+"""As shells say it of a program that SIGPIPE ended: `scoreboard … | head`."""
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., int]], click.Command]:
@@ -120,8 +125,12 @@ def run(prog: str, arguments: Sequence[str] | None = None, *, package: str = "")
     UTF-8 gets escapes for characters it lacks, not a traceback at the end of a run, and not `?`,
     which means unknown in a summary.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # Closed by whoever started us, as `>&-` does.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     group = LazyGroup(
         {name: e for name, e in COMMANDS.items() if package in ("", e.program)},
@@ -136,8 +145,17 @@ def run(prog: str, arguments: Sequence[str] | None = None, *, package: str = "")
         with contextlib.redirect_stdout(sys.stderr):
             group.main(args=["--help"], prog_name=prog, standalone_mode=False)
         return WRONG_USE
+    return _flushed(_run(group, words, prog))
+
+
+def _run(group: click.Group, words: list[str], prog: str) -> int:
     try:
         code = group.main(args=words, prog_name=prog, standalone_mode=False)
+    except SystemExit as error:
+        # Click's answer to a reader that left is 1, which is "bad" here.
+        if isinstance(error.__context__, BrokenPipeError):
+            return READER_LEFT
+        raise
     except CommandError as error:
         print("error: " + str(error).replace("\n", "\n       "), file=sys.stderr)
         return error.exit_code
@@ -145,7 +163,34 @@ def run(prog: str, arguments: Sequence[str] | None = None, *, package: str = "")
         return _tell(error)
     except click.Abort:
         return INTERRUPTED
+    except OSError as error:
+        return _tell_os(error)
     return code if isinstance(code, int) else GOOD
+
+
+def _flushed(code: int) -> int:
+    """Writes out what is left, so that nothing is said when the interpreter ends; the exit code."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+    except OSError as error:
+        _forget_stdout()
+        return code or _tell_os(error)
+    return code
+
+
+def _tell_os(error: OSError) -> int:
+    """An error of the system that no command expected, as a full disk."""
+    place = f"{error.filename}: " if error.filename else ""
+    print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+    return COULD_NOT_TELL
+
+
+def _forget_stdout() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _tell(error: click.ClickException) -> int:

@@ -112,7 +112,7 @@ def talks(function: Callable[..., Done]) -> Callable[..., int]:
             raise CommandError(f"effect unknown: {error}", COULD_NOT_TELL) from None
         except ClientError as error:
             raise CommandError(str(error)) from None
-        except (KeyboardInterrupt, BrokenPipeError):
+        except KeyboardInterrupt:
             return INTERRUPTED
 
     return run

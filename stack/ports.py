@@ -47,7 +47,7 @@ class PortBook:
         self._path = path
         self._ports: dict[str, int] = {}
         with contextlib.suppress(OSError, ValueError):
-            stored = json.loads(path.read_text())
+            stored = json.loads(path.read_text("utf-8"))
             self._ports = {str(name): int(port) for name, port in stored.items()}
 
     def choose(self, name: str) -> int:
@@ -57,4 +57,4 @@ class PortBook:
 
     def remember(self, name: str, port: int) -> None:
         self._ports[name] = port
-        self._path.write_text(json.dumps(self._ports, indent=1) + "\n")
+        self._path.write_text(json.dumps(self._ports, indent=1) + "\n", "utf-8")

@@ -31,7 +31,7 @@ def read_state(folder: RunFolder) -> dict[str, Any] | None:
     if not is_locked(folder):
         return None
     with contextlib.suppress(OSError, ValueError):
-        state: dict[str, Any] = json.loads(folder.state.read_text())
+        state: dict[str, Any] = json.loads(folder.state.read_text("utf-8"))
         return state
     return None
 
@@ -118,7 +118,7 @@ def end_leftovers(folder: RunFolder, grace_s: float = 8.0) -> int:
     """
     family: list[psutil.Process] = []
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        for child in json.loads(folder.children.read_text()):
+        for child in json.loads(folder.children.read_text("utf-8")):
             with contextlib.suppress(psutil.Error):
                 process = psutil.Process(child["pid"])
                 if _birth(process.pid) == child["birth"]:
@@ -143,8 +143,8 @@ def _birth(pid: int) -> str | None:
     """
     try:
         # The name, in parentheses, may hold anything; the 20th field after it is the start.
-        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        ticks = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[19]
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
     except (OSError, IndexError):
         return None
     return f"{boot}:{ticks}"

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     asked = parser.parse_args(arguments)
     if asked.merge:
-        document = report.merged([json.loads(path.read_text()) for path in asked.merge])
+        document = report.merged([json.loads(path.read_text("utf-8")) for path in asked.merge])
         return _conclude(document, asked.write)
     load_before = os.getloadavg()[0]
     scale = TINY if asked.tiny else FULL
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     asked.results.mkdir(parents=True, exist_ok=True)
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    (asked.results / f"peers-{stamp}.json").write_text(report.to_json(document))
+    (asked.results / f"peers-{stamp}.json").write_text(report.to_json(document), "utf-8")
     if asked.tiny:
         return 1 if recorder.failures else 0
     return _conclude(document, asked.write)
@@ -88,10 +88,10 @@ def _conclude(document: dict[str, Any], write: Path | None) -> int:
         name = f"{KEPT}/{report.SECTION}.json"
         kept = write.parent / name
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(report.to_json(document))
-        text = write.read_text() if write.exists() else "# Results\n"
+        kept.write_text(report.to_json(document), "utf-8")
+        text = write.read_text("utf-8") if write.exists() else "# Results\n"
         section = report.markdown(document, name)
-        write.write_text(replace_section(text, report.SECTION, section))
+        write.write_text(replace_section(text, report.SECTION, section), "utf-8")
     return 0 if all(result.met for result in results) and not document["failures"] else 1
 
 

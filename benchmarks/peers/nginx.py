@@ -117,7 +117,7 @@ def configure(folder: Path, port: int) -> None:
     (own / "private-folder").mkdir(parents=True, exist_ok=True)
     user = "user root;" if os.geteuid() == 0 else ""
     (own / "nginx.conf").write_text(
-        _CONF.format(folder=own, port=port, host=HOST, module=_root() / _MODULE, user=user)
+        _CONF.format(folder=own, port=port, host=HOST, module=_root() / _MODULE, user=user), "utf-8"
     )
 
 

@@ -59,7 +59,9 @@ def count_instructions(
         if done.returncode:
             raise OSError(f"valgrind on {folder.name} failed:\n{done.stderr.strip()[-2000:]}")
         calls: dict[str, int] = json.loads(done.stdout)
-        return instructions_of(calls, lambda number: (scratch / f"part.{number}").read_text())
+        return instructions_of(
+            calls, lambda number: (scratch / f"part.{number}").read_text("utf-8")
+        )
     finally:
         shutil.rmtree(scratch)
 

@@ -141,13 +141,13 @@ async def _failpoint(system: System, outcome: Injected) -> Heal:
     name, action = outcome.planned.action.split()
     fired = system.failpoints.with_name(system.failpoints.name + ".fired")
     before = _count(fired, name)
-    system.failpoints.write_text(f"{name} 1 {action}\n")
+    system.failpoints.write_text(f"{name} 1 {action}\n", "utf-8")
     with contextlib.suppress(TimeoutError):
         await _until(lambda: _count(fired, name) > before, timeout_s=FAILPOINT_WAIT_S)
         outcome.proof = f"{name} tripped ({action})"
 
     async def heal() -> None:
-        system.failpoints.write_text("")
+        system.failpoints.write_text("", "utf-8")
         await system.until_up(timeout_s=BACK_TIMEOUT_S)
 
     return heal
@@ -194,13 +194,13 @@ async def _until(check: Callable[[], bool], *, timeout_s: float = BACK_TIMEOUT_S
 
 def _process_state(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
     except OSError:
         return ""
 
 
 def _count(fired: Path, name: str) -> int:
     try:
-        return sum(line.startswith(f"{name} ") for line in fired.read_text().splitlines())
+        return sum(line.startswith(f"{name} ") for line in fired.read_text("utf-8").splitlines())
     except FileNotFoundError:
         return 0

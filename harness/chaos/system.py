@@ -51,7 +51,7 @@ class System:
         password_file = self.folder / "mysql" / "password"
         password_file.parent.mkdir(exist_ok=True)
         password_file.touch(mode=0o600)
-        password_file.write_text(self._mysql_password)
+        password_file.write_text(self._mysql_password, "utf-8")
         upstream = {
             "server": self._ports["server"],
             "redis": self._ports["redis"],
@@ -89,7 +89,9 @@ class System:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self.state().get("ready"):
             if self._process.returncode is not None or time.monotonic() > deadline:
-                tail = (self.folder / "stack.log").read_text(errors="replace")[-2000:]
+                tail = (self.folder / "stack.log").read_text(errors="replace", encoding="utf-8")[
+                    -2000:
+                ]
                 raise StackFailed(f"the stack did not start:\n{tail}")
             await asyncio.sleep(0.1)
 
@@ -148,7 +150,7 @@ class System:
     def state(self) -> dict[str, Any]:
         """The supervisor's state file; empty while there is none."""
         with contextlib.suppress(OSError, ValueError):
-            state: dict[str, Any] = json.loads((self.folder / "state.json").read_text())
+            state: dict[str, Any] = json.loads((self.folder / "state.json").read_text("utf-8"))
             return state
         return {}
 

@@ -250,7 +250,7 @@ def stack_counts(tree: Path) -> dict[str, int]:
             try:
                 end = time.monotonic() + STACK_TIMEOUT_S
                 state = Path(data) / "state.json"
-                while not (state.exists() and json.loads(state.read_text()).get("ready")):
+                while not (state.exists() and json.loads(state.read_text("utf-8")).get("ready")):
                     if stack.poll() is not None or time.monotonic() > end:
                         raise OSError(f"the stack of {tree.name} did not start")
                     time.sleep(0.2)
@@ -314,5 +314,6 @@ def _write(folder: Path, document: dict[str, Any]) -> None:
                 **document,
             },
             indent=1,
-        )
+        ),
+        "utf-8",
     )

@@ -78,7 +78,7 @@ def chaos(
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(report.started_unix_s))
     path = results / f"chaos-{stamp}.json"
     write_result_file(report, path)
-    path.with_suffix(".html").write_text(html_page(report))
+    path.with_suffix(".html").write_text(html_page(report), "utf-8")
     print(f"{path}   report: {path.with_suffix('.html')}")
     if report.good and out is None:
         shutil.rmtree(folder, ignore_errors=True)

@@ -46,6 +46,8 @@ def export(result: Path, form: str, output: str) -> int:
     try:
         document = read_result_as(result, LoadResult)
         write_exports([parse_export(f"{form}:{output}")], document)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         refuse(f"{error.filename or result}: {error.strerror}")
     except UnreadableResult as error:

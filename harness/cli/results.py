@@ -91,7 +91,7 @@ def results(
     fresh = {kind_of(document): document for document in given}
     if not files:
         fresh = newest_good(searched.glob("*.json"))
-    text = output.read_text() if output.exists() else TITLE
+    text = output.read_text("utf-8") if output.exists() else TITLE
     kept.mkdir(parents=True, exist_ok=True)
     written = []
     for kind, (name, section, plots) in KINDS.items():
@@ -102,7 +102,7 @@ def results(
             continue
         document = read_result(copy)
         for file, svg in plots(document).items():
-            (kept / file).write_text(svg + "\n")
+            (kept / file).write_text(svg + "\n", "utf-8")
         text = results_document.replace_section(
             text, name, section(document, f"{results_document.KEPT}/{name}.json")
         )
@@ -114,7 +114,7 @@ def results(
             f"result, and no earlier one in {kept}",
             COULD_NOT_TELL,
         )
-    output.write_text(text)
+    output.write_text(text, "utf-8")
     print(f"{output}: {', '.join(written)}; {len(fresh)} new, of {looked_at} files looked at")
     return GOOD
 

@@ -20,7 +20,7 @@ class Clock(NamedTuple):
 
 def this_clock() -> Clock:
     """The clock of this machine; containers share their machine's."""
-    return Clock(BOOT_FILE.read_text().strip(), time.time_ns() - time.monotonic_ns())
+    return Clock(BOOT_FILE.read_text("utf-8").strip(), time.time_ns() - time.monotonic_ns())
 
 
 def shift_ns(here: Clock, there: Clock) -> int:

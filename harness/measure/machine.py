@@ -28,7 +28,7 @@ def commit_of(machine: Mapping[str, Any]) -> str:
 
 def _cpu_model() -> str:
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        text = Path("/proc/cpuinfo").read_text("utf-8")
     except OSError:
         return platform.machine()
     for line in text.splitlines():

@@ -35,4 +35,4 @@ def prefer_this_process() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     # With autogroups a nice value counts within its session only, so change the session's too.
     with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(NICENESS))
+        Path("/proc/self/autogroup").write_text(str(NICENESS), "utf-8")

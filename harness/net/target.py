@@ -116,7 +116,7 @@ def state_path(environ: Mapping[str, str], folder: Path) -> Path:
 def read_state(path: Path) -> dict[str, Any] | None:
     """The state of a running stack, None when there is none that is ready."""
     try:
-        state = json.loads(path.read_text())
+        state = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
     if not state.get("ready") or not Path(f"/proc/{state.get('supervisor_pid')}").exists():

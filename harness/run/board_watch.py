@@ -8,7 +8,7 @@ from typing import Any
 from harness.evidence.board_look import Look
 from harness.evidence.history_writer import BoardJournal
 from harness.measure.series import Series
-from harness.net.preflight import HINTS
+from harness.net.preflight import HINTS, SIGNED_HINT
 from harness.net.target import Page, Target, get_scores
 from harness.run.worker_state import Member
 from scoreboard.contract import TOP_DEFAULT
@@ -77,10 +77,11 @@ class BoardWatch:
         return self._journal.read(lambda limit: get_scores(self._target, limit=limit), TOP_DEFAULT)
 
 
-def refused_alike(series: Series) -> str:
+def refused_alike(series: Series, *, signed: bool = False) -> str:
     """Why a run cannot go on as it is: all submissions so far had one answer, a 4xx. Else empty.
 
-    Refusals with 5xx may end when the server recovers, and are figures of it.
+    `signed` is whether a signing key was given. Refusals with 5xx may end when the server
+    recovers, and are figures of it.
     """
     refused = series.total("fail")
     if refused < REFUSED_MIN or series.total("ok") or series.total("unknown"):
@@ -94,6 +95,8 @@ def refused_alike(series: Series) -> str:
     if len(codes) != 1:
         return ""
     hint = HINTS.get(int(codes[0]), "look at the server's log")
+    if signed and codes[0] == "401":
+        hint = SIGNED_HINT
     return f"all {refused:,} submissions were refused with {codes[0]}, so the run ended: {hint}"
 
 

@@ -371,7 +371,9 @@ class Coordinator:
                     self._keep("the run had not ended when this was written")
                     # At most a hundredth of the time goes into it, however long the run.
                     next_keep = now + max(KEEP_EVERY_NS, 100 * (time.time_ns() - now))
-                if refused := refused_alike(self.fleet.series):
+                if refused := refused_alike(
+                    self.fleet.series, signed=bool(self.settings.signing_key)
+                ):
                     self.fleet.notes.append(refused)
                     break
             self._pause(TICK_S)

@@ -146,7 +146,7 @@ class Sampler:
         """Gauge the stack's processes as they are now: one that was restarted has another pid."""
         if folder := self._state.get("data_dir"):
             with contextlib.suppress(OSError, ValueError):
-                self._state = json.loads((Path(folder) / "state.json").read_text())
+                self._state = json.loads((Path(folder) / "state.json").read_text("utf-8"))
         processes = self._state.get("processes", {})
         for name in STACK:
             pid = processes.get(name, {}).get("pid")

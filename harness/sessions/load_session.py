@@ -146,7 +146,9 @@ class Session:
             return COULD_NOT_TELL
         self.document = read_result_as(coordinator.result_path, LoadResult)
         shown = _shown(coordinator.result_path, self.folder)
-        print_summary(self.document, self.summary_to, shown)
+        # Whoever reads the output may leave (`| head`); the verdict stands.
+        with contextlib.suppress(BrokenPipeError):
+            print_summary(self.document, self.summary_to, shown)
         return coordinator.exit_code()
 
     def _environment(self) -> Environment:

@@ -40,7 +40,7 @@ class Mysql(Private):
 
     @property
     def password(self) -> str:
-        return self._secret.read_text().strip()
+        return self._secret.read_text("utf-8").strip()
 
     def environment(self) -> Mapping[str, str]:
         """With a folder of its own for temporary tables.

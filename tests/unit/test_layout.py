@@ -400,3 +400,19 @@ def test_branches_of_all_packages_are_counted() -> None:
 
 def test_files_that_go_to_one_process_exist() -> None:
     assert {name for name in WHOLE_FILES if not (ROOT / name).is_file()} == set()
+
+
+def test_text_files_name_their_encoding() -> None:
+    nameless = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in modules(*OURS - {"tests"})
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("read_text", "write_text")
+        and len(node.args) <= (node.func.attr == "write_text")
+        and all(word.arg != "encoding" for word in node.keywords)
+    ]
+
+    # Otherwise they are in the encoding of whoever runs them.
+    assert nameless == []

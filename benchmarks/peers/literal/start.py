@@ -52,7 +52,7 @@ class Literal:
     def lies(self) -> list[dict[str, str]]:
         """The single lies told so far: `lie`, `user` and `increment` of each."""
         told = []
-        for line in self.log.read_text().splitlines():
+        for line in self.log.read_text("utf-8").splitlines():
             if line.startswith("lie "):
                 _, name, *fields = line.split(" ")
                 told.append({"lie": name, **dict(text.split("=", 1) for text in fields)})
@@ -148,7 +148,7 @@ def serving(
         )
         try:
             deadline = time.monotonic() + START_TIMEOUT_S
-            while not (url := log.read_text().partition("\n")[0]).startswith(READY):
+            while not (url := log.read_text("utf-8").partition("\n")[0]).startswith(READY):
                 if not process.alive or time.monotonic() > deadline:
                     raise StartFailed(f"{process.name} did not start.", process.log_tail())
                 time.sleep(0.01)

@@ -2,15 +2,17 @@
 
 import importlib
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 import pytest
 
 from harness.cli.preflight import base_url, drop_locust_variables, reachable
-from scoreboard_cli.group import COULD_NOT_TELL, CommandError, run
+from scoreboard_cli.group import COULD_NOT_TELL, READER_LEFT, CommandError, run
 from scoreboard_cli.table import COMMANDS
 from scoreboard_cli.types import PORT, whole
 from stack.ports import free_port
@@ -202,3 +204,51 @@ def test_terminal_without_utf_8_gets_escapes(monkeypatch: pytest.MonkeyPatch) ->
     print("p99 –", flush=True)
 
     assert written.getvalue().endswith(b"p99 \\u2013\n")
+
+
+SHOWS = ("results", "--schema")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_reader_that_leaves_early_ends_a_command_without_a_word(unbuffered: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "scoreboard_cli", *SHOWS],
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+
+        assert process.stderr.read() == b""
+    assert process.returncode in (0, READER_LEFT)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_full_disk_behind_stdout_is_one_sentence(unbuffered: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "scoreboard_cli", *SHOWS],
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == COULD_NOT_TELL
+    assert done.stderr == "error: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_command_runs_with_closed_streams(closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -m scoreboard_cli results --schema {closed}', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr

@@ -42,6 +42,14 @@ def test_submissions_that_are_all_refused_alike_end_a_run() -> None:
     assert "SCOREBOARD_JWT_SECRET" in words
 
 
+def test_signed_run_that_is_refused_is_not_told_to_sign() -> None:
+    series = refused(fail=60, status_401=60)
+
+    assert "give --signing-key" in refused_alike(series)
+    assert "give --signing-key" not in refused_alike(series, signed=True)
+    assert "check --signing-key" in refused_alike(series, signed=True)
+
+
 @pytest.mark.parametrize(
     "counters",
     [
