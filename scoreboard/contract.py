@@ -94,9 +94,10 @@ def decode_batch(payload: bytes) -> list[Submission]:
 
 META_KEY = "{scores}:2:meta"
 """Hash: `seq`, the cursor of ranking and stream; `tail`, the same, which programs of the version
-before read; `incarnation`, the history they
-belong to (`boards.incarnation`: another one means that MySQL was replaced, and all that is
-known must be dropped); `epoch` counts rebuilds."""
+before read; `tip`, the identity of the change there; `incarnation`, the history they belong to
+(`boards.incarnation`: another one means that all that is known must be dropped); `epoch` counts
+rebuilds. `users` and `entries` say how many the ranking has and the stream has at least, and
+`foreign` that somebody else wrote here."""
 RANKING_KEY = "{scores}:2:ranking"
 """Sorted set: score is the negated total, member `ranking_member`; ascending is best first."""
 MEMBERS_KEY = "{scores}:2:members"
@@ -108,6 +109,10 @@ OUTDATED_KEYS = tuple(
 )
 """The board of the layout before: a rebuild takes it away."""
 STREAM_FIELD = b"c"
+BEFORE_FIELD = b"b"
+"""In a stream entry: the identity of the change before its first one."""
+CLAIMS_KEY = "{scores}:2:claims"
+"""Hash: an API process to the position that it has shown and no longer finds in the ledger."""
 DONE_CHANNEL = "{scores}:done"
 """Pub/sub: the batch id of each finished workflow. A hint; a lost one costs a look-up."""
 LIMIT_PREFIX = "{scores}:window:"
@@ -131,6 +136,35 @@ PROBE_PREFIX = "{scores}:probe:"
 """Keys on which each process tries the commands that it needs."""
 MEMORY_KEY = "{scores}:memory"
 """Since when (Unix seconds) Redis remembers idempotency keys; 0 is "since the first one"."""
+
+
+HISTORY_STEP = 1_000_000
+"""Histories begin at multiples of this: far above what anybody can have shown unnoticed."""
+
+
+def identity(seq: int, user_id: int, score: int, committed_us: int) -> str:
+    """What a change is told from any other by, also from one with its number.
+
+    Made of what a change shows, so everything that holds a change can tell it: the ledger, the
+    stream, the events kept for listeners. Two commits never share a microsecond, since all of
+    them wait for the board's lock.
+    """
+    return f"{seq}:{user_id}:{score}:{committed_us}"
+
+
+def change_identity(change: Change) -> str:
+    """The identity of a change."""
+    return identity(change.seq, change.user_id, change.score, change.committed_us)
+
+
+def start_identity(seq: int) -> str:
+    """Stands for a change where a history begins: nothing has that number."""
+    return f"{seq}:start"
+
+
+def next_start(highest: int) -> int:
+    """Where a history begins, so that its numbers are above `highest` and all near it."""
+    return (highest // HISTORY_STEP + 1) * HISTORY_STEP
 
 
 def ranking_member(user_id: int, seq: int, name: str) -> bytes:

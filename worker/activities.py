@@ -145,7 +145,7 @@ class Activities:
         submissions = _decode(batch)
         outcomes = [OUTCOMES[index] for index in verdicts]
         recorded = await self._ledger.record(list(zip(submissions, outcomes, strict=True)))
-        self._board.remember(recorded.changes)
+        self._board.remember(recorded.run)
         return BatchRecorded(
             last_seq=recorded.last_seq,
             held=[ids.text(item) for item in recorded.held],
@@ -158,7 +158,7 @@ class Activities:
         await self._failpoints.hit("publish.before")
         if self._traces is not None:
             await self._traces.before_publish(last_seq)
-        await self._board.publish((), last_seq)
+        await self._board.publish(last_seq)
 
     @activity.defn(name=steps.NOTIFY)
     async def notify(self, last_seq: int, batch_id: str) -> None:
@@ -181,8 +181,6 @@ class Activities:
                 "no such case", type=steps.UNKNOWN_CASE, non_retryable=True
             ) from error
         await self._failpoints.hit("resolve.after_commit")
-        if resolved.change is not None:
-            self._board.remember([resolved.change])
         return CaseResolved(
             outcome=resolved.outcome.value,
             seq=resolved.seq,

@@ -42,6 +42,12 @@ ANNOUNCEMENTS_LOST = Counter(
     "scoreboard_worker_announcements_lost",
     "Finished batches that could not be announced; API processes look them up instead.",
 )
+HISTORIES = Counter(
+    "scoreboard_worker_histories",
+    "Histories begun since the ledger did not continue what was shown, or Redis showed a wrong"
+    " board.",
+    ["cause"],
+)
 BOARD_DRIFT = Gauge(
     "scoreboard_worker_board_drift",
     "Users whose line in Redis differed from MySQL at the last scheduled refresh.",

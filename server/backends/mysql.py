@@ -6,7 +6,16 @@ from typing import Any
 import msgspec
 import pymysql
 
-from adapters.ledger_queries import BOARD_ID, BOARD_QUERY, BoardRow, changes_from, changes_query
+from adapters.ledger_queries import (
+    BOARD_ID,
+    BOARD_QUERY,
+    BoardRow,
+    Run,
+    board_from,
+    changes_from,
+    changes_query,
+    run_after,
+)
 from adapters.mysql import (
     READ_ONLY_EXPRESSION,
     READ_ONLY_SERVER,
@@ -98,7 +107,7 @@ class LedgerReader:
 
     async def board(self) -> BoardRow:
         """The board as of now. Raises MYSQL_ERRORS, as do all methods here."""
-        return BoardRow(*_the_board(await self._rows(BOARD_QUERY, ())))
+        return board_from(_the_board(await self._rows(BOARD_QUERY, ())))
 
     async def check_able(self) -> None:
         """Raises MYSQL_ERRORS unless the server takes writes and has this program's schema."""
@@ -115,6 +124,10 @@ class LedgerReader:
     async def changes_after(self, seq: int, limit: int) -> list[Change]:
         """The next changes in order, at most `limit`; they start at `seq` + 1."""
         return changes_from(await self._rows(changes_query(seq, limit), ()))
+
+    async def run_after(self, seq: int, limit: int) -> Run:
+        """The changes after `seq`, at most `limit`, with the identity of the change there."""
+        return run_after(seq, await self.changes_after(seq - 1, limit + 1), limit)
 
     async def decided(self, ids: Collection[bytes]) -> dict[bytes, Decided]:
         """Those of the submissions that the ledger has."""

@@ -1,11 +1,12 @@
 -- A user's place and its neighbours, read atomically.
 -- KEYS  meta, ranking, members
 -- ARGV  user id, places before and after
--- Returns nil when Redis has no board; {seq} when it does not have the user; else
--- {seq, place of the first one (0 is the best), then for each: user id, name, negated
+-- Returns nil when Redis has no board or not all of its users; {seq} when it does not have the
+-- user; else {seq, place of the first one (0 is the best), then for each: user id, name, negated
 -- score, users with a better score}.
-local seq = redis.call('HGET', KEYS[1], 'seq')
-if not seq then
+local state = redis.call('HMGET', KEYS[1], 'seq', 'users')
+local seq = state[1]
+if not seq or (state[2] and redis.call('ZCARD', KEYS[2]) ~= tonumber(state[2])) then
   return nil
 end
 local member = redis.call('HGET', KEYS[3], ARGV[1])

@@ -1,9 +1,11 @@
 -- A page of the board and its seq, read atomically.
 -- KEYS  meta, ranking
 -- ARGV  first place, last place (0 is the best)
--- Returns nil when Redis has no board, else {seq, name, negated score, name, ...}.
-local seq = redis.call('HGET', KEYS[1], 'seq')
-if not seq then
+-- Returns nil when Redis has no board or not all of its users, else {seq, name, negated score,
+-- name, ...}.
+local state = redis.call('HMGET', KEYS[1], 'seq', 'users')
+local seq = state[1]
+if not seq or (state[2] and redis.call('ZCARD', KEYS[2]) ~= tonumber(state[2])) then
   return nil
 end
 local answer = {seq}

@@ -5,12 +5,15 @@ unavailable or empty) come from the ledger. Not who receives them: see `hub`.
 """
 
 import asyncio
+import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import structlog
 
+from adapters.ledger_queries import BoardRow, Run
 from adapters.mysql import MYSQL_ERRORS
 from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
@@ -63,8 +66,12 @@ class Feed:
         self._history_changes = history_changes
         self._cursor = -1
         self._incarnation = ""
+        # The identity of the change at the cursor: what comes next must follow this one.
+        self._tip = ""
         self._unavailable = False
         self._failures = 0
+        self._name = secrets.token_hex(8)
+        self._claimed = ""
 
     async def run(self) -> None:
         """Follow until cancelled; recovers by itself."""
@@ -92,41 +99,50 @@ class Feed:
         self._failures = 0
 
     async def _begin(self) -> None:
-        tail, incarnation = await self._meta()
-        if tail is None or incarnation is None:
+        found = await self._meta()
+        if found is None:
             # Redis is empty; fall back to MySQL until a worker repopulates it.
             await self._use_ledger()
             return
-        history = await self._history(tail)
+        history = await self._history(found.seq)
         # An earlier process may have shown what MySQL had while Redis was behind, so MySQL's
         # board, not the copy's, is where this process starts.
         try:
             board = await self._ledger.board()
-            if board.incarnation == incarnation and board.seq > tail:
-                if board.seq - tail > FILL_MAX:
+            if board.incarnation == found.incarnation and board.seq > found.seq:
+                if board.seq - found.seq > FILL_MAX:
                     await self._use_ledger()
                     return
-                history += await self._changes(tail, board.seq)
+                history += await self._changes(found.seq, board.seq)
         except MYSQL_ERRORS as error:
             self._note_unavailable(error)
             return
-        self._start(history[-1].seq if history else tail, incarnation, history)
+        if history:
+            found = BoardRow(
+                history[-1].seq, found.incarnation, tip=contract.change_identity(history[-1])
+            )
+        self._start(found, history)
 
     async def _changes(self, after: int, upto: int) -> list[Change]:
         """The ledger's changes after `after`, up to `upto`. Raises MYSQL_ERRORS."""
         found: list[Change] = []
         while after < upto:
-            part = await self._ledger.changes_after(after, min(upto - after, CHANGES_PER_QUERY))
+            part = (
+                await self._ledger.run_after(after, min(upto - after, CHANGES_PER_QUERY))
+            ).changes
             if not part:
                 break
             found += part
             after = part[-1].seq
         return found
 
-    def _start(self, cursor: int, incarnation: str, history: Sequence[Change]) -> None:
-        self._cursor, self._incarnation = cursor, incarnation
-        self._sink.begin(cursor, history)
-        log.info("feed_started", seq=cursor, history=len(history))
+    def _start(self, board: BoardRow, history: Sequence[Change]) -> None:
+        self._stand_at(board)
+        self._sink.begin(board.seq, history)
+        log.info("feed_started", seq=board.seq, history=len(history))
+
+    def _stand_at(self, board: BoardRow) -> None:
+        self._cursor, self._incarnation, self._tip = board.seq, board.incarnation, board.tip
 
     async def _history(self, tail: int) -> list[Change]:
         """The latest changes still in the stream, up to `tail`."""
@@ -137,11 +153,11 @@ class Feed:
             entries: Any = await self._redis.xrevrange(
                 contract.STREAM_KEY, max=upto, count=ENTRIES_PER_READ
             )
-            for _, fields in entries:
-                changes = _decode(fields)
+            for name, fields in entries:
+                changes = _decode(name, fields).changes
                 if not changes or changes[-1].seq + 1 != follows:
                     return _joined(newest_first)
-                newest_first.append(changes)
+                newest_first.append(list(changes))
                 count += len(changes)
                 follows = changes[0].seq
             if len(entries) < ENTRIES_PER_READ:
@@ -156,8 +172,8 @@ class Feed:
             entries = await self._read(block=True)
             self._note_reached()
             before = self._cursor
-            for changes in entries:
-                await self._deliver(changes)
+            for run in entries:
+                await self._deliver(run)
             if entries and self._cursor == before:
                 # A gap that the ledger could not fill; the same entries will be read again.
                 await asyncio.sleep(backoff.FEED.first_s)
@@ -167,109 +183,156 @@ class Feed:
                 await self._check()
                 checked_at = time.monotonic()
 
-    async def _meta(self) -> tuple[int | None, str | None]:
-        """The cursor of ranking and stream, and their history's name, as Redis has them."""
-        found: Any = await self._redis.hmget(contract.META_KEY, ["seq", "incarnation"])
-        tail, incarnation = found
-        return (
-            None if tail is None else int(tail),
-            None if incarnation is None else incarnation.decode(),
-        )
+    async def _meta(self) -> BoardRow | None:
+        """Where ranking and stream stand, and in which history, as Redis has them."""
+        fields = ["seq", "incarnation", "tip"]
+        found: Any = await self._redis.hmget(contract.META_KEY, fields)
+        seq, incarnation, tip = found
+        if seq is None or incarnation is None:
+            return None
+        # A program of the version before moves the cursor only.
+        marked = tip is not None and tip.startswith(seq + b":")
+        return BoardRow(int(seq), incarnation.decode(), tip=tip.decode() if marked else "")
 
-    async def _read(self, *, block: bool) -> list[list[Change]]:
+    async def _read(self, *, block: bool) -> list[Run]:
         answer: Any = await self._redis.xread(
             {contract.STREAM_KEY: f"{self._cursor}-0"},
             count=ENTRIES_PER_READ,
             block=BLOCK_MS if block else None,
         )
-        return [_decode(fields) for _, entries in answer for _, fields in entries]
+        return [_decode(name, fields) for _, entries in answer for name, fields in entries]
 
     async def _check(self) -> None:
         """Compare the cursor with Redis, which may have been emptied or replaced."""
-        tail, incarnation = await self._meta()
-        if tail is None or incarnation is None:
+        found = await self._meta()
+        if found is None:
             await self._use_ledger()
-        elif incarnation != self._incarnation:
-            log.warning("history_replaced", seq=tail)
-            self._restart(tail, incarnation)
-        elif tail < self._cursor:
+        elif found.incarnation != self._incarnation and found.seq > self._cursor:
+            log.warning("history_replaced", seq=found.seq)
+            self._restart(found)
+        elif found.incarnation != self._incarnation or found.seq < self._cursor:
             # A worker will bring Redis forward again; the ledger never goes back.
             await self._use_ledger()
-        elif tail > self._cursor and not await self._read_on():
-            await self._fill()
+        elif found.seq > self._cursor:
+            if not await self._read_on():
+                await self._fill()
+        elif not self._follows(found.tip):
+            await self._claim()
 
     async def _read_on(self) -> bool:
         """Whether the stream has further changes after all."""
         entries = await self._read(block=False)
-        for changes in entries:
-            await self._deliver(changes)
+        for run in entries:
+            await self._deliver(run)
         return bool(entries)
 
-    async def _deliver(self, changes: Sequence[Change]) -> None:
+    def _follows(self, before: str) -> bool:
+        """Whether what comes after this identity continues what was delivered; unknown: yes."""
+        return not before or not self._tip or before == self._tip
+
+    async def _deliver(self, run: Run) -> None:
         """Take one entry; whatever it overlaps or skips, the sink gets every change once."""
+        changes = run.changes
         if not changes or changes[0].seq > self._cursor + 1:
+            # A history that begins jumps above all earlier numbers.
+            found = await self._meta()
+            if found is not None and found.incarnation != self._incarnation:
+                log.warning("history_replaced", seq=found.seq)
+                self._restart(found)
+                return
             await self._fill(upto=changes[0].seq - 1 if changes else None)
-        fresh = [change for change in changes if change.seq > self._cursor]
+        before, fresh = run.before, list(changes)
+        while fresh and fresh[0].seq <= self._cursor:
+            before = contract.change_identity(fresh.pop(0))
         if fresh and fresh[0].seq == self._cursor + 1:
-            self._cursor = fresh[-1].seq
-            self._sink.take(fresh)
+            if self._follows(before):
+                self._take(fresh)
+            else:
+                await self._claim()
+
+    def _take(self, changes: Sequence[Change]) -> None:
+        self._cursor = changes[-1].seq
+        self._tip = contract.change_identity(changes[-1])
+        self._sink.take(changes)
+
+    async def _claim(self) -> None:
+        """Tell the workers of a position that was shown here and is no change of this board.
+
+        Only they can begin another history, under the board's lock.
+        """
+        claim = f"{self._incarnation} {self._cursor} {self._tip}"
+        if claim != self._claimed:
+            log.warning("position_is_foreign", seq=self._cursor, shown=self._tip)
+        self._claimed = claim
+        with suppress(*REDIS_ERRORS):
+            await self._redis.hset(contract.CLAIMS_KEY, self._name, claim)
 
     async def _use_ledger(self) -> None:
         """Continue from MySQL, as far as it is available."""
         try:
             board = await self._ledger.board()
             if self._cursor < 0:
-                changes = await self._ledger.changes_after(
-                    max(0, board.seq - CHANGES_PER_QUERY), CHANGES_PER_QUERY
-                )
-                history = [change for change in changes if change.seq <= board.seq]
-                self._start(board.seq, board.incarnation, history)
-            elif board.incarnation != self._incarnation or board.seq < self._cursor:
+                after = max(board.starts_after, board.seq - CHANGES_PER_QUERY)
+                history = await self._changes(after, board.seq)
+                self._start(board, history)
+            elif board.incarnation != self._incarnation:
                 log.warning("history_replaced", seq=board.seq)
-                self._restart(board.seq, board.incarnation)
+                self._restart(board)
+            elif board.seq < self._cursor:
+                # Set back, or an old copy of MySQL: only the board's lock tells which.
+                await self._claim()
             else:
                 await self._fill()
         except MYSQL_ERRORS as error:
             self._note_unavailable(error)
 
     async def _fill(self, upto: int | None = None) -> None:
-        """Take missing changes from the ledger. Raises nothing; a failure is retried later."""
+        """Take missing changes from the ledger. A failure of MySQL is retried later."""
         filled = 0
         while upto is None or self._cursor < upto:
             try:
                 # Not beyond `upto`: later changes are being committed and may not be durable.
                 limit = CHANGES_PER_QUERY if upto is None else upto - self._cursor
-                changes = await self._ledger.changes_after(
-                    self._cursor, min(limit, CHANGES_PER_QUERY)
-                )
-                if filled + len(changes) > FILL_MAX:
+                run = await self._ledger.run_after(self._cursor, min(limit, CHANGES_PER_QUERY))
+                if filled + len(run.changes) > FILL_MAX:
+                    self._restart(await self._ledger.board())
+                    return
+                if not self._follows(run.before):
+                    # The numbers may have jumped: another history.
                     board = await self._ledger.board()
-                    self._restart(board.seq, board.incarnation)
+                    if board.incarnation != self._incarnation:
+                        log.warning("history_replaced", seq=board.seq)
+                        self._restart(board)
+                    else:
+                        await self._claim()
+                    return
+                if not run.changes or run.changes[0].seq != self._cursor + 1:
                     return
             except MYSQL_ERRORS as error:
                 self._note_unavailable(error)
                 return
-            if not changes:
-                return
-            filled += len(changes)
-            assert changes[0].seq == self._cursor + 1, "the ledger has a gap"
-            self._cursor = changes[-1].seq
-            self._sink.take(changes)
+            filled += len(run.changes)
+            self._take(run.changes)
 
-    def _restart(self, cursor: int, incarnation: str) -> None:
-        replaced = incarnation != self._incarnation or cursor < self._cursor
-        self._cursor, self._incarnation = cursor, incarnation
-        self._sink.restart(cursor, replaced=replaced)
+    def _restart(self, board: BoardRow) -> None:
+        replaced = board.incarnation != self._incarnation or board.seq < self._cursor
+        self._stand_at(board)
+        self._sink.restart(board.seq, replaced=replaced)
 
 
 def _joined(newest_first: Sequence[Sequence[Change]]) -> list[Change]:
     return [change for changes in reversed(newest_first) for change in changes]
 
 
-def _decode(fields: dict[bytes, bytes]) -> list[Change]:
+def _decode(name: bytes, fields: dict[bytes, bytes]) -> Run:
     """The changes of an entry; none when it is malformed, so that the ledger is read."""
     try:
-        return contract.decode_changes(fields[contract.STREAM_FIELD])
+        changes = contract.decode_changes(fields[contract.STREAM_FIELD])
+        before = fields.get(contract.BEFORE_FIELD, b"").decode()
     except (KeyError, ValueError):
         log.error("stream_entry_malformed")
-        return []
+        return Run("", ())
+    if changes and name != b"%d-0" % changes[-1].seq:
+        log.error("stream_entry_misplaced")
+        return Run("", ())
+    return Run(before, changes)

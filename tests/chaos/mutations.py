@@ -5,7 +5,6 @@ says which promises it breaks and which faults bring it to light.
 """
 
 import asyncio
-import contextlib
 import itertools
 import os
 import time
@@ -180,13 +179,10 @@ def auto_increment_as_cursor(patch: Patch) -> None:
 @planted("I3 I4 I6", "failpoint publish.before sleep:400", "failpoint publish.before raise")
 def publish_without_cursor(patch: Patch) -> None:
     """A late batch overwrites what a later one has published."""
-    replace_in_script(
-        patch,
-        worker.board.redis_board,
-        "advance",
-        "if tonumber(ARGV[2]) ~= cursor + 1 then",
-        "if false then",
-    )
+    for condition in ("tonumber(ARGV[2]) ~= cursor + 1", "tip ~= ARGV[7]"):
+        replace_in_script(
+            patch, worker.board.redis_board, "advance", f"if {condition} then", "if false then"
+        )
 
 
 @planted("I3 I4", "failpoint publish.before sleep:400")
@@ -211,12 +207,12 @@ def nobody_rebuilds_an_emptied_redis(patch: Patch) -> None:
     async def repair(_board: Any) -> None:
         pass
 
-    async def bring_forward(board: Any, changes: Any, last_seq: int) -> None:
-        if last_seq and changes:
+    async def bring_forward(board: Any, last_seq: int, run: Any) -> None:
+        run = run or board._recent.get(last_seq)
+        if last_seq and run:
             if board._incarnation is None:
                 board._incarnation = (await board._ledger.board()).incarnation
-            with contextlib.suppress(AssertionError):
-                await board._advance(changes, board._incarnation)
+            await board._advance(run)
 
     patch.setattr(worker.board.redis_board.RedisBoard, "repair", repair)
     patch.setattr(worker.board.redis_board.RedisBoard, "_bring_forward", bring_forward)
@@ -287,9 +283,9 @@ def pubsub_instead_of_a_stream(patch: Patch) -> None:
     """What happens while the API is not subscribed is never told."""
 
     async def follow_from_now(self: Any) -> None:
-        tail, incarnation = await self._meta()
-        if tail is not None and tail > self._cursor:
-            self._restart(tail, incarnation)
+        found = await self._meta()
+        if found is not None and found.seq > self._cursor:
+            self._restart(found)
         await original(self)
 
     async def use_ledger(self: Any) -> None:

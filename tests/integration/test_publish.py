@@ -18,7 +18,7 @@ from tests.support.boards import BoardBench, Seen, opened_board
 from tests.support.eventually import eventually
 from tests.support.ledgers import opened_ledger, submission
 from worker.__main__ import run_seed
-from worker.board.redis_board import CHANGES_PER_CALL
+from worker.board.script_arguments import CHANGES_PER_CALL
 from worker.database.ledger import Recorded
 from worker.database.seed import demo_user, seed
 from worker.settings import WorkerSettings
@@ -39,7 +39,7 @@ async def record(board: BoardBench, *pairs: tuple[int, int]) -> Recorded:
 
 
 async def show(board: BoardBench, recorded: Recorded) -> None:
-    await board.board.publish(recorded.changes, recorded.last_seq)
+    await board.board.publish(recorded.last_seq, recorded.run)
 
 
 async def _stands_at(board: BoardBench, seq: int) -> bool:
@@ -118,7 +118,7 @@ async def test_publishing_without_the_changes_reads_them_from_the_ledger(board: 
     """As on another worker than the one that recorded."""
     recorded = await record(board, (1, 10), (2, 5))
 
-    await board.board.publish((), recorded.last_seq)
+    await board.board.publish(recorded.last_seq)
 
     await board.agrees()
 
@@ -131,7 +131,7 @@ async def test_a_publisher_shows_nothing_past_the_commit_it_knows_of(
     for _ in range(behind + 1):
         await record(board, (1, 1))
 
-    await board.board.publish((), behind)
+    await board.board.publish(behind)
 
     assert await board.cursors() == (behind, behind)
 
@@ -178,7 +178,7 @@ async def test_a_batch_without_changes_touches_nothing(board: BoardBench) -> Non
 async def test_the_stream_goes_with_the_ranking(board: BoardBench) -> None:
     first, second = await record(board, (1, 1)), await record(board, (2, 1))
 
-    await board.board.publish(second.changes, 2)
+    await board.board.publish(2, second.run)
     assert await board.cursors() == (2, 2)
     assert await board.streamed() == first.changes + second.changes
     await board.agrees()
@@ -189,11 +189,11 @@ async def test_publish_continues_after_the_stream_fell_behind(
 ) -> None:
     """Servers read what the stream lacks from the ledger (`test_stream`)."""
     first, second = await record(board, (1, 1)), await record(board, (2, 1))
-    await board.board.publish(first.changes, 1)
+    await board.board.publish(1, first.run)
     await board.redis.delete(contract.STREAM_KEY)
     await board.redis.hset(contract.META_KEY, "tail", 0)
 
-    await board.board.publish(second.changes, 2)
+    await board.board.publish(2, second.run)
 
     assert await board.streamed() == second.changes
     assert await board.redis.hmget(contract.META_KEY, "seq", "tail") == [b"2", b"2"]
@@ -271,7 +271,7 @@ async def test_an_emptied_redis_is_rebuilt_by_the_next_publish(board: BoardBench
     await board.redis.flushdb()
     recorded = await record(board, (2, 1))
 
-    await board.board.publish(recorded.changes, recorded.last_seq)
+    await board.board.publish(recorded.last_seq, recorded.run)
     await board.board.repair()
 
     await board.agrees()
@@ -633,7 +633,7 @@ async def test_a_redis_that_is_away_is_an_error_and_no_hang(
         recorded = await record(board, (1, 1))
 
         with pytest.raises(redis.exceptions.ConnectionError):
-            await asyncio.wait_for(off.board.publish(recorded.changes, 1), 5)
+            await asyncio.wait_for(off.board.publish(1, recorded.run), 5)
 
     await board.board.repair()
     await board.agrees()

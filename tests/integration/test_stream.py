@@ -17,6 +17,7 @@ import pytest_asyncio
 from temporalio.client import Client
 
 from scoreboard import contract, sse
+from scoreboard.domain import Outcome
 from server.backends.mysql import LedgerReader
 from server.settings import ServerSettings
 from tests.support.api import Api, api_settings, applied, running_api
@@ -24,6 +25,8 @@ from tests.support.eventually import eventually
 from tests.support.ledgers import opened_ledger
 from tests.support.pipeline import Pipeline, running_pipeline, submission
 from tests.support.services import Services
+from worker.database.ledger import Ledger
+from worker.failpoints import Failpoints
 
 
 class Site:
@@ -147,10 +150,16 @@ async def test_a_gap_in_the_stream_is_filled_from_the_ledger(site: Site) -> None
 
 async def _commit_without_telling(site: Site, count: int) -> None:
     """Changes that reach the ledger while the stream's cursor pretends to have them."""
-    redis = site.pipeline.redis
-    tail = int(await redis.hget(contract.META_KEY, "tail"))
-    await redis.hset(contract.META_KEY, mapping={"tail": tail + count, "seq": tail + count})
-    await site.change(count)
+    ledger = Ledger(site.pipeline.pool, Failpoints(""))
+    recorded = await ledger.record([(submission(1, 1), Outcome.APPLIED) for _ in range(count)])
+    await site.pipeline.redis.hset(
+        contract.META_KEY,
+        mapping={
+            "seq": recorded.last_seq,
+            "tail": recorded.last_seq,
+            "tip": contract.change_identity(recorded.changes[-1]),
+        },
+    )
 
 
 async def test_a_malformed_entry_is_passed_over_with_the_ledger_s_help(site: Site) -> None:
@@ -202,7 +211,11 @@ async def test_a_replaced_ledger_resets_every_listener(site: Site) -> None:
         await site.change()
         events = await until(stream, 5)
 
-    assert [(event.event, int(event.id)) for event in events[3:]] == [("reset", 0), ("update", 1)]
+    start = contract.next_start(3)
+    assert [(event.event, int(event.id)) for event in events[3:]] == [
+        ("reset", start),
+        ("update", start + 1),
+    ]
     assert json.loads(events[3].data)["scores"][0]["score"] == 7
     assert json.loads(events[4].data) == {"user": "Alice", "score": 8}
 

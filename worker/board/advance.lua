@@ -1,26 +1,50 @@
 -- Moves the ranking and the stream forward by consecutive changes, or returns why not.
 -- KEYS  meta, ranking, members, stream
--- ARGV  incarnation, first seq, last seq, encoded changes, most entries to keep, field, then
---       per user: id, member, negated score
--- Returns {1, cursor} moved; {0, cursor} not moved: the changes do not start right
--- after the cursor; {-1} the board is missing or belongs to another history.
+-- ARGV  incarnation, first seq, last seq, encoded changes, most entries to keep, field, identity
+--       of the change before the first, identity of the last one, field of the former; then per
+--       user: id, member, negated score
+-- Returns {1, cursor} moved; {0, cursor, identity} not moved: the changes do not start right
+-- after the cursor; {-1} the board is missing, torn or belongs to another history; {-2} the
+-- change at the cursor is not the one that these follow.
 -- Each kind of command is called once for many users: calls cost more than their work.
-local state = redis.call('HMGET', KEYS[1], 'seq', 'incarnation')
+local state = redis.call('HMGET', KEYS[1], 'seq', 'incarnation', 'tip', 'users', 'entries')
 if not state[1] or state[2] ~= ARGV[1] then
   return {-1}
 end
 local cursor = tonumber(state[1])
+local tip = state[3] or ''
+-- A program of the version before moved the cursor and left the identity behind.
+if string.sub(tip, 1, #state[1] + 1) ~= state[1] .. ':' then
+  return {-1}
+end
 if tonumber(ARGV[2]) ~= cursor + 1 then
-  return {0, cursor}
+  return {0, cursor, tip}
+end
+if tip ~= ARGV[7] then
+  return {-2}
+end
+local users = tonumber(state[4])
+if redis.call('ZCARD', KEYS[2]) ~= users or redis.call('HLEN', KEYS[3]) ~= users then
+  return {-1}
 end
 
 -- First, since only this can fail: nothing has been changed yet.
-redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[5], ARGV[3] .. '-0', ARGV[6], ARGV[4])
+local added = redis.pcall('XADD', KEYS[4], 'MAXLEN', '~', ARGV[5], ARGV[3] .. '-0',
+  ARGV[6], ARGV[4], ARGV[9], ARGV[7])
+if type(added) == 'table' and added.err then
+  if string.find(added.err, 'equal or smaller', 1, true) or string.find(added.err, 'WRONGTYPE', 1, true) then
+    -- Somebody else has written to the stream.
+    redis.call('HSET', KEYS[1], 'foreign', 1)
+    return {-1}
+  end
+  return added
+end
 
 -- Lua's stack has room for about 8,000 values.
 local USERS_PER_CALL = 1000
+local foreign = false
 
-for start = 7, #ARGV, 3 * USERS_PER_CALL do
+for start = 10, #ARGV, 3 * USERS_PER_CALL do
   local stop = math.min(start + 3 * USERS_PER_CALL - 1, #ARGV)
   local ids, members, scored, gone = {}, {}, {}, {}
   for i = start, stop, 3 do
@@ -37,11 +61,15 @@ for start = 7, #ARGV, 3 * USERS_PER_CALL do
       gone[#gone + 1] = member
     end
   end
-  if #gone > 0 then
-    redis.call('ZREM', KEYS[2], unpack(gone))
+  if #gone > 0 and redis.call('ZREM', KEYS[2], unpack(gone)) ~= #gone then
+    foreign = true
   end
   redis.call('ZADD', KEYS[2], unpack(scored))
-  redis.call('HSET', KEYS[3], unpack(members))
+  users = users + redis.call('HSET', KEYS[3], unpack(members))
 end
-redis.call('HSET', KEYS[1], 'seq', ARGV[3], 'tail', ARGV[3])
+redis.call('HSET', KEYS[1], 'seq', ARGV[3], 'tail', ARGV[3], 'tip', ARGV[8], 'users', users,
+  'entries', math.min((tonumber(state[5]) or 0) + 1, tonumber(ARGV[5])))
+if foreign then
+  redis.call('HSET', KEYS[1], 'foreign', 1)
+end
 return {1, tonumber(ARGV[3])}

@@ -8,11 +8,18 @@ from scoreboard.domain import User
 
 @dataclass
 class Drift:
-    """Users looked at, and how many of them Redis had wrong or not at all."""
+    """Users looked at, and how many of them Redis had wrong or not at all; `lost` are those of
+    the missing ones whose score has changed, so that Redis must have had them."""
 
     users: int = 0
     wrong: int = 0
     missing: int = 0
+    lost: int = 0
+
+    @property
+    def misled(self) -> bool:
+        """Whether readers may have seen a board that never was."""
+        return self.wrong + self.lost > 0
 
     def inspect(
         self,
@@ -31,6 +38,7 @@ class Drift:
         for user, member, score in zip(users, members, scores, strict=True):
             if member is None or score is None:
                 self.missing += 1
+                self.lost += 0 < user.seq <= cursor
                 continue
             shown_seq = int.from_bytes(member[:8], "big")
             behind = shown_seq < user.seq <= cursor

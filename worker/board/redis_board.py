@@ -8,39 +8,43 @@ could take back. Not the source of anything: all of it can be thrown away.
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
 
+import redis.exceptions
 import structlog
 
 from adapters.files import script
+from adapters.ledger_queries import BoardRow, Run
 from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
 from adapters.tasks import end
 from scoreboard import contract
-from scoreboard.domain import Change, User
+from scoreboard.domain import User
 from worker import metrics
+from worker.board.built import add_users, entries_for_new_stream
 from worker.board.drift import Drift
+from worker.board.histories import end_history, judged
+from worker.board.integrity import Copy, State
+from worker.board.look import KEYS, best, look, of_wrong_type
+from worker.board.script_arguments import (
+    CHANGES_PER_CALL,
+    in_ranking,
+    latest_per_user,
+)
 from worker.database.ledger import Ledger
 from worker.workflows.board_refresh import RefreshReport
 
 log = structlog.get_logger()
 
-CHANGES_PER_CALL = 1000
-"""Most changes in one script call or stream entry: a few milliseconds of Redis' one thread."""
-
 RECENT_BATCHES = 64
-
-RECENT_CHANGES = 5000
-"""Changes that a rebuilt stream begins with, for listeners that come back."""
 
 BUILD_TIMEOUT_S = 300.0
 """Longest that reading all users and building their ranking may take; a million takes well
 under a minute."""
-
-BUILD_TTL_S = 900
-"""An abandoned rebuild leaves nothing behind for longer than this."""
 
 SWAP_ATTEMPTS = 20
 
@@ -48,11 +52,13 @@ REBUILD_WAIT_S = 0.25
 """Longest that a step waits for a lost copy to be rebuilt: with many users that takes half a
 minute, and a batch under way so long would keep others from starting."""
 
-_RANKING_KEYS = (
-    contract.META_KEY,
-    contract.RANKING_KEY,
-    contract.MEMBERS_KEY,
-)
+USERS_PER_LOOK = 500
+"""Users whose scores each look compares, by turns, beside those at the top."""
+
+TOP_PER_LOOK = 100
+
+_STANDS, _BEHIND, _UNUSABLE, _FOREIGN = 1, 0, -1, -2
+"""What the script that moves the board answers first."""
 
 
 class RebuildFailed(Exception):
@@ -71,25 +77,29 @@ class RedisBoard:
         self._incarnation: str | None = None
         self._silenced = False
         # By their last number: what was committed here need not be read back.
-        self._recent: dict[int, Sequence[Change]] = {}
+        self._recent: dict[int, Run] = {}
+        self._compared_upto = -1
+        self._build = partial(add_users, client)
         self._advance_script = client.register_script(script(__package__, "advance"))
         self._swap_script = client.register_script(script(__package__, "swap"))
         self._shown_script = client.register_script(script(__package__, "shown"))
+        self._drop_script = client.register_script(script(__package__, "drop"))
+        self._adopt_script = client.register_script(script(__package__, "adopt"))
 
-    async def publish(self, changes: Sequence[Change], last_seq: int) -> None:
-        """Bring the board to at least `last_seq`; `changes` save a look at the ledger.
+    async def publish(self, last_seq: int, run: Run | None = None) -> None:
+        """Bring the board to at least `last_seq`; a `run` up to it saves a look at the ledger.
 
         A lost board is rebuilt first; when that takes long, it goes on alone and shows
         `last_seq` when it is done. `last_seq` is of a commit that has returned, here or
         elsewhere. Safe to repeat: the cursor in Redis decides. Raises redis' and the MySQL
         driver's errors.
         """
-        await self._bring_forward(changes, last_seq)
+        await self._bring_forward(last_seq, run)
 
-    def remember(self, changes: Sequence[Change]) -> None:
-        """Changes just committed here, consecutive; a loss only costs a look at the ledger."""
-        if changes:
-            self._recent[changes[-1].seq] = changes
+    def remember(self, run: Run) -> None:
+        """Changes just committed here; a loss only costs a look at the ledger."""
+        if run.changes:
+            self._recent[run.changes[-1].seq] = run
         if len(self._recent) > RECENT_BATCHES:
             del self._recent[next(iter(self._recent))]
 
@@ -107,17 +117,29 @@ class RedisBoard:
             self._silenced = False
 
     async def repair(self) -> None:
-        """Rebuild what Redis lost and publish what it missed, traffic or not."""
-        if await self._is_lost():
+        """Rebuild what Redis lost, end a history that the ledger does not continue, and publish
+        what Redis missed, traffic or not."""
+        copy, state = await self._judged()
+        if not state.usable:
             async with self._rebuilding:
                 # While this task waited, another one may have done it.
-                if await self._is_lost():
+                copy, state = await self._judged()
+                if state in (State.WRONG, State.FOREIGN):
+                    await self._end_history(copy, wrong=state is State.WRONG)
+                if not state.usable:
+                    await self._drop(copy)
                     await self._rebuild()
+        if state is State.UNMARKED:
+            await self._adopt_script(keys=KEYS, args=[copy.incarnation, copy.seq or 0, copy.shown])
         seq = await self._redis.hget(contract.META_KEY, "seq")
         if seq is not None and int(seq) < (await self._ledger.board()).seq:
             # A commit can be visible before it is durable.
             board = await self._ledger.board(durable=True)
-            await self.publish(await self._changes_after(int(seq), board.seq), board.seq)
+            await self.publish(board.seq, await self._run_after(int(seq), board.seq))
+        if copy.claims:
+            await self._judge_claims(copy.claims)
+        if state is State.SOUND:
+            await self._compare_some(copy)
 
     async def close(self) -> None:
         """End a rebuild that goes on alone. The client stays open."""
@@ -129,24 +151,51 @@ class RedisBoard:
         shown = int(await self._redis.hlen(contract.MEMBERS_KEY))
         return shown == await self._ledger.users_count()
 
-    async def _is_lost(self) -> bool:
-        """Whether Redis holds no copy of this history that can be moved forward."""
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.hmget(contract.META_KEY, ["seq", "incarnation"])
-        pipeline.zcard(contract.RANKING_KEY)
-        pipeline.hlen(contract.MEMBERS_KEY)
-        (seq, incarnation), *sizes = await pipeline.execute()
-        # Read after Redis: whatever Redis had was committed by then.
-        board = await self._ledger.board()
-        if seq is not None and incarnation == board.incarnation.encode() and int(seq) > board.seq:
-            # MySQL was set back, say by restoring a backup: the same numbers will
-            # soon mean other changes, so this is another history.
-            log.warning("ledger_was_set_back", redis=int(seq), mysql=board.seq)
-            board = await self._ledger.begin_incarnation(board)
+    async def _judged(self) -> tuple[Copy, State]:
+        copy, board, state = await judged(self._redis, self._ledger)
         self._use_history(board.incarnation)
-        # One of the keys may be gone alone, by eviction or by hand.
-        torn = len({size > 0 for size in sizes}) > 1
-        return seq is None or torn or incarnation != board.incarnation.encode()
+        return copy, state
+
+    async def _end_history(self, copy: Copy, *, wrong: bool) -> bool:
+        """Whether the history of a copy has ended, here or elsewhere; nobody reads it then."""
+        board = await end_history(self._ledger, copy, wrong=wrong)
+        self._use_history(board.incarnation)
+        if board.incarnation == copy.incarnation:
+            return False
+        await self._drop(copy)
+        return True
+
+    async def _judge_claims(self, claims: Sequence[Copy]) -> None:
+        """Begin another history when an API process has shown what the ledger has no more."""
+        await self._redis.delete(contract.CLAIMS_KEY)
+        ended = [await self._end_history(claim, wrong=False) for claim in claims]
+        if any(ended):
+            await self.repair()
+
+    async def _drop(self, copy: Copy) -> None:
+        """Let nobody read a board that is being replaced."""
+        await self._drop_script(keys=KEYS[:1], args=[copy.incarnation, copy.epoch])
+
+    async def _compare_some(self, copy: Copy) -> None:
+        """Compare the top of the ranking, and by turns all users, with the ledger."""
+        cursor = int(await self._redis.hget(contract.META_KEY, "seq") or 0)
+        shown = await best(self._redis, TOP_PER_LOOK)
+        users, self._compared_upto = await self._ledger.users(
+            shown, self._compared_upto, USERS_PER_LOOK
+        )
+        drift = Drift()
+        await self._compare(users, drift, cursor)
+        differs = drift.misled or not set(shown) <= {user.id for user in users}
+        # Users that Redis has just lost are missing, not wrong.
+        if differs and (await look(self._redis)).whole:
+            log.warning("board_differs", wrong=drift.wrong, lost=drift.lost)
+            async with self._rebuilding:
+                await self._replace_wrong(copy)
+
+    async def _replace_wrong(self, copy: Copy) -> int:
+        """End the history of a copy that readers may have seen wrong; the seq of the next one."""
+        await self._end_history(copy, wrong=True)
+        return await self._rebuild()
 
     async def rebuild(self) -> int:
         """Build the ranking anew from MySQL beside the old one and swap it in; its seq.
@@ -172,13 +221,14 @@ class RedisBoard:
         async with self._rebuilding:
             for _ in range(SWAP_ATTEMPTS):
                 drift = Drift()
-                before = int(await self._redis.hlen(contract.MEMBERS_KEY))
+                copy = await look(self._redis)
 
                 async def build(
                     built: tuple[str, ...], users: Sequence[User], drift: Drift = drift
                 ) -> None:
                     heartbeat()
-                    await self._compare(users, drift)
+                    cursor = int(await self._redis.hget(contract.META_KEY, "seq") or 0)
+                    await self._compare(users, drift, cursor)
                     await self._build(built, users)
 
                 seq = await self._build_and_swap(build)
@@ -188,23 +238,23 @@ class RedisBoard:
                         users=drift.users,
                         wrong=drift.wrong,
                         missing=drift.missing,
-                        surplus=max(0, before - (drift.users - drift.missing)),
+                        surplus=max(0, copy.members_count - (drift.users - drift.missing)),
                     )
                     log.info("board_refreshed", **asdict(report))
                     metrics.BOARD_REBUILDS.labels("schedule").inc()
                     for kind in ("wrong", "missing", "surplus"):
                         metrics.BOARD_DRIFT.labels(kind).set(getattr(report, kind))
+                    if copy.whole and (drift.misled or report.surplus):
+                        report = replace(report, seq=await self._replace_wrong(copy))
                     return report
             raise RebuildFailed
 
-    async def _compare(self, users: Sequence[User], drift: Drift) -> None:
+    async def _compare(self, users: Sequence[User], drift: Drift, cursor: int) -> None:
+        """Add to `drift`; `cursor` is where the ranking stood before `users` were read."""
         if not users:
             return
-        cursor = int(await self._redis.hget(contract.META_KEY, "seq") or 0)
         # At one moment: a user who gains a point has another member from then on.
-        members, scores = await self._shown_script(
-            keys=(contract.RANKING_KEY, contract.MEMBERS_KEY), args=[user.id for user in users]
-        )
+        members, scores = await self._shown_script(keys=KEYS[1:3], args=[user.id for user in users])
         drift.inspect(
             users,
             members,
@@ -212,33 +262,34 @@ class RedisBoard:
             cursor=cursor,
         )
 
-    async def _bring_forward(self, changes: Sequence[Change], last_seq: int) -> None:
+    async def _bring_forward(self, last_seq: int, run: Run | None) -> None:
         if not last_seq:
             return
         if self._incarnation is None:
             self._use_history((await self._ledger.board()).incarnation)
-        if not changes:
-            changes = self._recent.get(last_seq) or await self._ledger.changes_after(
-                last_seq - 1, 1
-            )
+        run = run or self._recent.get(last_seq) or await self._ledger.run_after(last_seq - 1, 1)
         while True:
-            status, *rest = await self._advance(changes[:CHANGES_PER_CALL], self._incarnation or "")
-            if status == -1:
-                if not await self._repaired_soon():
-                    # What is committed by the time of the swap is in it, and the next look
-                    # of `repair` brings what came after.
-                    return
-                # The repair may have brought this copy far enough, or not:
-                # the next call tells, by its cursor.
-                continue
-            cursor = rest[0]
-            if cursor >= last_seq:
+            status, *rest = await self._advance(run)
+            if status == _STANDS and rest[0] >= last_seq:
                 return
-            metrics.BOARD_CATCH_UPS.inc()
-            changes = await self._changes_after(cursor, last_seq)
-            # The cursor never passes the ledger: last_seq is committed, so there is more.
-            assert changes, "the ledger ends before a committed change"
-            assert changes[0].seq == cursor + 1, "the ledger has a gap"
+            if status == _BEHIND and rest[0] >= last_seq and await self._ledger_has(*rest):
+                return
+            if status in (_STANDS, _BEHIND) and rest[0] < last_seq:
+                metrics.BOARD_CATCH_UPS.inc()
+                run = await self._run_after(rest[0], last_seq)
+                if run.changes and run.changes[0].seq == rest[0] + 1:
+                    continue
+            # The board is lost, or stands where the ledger has another change, or none.
+            self._recent.clear()
+            if not await self._repaired_soon():
+                # What is committed at the swap is in it, and the next look brings the rest.
+                return
+            # The repair may have brought this copy far enough: the next call tells.
+            run = await self._ledger.run_after(last_seq - 1, 1)
+
+    async def _ledger_has(self, seq: int, shown: bytes) -> bool:
+        """Whether the board stands at the ledger's own change."""
+        return (await self._ledger.run_after(seq, 0)).before == shown.decode()
 
     async def _repaired_soon(self) -> bool:
         """Repair, or wait for a running repair; False when it takes long and goes on.
@@ -260,30 +311,41 @@ class RedisBoard:
             self._recent.clear()
         self._incarnation = incarnation
 
-    async def _changes_after(self, cursor: int, last_seq: int) -> Sequence[Change]:
+    async def _run_after(self, cursor: int, last_seq: int) -> Run:
         """The next changes that are known to last, at most CHANGES_PER_CALL of them.
 
         The log is synced in order: with `last_seq` everything before it lasts, and what
         comes after it may not.
         """
-        recent = (batch for batch in self._recent.values() if batch[0].seq == cursor + 1)
-        return next(recent, ()) or await self._ledger.changes_after(
+        recent = (run for run in self._recent.values() if run.changes[0].seq == cursor + 1)
+        return next(recent, None) or await self._ledger.run_after(
             cursor, min(CHANGES_PER_CALL, last_seq - cursor)
         )
 
-    async def _advance(self, changes: Sequence[Change], incarnation: str) -> list[int]:
-        answer: list[int] = await self._advance_script(
-            keys=(*_RANKING_KEYS, contract.STREAM_KEY),
-            args=[
-                incarnation,
-                changes[0].seq,
-                changes[-1].seq,
-                contract.encode_changes(changes),
-                self._stream_entries,
-                contract.STREAM_FIELD,
-                *_latest_per_user(changes),
-            ],
-        )
+    async def _advance(self, run: Run) -> list[Any]:
+        changes = run.changes[:CHANGES_PER_CALL]
+        if not changes:
+            return [_UNUSABLE]
+        try:
+            answer: list[Any] = await self._advance_script(
+                keys=KEYS,
+                args=[
+                    self._incarnation or "",
+                    changes[0].seq,
+                    changes[-1].seq,
+                    contract.encode_changes(changes),
+                    self._stream_entries,
+                    contract.STREAM_FIELD,
+                    run.before,
+                    contract.change_identity(changes[-1]),
+                    contract.BEFORE_FIELD,
+                    *latest_per_user(changes),
+                ],
+            )
+        except redis.exceptions.ResponseError as error:
+            if not of_wrong_type(error):
+                raise
+            return [_UNUSABLE]
         return answer
 
     async def _build_and_swap(
@@ -293,36 +355,48 @@ class RedisBoard:
         else's copy went into place meanwhile, whose snapshot may be the later one."""
         prefix = f"{{scores}}:build:{secrets.token_hex(8)}:"
         built = tuple(prefix + name for name in ("ranking", "members"))
-        count = seq = 0
-        incarnation = ""
+        count = 0
+        board = BoardRow(0, "")
         epoch = await self._redis.hget(contract.META_KEY, "epoch") or b""
         async with (
             asyncio.timeout(BUILD_TIMEOUT_S),
             aclosing(self._ledger.snapshot()) as chunks,
         ):
-            async for board, users in chunks:
+            async for board, users in chunks:  # noqa: B007
                 await build(built, users)
                 count += len(users)
-                seq, incarnation = board.seq, board.incarnation
-        self._use_history(incarnation)
-        keeps_stream = await self._advance_to(seq, incarnation)
+        self._use_history(board.incarnation)
+        seq, tip = board.seq, board.tip or contract.start_identity(board.seq)
+        keeps_stream = await self._advance_to(seq, board.incarnation)
         attempts = 0
         while attempts < SWAP_ATTEMPTS:
             # What was committed since the snapshot goes into the same call that swaps:
             # with a call between them, traffic would get ahead again each time.
-            changes = await self._ledger.changes_after(seq, CHANGES_PER_CALL, durable=True)
+            run = await self._ledger.run_after(seq, CHANGES_PER_CALL, durable=True)
+            if run.before != tip:
+                # The ledger was replaced since the snapshot.
+                break
+            changes = run.changes
             last = changes[-1].seq if changes else seq
-            lacking = [part for change in changes for part in (change.seq, *_in_ranking(change))]
-            entries = [] if keeps_stream else await self._entries_for_new_stream(last)
+            lacking = [
+                part
+                for change in changes
+                for part in (change.seq, *in_ranking(change), contract.change_identity(change))
+            ]
+            entries = (
+                [] if keeps_stream else await entries_for_new_stream(self._ledger, board, last)
+            )
             status, *rest = await self._swap_script(
-                keys=(*_RANKING_KEYS, contract.STREAM_KEY, *built),
+                keys=(*KEYS, *built),
                 args=[
-                    incarnation,
+                    board.incarnation,
                     epoch,
                     seq,
                     last,
                     count,
                     contract.STREAM_FIELD,
+                    contract.BEFORE_FIELD,
+                    tip,
                     len(lacking),
                     *lacking,
                     *entries,
@@ -331,9 +405,10 @@ class RedisBoard:
             if status == 1:
                 await self._redis.unlink(*contract.OUTDATED_KEYS)
                 return int(rest[0])
-            if status == -1:
+            if status in (_UNUSABLE, _FOREIGN):
                 break
             seq, count = last, rest[1]
+            tip = contract.change_identity(changes[-1]) if changes else tip
             # After a full page there is more to catch up with, which is no lost race.
             attempts += len(changes) < CHANGES_PER_CALL
         await self._redis.delete(*built)
@@ -351,46 +426,13 @@ class RedisBoard:
                 return False
             if int(cursor) >= seq:
                 return True
-            await self._advance(await self._changes_after(int(cursor), seq), incarnation)
-
-    async def _entries_for_new_stream(self, seq: int) -> list[int | bytes]:
-        """What a stream that has to be replaced begins with."""
-        recent = await self._ledger.changes_after(max(0, seq - RECENT_CHANGES), RECENT_CHANGES)
-        return _stream_entries([change for change in recent if change.seq <= seq])
-
-    async def _build(self, built: tuple[str, ...], users: Sequence[User]) -> None:
-        if not users:
-            return
-        ranking, members = built
-        pipeline = self._redis.pipeline(transaction=False)
-        by_member = {contract.ranking_member(u.id, u.seq, u.name): u for u in users}
-        pipeline.zadd(ranking, {member: -user.score for member, user in by_member.items()})
-        pipeline.hset(members, mapping={str(u.id): member for member, u in by_member.items()})
-        for key in built:
-            pipeline.expire(key, BUILD_TTL_S)
-        await pipeline.execute()
+            status, *_ = await self._advance(await self._run_after(int(cursor), seq))
+            if status in (_UNUSABLE, _FOREIGN):
+                # Torn, or of another history: a repair finds out which.
+                raise RebuildFailed
 
 
 def _tell_of_failure(repairing: "asyncio.Task[None]") -> None:
     # Its waiters may be gone. The next repair starts within a second.
     if not repairing.cancelled() and (error := repairing.exception()) is not None:
         log.warning("rebuild_failed", error=reason_of(error))
-
-
-def _latest_per_user(changes: Iterable[Change]) -> list[bytes | int]:
-    latest = {change.user_id: change for change in changes}
-    return [part for change in latest.values() for part in _in_ranking(change)]
-
-
-def _in_ranking(change: Change) -> tuple[int, bytes, int]:
-    """The user's id, member and negated score after the change."""
-    member = contract.ranking_member(change.user_id, change.seq, change.name)
-    return change.user_id, member, -change.score
-
-
-def _stream_entries(changes: Sequence[Change]) -> list[int | bytes]:
-    entries: list[int | bytes] = []
-    for start in range(0, len(changes), CHANGES_PER_CALL):
-        chunk = changes[start : start + CHANGES_PER_CALL]
-        entries += (chunk[-1].seq, contract.encode_changes(chunk))
-    return entries

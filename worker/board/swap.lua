@@ -1,16 +1,19 @@
 -- Replaces the ranking by a rebuilt one atomically, at the same change.
 -- KEYS  meta, ranking, members, stream, built ranking, built members
 -- ARGV  incarnation, epoch before the snapshot was taken or '', seq of the built ranking, seq of
---       it with all later changes below, users in it, stream field, length of the part that
---       follows: the changes that the built ranking lacks, in order: seq, user id, member, negated
---       score; then the latest changes as stream entries in order: last seq, encoded changes
+--       it with all later changes below, users in it, stream field, field of the identity before,
+--       identity at the seq of the built ranking, length of the part that follows: the changes
+--       that the built ranking lacks, in order: seq, user id, member, negated score, identity;
+--       then the latest changes as stream entries in order: last seq, identity before, encoded
+--       changes
 -- A board of the same history keeps its stream and its cursor: only changes up to that are
 -- applied, so ranking and stream stay at one change. Any other board is replaced whole.
 -- Returns {1, seq} swapped; {0, cursor, users in it} all changes are applied but the ranking
 -- in place is ahead: call again with the missing changes; {-1} the built keys are gone, the
--- board fell behind the built ranking, or another copy went into place meanwhile: build again.
+-- board fell behind the built ranking, or another copy went into place meanwhile: build again;
+-- {-2} the board in place stands at another change of the same number.
 -- Users who were added change no seq, so that alone cannot tell which copy was read later.
-local state = redis.call('HMGET', KEYS[1], 'seq', 'incarnation', 'epoch')
+local state = redis.call('HMGET', KEYS[1], 'seq', 'incarnation', 'epoch', 'tip')
 if redis.call('ZCARD', KEYS[5]) ~= tonumber(ARGV[5]) or (state[3] or '') ~= ARGV[2] then
   return {-1}
 end
@@ -20,8 +23,9 @@ local upto = same and tonumber(state[1]) or last
 if upto < tonumber(ARGV[3]) then
   return {-1}
 end
-local changes_end = 7 + tonumber(ARGV[7])
-for i = 8, changes_end, 4 do
+local tip = ARGV[8]
+local changes_end = 9 + tonumber(ARGV[9])
+for i = 10, changes_end, 5 do
   if tonumber(ARGV[i]) > upto then
     break
   end
@@ -32,9 +36,13 @@ for i = 8, changes_end, 4 do
   end
   redis.call('ZADD', KEYS[5], ARGV[i + 3], member)
   redis.call('HSET', KEYS[6], id, member)
+  tip = ARGV[i + 4]
 end
 if upto > last then
   return {0, upto, redis.call('ZCARD', KEYS[5])}
+end
+if same and tip ~= state[4] then
+  return {-2}
 end
 for i = 2, 3 do
   if redis.call('EXISTS', KEYS[i + 3]) == 1 then
@@ -46,10 +54,13 @@ for i = 2, 3 do
 end
 if not same then
   redis.call('DEL', KEYS[4])
-  for i = changes_end + 1, #ARGV, 2 do
-    redis.call('XADD', KEYS[4], ARGV[i] .. '-0', ARGV[6], ARGV[i + 1])
+  for i = changes_end + 1, #ARGV, 3 do
+    redis.call('XADD', KEYS[4], ARGV[i] .. '-0', ARGV[6], ARGV[i + 2], ARGV[7], ARGV[i + 1])
   end
+  redis.call('HSET', KEYS[1], 'entries', redis.call('XLEN', KEYS[4]))
+  redis.call('HDEL', KEYS[1], 'foreign')
 end
-redis.call('HSET', KEYS[1], 'seq', upto, 'tail', upto, 'incarnation', ARGV[1])
+redis.call('HSET', KEYS[1], 'seq', upto, 'tail', upto, 'incarnation', ARGV[1], 'tip', tip,
+  'users', redis.call('ZCARD', KEYS[2]))
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 return {1, upto}

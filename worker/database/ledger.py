@@ -6,14 +6,24 @@ after any failure, since the ledger's primary key makes the effect happen once.
 """
 
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import structlog
 
-from adapters.ledger_queries import BOARD_ID, BOARD_QUERY, BoardRow, changes_from, changes_query
+from adapters.ledger_queries import (
+    BOARD_ID,
+    BOARD_QUERY,
+    BoardRow,
+    Run,
+    board_from,
+    changes_from,
+    changes_query,
+    run_after,
+)
 from adapters.mysql import Pool, query_all
+from scoreboard.contract import next_start
 from scoreboard.domain import Change, LedgerRow, Outcome, Submission, User
 from scoreboard.fraud import FraudRules
 from scoreboard.ids import text
@@ -26,12 +36,14 @@ from worker.failpoints import Failpoints
 log = structlog.get_logger()
 
 USERS_PER_READ = 2000
+_USERS = "SELECT id, name, score, seq FROM users"
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """What recording a batch left behind.
 
-    `changes` are those of this call. `last_seq` is the highest number among all
+    `changes` are those of this call, and `before` is the identity of the change that the first of
+    them follows. `last_seq` is the highest number among all
     changes of the batch, and `held` the ids held for review, also those that an
     earlier attempt committed; 0 and empty if none.
     """
@@ -39,6 +51,12 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     changes: list[Change]
     last_seq: int
     held: list[bytes]
+    before: str = ""
+
+    @property
+    def run(self) -> Run:
+        """The changes of this call after what they follow."""
+        return Run(self.before, self.changes)
 
 
 class Ledger:
@@ -89,16 +107,17 @@ class Ledger:
         _, board_rows, user_rows, decided_rows = await query_all(
             connection,
             "START TRANSACTION;"
-            f" SELECT seq FROM boards WHERE id = {BOARD_ID} FOR UPDATE;"
+            f" {BOARD_QUERY} FOR UPDATE;"
             f" SELECT {statements.USERS_AS_TEXT} FROM users WHERE id IN ({user_ids}) FOR UPDATE;"
             f" SELECT submission_id, seq, outcome FROM ledger WHERE submission_id IN ({ids})",
         )
+        board = board_from(board_rows[0])
         users = statements.users_from_text(user_rows[0][0])
         settlement = settle(
             screened,
             users=users,
             decided={row[0] for row in decided_rows},
-            seq=board_rows[0][0],
+            seq=board.seq,
             fraud=self._fraud,
         )
         committed_us = time.time_ns() // 1000
@@ -130,10 +149,11 @@ class Ledger:
             last_seq=max(seqs + [change.seq for change in changes], default=0),
             held=held
             + [row.submission.id for row in settlement.rows if row.outcome is Outcome.HELD],
+            before=board.tip,
         )
 
     async def board(self, *, durable: bool = False) -> BoardRow:
-        """The board's last committed sequence number and its incarnation.
+        """The board's last committed change and its history.
 
         With `durable` a crash of MySQL cannot take back what is returned; costs a sync
         of its log.
@@ -141,7 +161,7 @@ class Ledger:
         async with self._pool.connection() as connection:
             rows, *_ = await query_all(connection, statements.synced(BOARD_QUERY, durable))
             await connection.rollback()
-        return BoardRow(*rows[0])
+        return board_from(rows[0])
 
     async def users_count(self) -> int:
         """How many users there are; reads an index of all of them."""
@@ -150,16 +170,39 @@ class Ledger:
             await connection.rollback()
         return int(rows[0][0])
 
-    async def begin_incarnation(self, seen: BoardRow) -> BoardRow:
-        """Give the board's history a new name, unless someone has since `seen`; the board now."""
-        async with self._pool.connection() as connection:
-            await query_all(
-                connection,
-                f"UPDATE boards SET incarnation = UUID() WHERE id = {BOARD_ID}"
-                f" AND incarnation = '{seen.incarnation}'",
-            )
-            await connection.commit()
-        return await self.board()
+    async def begin_history(
+        self, highest: int, continues: Callable[[BoardRow, Run], bool]
+    ) -> tuple[BoardRow, bool]:
+        """Begin another history, above `highest`, unless the ledger `continues` what was shown.
+
+        Decided under the board's lock, since any other read may be an old one: no replica
+        can give the lock, and who waits for it reads what was committed before. `continues` is
+        given the board and the changes after `highest`. Returns the board as it is now, and
+        whether its history has begun here.
+        """
+        return await in_transaction(
+            self._pool, lambda connection: self._begin_history(connection, highest, continues)
+        )
+
+    async def _begin_history(
+        self, connection: Any, highest: int, continues: Callable[[BoardRow, Run], bool]
+    ) -> tuple[BoardRow, bool]:
+        _, board_rows, rows, last_rows = await query_all(
+            connection,
+            f"START TRANSACTION; {BOARD_QUERY} FOR UPDATE; {changes_query(highest - 1, 1)};"
+            " SELECT COALESCE(MAX(seq), 0) FROM ledger",
+        )
+        board = board_from(board_rows[0])
+        if continues(board, run_after(highest, changes_from(rows), 0)):
+            await connection.rollback()
+            return board, False
+        start = next_start(max(board.seq, highest, last_rows[0][0]))
+        await query_all(
+            connection,
+            f"UPDATE boards SET incarnation = UUID(), seq = {start}, starts_after = {start}"
+            f" WHERE id = {BOARD_ID}; COMMIT",
+        )
+        return await self.board(), True
 
     async def changes_after(self, seq: int, limit: int, *, durable: bool = False) -> list[Change]:
         """The next changes in order, at most `limit`; they start at `seq` + 1.
@@ -171,6 +214,26 @@ class Ledger:
             rows, *_ = await query_all(connection, statements.synced(query, durable))
             await connection.rollback()
         return changes_from(rows)
+
+    async def run_after(self, seq: int, limit: int, *, durable: bool = False) -> Run:
+        """The changes after `seq`, at most `limit`, with the identity of the change there."""
+        found = await self.changes_after(seq - 1, limit + 1, durable=durable)
+        return run_after(seq, found, limit)
+
+    async def users(self, ids: Iterable[int], after: int, limit: int) -> tuple[list[User], int]:
+        """The users of these ids, and the next ones by id after `after`, at most `limit`.
+
+        And after which id to go on, so that all are read by turns.
+        """
+        async with self._pool.connection() as connection:
+            found = await query_all(
+                connection,
+                f"{_USERS} WHERE id IN ({statements.numbers(ids) or 'NULL'});"
+                f"{_USERS} WHERE id > {after} ORDER BY id LIMIT {limit}",
+            )
+            await connection.rollback()
+        upto = found[1][-1][0] if len(found[1]) == limit else -1
+        return [_user(row) for rows in found for row in rows], upto
 
     async def snapshot(self) -> AsyncGenerator[tuple[BoardRow, list[User]], None]:
         """All users at one moment, in chunks; each chunk comes with that moment's board.
@@ -186,19 +249,22 @@ class Ledger:
                 "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;"
                 f" START TRANSACTION WITH CONSISTENT SNAPSHOT; {BOARD_QUERY}",
             )
-            board = BoardRow(*board_rows[0])
+            board = board_from(board_rows[0])
             after = -1
             while True:
                 [rows] = await query_all(
                     connection,
-                    f"SELECT id, name, score, seq FROM users WHERE id > {after}"
-                    f" ORDER BY id LIMIT {USERS_PER_READ}",
+                    f"{_USERS} WHERE id > {after} ORDER BY id LIMIT {USERS_PER_READ}",
                 )
-                yield board, [User(id=r[0], name=r[1], score=r[2], seq=r[3]) for r in rows]
+                yield board, [_user(row) for row in rows]
                 if len(rows) < USERS_PER_READ:
                     break
                 after = rows[-1][0]
             await query_all(connection, f"COMMIT; {statements.COMMIT_SYNCED}")
+
+
+def _user(row: tuple[Any, ...]) -> User:
+    return User(id=row[0], name=row[1], score=row[2], seq=row[3])
 
 
 def _changes(

@@ -6,8 +6,9 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from adapters.ledger_queries import Run
 from scoreboard import contract
-from scoreboard.domain import MAX_INCREMENT, Change, Outcome
+from scoreboard.domain import MAX_INCREMENT, Outcome
 from tests.unit.scoreboard.arrange import change, submission
 from worker.activities import OUTCOMES, Activities
 from worker.database.ledger import Recorded
@@ -36,17 +37,17 @@ class BoardOfCalls:
     """Remembers what it was given."""
 
     def __init__(self) -> None:
-        self.published: list[tuple[list[Change], int]] = []
+        self.published: list[int] = []
         self.announced: list[str] = []
 
     async def announce_done(self, batch_id: str) -> None:
         self.announced.append(batch_id)
 
-    def remember(self, changes: list[Change]) -> None:
-        self.remembered = changes
+    def remember(self, run: Run) -> None:
+        self.remembered = run
 
-    async def publish(self, changes: list[Change], last_seq: int) -> None:
-        self.published.append((list(changes), last_seq))
+    async def publish(self, last_seq: int) -> None:
+        self.published.append(last_seq)
 
 
 def steps() -> tuple[Activities, LedgerOfTwo, BoardOfCalls]:
@@ -111,8 +112,8 @@ async def test_recorded_changes_are_remembered_for_publish() -> None:
     await run(activities.record, contract.encode_batch([submission(1)]), bytes([0]))
     await run(activities.publish, 1)
 
-    assert board.remembered == [change(1)]
-    assert board.published == [([], 1)]
+    assert board.remembered.changes == [change(1)]
+    assert board.published == [1]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ async def test_carry_runs_the_steps_in_order_and_says_that_it_did() -> None:
     carried = await run(activities.carry, contract.encode_batch([submission(1)]), "b")
 
     assert len(ledger.screened) == 1
-    assert [seq for _, seq in board.published] == [1]
+    assert board.published == [1]
     assert board.announced == ["b"]
     assert carried.recorded.last_seq == 1
     assert (carried.verdicts, carried.published, carried.notified) == (None, True, True)
