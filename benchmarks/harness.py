@@ -8,7 +8,8 @@ from benchmarks.core import SEED, Case, Prepared
 from harness.measure.histogram import Histogram
 from harness.measure.schedule import arrivals, parse_profile
 from harness.net.http_wire import SubmissionRequests, answer_end, submission_id_of
-from harness.net.sse_parser import Framer, Span
+from harness.net.sse_parser import Span
+from harness.net.stream_framing import Framer
 from scoreboard.domain import Change
 from scoreboard.sse import chunk, encode_updates
 

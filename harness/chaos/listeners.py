@@ -8,8 +8,9 @@ import asyncio
 import random
 import time
 
+from harness.engines.churn import Churn
 from harness.engines.swarm import Swarm
-from harness.engines.swarm_settings import Churn, SwarmSettings
+from harness.engines.swarm_settings import SwarmSettings
 from harness.evidence.history import HistoryWriter
 from harness.evidence.history_writer import write_listeners
 

@@ -74,7 +74,7 @@ class Deliveries:
         committed = iter(span.groups)
         group = next(committed, None)
         for item in span.items:
-            if item.kind is not Kind.UPDATE:
+            if item.kind is not Kind.UPDATE or item.id < 0:
                 continue
             while group is not None and not group[1] <= item.id < group[1] + group[2]:
                 group = next(committed, None)
@@ -85,8 +85,9 @@ class Deliveries:
                 said = f"{VIOLATIONS['conflicts']}: here {item.user} {item.score}"
                 self.fault(index, "conflicts", item.id, said)
 
-    def deliver(self, index: int, span: Span) -> None:
-        """A listener received an examined span."""
+    def deliver(self, index: int, span: Span, arrived_ns: int = 0) -> bool:
+        """A listener received an examined span. Whether the span collects its time of arrival."""
+        del arrived_ns
         cursor = self.cursor
         if span.plain and cursor[index] + 1 == span.first and index not in self.irregular:
             if self._range_first[index] < 0:
@@ -96,6 +97,7 @@ class Deliveries:
         else:
             for item in span.items:
                 self._item(index, item)
+        return span.first >= 0
 
     def fault(self, index: int, what: str, seq: int = -1, detail: str = "") -> None:
         """Count a fault of `what` (a key of VIOLATIONS, or `resets`) against a listener."""
@@ -109,16 +111,23 @@ class Deliveries:
 
     def _item(self, index: int, item: Item) -> None:
         match item.kind:
-            case Kind.UPDATE:
+            case Kind.UPDATE if item.id >= 0:
                 self._update(index, item.id)
             case Kind.HELLO:
                 if item.retry_ms >= 0:
                     self.retry_ms = min(item.retry_ms, MAX_RETRY_MS)
                 if item.id >= 0:
                     self._id_alone(index, item.id)
+                elif item.raw is not None:
+                    self.fault(index, "broken", detail=f"the id became {item.raw[:80]!r}")
             case Kind.RESET | Kind.SNAPSHOT if item.top is not None:
                 self._jump(index, item, item.top)
-            case Kind.BROKEN:
+            case Kind.COMMENT:
+                pass
+            case Kind.OTHER if item.last_event_id is None:
+                # A client ignores types that it does not know.
+                pass
+            case _:
                 self.fault(index, "broken", item.id)
 
     def _id_alone(self, index: int, seq: int) -> None:

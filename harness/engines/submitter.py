@@ -19,7 +19,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from harness.measure.series import Series
-from harness.net.http_wire import BadAnswer, answer_end, body_of, submission_id_of
+from harness.net.http_wire import (
+    BadAnswer,
+    after_interim,
+    answer_end,
+    body_of,
+    closes,
+    submission_id_of,
+    until_close,
+)
 from harness.net.readiness import EPOLLIN, EPOLLOUT, Readiness
 from harness.net.sockets import resolve
 from harness.net.tls import AnySocket, Handshakes, Wrap
@@ -267,21 +275,31 @@ class Submitter:
         except OSError:
             self._lose(connection)
             return
-        if not data or not connection.busy:
+        closed = not data
+        if not connection.busy or (closed and not connection.buffer):
             # Closed by the server, or bytes without a request.
             self._lose(connection)
             return
         if connection.buffer:
             data = connection.buffer + data
         try:
-            end = answer_end(data)
-            if end is None:
-                connection.buffer = data
-                return
-            status = int(data[9:12])
+            if data[9:10] == b"1":
+                data = after_interim(data)
+            end = (len(data) if until_close(data) else None) if closed else answer_end(data)
+            status = 0 if end is None else int(data[9:12])
         except (BadAnswer, ValueError):
             self._lose(connection, "bad_answer")
             return
+        if end is not None:
+            self._answered(connection, status, data[:end], reusable=not closed and len(data) == end)
+        elif closed:
+            self._lose(connection)
+        else:
+            connection.buffer = data
+
+    def _answered(
+        self, connection: Connection, status: int, answer: bytes, *, reusable: bool
+    ) -> None:
         done = self._clock()
         connection.buffer = b""
         connection.busy = False
@@ -290,10 +308,10 @@ class Submitter:
         second = self.series.seconds[(due - self._settings.zero_ns) // NS]
         counters, histograms = second.counters, second.histograms
         if self._read_answer is not None:
-            outcome, submission_id = self._read_answer(status, body_of(data[:end]))
+            outcome, submission_id = self._read_answer(status, body_of(answer))
         else:
             outcome = OK if 200 <= status < 300 else FAIL if 400 <= status < 500 else UNKNOWN
-            submission_id = submission_id_of(data)
+            submission_id = submission_id_of(answer)
         if outcome == OK:
             histograms["response"].record((done - due) // 1000)
             histograms["service"].record((done - connection.sent_ns) // 1000)
@@ -302,7 +320,7 @@ class Submitter:
         counters[outcome] += 1
         counters[f"status_{status}"] += 1
         self._done_records.append((number, outcome, status, submission_id, done))
-        if len(data) > end or b"onnection: close" in data[:end]:
+        if not reusable or closes(answer):
             self._lose(connection)
         elif self._waiting:
             self._send(connection, *self._waiting.popleft())

@@ -9,31 +9,29 @@ and two times.
 The engine never blocks. An outer loop waits for `fileno()` and calls `pump()`.
 """
 
-import _socket
-import errno
-import heapq
-import random
 import socket
 import struct
 import time
 from array import array
 from collections import Counter
 
+from harness.capabilities import StreamGzip
+from harness.engines.churn import Comings
 from harness.engines.deliveries import Deliveries
 from harness.engines.listener_stats import ListenerTotals, Stretch
-from harness.engines.span_figures import NS, SPANS_KEPT, SpanFigures
+from harness.engines.span_figures import NS, SPANS_KEPT, Read, SpanFigures
 from harness.engines.swarm_settings import SwarmSettings
 from harness.measure.series import Second, Series
-from harness.net.http_wire import status_of, stream_request
+from harness.net.http_wire import after_interim, status_of
 from harness.net.readiness import EPOLLIN, EPOLLOUT, Readiness
-from harness.net.sockets import resolve
-from harness.net.sse_parser import Framer, Span, framer_of
+from harness.net.sockets import Dialer
+from harness.net.sse_parser import Span
+from harness.net.stream_framing import Framer, framer_of
 from harness.net.tls import AnySocket, Handshakes
 from scoreboard.gzipped import HasHistory
 
 IDLE, CONNECTING, HEAD, STREAMING, WAITING = range(5)
 RECEIVE_BYTES = 64 * 1024
-SO_TIMESTAMPNS = 35
 _ANCILLARY_BYTES = 64
 _TIMESPEC = struct.Struct("qq")
 HANDSHAKES_AT_ONCE = 256
@@ -42,12 +40,7 @@ HEAD_BYTES_MAX = 65536
 CONNECT_TICK_NS = 5_000_000
 """While listeners are still to be opened: 25 at a time at the default rate, so the server meets a
 stream of connects, not bursts."""
-PORTS_PER_SOURCE = 20_000
 LEFT, STOPPED = "left to come back", "stopped"
-
-
-def _every(index: int, nth: int) -> bool:
-    return nth > 0 and index % nth == 0
 
 
 class Swarm:
@@ -76,21 +69,24 @@ class Swarm:
             start_unix_ns=settings.start_unix_ns,
             read_event=settings.read_event,
         )
+        shown = settings.capabilities
+        self._by_content = not shown.follows_ids
+        self._own_gzip = self._by_content or shown.stream_gzip is StreamGzip.ORDINARY
+        self._late_head = shown.early_head is False
+        # The last event id of each listener, as it was sent, where ids are not followed.
+        self._last_ids: dict[int, bytes] = {}
         self._state = bytearray(count)
-        self._gzip = bytearray(count)
+        self._coding = bytearray(count)
         self._opened_ns = array("q", bytes(8 * count))
         self._heard_unix_ns = array("q", bytes(8 * count))
         self._sockets: list[AnySocket | None] = [None] * count
         self._by_fd: dict[int, int] = {}
         self._framers: dict[int, Framer] = {}
         self._heads: dict[int, bytes] = {}
-        self._wait: list[tuple[int, int]] = []
-        self._leave: list[tuple[int, int, int]] = []
-        self._churn = {index: churn for churn in settings.churn for index in churn.listeners}
+        self._comings = Comings(settings.churn, seed=settings.seed)
         self._next_listener = 0
         self._handshakes = 0
         self._handshake = Handshakes(self._ready)
-        self._random = random.Random(settings.seed)
         self._started_ns = time.monotonic_ns()
         self._cpu_us = time.process_time_ns() // 1000
         self._next_second_ns = 0
@@ -99,9 +95,7 @@ class Swarm:
         self._stopping = False
         self.streaming = 0
         self._disconnects: Counter[str] = Counter()
-        family, target = resolve(settings.address)
-        self._family, self._target = family, target
-        self._rotate = family == socket.AF_INET and target[0].startswith("127.")
+        self._dialer = Dialer(settings.address, kernel_stamps=settings.kernel_stamps)
 
     def fileno(self) -> int:
         """Readable when `pump` has something to do."""
@@ -117,7 +111,7 @@ class Swarm:
     def pump(self) -> None:
         """Do all that can be done now without waiting."""
         by_fd, state, sockets = self._by_fd, self._state, self._sockets
-        reads, framers, gzip = self._figures.reads, self._framers, self._gzip
+        reads, framers, coding = self._figures.reads, self._framers, self._coding
         deliveries, heard = self.deliveries, self._heard_unix_ns
         cursor, irregular = deliveries.cursor, deliveries.irregular
         stamps = self._settings.kernel_stamps
@@ -159,7 +153,7 @@ class Swarm:
             self._byte_count += len(data)
             heard[index] = now
             # Fast path: bytes that another listener has received, and no gap before them.
-            known = reads.get((len(data), data[:64], gzip[index]))
+            known = reads.get((len(data), data[:64], coding[index]))
             if (
                 known is not None
                 and known.data == data
@@ -174,7 +168,7 @@ class Swarm:
                     span.noticed.append(now)
                 deliveries.delivered += known.last - known.first + 1
             else:
-                self._received(index, data, arrived, now)
+                self._received(index, data, arrived, now, known)
         # With kernel time stamps, bytes of the next millisecond can be read together.
         self._turn(gather=bool(ready) and stamps)
 
@@ -187,10 +181,7 @@ class Swarm:
         self._open_due(now)
         if len(self._figures) > SPANS_KEPT:
             self.settle()
-        due = self._next_second_ns
-        for heap in (self._wait, self._leave):
-            if heap:
-                due = min(due, heap[0][0])
+        due = min(self._next_second_ns, self._comings.due_ns)
         if self._next_listener < self._settings.listeners and not self._stopping:
             due = min(due, now + CONNECT_TICK_NS)
         self._ready.rest(due, gather=gather)
@@ -225,7 +216,9 @@ class Swarm:
 
     # Receiving
 
-    def _received(self, index: int, data: bytes, arrived: int, now: int) -> None:
+    def _received(
+        self, index: int, data: bytes, arrived: int, now: int, known: Read | None
+    ) -> None:
         if self._state[index] == HEAD:
             data = self._head(index, data)
             if not data:
@@ -233,7 +226,27 @@ class Swarm:
         framer = self._framers.get(index)
         clean = framer is None
         if framer is None:
-            framer = Framer(gzip=bool(self._gzip[index]))
+            if self._by_content and known is not None and known.data == data:
+                for span in known.spans:
+                    self._deliver(index, span, arrived, now)
+                return
+            framer = Framer(self._coding[index])
+        spans = self._spans(index, framer, data, arrived, now)
+        if spans is None:
+            return
+        if framer.ended:
+            self._lost(index, "closed")
+        elif framer.empty:
+            self._framers.pop(index, None)
+            if clean:
+                self._figures.remember((len(data), data[:64], self._coding[index]), data, spans)
+        else:
+            self._framers[index] = framer
+
+    def _spans(
+        self, index: int, framer: Framer, data: bytes, arrived: int, now: int
+    ) -> list[Span] | None:
+        """What a listener's bytes hold, delivered to it; None when it was lost over them."""
         spans: list[Span] = []
         try:
             for payload in framer.feed(data):
@@ -241,24 +254,23 @@ class Swarm:
                 if fresh:
                     self.deliveries.examine(index, span)
                 spans.append(span)
-                self.deliveries.deliver(index, span)
-                if span.first >= 0:
-                    span.arrived.append(arrived)
-                    span.noticed.append(now)
+                self._deliver(index, span, arrived, now)
         except HasHistory:
+            # From now on each listener has a decompressor of its own; this one comes back.
+            self._own_gzip = True
             self._lost(index, "gzip_with_history")
-            return
+            return None
         except ValueError as error:
             self._unreadable(index, "broken", str(error))
-            return
-        if framer.ended:
-            self._lost(index, "closed")
-        elif framer.empty:
-            self._framers.pop(index, None)
-            if clean:
-                self._figures.remember((len(data), data[:64], self._gzip[index]), data, spans)
-        else:
-            self._framers[index] = framer
+            return None
+        return spans
+
+    def _deliver(self, index: int, span: Span, arrived: int, now: int) -> None:
+        if self.deliveries.deliver(index, span, arrived):
+            span.arrived.append(arrived)
+            span.noticed.append(now)
+        if self._by_content and (last := span.last_event_id) is not None:
+            self._last_ids[index] = last
 
     # Connections
 
@@ -271,29 +283,19 @@ class Swarm:
         while self._next_listener < until and self._handshakes < HANDSHAKES_AT_ONCE:
             self._open(self._next_listener, now)
             self._next_listener += 1
-        while self._wait and self._wait[0][0] <= now and self._handshakes < HANDSHAKES_AT_ONCE:
-            self._open(heapq.heappop(self._wait)[1], now)
+        returning = self._comings.returning(now)
+        while self._handshakes < HANDSHAKES_AT_ONCE and (index := next(returning, -1)) >= 0:
+            self._open(index, now)
 
     def _leave_due(self, now: int) -> None:
-        while self._leave and self._leave[0][0] <= now:
-            _, index, opened_ns = heapq.heappop(self._leave)
+        for index, opened_ns in self._comings.leaving(now):
             # The connection may have been lost since.
-            if self._state[index] == STREAMING and self._opened_ns[index] == opened_ns:
+            if self._is_counted(index) and self._opened_ns[index] == opened_ns:
                 self._lost(index, LEFT)
 
     def _open(self, index: int, now: int) -> None:
-        sock = _socket.socket(
-            self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        )
-        number = self._settings.first_number + index
-        if self._rotate and number >= PORTS_PER_SOURCE:
-            # One source address has about 28,000 ephemeral ports per server.
-            sock.bind((f"127.0.0.{2 + number // PORTS_PER_SOURCE % 250}", 0))
-        if self._settings.kernel_stamps:
-            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        code = sock.connect_ex(self._target)
-        if code not in (0, errno.EINPROGRESS):
-            sock.close()
+        sock = self._dialer.dial(self._settings.first_number + index)
+        if sock is None:
             self._disconnects["refused"] += 1
             self._retry(index)
             return
@@ -316,32 +318,35 @@ class Swarm:
             if not self._handshake.advance(sock):
                 return
             # A request this short always fits an empty send buffer.
-            sock.send(self._request(index))
+            sock.send(self._settings.opening_request(index, self._last_event_id(index)))
         except OSError:
             self._lost(index, "reset")
             return
         self._state[index] = HEAD
         self._ready.modify(fd, EPOLLIN)
+        if self._late_head:
+            self._counted(index)
 
-    def _request(self, index: int) -> bytes:
-        settings, cursor = self._settings, self.deliveries.cursor[index]
-        after = cursor if cursor >= 0 else None
-        if settings.request is not None:
-            return settings.request(index, after)
-        token = settings.tokens[index % len(settings.tokens)] if settings.tokens else ""
-        return stream_request(
-            settings.host_header,
-            after,
-            token,
-            gzip=_every(index, settings.gzip_every),
-            snapshot=_every(index, settings.snapshot_every),
-        )
+    def _last_event_id(self, index: int) -> int | bytes | None:
+        if self._by_content:
+            return self._last_ids.get(index)
+        cursor = self.deliveries.cursor[index]
+        return cursor if cursor >= 0 else None
+
+    def _counted(self, index: int) -> None:
+        """The listener is connected: by its head, or where that comes late by its request."""
+        self._handshakes -= 1
+        self.streaming += 1
+        self._second_now().counters["connects"] += 1
+        self._heard_unix_ns[index] = time.time_ns()
+        self.deliveries.opened(index)
+        self._comings.opened(index, self._opened_ns[index], time.monotonic_ns())
 
     def _head(self, index: int, data: bytes) -> bytes:
         """Read the answer's head; returns what follows it."""
-        data = self._heads.pop(index, b"") + data
-        end = data.find(b"\r\n\r\n")
         try:
+            data = after_interim(self._heads.pop(index, b"") + data)
+            end = data.find(b"\r\n\r\n")
             if end < 0:
                 if len(data) > HEAD_BYTES_MAX:
                     raise ValueError("no end of headers in 64 KiB")
@@ -351,26 +356,23 @@ class Swarm:
             if status != 200:
                 self._lost(index, f"status_{status}")
                 return b""
-            framer = framer_of(data)
+            framer = framer_of(data, own_gzip=self._own_gzip)
         except ValueError as error:
             self._unreadable(index, "bad_answer", str(error))
             return b""
-        self._gzip[index] = framer.gzip
+        self._coding[index] = framer.coding
         if not framer.empty:
             self._framers[index] = framer
         self._state[index] = STREAMING
-        self._handshakes -= 1
-        self.streaming += 1
-        opened_ns = self._opened_ns[index]
-        now = time.monotonic_ns()
-        second = self._second_now()
-        second.counters["connects"] += 1
-        second.histograms["connect"].record((now - opened_ns) // 1000)
-        self.deliveries.opened(index)
-        if index in self._churn:
-            stays_ns = int(self._random.uniform(*self._churn[index].stays_s) * NS)
-            heapq.heappush(self._leave, (now + stays_ns, index, opened_ns))
+        if not self._late_head:
+            self._counted(index)
+            took_us = (time.monotonic_ns() - self._opened_ns[index]) // 1000
+            self._second_now().histograms["connect"].record(took_us)
         return data[end + 4 :]
+
+    def _is_counted(self, index: int) -> bool:
+        state = self._state[index]
+        return state == STREAMING or (state == HEAD and self._late_head)
 
     def _unreadable(self, index: int, cause: str, why: str) -> None:
         """No fault of a network makes such bytes: the sender is to blame."""
@@ -386,7 +388,7 @@ class Swarm:
         self._sockets[index] = None
         self._framers.pop(index, None)
         self._heads.pop(index, None)
-        if self._state[index] == STREAMING:
+        if self._is_counted(index):
             self.streaming -= 1
             self.deliveries.closed(index, cause)
         else:
@@ -399,28 +401,23 @@ class Swarm:
 
     def _retry(self, index: int) -> None:
         self._state[index] = WAITING
-        if index in self._churn:
-            low_s, high_s = self._churn[index].away_s
-        elif self._settings.reconnect_s is not None:
-            low_s, high_s = self._settings.reconnect_s
-        else:
-            # Jitter, so that listeners do not stampede a restarted server.
-            retry_s = self.deliveries.retry_ms / 1000
-            low_s, high_s = retry_s * 0.5, retry_s * 1.5
-        delay_ns = int(self._random.uniform(low_s, high_s) * NS)
-        heapq.heappush(self._wait, (time.monotonic_ns() + delay_ns, index))
+        # Jitter, so that listeners do not stampede a restarted server.
+        retry_s = self.deliveries.retry_ms / 1000
+        away_s = self._settings.reconnect_s or (retry_s * 0.5, retry_s * 1.5)
+        self._comings.lost(index, away_s, time.monotonic_ns())
 
     def _expire(self) -> None:
         """Give up handshakes that take too long, and streams that fell silent."""
         if self._handshakes:
             limit = time.monotonic_ns() - HANDSHAKE_TIMEOUT_NS
             for index, state in enumerate(self._state):
-                if state in (CONNECTING, HEAD) and self._opened_ns[index] < limit:
+                opening = state in (CONNECTING, HEAD) and not self._is_counted(index)
+                if opening and self._opened_ns[index] < limit:
                     self._lost(index, "handshake_timeout")
         if self._settings.silence_ns:
             limit = time.time_ns() - self._settings.silence_ns
-            for index, state in enumerate(self._state):
-                if state == STREAMING and self._heard_unix_ns[index] < limit:
+            for index in range(self._settings.listeners):
+                if self._is_counted(index) and self._heard_unix_ns[index] < limit:
                     self._lost(index, "silence")
 
     # The end

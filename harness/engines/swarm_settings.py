@@ -4,17 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from harness.capabilities import CONTRACT, Capabilities
+from harness.engines.churn import Churn
+from harness.net.http_wire import stream_request
 from harness.net.sse_parser import ReadEvent
 from harness.net.tls import Wrap
-
-
-@dataclass(frozen=True, kw_only=True)
-class Churn:
-    """Listeners that leave on purpose and resume: how long they stay and then stay away."""
-
-    listeners: range
-    stays_s: tuple[float, float]
-    away_s: tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,5 +43,21 @@ class SwarmSettings:
     churn: Sequence[Churn] = ()
     capabilities: Capabilities = CONTRACT
     wrap: Wrap | None = None
-    request: Callable[[int, int | None], bytes] | None = None
+    request: Callable[[int, int | bytes | None], bytes] | None = None
     read_event: ReadEvent | None = None
+
+    def opening_request(self, index: int, last_event_id: int | bytes | None) -> bytes:
+        """The GET with which a listener opens its stream, from after an id if it has one."""
+        if self.request is not None:
+            return self.request(index, last_event_id)
+        return stream_request(
+            self.host_header,
+            last_event_id,
+            self.tokens[index % len(self.tokens)] if self.tokens else "",
+            gzip=_every(index, self.gzip_every),
+            snapshot=_every(index, self.snapshot_every),
+        )
+
+
+def _every(index: int, nth: int) -> bool:
+    return nth > 0 and index % nth == 0

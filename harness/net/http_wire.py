@@ -1,9 +1,12 @@
 """The HTTP/1.1 of the load generator: encodes requests, frames answers.
 
-Not a general parser: one answer at a time, no trailers, no folded headers. An answer that it
-cannot frame raises `BadAnswer`, and the connection must be closed.
+Answers may be framed in every way of RFC 9112: by length, in chunks with extensions and trailers,
+or by the end of the connection, as HTTP/1.0 does; interim answers may come first. Not a general
+parser: one answer at a time. An answer that it cannot frame raises `BadAnswer`, and the connection
+must be closed.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
@@ -29,7 +32,8 @@ def parse_base_url(url: str) -> tuple[str, int, str]:
 def answer_end(data: bytes) -> int | None:
     """Where the answer at the start of `data` ends, None while it is incomplete.
 
-    Raises BadAnswer. Bodies come by Content-Length or chunked; 204 and 304 have none.
+    Raises BadAnswer. Bodies come by Content-Length or chunked; 1xx, 204 and 304 have none. One
+    without either ends with its connection (`until_close`).
     """
     head_end = data.find(b"\r\n\r\n")
     if head_end < 0:
@@ -38,7 +42,7 @@ def answer_end(data: bytes) -> int | None:
         return None
     start = data.find(b"ontent-", 0, head_end)
     while start >= 0:
-        if data[start + 7 : start + 14].lower() == b"length:":
+        if data[start - 3 : start + 14].lower() == b"\r\ncontent-length:":
             end = data.find(b"\r\n", start)
             try:
                 size = int(data[start + 14 : end])
@@ -51,16 +55,17 @@ def answer_end(data: bytes) -> int | None:
 
 
 def _rare_end(data: bytes, head_end: int) -> int | None:
-    head = data[:head_end].lower()
-    if status_of(data) in (204, 304):
+    if _without_body(status_of(data)):
         return head_end + 4
-    marker = head.find(b"content-length:")
-    if marker >= 0:
-        stop = head.find(b"\r\n", marker)
-        total = head_end + 4 + int(head[marker + 15 : stop if stop >= 0 else None])
+    if (length := header_of(data, "content-length")) is not None:
+        if not (length.isascii() and length.isdigit() and len(length) < 19):
+            raise BadAnswer("unreadable Content-Length")
+        total = head_end + 4 + int(length)
         return total if len(data) >= total else None
-    if b"transfer-encoding: chunked" not in head:
-        raise BadAnswer("neither Content-Length nor chunked")
+    if not _chunked(data):
+        if len(data) > head_end + CHUNK_BYTES_MAX:
+            raise BadAnswer("no end in 4 MiB")
+        return None
     position = head_end + 4
     while (chunk := chunk_at(data, position)) is not None:
         start, end = chunk
@@ -70,14 +75,53 @@ def _rare_end(data: bytes, head_end: int) -> int | None:
     return None
 
 
+def _without_body(status: int) -> bool:
+    return status < 200 or status in (204, 304)
+
+
+def _chunked(answer: bytes) -> bool:
+    return (header_of(answer, "transfer-encoding") or "").lower() == "chunked"
+
+
+def until_close(data: bytes) -> bool:
+    """Whether these bytes are a whole answer now that the connection has been closed."""
+    if b"\r\n\r\n" not in data or _without_body(status_of(data)):
+        return False
+    return header_of(data, "content-length") is None and not _chunked(data)
+
+
+def after_interim(data: bytes) -> bytes:
+    """What follows the interim answers (1xx) at the start of `data`. Raises BadAnswer."""
+    while data[9:10] == b"1" and (end := data.find(b"\r\n\r\n")) >= 0 and status_of(data) != 101:
+        data = data[end + 4 :]
+    return data
+
+
+_CLOSE, _KEEP = (
+    re.compile(rb"\r\nconnection:[^\r\n]*\b%b\b" % word, re.IGNORECASE)
+    for word in (b"close", b"keep-alive")
+)
+
+
+def closes(answer: bytes) -> bool:
+    """Whether the server closes the connection after this answer (RFC 9112, section 9.3)."""
+    if answer[7:8] == b"0":
+        return _KEEP.search(answer, 0, answer.find(b"\r\n\r\n")) is None
+    if b"lose" not in answer and b"LOSE" not in answer:
+        return False
+    return _CLOSE.search(answer, 0, answer.find(b"\r\n\r\n")) is not None
+
+
 CHUNK_BYTES_MAX = 4 * 1024 * 1024
-_SIZE_LINE_MAX = 256
+_SIZE_LINE_MAX = 4096
+_TRAILERS_MAX = 65536
 
 
 def chunk_at(data: bytes, position: int) -> tuple[int, int] | None:
     """Start and end of the content of the chunk at `position`, None while it is incomplete.
 
-    The next chunk begins two bytes after that end; the last one is empty. Raises BadAnswer.
+    The next chunk begins two bytes after that end; the last one is empty, and what is said to be
+    its end is that of its trailers. Raises BadAnswer.
     """
     line_end = data.find(b"\r\n", position, position + _SIZE_LINE_MAX)
     if line_end < 0:
@@ -95,14 +139,23 @@ def chunk_at(data: bytes, position: int) -> tuple[int, int] | None:
     if len(data) < end + 2:
         return None
     if data[end : end + 2] != b"\r\n":
+        if size == 0:
+            return _trailers_end(data, start)
         raise BadAnswer("chunk without end")
     return start, end
+
+
+def _trailers_end(data: bytes, start: int) -> tuple[int, int] | None:
+    end = data.find(b"\r\n\r\n", start, start + _TRAILERS_MAX)
+    if end < 0 and len(data) > start + _TRAILERS_MAX:
+        raise BadAnswer("no end of trailers in 64 KiB")
+    return None if end < 0 else (end + 2, end + 2)
 
 
 def body_of(answer: bytes) -> bytes:
     """The body of one whole answer, as `answer_end` found it."""
     start = answer.find(b"\r\n\r\n") + 4
-    if (header_of(answer, "transfer-encoding") or "").lower() != "chunked":
+    if not _chunked(answer):
         return answer[start:]
     parts = []
     while (chunk := chunk_at(answer, start)) is not None:
@@ -113,7 +166,7 @@ def body_of(answer: bytes) -> bytes:
 
 def status_of(data: bytes) -> int:
     """The status code. Raises BadAnswer when the bytes do not start like HTTP/1.x."""
-    if not data.startswith(b"HTTP/1.") or not data[9:12].isdigit():
+    if data[:7].upper() != b"HTTP/1." or not data[9:12].isdigit():
         raise BadAnswer("not HTTP/1.x")
     return int(data[9:12])
 
@@ -135,10 +188,13 @@ def submission_id_of(data: bytes) -> bytes | None:
     return found if len(found) == 36 else None
 
 
+_FOLD = re.compile(r"\r\n[ \t]+")
+
+
 def header_of(data: bytes, name: str) -> str | None:
-    """A header's value in an answer, None when it is not there."""
+    """A header's value in an answer, folded lines as one; None when it is not there."""
     head = data[: data.find(b"\r\n\r\n")].decode("latin-1")
-    for line in head.split("\r\n")[1:]:
+    for line in _FOLD.sub(" ", head).split("\r\n")[1:]:
         key, _, value = line.partition(":")
         if key.lower() == name.lower():
             return value.strip()
@@ -220,7 +276,7 @@ class SubmissionRequests:
 
 def stream_request(
     host_header: str,
-    last_event_id: int | None,
+    last_event_id: int | bytes | None,
     token: str = "",
     *,
     gzip: bool = False,
@@ -228,15 +284,22 @@ def stream_request(
 ) -> bytes:
     """The GET that opens a stream, from after `last_event_id` and with a token if there is one.
 
+    An id in bytes is sent back as the server sent it.
+
     `snapshot` asks for the top of the board first; a listener that resumes needs none.
     """
     accept = "Accept-Encoding: gzip\r\n" if gzip else ""
     bearer = f"Authorization: Bearer {token}\r\n" if token else ""
+    if isinstance(last_event_id, int):
+        last_event_id = b"%d" % last_event_id
     resume = (
-        "" if last_event_id is None else f"{contract.LAST_EVENT_ID_HEADER}: {last_event_id}\r\n"
+        b"%b: %b\r\n" % (contract.LAST_EVENT_ID_HEADER.encode(), last_event_id)
+        if last_event_id
+        else b""
     )
     path = contract.STREAM_PATH + ("?snapshot=1" if snapshot and last_event_id is None else "")
-    return (
+    head = (
         f"GET {path} HTTP/1.1\r\nHost: {host_header}\r\n"
-        f"Accept: text/event-stream\r\nCache-Control: no-store\r\n{accept}{bearer}{resume}\r\n"
-    ).encode()
+        f"Accept: text/event-stream\r\nCache-Control: no-store\r\n{accept}{bearer}"
+    )
+    return b"%b%b\r\n" % (head.encode(), resume)

@@ -1,12 +1,17 @@
-"""Operating system services for engines: name resolution, descriptor limit, CPU priority."""
+"""Operating system services for engines: connections, descriptor limit, CPU priority."""
 
+import _socket
 import contextlib
+import errno
 import os
 import resource
 import socket
 from pathlib import Path
 
 NICENESS = -10
+SO_TIMESTAMPNS = 35
+PORTS_PER_SOURCE = 20_000
+"""One source address has about 28,000 ephemeral ports per server."""
 
 
 def resolve(address: tuple[str, int]) -> tuple[int, tuple[str, int]]:
@@ -16,6 +21,33 @@ def resolve(address: tuple[str, int]) -> tuple[int, tuple[str, int]]:
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     family, _, _, _, target = found[0]
     return family, (str(target[0]), int(target[1]))
+
+
+class Dialer:
+    """Begins connections to one server without waiting, also more than one address has ports for.
+
+    Raises OSError when the server's name is unknown. With `kernel_stamps` the kernel notes when
+    each packet arrived.
+    """
+
+    def __init__(self, address: tuple[str, int], *, kernel_stamps: bool) -> None:
+        self._family, self._target = resolve(address)
+        self._rotate = self._family == socket.AF_INET and self._target[0].startswith("127.")
+        self._kernel_stamps = kernel_stamps
+
+    def dial(self, number: int) -> _socket.socket | None:
+        """The socket of connection `number`, which is being established; None when refused."""
+        sock = _socket.socket(
+            self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        )
+        if self._rotate and number >= PORTS_PER_SOURCE:
+            sock.bind((f"127.0.0.{2 + number // PORTS_PER_SOURCE % 250}", 0))
+        if self._kernel_stamps:
+            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        if sock.connect_ex(self._target) in (0, errno.EINPROGRESS):
+            return sock
+        sock.close()
+        return None
 
 
 def raise_descriptor_limit() -> int:

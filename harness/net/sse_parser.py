@@ -1,23 +1,31 @@
-"""Reads the bytes of a score stream without building an object per listener. No I/O.
+"""Reads the blocks of a score stream without building an object per listener. No I/O.
 
 A broadcast gives thousands of listeners the same bytes, so a stretch of bytes is
 read once, into a `Span`, and every further listener that receives equal bytes
 only leaves its time there. Which bytes belong together is decided by HTTP
-chunks and SSE blocks, never by how the kernel happened to cut them.
+chunks and SSE blocks (`harness.net.stream_framing`), never by how the kernel happened to cut them.
 
-Line ends LF and CRLF are read, a lone CR is not.
+Fields are read by the WHATWG event stream algorithm. An id is text: only a decimal one of at most
+18 digits is a number besides, and nothing is ever allocated by its value.
 """
 
 import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Annotated, Any
 
 import msgspec
 
-from harness.net.http_wire import CHUNK_BYTES_MAX, chunk_at, header_of
-from scoreboard.gzipped import unpacked, without_head
-from scoreboard.sse import Snapshot, UpdateData
+from harness.capabilities import ID_BYTES_MAX
+from scoreboard.sse import Snapshot
+
+ReadEvent = Callable[[str, bytes], list[tuple[str, int]] | None]
+"""Users and scores, of an event's name and data; None for an event that shows none. A ValueError
+is a broken event."""
+SCORE_MAX = 1 << 62
+NAME_CHARACTERS_MAX = 4096
+QUOTED_BYTES = 200
 
 
 class Kind(StrEnum):
@@ -28,11 +36,16 @@ class Kind(StrEnum):
     SNAPSHOT = "snapshot"
     HELLO = "hello"
     COMMENT = "comment"
+    OTHER = "other"
+    """An event of another type, which a client ignores."""
     BROKEN = "broken"
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
-    """One block. `id` is -1 where there is none; `retry_ms` comes with a hello."""
+    """One block. `id` is -1 where there is none, or none that is a number; `raw` is then the id as
+    it was sent, b"" where it was reset, None without one. `retry_ms` comes with a hello. `user` of
+    a broken event is its beginning, `top` of a reset that cannot be read is None.
+    """
 
     kind: Kind
     id: int = -1
@@ -40,11 +53,12 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     score: int = 0
     retry_ms: int = -1
     top: Snapshot | None = None
+    raw: bytes | None = None
 
-
-ReadEvent = Callable[[str, bytes], list[tuple[str, int]] | None]
-"""Users and scores, of an event's name and data; None for an event that shows none. A ValueError
-is a broken event."""
+    @property
+    def last_event_id(self) -> bytes | None:
+        """The id as it was sent; None for a block that leaves the last event id as it was."""
+        return b"%d" % self.id if self.id >= 0 else self.raw
 
 
 class Span:
@@ -53,11 +67,13 @@ class Span:
     `first` and `last` are the ids of its updates when it is `plain`: updates
     with consecutive ids and nothing else but comments. `groups` are
     (committed_us, first id, count) runs; committed_us is 0 where the server
-    did not say. `arrived` and `noticed` hold Unix ns, one per listener: when the
-    kernel had the bytes, and when this process got round to reading them.
+    did not say, the id -1 where there is none. `arrived` and `noticed` hold Unix ns,
+    one per listener: when the kernel had the bytes, and when this process got round
+    to reading them.
     """
 
     __slots__ = (
+        "_last_event_id",
         "arrived",
         "born_ns",
         "first",
@@ -78,29 +94,50 @@ class Span:
         self.keys: list[tuple[int, bytes, int]] = []
         self.arrived = array("q")
         self.noticed = array("q")
+        self._last_event_id: bytes | None = NOT_SOUGHT
         _read_blocks(payload, self.items, self.groups, read_event)
         updates = [item.id for item in self.items if item.kind is Kind.UPDATE]
         self.first = updates[0] if updates else -1
         self.last = updates[-1] if updates else -1
         self.plain = (
-            bool(updates)
+            self.first >= 0
             and updates == list(range(self.first, self.first + len(updates)))
             and all(item.kind in (Kind.UPDATE, Kind.COMMENT) for item in self.items)
         )
 
+    @property
+    def last_event_id(self) -> bytes | None:
+        """The last event id that a client has after these blocks; None where they set none."""
+        if self._last_event_id is NOT_SOUGHT:
+            ids = (item.last_event_id for item in reversed(self.items))
+            self._last_event_id = next((found for found in ids if found is not None), None)
+        return self._last_event_id
+
+
+NOT_SOUGHT = b"\0"
+"""No id can hold it."""
+
+
+class UpdateData(msgspec.Struct, frozen=True, gc=False):
+    """Data of `event: update`; other members are ignored."""
+
+    user: Annotated[str, msgspec.Meta(max_length=NAME_CHARACTERS_MAX)]
+    score: Annotated[int, msgspec.Meta(ge=-SCORE_MAX, le=SCORE_MAX)]
+
 
 _UPDATE_BLOCK = re.compile(
-    rb"(?:: committed (\d{1,18})\n)?id: (\d{1,18})\nevent: update\ndata: ([^\n]*)\n\n"
+    rb"(?:: committed (\d{1,18})\n)?id: ([1-9]\d{0,17})\nevent: update\ndata: ([^\n]*)\n\n"
 )
 _decode_update = msgspec.json.Decoder(UpdateData).decode
 _decode_top = msgspec.json.Decoder(Snapshot).decode
+_decode_any = msgspec.json.Decoder().decode
 
 
 def _read_blocks(
     payload: bytes,
     items: list[Item],
     groups: list[tuple[int, int, int]],
-    read_event: ReadEvent | None = None,
+    read_event: ReadEvent | None,
 ) -> None:
     position = 0
     committed = 0
@@ -114,154 +151,116 @@ def _read_blocks(
             run.clear()
 
     while position < size:
-        match = None if read_event else match_at(payload, position)
+        match = match_at(payload, position) if read_event is None else None
         if match is not None:
-            position = match.end()
             stamp, number, data = match.groups()
-            if stamp is not None:
-                close_run()
-                committed = int(stamp)
             try:
                 update = _decode_update(data)
             except ValueError:
-                items.append(Item(Kind.BROKEN, int(number)))
+                # Another spelling, or broken: read below.
+                pass
+            else:
+                position = match.end()
+                if stamp is not None:
+                    close_run()
+                    committed = int(stamp)
+                seq = int(number)
+                if run and seq != run[-1] + 1:
+                    close_run()
+                run.append(seq)
+                items.append(Item(Kind.UPDATE, seq, update.user, update.score))
                 continue
-            seq = int(number)
-            if run and seq != run[-1] + 1:
-                close_run()
-            run.append(seq)
-            items.append(Item(Kind.UPDATE, seq, update.user, update.score))
-            continue
         end = payload.find(b"\n\n", position)
-        end = size if end < 0 else end
-        block = payload[position:end]
-        position = end + 2
-        stamp_in_block = _COMMITTED.search(block)
-        if stamp_in_block:
+        block = payload[position : size if end < 0 else end]
+        position += len(block) + 2
+        found = _read_block(block, read_event)
+        items += found
+        if (stamp_in_block := _COMMITTED.search(block)) is not None:
             close_run()
             committed = int(stamp_in_block[1])
-        for item in _read_block(block, read_event):
-            if item.kind is Kind.UPDATE:
-                if run and item.id != run[-1] + 1:
-                    close_run()
-                run.append(item.id)
-            items.append(item)
+        for seq in (item.id for item in found if item.kind is Kind.UPDATE):
+            if run and seq != run[-1] + 1 and not seq == run[-1] == -1:
+                close_run()
+            run.append(seq)
     close_run()
 
 
 _COMMITTED = re.compile(rb"^: ?committed (\d{1,18})$", re.MULTILINE)
+BARE_UPDATE = b"event: update\ndata: "
+"""The beginning of an event as the specification writes it."""
+_NUMBER = re.compile(rb"0|[1-9]\d{0,17}")
 
 
 def _read_block(block: bytes, read_event: ReadEvent | None) -> list[Item]:
-    event, number, retry = b"", -1, -1
+    if block.startswith(BARE_UPDATE) and b"\n" not in block[len(BARE_UPDATE) :]:
+        return _read_event(b"update", block[len(BARE_UPDATE) :], -1, None, read_event)
+    event, retry = b"", -1
+    raw: bytes | None = None
     data: list[bytes] = []
     for line in block.split(b"\n"):
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
-        if name == b"id" and value.isdigit():
-            number = int(value)
+        if name == b"id":
+            if b"\0" not in value and len(value) <= ID_BYTES_MAX:
+                raw = value
         elif name == b"event":
             event = value
         elif name == b"data":
             data.append(value)
         elif name == b"retry" and value.isdigit():
-            retry = int(value)
+            retry = int(value[:18])
+    number = int(raw) if raw is not None and _NUMBER.fullmatch(raw) else -1
+    if number >= 0:
+        raw = None
     if not data:
-        if number < 0 and retry < 0:
+        if number < 0 and raw is None and retry < 0:
             return [Item(Kind.COMMENT)]
-        return [Item(Kind.HELLO, number, retry_ms=retry)]
+        return [Item(Kind.HELLO, number, retry_ms=retry, raw=raw)]
     text = b"\n".join(data)
+    found = _read_event(event, text, number, raw, read_event)
+    return [Item(Kind.HELLO, retry_ms=retry), *found] if retry >= 0 else found
+
+
+def _read_event(
+    event: bytes, text: bytes, number: int, raw: bytes | None, read_event: ReadEvent | None
+) -> list[Item]:
+    if read_event is not None:
+        try:
+            rows = read_event(event.decode("utf-8", "replace") or "message", text)
+        except ValueError:
+            return [_broken(text, number, raw)]
+        if rows:
+            return [Item(Kind.UPDATE, number, user, score, raw=raw) for user, score in rows]
+        return [Item(Kind.OTHER, number, raw=raw)]
+    if event == b"update":
+        return _read_update(text, number, raw)
+    if event in (b"reset", b"snapshot"):
+        kind = Kind(event.decode())
+        try:
+            return [Item(kind, number, top=_decode_top(text), raw=raw)]
+        except ValueError:
+            return [Item(kind, number, raw=raw)]
+    return [Item(Kind.OTHER, number, raw=raw)]
+
+
+def _read_update(text: bytes, number: int, raw: bytes | None) -> list[Item]:
+    """The update of data in any spelling that JSON allows: 1510.0 is the number 1510."""
     try:
-        if read_event is not None:
-            rows = read_event(event.decode("utf-8", "replace"), text)
-            return [Item(Kind.UPDATE, number, *row) for row in rows or ()]
-        if event == b"update" and number >= 0:
-            update = _decode_update(text)
-            return [Item(Kind.UPDATE, number, update.user, update.score)]
-        if event in (b"reset", b"snapshot"):
-            return [Item(Kind(event.decode()), number, top=_decode_top(text))]
+        update = _decode_update(text)
+        return [Item(Kind.UPDATE, number, update.user, update.score, raw=raw)]
     except ValueError:
         pass
-    return [Item(Kind.BROKEN, number)]
+    try:
+        values: Any = _decode_any(text)
+        user, score = values["user"], values["score"]
+        if isinstance(score, float) and score.is_integer():
+            score = int(score)
+        update = msgspec.convert({"user": user, "score": score}, UpdateData)
+    except (ValueError, KeyError, TypeError):
+        return [_broken(text, number, raw)]
+    return [Item(Kind.UPDATE, number, update.user, update.score, raw=raw)]
 
 
-class Framer:
-    """Cuts a listener's bytes into payloads of whole blocks. Exists only while something is left.
-
-    `feed` keeps an incomplete chunk or block until the rest comes. Holds at
-    most `MAX_KEPT` bytes; more without an end of block is a broken stream.
-
-    With `gzip`, the content of each HTTP chunk must be readable without those before it
-    (`scoreboard.gzipped`); `begins` at the start of such a stream.
-    """
-
-    MAX_KEPT = CHUNK_BYTES_MAX
-
-    __slots__ = ("begins", "block", "chunked", "ended", "gzip", "over", "raw")
-
-    def __init__(self, *, chunked: bool = True, gzip: bool = False, begins: bool = False) -> None:
-        self.chunked = chunked
-        self.gzip = gzip
-        self.begins = begins
-        self.raw = b""
-        self.block = b""
-        self.ended = False
-        # `over`: the gzip file has ended; the last HTTP chunk may still follow.
-        self.over = False
-
-    @property
-    def empty(self) -> bool:
-        """No state is kept between reads, so equal bytes mean equal content."""
-        kept = self.raw or self.block or self.begins or self.over or self.ended
-        return self.chunked and not kept
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Payloads that end where a block ends, in order. Raises ValueError on bad framing."""
-        for payload in self._payloads(data):
-            text = self.block + (self._unpacked(payload) if self.gzip else payload)
-            if b"\r" in text:
-                text = text.replace(b"\r\n", b"\n")
-            end = text.rfind(b"\n\n")
-            if end < 0:
-                self.block = text
-            else:
-                self.block = text[end + 2 :]
-                yield text[: end + 2]
-            if len(self.block) > self.MAX_KEPT:
-                raise ValueError("no end of a block in 4 MiB")
-
-    def _unpacked(self, payload: bytes) -> bytes:
-        if self.over:
-            return b""
-        if self.begins:
-            payload = without_head(payload)
-            self.begins = False
-        text, trailer = unpacked(payload, self.MAX_KEPT)
-        self.over = trailer is not None
-        return text
-
-    def _payloads(self, data: bytes) -> Iterator[bytes]:
-        if not self.chunked:
-            yield data
-            return
-        raw = self.raw + data if self.raw else data
-        position = 0
-        while not self.ended and (chunk := chunk_at(raw, position)) is not None:
-            start, end = chunk
-            position = end + 2
-            if start == end:
-                self.ended = True
-            else:
-                yield raw[start:end]
-        self.raw = raw[position:]
-
-
-def framer_of(answer: bytes) -> Framer:
-    """The framer for a stream with this response head. Raises ValueError for an unknown coding."""
-    chunked = (header_of(answer, "transfer-encoding") or "").lower() == "chunked"
-    coding = (header_of(answer, "content-encoding") or "identity").lower()
-    if coding == "identity":
-        return Framer(chunked=chunked)
-    if coding == "gzip" and chunked:
-        return Framer(gzip=True, begins=True)
-    raise ValueError(f"content-encoding {coding}" + ("" if chunked else " without chunks"))
+def _broken(text: bytes, number: int, raw: bytes | None) -> Item:
+    quoted = text[:QUOTED_BYTES].decode("utf-8", "replace")
+    return Item(Kind.BROKEN, number, quoted, raw=raw)

@@ -12,8 +12,8 @@ import msgspec
 
 from harness.capabilities import FAR_FROM_SEQ, EventIds, Framing, StreamGzip
 from harness.net.http_wire import BadAnswer, header_of, status_of
-from harness.net.sse_parser import Framer, Item, Kind, Span, framer_of
-from scoreboard.gzipped import HasHistory
+from harness.net.sse_parser import Item, Kind, Span
+from harness.net.stream_framing import GZIP, OWN_GZIP, Framer, framer_of
 
 HEAD_S = 2.0
 """A server whose stream has no head by then sends it with the first event."""
@@ -35,8 +35,13 @@ class StreamLook(msgspec.Struct, kw_only=True):
     stamps: bool = False
 
 
-def look_at_stream(connect: Callable[[], socket.socket], request: bytes) -> StreamLook:
-    """Open a stream, read a moment, close it. Raises OSError, and ValueError for no HTTP."""
+def look_at_stream(
+    connect: Callable[[], socket.socket], request: bytes, *, own_gzip: bool = False
+) -> StreamLook:
+    """Open a stream, read a moment, close it. Raises OSError, and ValueError for no HTTP.
+
+    `own_gzip`: do not expect that each chunk of gzip can be read by itself.
+    """
     with connect() as connection:
         connection.sendall(request)
         data = _head(connection)
@@ -53,9 +58,14 @@ def look_at_stream(connect: Callable[[], socket.socket], request: bytes) -> Stre
         )
         if look.status != 200 or not look.is_event_stream:
             return look
-        framer = framer_of(data)
-        look.framing = Framing.CHUNKED if framer.chunked else Framing.CLOSE
-        look.gzip = StreamGzip.CHUNKS if framer.gzip else StreamGzip.NONE
+        framer = framer_of(data, own_gzip=own_gzip)
+        if framer.chunked:
+            look.framing = Framing.CHUNKED
+        else:
+            look.framing = Framing.CLOSE if framer.left < 0 else Framing.LENGTH
+        if framer.coding & (GZIP | OWN_GZIP):
+            own = framer.coding & OWN_GZIP
+            look.gzip = StreamGzip.ORDINARY if own else StreamGzip.CHUNKS
         _read_start(connection, framer, data[head_end + 4 :], look)
     return look
 
@@ -92,10 +102,12 @@ def _read_start(connection: socket.socket, framer: Framer, data: bytes, look: St
             data = connection.recv(RECEIVE_BYTES)
             if not data:
                 return
-    except HasHistory:
-        look.gzip = StreamGzip.ORDINARY
     except TimeoutError:
         return
+    except ValueError:
+        if look.gzip is not StreamGzip.CHUNKS:
+            raise
+        look.gzip = StreamGzip.ORDINARY
 
 
 def _told(look: StreamLook) -> bool:

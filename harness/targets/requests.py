@@ -173,11 +173,13 @@ class StreamRequests:
         )
 
     def make(
-        self, values: Values, last_event_id: str | int | None = None, *, gzip: bool = False
+        self, values: Values, last_event_id: str | int | bytes | None = None, *, gzip: bool = False
     ) -> bytes:
         """The request of one listener, from after `last_event_id` where there is one."""
         lines = self._lines + ("Accept-Encoding: gzip\r\n" if gzip else "")
-        if last_event_id is None:
+        if isinstance(last_event_id, bytes):
+            last_event_id = last_event_id.decode("utf-8", "replace")
+        if last_event_id in (None, ""):
             return self._fresh.build(values, Moment(now_ns=time.time_ns()), more=lines.encode())
         lines += f"{contract.LAST_EVENT_ID_HEADER}: {last_event_id}\r\n"
         moment = Moment(now_ns=time.time_ns(), last_event_id=str(last_event_id))

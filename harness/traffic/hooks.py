@@ -33,6 +33,9 @@ def http_request(
     return f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode() + (body or b"")
 
 
+LastEventId = int | bytes | None
+
+
 class SubmissionHooks:
     """Requests and answers of submissions.
 
@@ -99,11 +102,14 @@ class StreamHooks:
         self.values: Sequence[Values] = ()
         self.tokens: Sequence[str] = ()
         self.host_header = ""
-        self._make: Callable[[int, int | None], bytes] | None = None
+        self._make: Callable[[int, LastEventId], bytes] | None = None
         self._reader: ReadEvent | None = None
 
-    def request(self, listener: int, last_event_id: int | None) -> bytes:
-        """The GET of one listener, from after an id where it has one: override to ask otherwise."""
+    def request(self, listener: int, last_event_id: LastEventId) -> bytes:
+        """The GET of one listener, from after an id where it has one: override to ask otherwise.
+
+        The id is a number where a server numbers its changes, else the bytes that it sent.
+        """
         assert self._make is not None
         return self._make(listener, last_event_id)
 
@@ -123,7 +129,7 @@ class StreamHooks:
         tokens: Sequence[str],
         host_header: str,
         gzip: bool,
-    ) -> tuple[Callable[[int, int | None], bytes] | None, ReadEvent | None]:
+    ) -> tuple[Callable[[int, LastEventId], bytes] | None, ReadEvent | None]:
         """What the engine calls, None for what it does itself."""
         self.values, self.tokens = users, tokens
         self.host_header = host_header
@@ -145,8 +151,8 @@ class StreamHooks:
             self.event if own.event is not StreamHooks.event else self._reader if foreign else None,
         )
 
-    def _as_specified(self, *, gzip: bool) -> Callable[[int, int | None], bytes]:
-        def make(listener: int, after: int | None) -> bytes:
+    def _as_specified(self, *, gzip: bool) -> Callable[[int, LastEventId], bytes]:
+        def make(listener: int, after: LastEventId) -> bytes:
             token = self.tokens[listener % len(self.tokens)] if self.tokens else ""
             return stream_request(self.host_header, after, token, gzip=gzip)
 

@@ -7,11 +7,14 @@ import pytest
 from harness.net.http_wire import (
     BadAnswer,
     SubmissionRequests,
+    after_interim,
     answer_end,
+    closes,
     header_of,
     parse_base_url,
     stream_request,
     submission_id_of,
+    until_close,
 )
 from scoreboard.signing import HMAC_SHA256, SigningKey, sign
 
@@ -20,7 +23,11 @@ ANSWERS = [
     b"HTTP/1.1 202 Accepted\r\ncontent-length:5\r\nX-Content-Type: a\r\n\r\nhello",
     b"HTTP/1.1 202 Accepted\r\nX-Content-Length-Of: 1\r\nCONTENT-LENGTH: 5\r\n\r\nhello",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n5;a=b;c\r\nhello\r\n0\r\nT: 1\r\n\r\n",
+    b"HTTP/1.1 202\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+    b"HTTP/1.1 202 \r\nContent-Length: 5\r\n\r\nhello",
     b"HTTP/1.1 204 No Content\r\n\r\n",
+    b"http/1.1 204 no content\r\n\r\n",
 ]
 
 
@@ -36,7 +43,6 @@ def test_an_answer_ends_exactly_where_it_ends_however_it_is_cut(answer: bytes) -
 @pytest.mark.parametrize(
     "answer",
     [
-        b"HTTP/1.1 200 OK\r\n\r\nendless",
         b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"x" * 70_000,
@@ -45,6 +51,40 @@ def test_an_answer_ends_exactly_where_it_ends_however_it_is_cut(answer: bytes) -
 def test_an_answer_that_cannot_be_framed_is_bad(answer: bytes) -> None:
     with pytest.raises(BadAnswer):
         answer_end(answer)
+
+
+def test_answer_without_length_or_chunks_ends_with_its_connection() -> None:
+    head = b"HTTP/1.1 202 Accepted\r\nConnection: close\r\n"
+
+    assert answer_end(head + b"\r\nbody") is None
+    assert until_close(head + b"\r\nbody")
+    assert not until_close(head)
+    assert not until_close(head + b"Content-Length: 9\r\n\r\nbody")
+    assert not until_close(head + b"Transfer-Encoding: chunked\r\n\r\n4\r\nbody")
+
+
+def test_interim_answers_come_before_the_final_one() -> None:
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    final = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+
+    assert after_interim(interim + final) == final
+    assert after_interim(interim[:-5] + final[:0]) == interim[25:-5]
+    assert after_interim(final) == final
+
+
+@pytest.mark.parametrize(
+    ("head", "closed"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nconnection:Keep-Alive, Close\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nX-Reason: close\r\n", False),
+        (b"HTTP/1.0 200 OK\r\n", True),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n", False),
+    ],
+)
+def test_connection_is_reused_only_where_the_answer_allows_it(head: bytes, closed: bool) -> None:
+    assert closes(head + b"Content-Length: 5\r\n\r\nclose") is closed
 
 
 def test_a_submission_carries_token_key_and_exact_length() -> None:
@@ -100,6 +140,8 @@ def test_the_submission_id_is_found_with_and_without_a_space(space: bytes) -> No
 def test_a_stream_resumes_only_when_there_is_something_to_resume() -> None:
     assert b"Last-Event-ID: 5\r\n" in stream_request("h", 5)
     assert b"Last-Event-ID" not in stream_request("h", None)
+    assert b"Last-Event-ID" not in stream_request("h", b"")
+    assert "Last-Event-ID: 17-é\r\n".encode() in stream_request("h", "17-é".encode())
 
 
 def test_headers_are_found_whatever_their_case() -> None:
