@@ -12,8 +12,9 @@ from benchmarks.peers import nginx
 from benchmarks.peers.backends import Backends, fresh_surroundings, mysql_connection, query
 from benchmarks.peers.literal.start import command as literal_command
 from stack.ports import HOST
-from stack.process import spawn
+from stack.process import Process, spawn
 from stack.services import Program, start
+from stack.services.temporal_probes import describe_pollers
 
 APPS = "benchmarks.peers.apps"
 USERS = 2000
@@ -50,6 +51,7 @@ class Running:
     environment: Mapping[str, str]
     pids: Sequence[int]
     log: Path
+    workers: Sequence[Process] = ()
 
     @property
     def secret(self) -> bytes:
@@ -87,7 +89,7 @@ class _Literal:
 
     name = "literal"
 
-    def __init__(self, environment: Mapping[str, str], users: int) -> None:
+    def __init__(self, environment: Mapping[str, str], users: int, role: str) -> None:
         names = {
             "MYSQL_URL": "SCOREBOARD_MYSQL_URL",
             "REDIS_URL": "SCOREBOARD_REDIS_URL",
@@ -96,7 +98,7 @@ class _Literal:
             "JWT_SECRET": "SCOREBOARD_JWT_SECRET",
         }
         theirs = {name: environment[ours] for name, ours in names.items()}
-        self._environment = {**environment, **theirs, "USERS": str(users)}
+        self._environment = {**environment, **theirs, "USERS": str(users), "ROLE": role}
 
     def command(self, port: int) -> list[str]:
         self._environment["PORT"] = str(port)
@@ -146,12 +148,18 @@ async def http_status(port: int, path: str) -> int:
 
 @asynccontextmanager
 async def peer(
-    name: str, backends: Backends, *, users: int = USERS, prepared: Mapping[str, str] | None = None
+    name: str,
+    backends: Backends,
+    *,
+    users: int = USERS,
+    prepared: Mapping[str, str] | None = None,
+    workers: int = 0,
 ) -> AsyncIterator[Running]:
     """The peer `name`, started anew and ended with the context.
 
     `prepared` are the surroundings of a database filled before; without it the
-    peer gets one of its own with `users` users.
+    peer gets one of its own with `users` users. With `workers`, for ours-stream and
+    literal, these carry out the workflows instead of the process that serves.
     """
     async with AsyncExitStack() as opened:
         surroundings = prepared
@@ -170,7 +178,7 @@ async def peer(
         if name == "nchan":
             program = _Nchan(backends.folder)
         elif name == "literal":
-            program = _Literal(environment, users)
+            program = _Literal(environment, users, "api" if workers else "")
         else:
             program = _Python(name, environment)
         started = await start(
@@ -179,13 +187,44 @@ async def peer(
             timeout_s=START_TIMEOUT_S,
         )
         opened.callback(started.process.stop, 10.0)
+        apart = [_worker(name, number, environment, backends.folder) for number in range(workers)]
+        for process in apart:
+            opened.callback(process.stop, 10.0)
+        if apart:
+            await _polled(environment, apart)
         yield Running(
             name=name,
             port=started.port,
             environment=environment,
-            pids=[started.process.pid],
+            pids=[started.process.pid, *(process.pid for process in apart)],
             log=started.process.log,
+            workers=apart,
         )
+
+
+def _worker(name: str, number: int, environment: Mapping[str, str], folder: Path) -> Process:
+    """Starts a worker of a peer whose serving process has none."""
+    command, surroundings = [sys.executable, "-m", "worker"], environment
+    if name == "literal":
+        program = _Literal(environment, 0, "worker")
+        command, surroundings = program.command(0), program.environment()
+    log = folder / f"{name}-worker-{number}.log"
+    return spawn(f"{name}-worker", command, log=log, env=surroundings)
+
+
+async def _polled(environment: Mapping[str, str], workers: Sequence[Process]) -> None:
+    """Return once Temporal has seen each of these processes ask for work."""
+    temporal = {
+        "target_host": environment["SCOREBOARD_TEMPORAL_ADDRESS"],
+        "namespace": "default",
+    }
+    wanted = {process.pid for process in workers}
+    async with asyncio.timeout(START_TIMEOUT_S):
+        while True:
+            identities = await describe_pollers(temporal, environment["SCOREBOARD_TASK_QUEUE"])
+            if wanted <= {int(text.partition("@")[0]) for text in identities}:
+                return
+            await asyncio.sleep(0.1)
 
 
 async def _seed_peer(mysql_url: str, users: int) -> None:

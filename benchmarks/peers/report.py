@@ -1,6 +1,7 @@
 """The results of a run as lines, as JSON and as the table in RESULTS.md."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from statistics import median
@@ -10,6 +11,16 @@ from benchmarks.peers.targets import TARGETS, Result, Samples, Target, judge
 from harness.measure.machine import commit_of
 
 VERSION = 1
+BESIDE = {
+    "rate": "accepted submissions/s under the same load",
+    "answer_p50_ms": "answer, p50, ms",
+    "answer_p90_ms": "answer, p90, ms",
+    "to_last_p50_ms": "submit → last listener, p50, ms",
+    "to_last_p90_ms": "submit → last listener, p90, ms",
+    "server_cores": "CPU of server and worker, cores",
+    "services_cores": "CPU of MySQL, Redis and Temporal, cores",
+}
+SIDES = ("ours", "literal")
 SECTION = "peers"
 """The name of the section in RESULTS.md and of the file kept for it."""
 
@@ -106,6 +117,44 @@ def to_json(document: Mapping[str, Any]) -> str:
     return json.dumps({**document, "targets": targets}, indent=1, ensure_ascii=False) + "\n"
 
 
+def beside(document: Mapping[str, Any]) -> list[str]:
+    """The table of ours beside the literal server, when both were measured."""
+    samples, details = document["samples"], document["details"]
+
+    def row(what: str, name: str) -> str:
+        cells = []
+        for side in SIDES:
+            known = [value for value in samples.get(name.format(side), ()) if value is not None]
+            cells.append(number(median(known)) if known else "–")
+        return f"| {what} | {' | '.join(cells)} |"
+
+    def verdicts(case: str) -> str:
+        cells = []
+        for side in SIDES:
+            runs = details.get(f"beside/{side}/{case}/rate", ())
+            told = Counter(run["verdict"] for run in runs)
+            cells.append(", ".join(f"{count} × {text}" for text, count in told.items()) or "–")
+        return f"| verdicts, {case} | {' | '.join(cells)} |"
+
+    if not any(name.startswith("beside/") for name in samples):
+        return []
+    lines = [
+        "",
+        "This server beside [the literal one in Go](benchmarks/peers/literal/README.md), the same"
+        " load in the same rounds: half of what the literal server takes, 100 listeners. *Worker"
+        " killed*: two workers, one of them ended by `kill -9` in the middle.",
+        "",
+        "| | this server | literal, Go |",
+        "|---|---|---|",
+        row("most accepted and applied submissions/s", "beside/{}/throughput"),
+    ]
+    for case in ("undisturbed", "worker killed"):
+        for attribute, what in BESIDE.items():
+            lines.append(row(f"{what}, {case}", f"beside/{{}}/{case}/{attribute}"))
+        lines.append(verdicts(case))
+    return lines
+
+
 def markdown(document: Mapping[str, Any], file: str) -> str:
     """The section of RESULTS.md; `file` is where the figures are kept."""
     machine, settings, samples = document["machine"], document["settings"], document["samples"]
@@ -136,6 +185,7 @@ def markdown(document: Mapping[str, Any], file: str) -> str:
     if document["failures"]:
         lines += ["", "Rounds without a figure, because some answers were wrong:", ""]
         lines += [f"- {failure}" for failure in document["failures"]]
+    lines += beside(document)
     lines += [
         "",
         "Figures behind the ratios:",
@@ -145,7 +195,7 @@ def markdown(document: Mapping[str, Any], file: str) -> str:
     ]
     for name, values in samples.items():
         known = [value for value in values if value is not None]
-        if known:
+        if known and not name.startswith("beside/"):
             lines.append(
                 f"| {name} | {number(median(known))} |"
                 f" {number(min(known))} – {number(max(known))} |"

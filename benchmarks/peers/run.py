@@ -12,11 +12,22 @@ from typing import Any
 import msgspec
 
 from benchmarks.peers.backends import Backends
-from benchmarks.peers.measures import growth, idle, loaded, reads, streams, submissions
+from benchmarks.peers.measures import (
+    beside,
+    growth,
+    idle,
+    loaded,
+    reads,
+    streams,
+    submissions,
+)
 from benchmarks.peers.measures.submissions import WrongAnswer
 from benchmarks.peers.programs import USERS
 
 LOAD_SHARE = 0.7
+BESIDE_SHARE = 0.5
+"""Of the literal server's throughput: the slower one must stand the load, too."""
+BESIDE_LISTENERS = 100
 SEED = 20_251_124
 
 
@@ -182,6 +193,33 @@ async def run_idle(backends: Backends, scale: Scale, rounds: int, recorder: Reco
             recorder.keep(f"idle/{name}", found)
 
 
+async def run_beside(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
+    """Ours and the literal server under the same load, undisturbed and losing a worker."""
+    for number in range(rounds):
+        names = turns(("ours", "literal"), number)
+        rates = {}
+        for name in names:
+            figure = f"beside/{name}/throughput"
+            rates[name] = await _submit(name, figure, backends, scale, recorder, keyed=False)
+        literal = rates["literal"]
+        for kill, case in ((False, "undisturbed"), (True, "worker killed")):
+            for name in names:
+                measuring = None
+                if literal:
+                    measuring = beside.measure(
+                        name,
+                        backends,
+                        rate=BESIDE_SHARE * literal.rate,
+                        warm_up_s=scale.warm_up_s,
+                        duration_s=scale.loaded_s,
+                        listeners=min(scale.listeners, BESIDE_LISTENERS),
+                        seed=SEED + number,
+                        kill=kill,
+                    )
+                figures = {each: f"beside/{name}/{case}/{each}" for each in beside.FIGURES}
+                await recorder.take(measuring, **figures)
+
+
 async def run_streams(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
     """Deliveries per CPU-second of four SSE servers."""
     for number in range(rounds):
@@ -253,6 +291,7 @@ GROUPS: dict[str, Callable[[Backends, Scale, int, Recorder], Awaitable[None]]] =
     "submissions": run_submissions,
     "loaded": run_loaded,
     "idle": run_idle,
+    "beside": run_beside,
     "streams": run_streams,
     "crowd": run_crowd,
     "reads": run_reads,

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.peers import report
 from benchmarks.peers.run import turns
-from benchmarks.peers.targets import TARGETS, Target, judge
+from benchmarks.peers.targets import TARGETS, Samples, Target, judge
 
 FASTER = Target(group="g", what="ours beside theirs", figure="ours", against="theirs", bound=2)
 QUICK = Target(group="g", what="latency", figure="ms", bound=100, at_most=True, unit="ms")
@@ -82,7 +82,7 @@ def test_round_without_a_figure_misses_the_target_visibly() -> None:
 IDLE = {"idle/ours": [8.0, 9.5, 9.0], "idle/literal": [20.0, 20.0, 20.0]}
 
 
-def run_of(group: str, samples: dict[str, list[float]], **changes: Any) -> dict[str, Any]:
+def run_of(group: str, samples: Samples, **changes: Any) -> dict[str, Any]:
     settings = {"rounds": 3, "groups": [group], "load_before": 0.5}
     return {**report.document(samples, {}, [], MACHINE, settings), **changes}
 
@@ -105,3 +105,25 @@ def test_merged_parts_keep_the_first_of_duplicate_samples() -> None:
     assert [result.met for result in report.results_of(whole)] == [True] * 3
     assert "idle: 3 rounds, commit abc; reads: 3 rounds, commit abc" in text
     assert "- wrong" in text
+
+
+def test_ours_stands_beside_the_literal_server_with_its_verdicts() -> None:
+    samples: dict[str, list[float | None]] = {
+        "beside/ours/throughput": [7000.0],
+        "beside/literal/throughput": [18.0],
+        "beside/ours/worker killed/to_last_p90_ms": [20.0, 22.0, 24.0],
+        "beside/literal/worker killed/to_last_p90_ms": [300.0, None, 10000.0],
+    }
+    run = run_of("beside", samples)
+    run["details"] = {
+        "beside/ours/worker killed/rate": [{"verdict": "correct"}] * 3,
+        "beside/literal/worker killed/rate": [{"verdict": v} for v in ("correct", "convicted")],
+    }
+
+    text = report.markdown(run, "x.json")
+
+    assert "| most accepted and applied submissions/s | 7,000 | 18 |" in text
+    assert "| submit → last listener, p90, ms, worker killed | 22 | 5,150 |" in text
+    assert "| verdicts, worker killed | 3 × correct | 1 × correct, 1 × convicted |" in text
+    assert "| verdicts, undisturbed | – | – |" in text
+    assert "beside/ours" not in text
