@@ -1,0 +1,133 @@
+"""`python -m benchmarks.peers.literal`: the harness judges the literal servers, honest and lying.
+
+Exit status: 0 when every run gave the deserved verdict, 1 when one did not, 2 for bad arguments.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.literal.lies import LIES
+from benchmarks.peers.literal.start import LANGUAGES, Literal, missing, serving
+from benchmarks.peers.literal.verdicts import (
+    HONEST,
+    SECTION,
+    Trial,
+    document,
+    judged,
+    markdown,
+)
+from harness.measure.machine import fingerprint
+from harness.report.results_document import KEPT, replace_section
+
+RATE, WARM_UP_S, SECONDS, PLAYERS, LISTENERS = 60, 1, 3, 12, 5
+LIE_EVERY = 25
+LOAD = (
+    f"{RATE} submissions/s for {WARM_UP_S + SECONDS} s, {PLAYERS} players, {LISTENERS} listeners, "
+    f"one submission in {LIE_EVERY} with a lie"
+)
+RUN_TIMEOUT_S = 120.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers.literal", description=__doc__)
+    parser.add_argument("--language", action="append", choices=LANGUAGES, help="only these")
+    parser.add_argument("--lie", action="append", choices=LIES, help="only these lies")
+    parser.add_argument("--seeds", type=int, default=20, help="runs of each lie (20)")
+    parser.add_argument("--honest", type=int, default=100, help="runs of each honest server (100)")
+    parser.add_argument("--jobs", type=int, default=2, help="runs side by side (2)")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into RESULTS.md")
+    asked = parser.parse_args(arguments)
+    languages = asked.language or LANGUAGES
+    if lacking := {missing(language) for language in languages} - {""}:
+        print(f"missing: {', '.join(sorted(lacking))}", file=sys.stderr)
+        return 2
+    plan = [
+        (language, lie, seed)
+        for language in languages
+        for lie, count in ((HONEST, asked.honest), *((lie, asked.seeds) for lie in LIES))
+        for seed in range(1, count + 1)
+        if lie == HONEST or not asked.lie or lie in asked.lie
+    ]
+    # What disturbs the machine for a while falls on all alike.
+    random.Random(1).shuffle(plan)
+    trials = asyncio.run(_all(plan, asked.jobs))
+    found = document(trials, fingerprint(), {"load": LOAD, "jobs": asked.jobs})
+    if asked.write is not None:
+        name = f"{KEPT}/{SECTION}.json"
+        kept = asked.write.parent / name
+        kept.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        section = markdown(found, name)
+        asked.write.write_text(replace_section(asked.write.read_text(), SECTION, section))
+    held = sum(trial.held for trial in trials)
+    print(f"{held} of {len(trials)} runs gave the deserved verdict")
+    return 0 if held == len(trials) else 1
+
+
+async def _all(plan: Sequence[tuple[str, str, int]], jobs: int) -> list[Trial]:
+    free = asyncio.Semaphore(jobs)
+
+    async def one(language: str, lie: str, seed: int) -> Trial:
+        async with free:
+            trial = await run_trial(language, lie, seed)
+        if not trial.held:
+            told = f"{language}, {lie or 'honest'}, seed {seed}: exit {trial.exit_code}"
+            print(f"{told}, {trial.said}", file=sys.stderr, flush=True)
+        return trial
+
+    return await asyncio.gather(*(one(*each) for each in plan))
+
+
+async def run_trial(language: str, lie: str, seed: int) -> Trial:
+    """One run of `scoreboard load` against a server of its own."""
+    lies = [lie] if lie else []
+    with serving(language, lies=lies, lie_every=LIE_EVERY, users=PLAYERS) as server:
+        exit_code, result = await _load(server, seed)
+        return judged(language, lie, seed, exit_code, result, server.lies())
+
+
+async def _load(server: Literal, seed: int) -> tuple[int, dict[str, Any]]:
+    """Exit code and result document; an empty one when there is none."""
+    with tempfile.TemporaryDirectory(prefix="scoreboard-literal-") as folder:
+        file = Path(folder) / "result.json"
+        options = {
+            "host": server.url,
+            "rate": str(RATE),
+            "warmup": f"{WARM_UP_S}s",
+            "duration": f"{SECONDS}s",
+            "players": str(PLAYERS),
+            "listeners": str(LISTENERS),
+            "seed": str(seed),
+            "results": folder,
+            "result-file": str(file),
+        }
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "scoreboard_cli", "load", "--no-ceiling", "--no-seed"),
+            *(text for name, value in options.items() for text in (f"--{name}", value)),
+            env={**os.environ, "SCOREBOARD_JWT_SECRET": server.secret},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            said, _ = await asyncio.wait_for(process.communicate(), RUN_TIMEOUT_S)
+        except BaseException:
+            process.kill()
+            raise
+        if not file.exists():
+            return process.returncode or 0, {"verdict": said.decode(errors="replace")[-500:]}
+        found: dict[str, Any] = json.loads(file.read_text())
+        return process.returncode or 0, found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
