@@ -75,6 +75,6 @@ def test_unknown_lie_is_refused(language: str) -> None:
 
 
 def test_every_lie_is_named_in_its_source(language: str) -> None:
-    text = "".join((HERE / name).read_text() for name in SOURCES[language])
+    text = "".join((HERE / name).read_text("utf-8") for name in SOURCES[language])
 
     assert [lie for lie in LIES if f'"{lie}"' not in text] == []

@@ -8,7 +8,7 @@ README = Path(__file__).parents[2] / "benchmarks/peers/literal/README.md"
 
 
 def test_readme_lists_every_lie_with_its_conviction() -> None:
-    text = README.read_text()
+    text = README.read_text("utf-8")
 
     rows = [
         f"| `{name}`{' (standing)' * lie.standing} | {lie.does} | {lie.convicted_by} |"

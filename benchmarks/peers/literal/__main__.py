@@ -65,9 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.write is not None:
         name = f"{KEPT}/{SECTION}.json"
         kept = asked.write.parent / name
-        kept.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        kept.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
         section = markdown(found, name)
-        asked.write.write_text(replace_section(asked.write.read_text(), SECTION, section))
+        asked.write.write_text(
+            replace_section(asked.write.read_text("utf-8"), SECTION, section), "utf-8"
+        )
     held = sum(trial.held for trial in trials)
     print(f"{held} of {len(trials)} runs gave the deserved verdict")
     return 0 if held == len(trials) else 1
@@ -125,7 +127,7 @@ async def _load(server: Literal, seed: int) -> tuple[int, dict[str, Any]]:
             raise
         if not file.exists():
             return process.returncode or 0, {"verdict": said.decode(errors="replace")[-500:]}
-        found: dict[str, Any] = json.loads(file.read_text())
+        found: dict[str, Any] = json.loads(file.read_text("utf-8"))
         return process.returncode or 0, found
 
 

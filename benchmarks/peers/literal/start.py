@@ -98,7 +98,7 @@ def _built(package: str) -> Path:
     cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scoreboard-peers"
     program = cached / "literal" / f"{package}-{digest.hexdigest()[:16]}"
     program.parent.mkdir(parents=True, exist_ok=True)
-    with (program.parent / f"{package}.lock").open("w") as lock:
+    with (program.parent / f"{package}.lock").open("w", encoding="utf-8") as lock:
         # Two test processes would otherwise compile the same packages twice.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not program.exists():
