@@ -17,6 +17,7 @@ from scoreboard.sse import RETRY_MS, Snapshot
 MAX_FAULTY = 1000
 """Listeners that an `ListenerTotals` names one by one."""
 MAX_RETRY_MS = 30_000
+MISSING_MAX = 1 << 53
 VIOLATIONS_NOTED = 20
 """Violations of one kind and listener that go into the history; all are counted."""
 
@@ -48,7 +49,8 @@ class Deliveries:
         # First id of the current range; beyond the cursor while the range is empty.
         self._range_first = array("q", [-1]) * count
         self._jumped = bytearray(count)
-        self._missing: dict[int, set[int]] = {}
+        # Stretches of ids that a listener lacks, ascending.
+        self._missing: dict[int, list[tuple[int, int]]] = {}
         self._moved_to: dict[int, int] = {}
         self._totals: Counter[str] = Counter()
         self._faulty: defaultdict[int, Counter[str]] = defaultdict(Counter)
@@ -74,7 +76,7 @@ class Deliveries:
         committed = iter(span.groups)
         group = next(committed, None)
         for item in span.items:
-            if item.kind is not Kind.UPDATE or item.id < 0:
+            if item.kind is not Kind.UPDATE or item.id < 0 or not self.table.fits(item.id):
                 continue
             while group is not None and not group[1] <= item.id < group[1] + group[2]:
                 group = next(committed, None)
@@ -97,7 +99,7 @@ class Deliveries:
         else:
             for item in span.items:
                 self._item(index, item)
-        return span.first >= 0
+        return span.first in self.table and span.last in self.table
 
     def fault(self, index: int, what: str, seq: int = -1, detail: str = "") -> None:
         """Count a fault of `what` (a key of VIOLATIONS, or `resets`) against a listener."""
@@ -132,6 +134,8 @@ class Deliveries:
 
     def _id_alone(self, index: int, seq: int) -> None:
         """An id without data moves a client's last event id and dispatches nothing."""
+        if self.table.anchor < 0:
+            self.table.anchor = seq
         if self.cursor[index] < 0:
             self.cursor[index] = seq
             self._range_first[index] = seq + 1
@@ -171,6 +175,10 @@ class Deliveries:
         self._check_moved(index)
         cursor = self.cursor[index]
         self.delivered += 1
+        if seq not in self.table:
+            far = f"the id {seq} is further from the others than the run can explain"
+            self.fault(index, "broken", seq, far)
+            return
         if cursor < 0 or seq == cursor + 1:
             if self._range_first[index] < 0 or cursor < 0:
                 self._range_first[index] = seq
@@ -178,19 +186,27 @@ class Deliveries:
         elif seq > cursor:
             self._end_range(index)
             self.fault(index, "gaps", seq)
-            self._missing.setdefault(index, set()).update(range(cursor + 1, seq))
+            self._missing.setdefault(index, []).append((cursor + 1, seq - 1))
             self.irregular.add(index)
             self.cursor[index] = seq
             self._range_first[index] = seq
-        elif seq in self._missing.get(index, ()):
+        elif self._was_missing(index, seq):
             self.fault(index, "reorders", seq)
-            missing = self._missing[index]
-            missing.discard(seq)
-            if not missing:
-                del self._missing[index]
-                self._regular_again(index)
         else:
             self.fault(index, "duplicates", seq)
+
+    def _was_missing(self, index: int, seq: int) -> bool:
+        """Whether the listener lacked a seq, which it no longer does."""
+        missing = self._missing.get(index, [])
+        for at, (low, high) in enumerate(missing):
+            if low <= seq <= high:
+                parts = ((low, seq - 1), (seq + 1, high))
+                missing[at : at + 1] = [part for part in parts if part[0] <= part[1]]
+                if not missing:
+                    del self._missing[index]
+                    self._regular_again(index)
+                return True
+        return False
 
     # What the run is told
 
@@ -229,7 +245,9 @@ class Deliveries:
             cursor_min=min(self.cursor, default=-1),
             cursor_max=max(self.cursor, default=-1),
             behind=0 if target is None else sum(1 for seq in self.cursor if seq != target),
-            missing=sum(len(ids) for ids in self._missing.values()),
+            missing=min(
+                MISSING_MAX, sum(h - low + 1 for m in self._missing.values() for low, h in m)
+            ),
             **{what: self._totals[what] for what in (*VIOLATIONS, "resets")},
             disconnects=disconnects,
             faulty={n: dict(c) for n, c in sorted(self._faulty.items())[:MAX_FAULTY]},

@@ -7,15 +7,22 @@ import numpy as np
 from harness.engines.delivery_spread import DeliverySpread
 from harness.net.sse_parser import Item
 
+HOLES_MAX = 1_000_000
+
 
 class EventTable:
     """Per seq: content, commit time and when the first, median and last listener had it.
 
-    Columns are arrays of 64-bit integers, 48 bytes per event; times are Unix µs.
+    Columns are arrays of 64-bit integers, 48 bytes per event; times are Unix µs. At most `limit`
+    seqs without an event are kept room for, whatever ids the server sends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = HOLES_MAX) -> None:
+        self.limit = limit
+        self.anchor = -1
+        """The first seq that any stream named, before there are events; -1 for none."""
         self.base = -1
+        self._noted = 0
         self.content = array("q")
         self.committed_us = array("q")
         self.first_us = array("q")
@@ -28,6 +35,17 @@ class EventTable:
     def end(self) -> int:
         """One past the greatest seq in the table."""
         return self.base + len(self.content)
+
+    def fits(self, seq: int) -> bool:
+        """Whether a seq is near enough to the others; a further one counts something else."""
+        if self.base < 0:
+            return self.anchor < 0 or abs(seq - self.anchor) <= self.limit
+        size = max(self.end, seq + 1) - min(self.base, seq)
+        return size <= self.limit + self._noted
+
+    def __contains__(self, seq: int) -> bool:
+        """Whether there is room for a seq, with or without an event."""
+        return self.base <= seq < self.end
 
     def note(self, item: Item, committed_us: int) -> bool | None:
         """Remember an update's content: True when new, None when known, False on contradiction."""
@@ -44,6 +62,7 @@ class EventTable:
         known = self.content[position]
         if known:
             return None if known == mark else False
+        self._noted += 1
         self.content[position] = mark
         self.committed_us[position] = committed_us
         previous = self.latest.get(item.user)

@@ -237,9 +237,11 @@ def _read_event(
     if event in (b"reset", b"snapshot"):
         kind = Kind(event.decode())
         try:
-            return [Item(kind, number, top=_decode_top(text), raw=raw)]
+            top = _decode_top(text)
         except ValueError:
             return [Item(kind, number, raw=raw)]
+        bounded = 0 <= top.seq <= SCORE_MAX and all(abs(r.score) <= SCORE_MAX for r in top.scores)
+        return [Item(kind, number, top=top if bounded else None, raw=raw)]
     return [Item(Kind.OTHER, number, raw=raw)]
 
 

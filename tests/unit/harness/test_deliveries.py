@@ -1,5 +1,6 @@
 """A listener's account: contiguity, agreement and explicit jumps, as each event is delivered."""
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -275,3 +276,44 @@ def test_listener_totals_count_listeners_behind_a_target(streams: Streams) -> No
 
     account = streams.account(target=20)
     assert (account.cursor_min, account.cursor_max, account.behind) == (19, 21, 2)
+
+
+@pytest.mark.parametrize("far", [10**17, 999_999_999])
+def test_id_far_from_the_others_is_a_fault_told_and_allocates_nothing(
+    streams: Streams, far: int
+) -> None:
+    streams.join(0, 10)
+    streams.give(0, updates(11, 12))
+    tracemalloc.start()
+
+    streams.give(0, updates(far, far), updates(13, 13), updates(far + 1, far + 2))
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 200_000
+    assert streams.account(13).behind == 3
+    assert streams.faults == {"broken": 3}
+    assert f"the id {far} is further from the others" in streams.violations()[0]
+
+
+def test_first_event_far_from_where_streams_began_is_a_fault(streams: Streams) -> None:
+    streams.join(0, 10)
+    streams.give(0, updates(10**17, 10**17), updates(11, 11))
+
+    assert streams.faults == {"broken": 1}
+    assert streams.ranges() == []
+    streams.accounts.closed(0, "end")
+    assert streams.ranges() == [("listener-0", 11, 11)]
+
+
+def test_long_gap_is_one_stretch_and_its_late_events_are_taken_out_of_it(
+    streams: Streams,
+) -> None:
+    streams.join(0, 10)
+    streams.give(0, updates(100_000, 100_000))
+    assert streams.account().missing == 99_989
+
+    streams.give(0, updates(50_000, 50_001))
+
+    assert streams.account().missing == 99_987
+    assert streams.faults == {"gaps": 1, "reorders": 2}
