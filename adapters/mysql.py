@@ -6,19 +6,20 @@ Not what is asked of it: see `server.backends.mysql` for reads, `worker` for the
 
 import asyncio
 import random
+import ssl
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import aiomysql
 import pymysql
+from pymysql.constants import CLIENT
 
-from scoreboard.settings import MySqlAddress
+from scoreboard.addresses import MySqlAddress
+from scoreboard.settings import SettingsError
 
-CLOSE_TIMEOUT_S = 2
 IDLE_TRANSACTION_S = 20
 """A worker that is stopped in mid transaction loses its locks after this many seconds:
 the server closes connections that have been silent for so long."""
@@ -33,6 +34,9 @@ CHECK_INTERVAL_S = 1.0
 """A connection that was checked longer ago is checked before it is used."""
 
 READ_ONLY_SERVER = 1290
+TLS_MISSING = 2026
+"""MySQL's own number for a failed TLS connection."""
+
 # Newer versions answer with words.
 READ_ONLY_EXPRESSION = " OR ".join(
     f"CAST(@@global.{name} AS CHAR) NOT IN ('0', 'OFF')"
@@ -54,15 +58,13 @@ class Session:
 
     `writes`: a server that is read-only is refused; other sessions only prefer one that is not.
     `hold_s`: longest a unit of work may wait for a connection and hold it; after that
-    the connection is closed and the server rolls back. `recycle_s`: an idle connection
-    that is older is replaced before it is used.
+    the connection is closed and the server rolls back.
     """
 
     init_command: str
     autocommit: bool
     writes: bool
     hold_s: float
-    recycle_s: int
 
 
 WRITER = Session(
@@ -76,37 +78,49 @@ WRITER = Session(
     autocommit=False,
     writes=True,
     hold_s=8.0,
-    # Half the server's idle timeout, so that no dead connection is handed out.
-    recycle_s=IDLE_TRANSACTION_S // 2,
 )
 READER = Session(
     init_command="SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
     autocommit=True,
     writes=False,
     hold_s=3.0,
-    recycle_s=60,
 )
 
 
-@dataclass(slots=True)
-class _Seen:
-    """A connection's end, and when its server was last asked whether it is read-only."""
+@dataclass(slots=True, eq=False)
+class _Held:
+    """A connection of a pool: when it ends, and when its server was last asked whether it is
+    read-only."""
 
+    connection: Any
     ends_at: float
     checked_at: float
 
 
+class _Connection(aiomysql.Connection):  # type: ignore[misc]
+    """Refuses to go on in plain text when TLS was asked for; the driver would, and would answer
+    whatever an impostor asks next with the password."""
+
+    async def _request_authentication(self) -> None:
+        if self._ssl_context is not None and not self.server_capabilities & CLIENT.SSL:
+            raise pymysql.err.OperationalError(
+                TLS_MISSING, "the server offers no TLS, which the address asks for"
+            )
+        await super()._request_authentication()
+
+
 class Pool:
     """A bounded pool that opens at first use and drops connections that are broken, old, or lead
-    to a server that has become read-only."""
+    to a server that has become read-only. It can be used again after `close`."""
 
     def __init__(self, address: MySqlAddress, *, size: int, session: Session = WRITER) -> None:
-        self._address = address
-        self._size = size
         self._session = session
-        self._pool: Any = None
-        self._opening = asyncio.Lock()
-        self._seen: WeakKeyDictionary[Any, _Seen] = WeakKeyDictionary()
+        self._tls = tls_context(address)
+        self._address = address
+        self._room = asyncio.Semaphore(size)
+        # Used last, first: with little to do, few connections are open.
+        self._idle: list[_Held] = []
+        self._held: set[_Held] = set()
 
     @asynccontextmanager
     async def connection(self, *, timeout_s: float | None = HOLD_S) -> AsyncIterator[Any]:
@@ -118,83 +132,108 @@ class Pool:
         """
         async with asyncio.timeout(self._session.hold_s if timeout_s == HOLD_S else timeout_s):
             async with asyncio.timeout(self._session.hold_s):
-                pool = await self._opened()
-                connection = await self._usable(pool)
+                await self._room.acquire()
+            held = None
             try:
-                yield connection
-            except BaseException:
-                connection.close()
-                raise
+                async with asyncio.timeout(self._session.hold_s):
+                    held = await self._usable()
+                self._held.add(held)
+                yield held.connection
+                # Kept only when closing has not ended it meanwhile, and nothing is left open.
+                if held in self._held and not held.connection.get_transaction_status():
+                    self._idle.append(held)
+                    held = None
             finally:
-                pool.release(connection)
+                if held is not None:
+                    held.connection.close()
+                    self._held.discard(held)
+                self._room.release()
 
     async def close(self) -> None:
         """Close every connection, also those in use."""
-        if self._pool is not None:
-            self._pool.terminate()
-            # `wait_closed` blocks on checked-out connections, even closed ones.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    await self._pool.wait_closed()
-            self._pool = None
+        for held in self._held:
+            held.connection.close()
+        self._held.clear()
+        self._idle.clear()
 
-    async def _usable(self, pool: Any) -> Any:
-        """A connection, checked a moment ago. Every one that is dropped makes room for another."""
-        while True:
-            connection = await pool.acquire()
+    async def _usable(self) -> _Held:
+        """A connection that was checked a moment ago."""
+        while self._idle:
+            held = self._idle.pop()
             usable = False
             try:
-                usable = await self._is_usable(connection)
+                usable = await self._is_usable(held)
             finally:
                 if not usable:
-                    connection.close()
-                    pool.release(connection)
+                    held.connection.close()
+                    self._held.discard(held)
             if usable:
-                return connection
+                return held
+        return await self._opened()
 
-    async def _is_usable(self, connection: Any) -> bool:
+    async def _is_usable(self, held: _Held) -> bool:
         now = time.monotonic()
-        seen = self._seen.get(connection)
-        if seen is None:
-            lifetime_s = LIFETIME_S * random.uniform(0.8, 1.0)  # Not all at once.
-            self._seen[connection] = _Seen(now + lifetime_s, now)
+        if held.connection.closed or now >= held.ends_at:
+            return False
+        if now - held.checked_at >= CHECK_INTERVAL_S:
+            try:
+                if await _is_read_only(held.connection):
+                    return False
+            except MYSQL_ERRORS:
+                # Broken while idle: a new one tells whether the server is there.
+                return False
+            held.checked_at = now
+        return True
+
+    async def _opened(self) -> _Held:
+        connection = _Connection(
+            host=self._address.host,
+            port=self._address.port,
+            user=self._address.user,
+            password=self._address.password,
+            db=self._address.database,
+            ssl=self._tls,
+            # The driver's limit ends with the TCP handshake and, on Python 3.11, may
+            # lose a cancellation (see `tasks.end`). `hold_s` bounds this instead.
+            connect_timeout=None,
+            charset="utf8mb4",
+            autocommit=self._session.autocommit,
+            init_command=self._session.init_command,
+        )
+        try:
+            await connection._connect()
             if self._session.writes and await _is_read_only(connection):
                 raise pymysql.err.OperationalError(
                     READ_ONLY_SERVER, "the server is read-only: a replica, or demoted"
                 )
-            return True
-        if now >= seen.ends_at:
-            return False
-        if now - seen.checked_at >= CHECK_INTERVAL_S:
-            try:
-                if await _is_read_only(connection):
-                    return False
-            except MYSQL_ERRORS:
-                # Broken while idle: the next one tells whether the server is there.
-                return False
-            seen.checked_at = now
-        return True
+        except BaseException:
+            connection.close()
+            raise
+        now = time.monotonic()
+        # Not all at once.
+        return _Held(connection, now + LIFETIME_S * random.uniform(0.8, 1.0), now)
 
-    async def _opened(self) -> Any:
-        async with self._opening:
-            if self._pool is None:
-                self._pool = await aiomysql.create_pool(
-                    host=self._address.host,
-                    port=self._address.port,
-                    user=self._address.user,
-                    password=self._address.password,
-                    db=self._address.database,
-                    minsize=1,
-                    maxsize=self._size,
-                    pool_recycle=self._session.recycle_s,
-                    # The driver's limit ends with the TCP handshake and, on Python 3.11, may
-                    # lose a cancellation (see `tasks.end`). `hold_s` bounds this instead.
-                    connect_timeout=None,
-                    charset="utf8mb4",
-                    autocommit=self._session.autocommit,
-                    init_command=self._session.init_command,
-                )
-            return self._pool
+
+def tls_context(address: MySqlAddress) -> ssl.SSLContext | None:
+    """How the connections of an address are encrypted; None when they are not.
+
+    Raises SettingsError for files that are no certificates or keys.
+    """
+    if address.ssl_mode == "DISABLED":
+        return None
+    try:
+        context = ssl.create_default_context(cafile=address.ssl_ca or None)
+        if address.ssl_cert:
+            context.load_cert_chain(address.ssl_cert, address.ssl_key)
+    except (OSError, ValueError) as error:
+        names = ", ".join(address.files)
+        raise SettingsError(
+            f"SCOREBOARD_MYSQL_URL names files of no use ({names}): {error}"
+        ) from None
+    context.check_hostname = address.ssl_mode == "VERIFY_IDENTITY"
+    if address.ssl_mode == "REQUIRED":
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 async def _is_read_only(connection: Any) -> bool:

@@ -19,7 +19,12 @@ def reason_of(error: BaseException) -> str:
     A server's message names users, hosts, tables and commands, and never a password. Addresses
     with credentials, which a client may repeat, lose them.
     """
-    words = _CREDENTIALS.sub(r"\1:***@", _words(error).partition("\n")[0]).strip()
+    words = _words(error).partition("\n")[0].strip()
+    cause = error.__cause__
+    if cause is not None and (why := _words(cause).partition("\n")[0].strip()) not in words:
+        # "Can't connect" with a certificate that nobody trusts.
+        words = f"{words} ({type(cause).__name__}: {why})".strip()
+    words = _CREDENTIALS.sub(r"\1:***@", words)
     name = type(error).__name__
     return f"{name}: {words}"[:REASON_MAX_CHARS] if words else name
 
@@ -33,8 +38,6 @@ def _words(error: BaseException) -> str:
         text = str(rest[0])
         return text if isinstance(error, OSError) else f"{number} {_PYTHONS_NUMBER.sub('', text)}"
     text = _PYTHONS_NUMBER.sub("", str(error))
-    if not text and error.__cause__ is not None:
-        return reason_of(error.__cause__)
     if not text and isinstance(error, TimeoutError):
         return "no answer in time"
     return text

@@ -3,6 +3,8 @@ be done there.
 """
 
 import asyncio
+import dataclasses
+import importlib
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -13,11 +15,12 @@ from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, Interceptor
+from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.service import GrpcCompression, RPCError, RPCStatusCode, TLSConfig
 
 from adapters.reasons import reason_of
 from scoreboard import backoff
-from scoreboard.settings import ServiceSettings
+from scoreboard.settings import ServiceSettings, SettingsError
 
 log = structlog.get_logger()
 
@@ -42,7 +45,9 @@ def connect_arguments(settings: ServiceSettings) -> dict[str, Any]:
             client_cert=settings.temporal_tls_cert or None,
             client_private_key=settings.temporal_tls_key or None,
         )
+    converter = data_converter(settings.temporal_codec)
     return {
+        **({} if converter is None else {"data_converter": converter}),
         "target_host": settings.temporal_address,
         "namespace": settings.temporal_namespace,
         "api_key": settings.temporal_api_key or None,
@@ -50,6 +55,26 @@ def connect_arguments(settings: ServiceSettings) -> dict[str, Any]:
         # Compression costs both sides more CPU than the bytes are worth.
         "grpc_compression": GrpcCompression.NONE,
     }
+
+
+def data_converter(codec: str) -> DataConverter | None:
+    """The converter of payloads with the codec `module:name`; None without one.
+
+    The same one for servers, workers and every tool: what one wrote, all have to read. Raises
+    SettingsError when there is no such codec.
+    """
+    if not codec:
+        return None
+    module, _, name = codec.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+        found = found if isinstance(found, PayloadCodec) else found()
+    except Exception as error:
+        # It runs code of the operator's.
+        raise SettingsError(f"SCOREBOARD_TEMPORAL_CODEC: {codec}: {reason_of(error)}") from error
+    if not isinstance(found, PayloadCodec):
+        raise SettingsError(f"SCOREBOARD_TEMPORAL_CODEC: {codec} is no PayloadCodec")
+    return dataclasses.replace(DataConverter.default, payload_codec=found)
 
 
 async def connect(settings: ServiceSettings, interceptors: Sequence[Interceptor] = ()) -> Client:

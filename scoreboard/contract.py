@@ -87,7 +87,10 @@ def decode_batch(payload: bytes) -> list[Submission]:
     return _batch_decoder.decode(payload)
 
 
-# Redis. One hash tag keeps all keys in one slot, as the scripts need in a cluster.
+# Redis. One hash tag keeps all keys in one slot, as the scripts need in a cluster. Clients put
+# their deployment's own tag in its place (`adapters.redis`).
+
+HASH_TAG = "scores"
 
 # The board's names have the number of its layout: programs of another one, during an update,
 # have a copy of their own.

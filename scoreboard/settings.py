@@ -7,11 +7,12 @@ connects. Secrets never show in `repr`.
 import importlib.util
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+from scoreboard.addresses import MySqlAddress, mysql_address, redis_files, redis_url
 from scoreboard.contract import TASK_QUEUE
 from scoreboard.tokens import MIN_SECRET_BYTES
 
@@ -26,40 +27,6 @@ _DECIMAL = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 class SettingsError(Exception):
     """One or more settings are missing or malformed; the message lists each by name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MySqlAddress:
-    """Where MySQL is, from `mysql://user:password@host:port/database`."""
-
-    host: str
-    port: int
-    user: str
-    database: str
-    password: str = field(repr=False, default="")
-
-
-def mysql_address(value: str) -> MySqlAddress:
-    """Parse a MySQL URL. Raises ValueError with a reason that repeats no secret."""
-    parts = urlsplit(value)
-    if parts.scheme != "mysql" or not parts.hostname or not parts.path.strip("/"):
-        raise ValueError("must look like mysql://user:password@host:port/database")
-    return MySqlAddress(
-        host=parts.hostname,
-        port=parts.port or 3306,
-        user=unquote(parts.username or "root"),
-        password=unquote(parts.password or ""),
-        database=parts.path.strip("/"),
-    )
-
-
-def redis_url(value: str) -> str:
-    """Check a Redis URL. Raises ValueError when it is none."""
-    parts = urlsplit(value)
-    # Reading `port` raises when it is no number.
-    if parts.scheme not in {"redis", "rediss"} or not parts.hostname or parts.port == 0:
-        raise ValueError("must look like redis://host:port/0")
-    return value
 
 
 def host_and_port(value: str) -> str:
@@ -153,6 +120,13 @@ def api_key(value: str) -> str:
     return value
 
 
+def codec_name(value: str) -> str:
+    """Where a payload codec is found. Raises ValueError for another form."""
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
+        raise ValueError("must look like package.module:name")
+    return value
+
+
 def setting(
     name: str,
     parse: Callable[[str], Any],
@@ -160,9 +134,12 @@ def setting(
     default: Any = MISSING,
     *,
     secret: bool = False,
+    files: Callable[[Any], Iterable[str]] = lambda _: (),
 ) -> Any:
-    """A dataclass field read from the variable `name`; `about` is its line in the manual."""
-    return _field({"variable": name, "parse": parse, "about": about}, default, secret=secret)
+    """A dataclass field read from the variable `name`; `about` is its line in the manual, and
+    `files` tells which files a value names."""
+    metadata = {"variable": name, "parse": parse, "about": about, "files": files}
+    return _field(metadata, default, secret=secret)
 
 
 def file_setting(name: str, about: str, *, secret: bool = False) -> Any:
@@ -181,11 +158,18 @@ class ServiceSettings:
     """Where the services are; every process needs these."""
 
     mysql: MySqlAddress = setting(
-        "SCOREBOARD_MYSQL_URL", mysql_address, "MySQL: mysql://user:password@host:port/database"
+        "SCOREBOARD_MYSQL_URL",
+        mysql_address,
+        "MySQL: mysql://user:password@host:port/database",
+        files=lambda address: address.files,
     )
     # Secret because a Redis URL may carry a password.
     redis: str = setting(
-        "SCOREBOARD_REDIS_URL", redis_url, "Redis: redis://host:port/0", secret=True
+        "SCOREBOARD_REDIS_URL",
+        redis_url,
+        "Redis: redis://host:port/0",
+        secret=True,
+        files=redis_files,
     )
     temporal_address: str = setting(
         "SCOREBOARD_TEMPORAL_ADDRESS", host_and_port, "Temporal: host:port"
@@ -211,6 +195,12 @@ class ServiceSettings:
     )
     temporal_api_key: str = setting(
         "SCOREBOARD_TEMPORAL_API_KEY", api_key, "API key for Temporal", "", secret=True
+    )
+    temporal_codec: str = setting(
+        "SCOREBOARD_TEMPORAL_CODEC",
+        codec_name,
+        "Payload codec for encryption: module:name of a temporalio PayloadCodec",
+        "",
     )
     task_queue: str = setting("SCOREBOARD_TASK_QUEUE", str, "Temporal task queue", TASK_QUEUE)
     otlp_endpoint: str = setting(
@@ -279,6 +269,8 @@ def from_mapping(
                     found[item.name] = _content(text, read)
                 else:
                     found[item.name] = item.metadata["parse"](text)
+                    for path in item.metadata["files"](found[item.name]):
+                        _content(path, read)
             except ValueError as error:
                 # Python's own messages repeat the value; for secrets that would leak.
                 reason = str(error) if str(error).startswith("must") else "is malformed"

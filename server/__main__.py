@@ -23,6 +23,9 @@ def main() -> int:
         return 2
     try:
         return serve(settings)
+    except SettingsError as error:
+        print(f"server: {error}", file=sys.stderr)
+        return 2
     except OSError as error:
         print(
             f"server: cannot listen on {settings.host} port {settings.port}: {error.strerror}",

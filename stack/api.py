@@ -37,6 +37,9 @@ def main() -> int:
 
     try:
         return serve(settings, embedded_worker)
+    except SettingsError as error:
+        print(f"stack.api: {error}", file=sys.stderr)
+        return 2
     except OSError as error:
         print(
             f"stack.api: cannot listen on {settings.host} port {settings.port}: {error.strerror}",

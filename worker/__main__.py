@@ -155,6 +155,9 @@ def main(arguments: list[str] | None = None) -> int:
             case _:
                 with serving_metrics(settings.metrics_host, settings.metrics_port):
                     uvloop.run(run_worker(settings))
+    except SettingsError as error:
+        print(f"worker: {error}", file=sys.stderr)
+        return 2
     except (*BACKEND_ERRORS, MigrationError) as error:
         print(f"worker: {reason_of(error)}", file=sys.stderr)
         return 1

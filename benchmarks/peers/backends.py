@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiomysql
 import redis.asyncio
 
-from scoreboard.settings import mysql_address
+from scoreboard.addresses import mysql_address
 from stack.process import Process
 from stack.services import Mysql, Redis, Service, Temporal, start
 

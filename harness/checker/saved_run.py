@@ -27,7 +27,7 @@ from harness.evidence.database import (
 )
 from harness.evidence.database_snapshot import DatabaseSnapshot
 from harness.evidence.history import Header, HistoryFile, InitialBoard, history_paths, read_history
-from scoreboard.settings import mysql_address
+from scoreboard.addresses import mysql_address
 
 SNAPSHOT_FILE = "witness.json"
 BYTES_MAX = 1_500_000_000

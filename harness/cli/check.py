@@ -9,7 +9,7 @@ import msgspec
 
 from harness.checker import Demands, Promises, Verdict
 from harness.checker.saved_run import DatabaseUnreadable, NoHistory, judge_saved_run
-from scoreboard.settings import mysql_address
+from scoreboard.addresses import mysql_address
 from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command, refuse
 from scoreboard_cli.types import SECONDS, parsed, whole
 

@@ -17,7 +17,7 @@ import redis
 from harness.evidence.database_snapshot import DatabaseSnapshot, Row, UserRow
 from harness.evidence.history import HistoryWriter, RedisSample
 from scoreboard import contract
-from scoreboard.settings import mysql_address
+from scoreboard.addresses import mysql_address
 
 READ_TIMEOUT_S = 60
 

@@ -24,8 +24,8 @@ from adapters.mysql import (
     query_all,
 )
 from adapters.schema import VERSIONS_QUERY, schema_fault
+from scoreboard.addresses import MySqlAddress
 from scoreboard.domain import Change, Standing
-from scoreboard.settings import MySqlAddress
 
 CONNECTIONS = 4
 

@@ -33,6 +33,8 @@ class BatchStarter:
         tracing: "Tracing | None",
         embedded_worker: EmbeddedWorker | None,
     ) -> None:
+        # Settings that cannot work are found before anything connects.
+        temporal.connect_arguments(settings)
         self._settings = settings
         self._tracing = tracing
         self._embedded_worker = embedded_worker

@@ -44,7 +44,7 @@ from harness.evidence.history import (
     read_history,
 )
 from harness.net.fault_proxy import Mode, Proxy
-from scoreboard.settings import mysql_address
+from scoreboard.addresses import mysql_address
 from server.run import running
 from server.settings import ServerSettings
 from tests.support.services import Services, flushed_redis, fresh_database

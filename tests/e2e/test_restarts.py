@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from adapters.mysql import Pool
 from scoreboard import contract, sse
-from scoreboard.settings import mysql_address
+from scoreboard.addresses import mysql_address
 from tests.support.api import SECRET, token
 from tests.support.eventually import eventually
 from tests.support.services import Services, mysql_connection

@@ -19,7 +19,7 @@ from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 
 from adapters.mysql import Pool, query_all
-from scoreboard.settings import mysql_address
+from scoreboard.addresses import mysql_address
 from server.settings import ServerSettings
 from tests.support.api import Api, api_settings, running_api, wait_until_ready
 from tests.support.eventually import eventually

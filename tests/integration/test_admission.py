@@ -16,11 +16,11 @@ from adapters.files import script
 from adapters.mysql import MYSQL_ERRORS, READER, Pool
 from adapters.redis import Redis, connect
 from scoreboard import contract
+from scoreboard.addresses import mysql_address
 from scoreboard.domain import Outcome, Submission
 from scoreboard.errors import Problem
 from scoreboard.ids import time_ordered_id
 from scoreboard.ratelimit import RateLimit
-from scoreboard.settings import mysql_address
 from scoreboard.tokens import Principal
 from server.backends.mysql import LedgerReader
 from server.board.outcomes import Outcomes

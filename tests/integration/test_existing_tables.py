@@ -6,8 +6,8 @@ import pytest
 import pytest_asyncio
 
 from adapters.mysql import Pool, query_all
+from scoreboard.addresses import mysql_address
 from scoreboard.domain import Outcome
-from scoreboard.settings import mysql_address
 from server.backends.mysql import LedgerReader
 from tests.support.ledgers import submission
 from worker.database.adoption import MigrationError

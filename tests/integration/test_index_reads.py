@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from adapters.mysql import Pool, query_all
-from scoreboard.settings import mysql_address
+from scoreboard.addresses import mysql_address
 from server.backends.mysql import (
     BETTER_QUERY,
     CASES_QUERY,

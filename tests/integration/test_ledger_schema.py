@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from adapters.mysql import Pool, query_all
-from scoreboard.settings import mysql_address
+from scoreboard.addresses import mysql_address
 from tests.support.ledgers import opened_ledger, submission
 from worker.database import migrate as migration
 from worker.database.adoption import MigrationError

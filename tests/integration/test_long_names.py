@@ -5,7 +5,7 @@ import pytest_asyncio
 
 from adapters.mysql import Pool, query_all
 from scoreboard import contract
-from scoreboard.settings import mysql_address
+from scoreboard.addresses import mysql_address
 from scoreboard_client import ScoreboardClient
 from server.settings import ServerSettings
 from tests.support.api import Api, api_settings, applied, running_api, token

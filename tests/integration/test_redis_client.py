@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from adapters.redis import MAX_CONNECTIONS, REDIS_ERRORS, Redis, connect, connect_readers
-from scoreboard.settings import mysql_address
+from scoreboard.addresses import mysql_address
 from worker.runtime import connect_board
 from worker.settings import WorkerSettings
 

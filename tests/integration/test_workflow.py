@@ -16,8 +16,8 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from scoreboard import contract
+from scoreboard.addresses import mysql_address
 from scoreboard.domain import Submission
-from scoreboard.settings import mysql_address
 from server.backends.temporal import batch_payload
 from tests.support.eventually import eventually
 from tests.support.pipeline import Pipeline, running_pipeline, submission, worker_process

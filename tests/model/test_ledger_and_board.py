@@ -31,8 +31,8 @@ from adapters import files
 from adapters.ledger_queries import Run
 from adapters.mysql import Pool, query_all
 from scoreboard import contract
+from scoreboard.addresses import mysql_address
 from scoreboard.domain import MAX_SCORE, Outcome, Submission
-from scoreboard.settings import mysql_address
 from worker.board import redis_board as board_module
 from worker.board.redis_board import RedisBoard
 from worker.database.ledger import Ledger

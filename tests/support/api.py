@@ -13,7 +13,7 @@ from temporalio.client import Client
 
 from adapters.mysql import Pool
 from scoreboard import contract, sse
-from scoreboard.settings import mysql_address
+from scoreboard.addresses import mysql_address
 from scoreboard.tokens import SCOPE_ANY_USER, mint
 from server.run import running
 from server.settings import ServerSettings

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from adapters.mysql import Pool
-from scoreboard.settings import mysql_address
+from scoreboard.addresses import mysql_address
 from tests.support.services import (
     create_database,
     cursor_sync,

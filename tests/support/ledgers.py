@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from adapters.mysql import Pool, query_all
+from scoreboard.addresses import mysql_address
 from scoreboard.domain import Change, Outcome, Submission
-from scoreboard.settings import mysql_address
 from worker.database.ledger import Ledger, Recorded
 from worker.database.migrate import migrate
 from worker.database.seed import demo_user, seed

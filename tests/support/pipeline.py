@@ -15,9 +15,9 @@ from temporalio.worker import WorkflowRunner
 from adapters.mysql import Pool, query_all
 from adapters.redis import connect
 from scoreboard import contract
+from scoreboard.addresses import mysql_address
 from scoreboard.domain import Change, Outcome, Submission
 from scoreboard.fraud import FraudRules
-from scoreboard.settings import mysql_address
 from server.backends.temporal import batch_payload
 from worker.board.redis_board import RedisBoard
 from worker.database.ledger import Ledger

@@ -15,8 +15,8 @@ from sanic import Request, Sanic
 from sanic.exceptions import SanicException
 from sanic.response import HTTPResponse
 
+from scoreboard.addresses import MySqlAddress, mysql_address
 from scoreboard.contract import ACCEPTED_MESSAGE
-from scoreboard.settings import MySqlAddress, mysql_address
 from scoreboard.tokens import AUDIENCE, ISSUER
 from stack.ports import HOST
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from adapters.mysql import READER, WRITER, Pool, Session
-from scoreboard.settings import MySqlAddress
+from scoreboard.addresses import MySqlAddress
 
 
 @pytest.fixture

@@ -44,11 +44,24 @@ def test_the_servers_own_words_are_kept(error: Exception, reason: str) -> None:
     assert reason_of(error) == reason
 
 
+def test_a_cause_that_the_wrapper_does_not_repeat_is_added() -> None:
+    refused = pymysql.err.OperationalError(2003, "Can't connect to MySQL server on 'db'")
+    refused.__cause__ = OSError(1, "certificate verify failed: unable to get issuer")
+    repeated = redis.exceptions.ConnectionError("Error 111 connecting to h:1. no route")
+    repeated.__cause__ = OSError(111, "no route")
+
+    assert reason_of(refused) == (
+        "OperationalError: 2003 Can't connect to MySQL server on 'db'"
+        " (PermissionError: certificate verify failed: unable to get issuer)"
+    )
+    assert reason_of(repeated) == "ConnectionError: connecting to h:1. no route"
+
+
 def test_a_wrapper_without_words_gives_its_causes() -> None:
     wrapper = redis.exceptions.ConnectionError()
     wrapper.__cause__ = OSError(101, "Network is unreachable")
 
-    assert reason_of(wrapper) == "ConnectionError: OSError: Network is unreachable"
+    assert reason_of(wrapper) == "ConnectionError: (OSError: Network is unreachable)"
 
 
 def test_credentials_in_an_address_are_hidden() -> None:

@@ -8,15 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreboard import settings
-from scoreboard.settings import (
-    MySqlAddress,
-    ServiceSettings,
-    SettingsError,
-    describe,
-    from_mapping,
-    setting,
-)
+from scoreboard import addresses, settings
+from scoreboard.addresses import MySqlAddress
+from scoreboard.settings import ServiceSettings, SettingsError, describe, from_mapping, setting
 
 GOOD = {
     "SCOREBOARD_MYSQL_URL": "mysql://user:hunter2@db.example:3307/scores",
@@ -129,10 +123,10 @@ def test_no_text_in_any_variable_raises_anything_else(value: str) -> None:
 
 
 def test_a_mysql_url_has_usual_defaults_and_quoted_characters() -> None:
-    assert settings.mysql_address("mysql://db/scores") == MySqlAddress(
+    assert addresses.mysql_address("mysql://db/scores") == MySqlAddress(
         host="db", port=3306, user="root", password="", database="scores"
     )
-    assert settings.mysql_address("mysql://a%40b:p%2Fw@db/scores") == MySqlAddress(
+    assert addresses.mysql_address("mysql://a%40b:p%2Fw@db/scores") == MySqlAddress(
         host="db", port=3306, user="a@b", password="p/w", database="scores"
     )
 
@@ -151,7 +145,7 @@ def test_a_mysql_url_has_usual_defaults_and_quoted_characters() -> None:
         (settings.flag, "TRUE", True),
         (settings.flag, "no", False),
         (settings.secret_bytes, "é" * 16, ("é" * 16).encode()),
-        (settings.redis_url, "rediss://cache", "rediss://cache"),
+        (addresses.redis_url, "rediss://cache", "rediss://cache"),
         (settings.host_and_port, "127.0.0.1:7233", "127.0.0.1:7233"),
         (settings.host_and_port, "[::1]:7233", "[::1]:7233"),
     ],
@@ -184,7 +178,7 @@ def test_values_at_the_border_parse(
         (settings.ratio, "1.1"),
         (settings.flag, "2"),
         (settings.secret_bytes, "x" * 31),
-        (settings.redis_url, "redis://cache:0"),
+        (addresses.redis_url, "redis://cache:0"),
         (settings.host_and_port, "temporal"),
         (settings.host_and_port, "temporal:"),
         (settings.host_and_port, ":7233"),
