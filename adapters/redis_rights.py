@@ -18,15 +18,16 @@ log = structlog.get_logger()
 SERVER_COMMANDS = (
     *("set", "get", "mget", "incr", "expire", "pexpire", "getdel", "unlink", "del", "time"),
     *("hset", "hget", "hmget", "hexists", "hincrby", "hdel"),
-    *("zadd", "zcount", "zrange", "zrangebyscore", "zrank", "zscore", "zremrangebyscore"),
+    *("zadd", "zcard", "zcount", "zrange", "zrangebyscore", "zrank", "zscore", "zremrangebyscore"),
     *("xread", "xrevrange"),
 )
 """What an API process uses, besides SUBSCRIBE."""
 
 WORKER_COMMANDS = (
     *("set", "exists", "expire", "persist", "rename", "del", "unlink"),
-    *("hset", "hget", "hmget", "hlen", "hincrby"),
-    *("zadd", "zcard", "zscore", "zrem", "zremrangebyrank", "xadd", "publish"),
+    *("hset", "hget", "hmget", "hvals", "hlen", "hincrby", "hdel"),
+    *("zadd", "zcard", "zscore", "zrem", "zremrangebyrank"),
+    *("xadd", "xlen", "xrevrange", "publish"),
 )
 
 OPTIONAL = frozenset({"publish"})

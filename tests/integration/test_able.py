@@ -88,7 +88,7 @@ def read_only(redis_url: str, mysql_url: str) -> Callable[[], None]:
 
 def other_schema(redis_url: str, mysql_url: str) -> Callable[[], None]:
     del redis_url
-    execute_sync(mysql_url, "UPDATE schema_migrations SET applied = 0 WHERE version = 5")
+    execute_sync(mysql_url, "UPDATE schema_migrations SET applied = 0 WHERE version = 6")
 
     def undo() -> None:
         execute_sync(mysql_url, "UPDATE schema_migrations SET applied = 1")
@@ -113,7 +113,7 @@ def broken(
         (replica, "redis", "read only replica"),
         (full, "redis", "maxmemory"),
         (read_only, "mysql", "1290 the server is read-only"),
-        (other_schema, "mysql", "lacks migration 5"),
+        (other_schema, "mysql", "lacks migration 6"),
     ],
 )
 async def test_a_service_that_answers_and_cannot_work_makes_the_api_unready_and_heals(
