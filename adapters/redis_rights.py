@@ -26,7 +26,7 @@ SERVER_COMMANDS = (
 WORKER_COMMANDS = (
     *("set", "exists", "expire", "persist", "rename", "del", "unlink"),
     *("hset", "hget", "hmget", "hvals", "hlen", "hincrby", "hdel"),
-    *("zadd", "zcard", "zscore", "zrem", "zremrangebyrank"),
+    *("zadd", "zcard", "zrange", "zscore", "zrem", "zremrangebyrank"),
     *("xadd", "xlen", "xrevrange", "publish"),
 )
 
