@@ -36,6 +36,11 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int]], click.
     return click.command(name, cls=Command, **settings)
 
 
+def group(name: str) -> Callable[[Callable[..., None]], click.Group]:
+    """Declares a group of commands, to which they are added."""
+    return click.group(name, cls=Group)
+
+
 class CommandError(Exception):
     """Ends a command with one sentence on stderr and an exit code."""
 

@@ -44,6 +44,9 @@ COMMANDS: dict[str, Entry] = {
     "load": Entry(
         "harness.cli.load:load", "load a server with submissions and listeners; verdict", MEASURE
     ),
+    "target": Entry(
+        "harness.cli.target.commands:target", "describe a server that is not as specified", MEASURE
+    ),
     "capacity": Entry(
         "harness.cli.capacity:capacity", "find the greatest load that stays within limits", MEASURE
     ),

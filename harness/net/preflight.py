@@ -17,7 +17,7 @@ from harness.net.http_wire import SubmissionRequests, stream_request, submission
 from harness.net.stream_look import StreamLook, look_at_stream, of_streams
 from harness.net.target import Target, TargetError
 from harness.targets.answers import read_scores
-from harness.targets.description import Description
+from harness.targets.description import HTTP2, Description
 from harness.targets.requests import StreamRequests, Values, read_request
 from harness.targets.template import BadTemplate
 from scoreboard import contract
@@ -258,6 +258,10 @@ def _reaching(target: Target, what: str, ask: Callable[[], T]) -> T:
         raise TargetError(
             f"preflight: {what} had no answer within {TIMEOUT_S:g} s from {target.base_url}"
         ) from None
+    except http.client.BadStatusLine as error:
+        # The first frame of a server that speaks HTTP/2 without TLS.
+        told = HTTP2 if str(error).startswith("\x00\x00") else f"no HTTP: {str(error)[:40]!r}"
+        raise TargetError(f"preflight: {what} failed at {target.base_url}: {told}") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise TargetError(f"preflight: {what} failed at {target.base_url}: {reason}") from None

@@ -47,6 +47,7 @@ from harness.run.resources import Sampler
 from harness.run.seeding import look_before, seed_users
 from harness.run.worker_state import Member
 from harness.traffic.credentials import credentials, target_of_run
+from harness.traffic.hooks import own_requests
 
 log = logging.getLogger(__name__)
 NS = 1_000_000_000
@@ -213,7 +214,9 @@ class Coordinator:
         settings = known.settings
         if self.adds_users:
             seed_users(target, settings.players, Path.cwd(), stopped=self._stop.is_set)
-        shown = look_before(known, signing_key, say=self.say)
+        shown = look_before(
+            known, signing_key, own_requests(self.environment.user_classes), say=self.say
+        )
         before = board_look.look(target, settings.players)
         journal = BoardJournal(folder, capabilities=shown)
         journal.begin(before.seq, before.scores, before.names)

@@ -55,6 +55,7 @@ def seed_users(
 def look_before(
     known: Credentials,
     signing_key: tuple[str, bytes] | None,
+    own_requests: tuple[bool, bool] = (False, False),
     *,
     say: Callable[[str], None],
 ) -> Capabilities:
@@ -64,12 +65,14 @@ def look_before(
     that it cannot give.
     """
     settings = known.settings
-    listens = settings.listeners > 0
+    # What a scenario builds itself (submissions, streams) is not asked for here.
+    submits = parse_profile(settings.rate).submits and not own_requests[0]
+    listens = settings.listeners > 0 and not own_requests[1]
     token = known.tokens.get(1, "")
     shown = preflight(
         known.target,
         user=known.users.get(1),
-        token=token if parse_profile(settings.rate).submits else "",
+        token=token if submits else "",
         signing_key=make_signing_key(signing_key),
         stream_token=(token if settings.stream_auth else "") if listens else None,
         stream_gzip=settings.stream_gzip,

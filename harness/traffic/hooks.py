@@ -5,7 +5,7 @@ specification without one. A scenario overrides them on its Locust users to buil
 read any answer or event. One that is not overridden costs nothing: the engine goes its fast path.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from harness.net.http_wire import SubmissionRequests, stream_request
 from harness.targets.answers import AnswerReader, ReadAnswer, ReadEvent, event_reader
@@ -34,6 +34,15 @@ def http_request(
 
 
 LastEventId = int | bytes | None
+
+
+def own_requests(users: Iterable[type]) -> tuple[bool, bool]:
+    """Whether a scenario's users build their own submissions, and their own streams."""
+    own = [user for user in users if getattr(user, "request", None) not in _GIVEN]
+    return (
+        any(issubclass(user, SubmissionHooks) for user in own),
+        any(issubclass(user, StreamHooks) for user in own),
+    )
 
 
 class SubmissionHooks:
@@ -157,3 +166,6 @@ class StreamHooks:
             return stream_request(self.host_header, after, token, gzip=gzip)
 
         return make
+
+
+_GIVEN = (None, SubmissionHooks.request, StreamHooks.request)

@@ -5,6 +5,7 @@ notes what it was asked in `seen`.
 """
 
 import asyncio
+import hashlib
 import json
 import ssl
 import threading
@@ -51,7 +52,11 @@ class Dialect(ABC):
 
     @abstractmethod
     def row(self, user: str, score: int) -> object:
-        """One row of the board, and the data of an event."""
+        """One row of the board."""
+
+    def data(self, user: str, score: int) -> str:
+        """The data of an event."""
+        return json.dumps(self.row(user, score))
 
     def board(self, rows: list[object]) -> object:
         """The board around its rows."""
@@ -66,7 +71,7 @@ class Dialect(ABC):
             self.seen[f"submit {status}"] += 1
             return web.json_response({"error": "refused"}, status=status)
         self.scores[user] = self.scores.get(user, 0) + points
-        data = json.dumps(self.row(user, self.scores[user]))
+        data = self.data(user, self.scores[user])
         for listener in self._listeners:
             listener.put_nowait(f"event: {self.event}\ndata: {data}\n\n".encode())
         self.seen["submit"] += 1
@@ -176,20 +181,22 @@ class SignedScores(Dialect):
         self._public_key = public_key
 
     def allow(self, request: web.Request, what: str) -> None:
-        if what == "top":
-            return
+        if what != "top":
+            self._user_of(request)
+
+    def _user_of(self, request: web.Request) -> int:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         try:
             claims = jwt.decode(
                 token, self._public_key, ["RS256"], audience="games", issuer="accounts"
             )
-            request["user"] = int(claims["sub"])
+            return int(claims["sub"])
         except (jwt.PyJWTError, ValueError):
             raise Refused(401) from None
 
     async def read(self, request: web.Request) -> tuple[str, int]:
         sent = await request.json()
-        if sent["userId"] != request["user"]:
+        if sent["userId"] != self._user_of(request):
             raise Refused(403)
         return f"user{sent['userId']}", sent["increment"]
 
@@ -198,6 +205,32 @@ class SignedScores(Dialect):
 
     def row(self, user: str, score: int) -> object:
         return {"user": user, "score": score}
+
+
+class LineScores(Dialect):
+    """Nothing but lines: `user;points` with a digest, `+` for yes, events that are no JSON."""
+
+    submit_route = ("POST", "/add")
+    stream_path = "/live"
+
+    def allow(self, request: web.Request, what: str) -> None:
+        """Nobody is refused here."""
+
+    async def read(self, request: web.Request) -> tuple[str, int]:
+        sent = await request.read()
+        if request.headers.get("X-Digest") != hashlib.sha256(sent + b"pepper").hexdigest():
+            raise Refused(400)
+        user, points = sent.decode().split(";")
+        return f"user{user}", int(points)
+
+    def accepted(self) -> web.Response:
+        return web.Response(text="+taken")
+
+    def row(self, user: str, score: int) -> object:
+        return {"user": user, "score": score}
+
+    def data(self, user: str, score: int) -> str:
+        return f"{user}={score}"
 
 
 @contextmanager
@@ -214,7 +247,9 @@ def serving(dialect: Dialect, context: ssl.SSLContext | None = None) -> Iterator
         app.router.add_route(method, dialect.base + path, dialect.submit)
         app.router.add_get(dialect.base + dialect.top_path, dialect.top)
         app.router.add_get(dialect.base + dialect.stream_path, dialect.stream)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True
+        )
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
         await site.start()
@@ -222,6 +257,10 @@ def serving(dialect: Dialect, context: ssl.SSLContext | None = None) -> Iterator
         ready.set()
         await stop.wait()
         await runner.cleanup()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()

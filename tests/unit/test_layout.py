@@ -62,10 +62,11 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "bench": {"net", "engines", "evidence", "report"},
         "cli": {
             *("measure", "targets", "net", "engines", "evidence", "checker", "report", "run"),
+            *("capabilities", "traffic"),
             *("chaos", "sessions", "bench", "trouble"),
         },
         # Stable addresses for load test files.
-        "locusts": {"run"},
+        "locusts": {"run", "traffic"},
         "settings": {"measure"},
         "target": {"net"},
         "__main__": {"cli"},

@@ -1,0 +1,1 @@
+"""`scoreboard target`: a first target file, and what a target file makes of a server."""
