@@ -9,19 +9,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 from jwt import PyJWK
 from jwt.exceptions import InvalidKeyError, PyJWKError
+
+from scoreboard.strict_json import strict_json
 
 SHARED_SECRET_ALGORITHM = "HS256"
 MAX_KEYS = 64
 MIN_RSA_BITS = 2048
 
-_ALGORITHM_BY_KIND = {
-    ("RSA", None): "RS256",
-    ("EC", "P-256"): "ES256",
-    ("OKP", "Ed25519"): "EdDSA",
+_ALGORITHMS_BY_KIND: Mapping[tuple[str, str | None], tuple[str, ...]] = {
+    ("RSA", None): ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    ("EC", "P-256"): ("ES256",),
+    ("EC", "P-384"): ("ES384",),
+    ("EC", "P-521"): ("ES512",),
+    ("OKP", "Ed25519"): ("EdDSA",),
 }
+"""What each kind of key may be used with; the first one when the key names none."""
 
 
 class InvalidKeys(Exception):
@@ -30,23 +34,46 @@ class InvalidKeys(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """A key and the one algorithm it is used with."""
+    """A key, the one algorithm it is used with, and the issuers whose tokens it proves.
+
+    `issuers` None: those of the policy. Where issuers have keys of their own, one must not be able
+    to speak for another (RFC 8725, section 3.8).
+    """
 
     algorithm: str
     material: Any = field(repr=False)
+    issuers: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Keyring:
-    """The shared secret, if tokens may be signed with one, and public keys by id."""
+    """The shared secrets, if tokens may be signed with one, and sets of public keys by id.
+
+    `older`: secrets that sign no new tokens, but still prove those they have signed. `sets`: one
+    for each JWKS document besides `public`.
+    """
 
     secret: Key | None = None
+    older: tuple[Key, ...] = ()
     public: Mapping[str, Key] = field(default_factory=dict)
+    sets: tuple[Mapping[str, Key], ...] = ()
 
-    def find(self, key_id: object) -> Key | None:
-        """The public key that a token's `kid` names, otherwise the secret."""
-        named = self.public.get(key_id) if isinstance(key_id, str) else None
-        return named or self.secret
+    def candidates(self, key_id: object, algorithm: object) -> list[Key]:
+        """The keys that may prove a token with this `kid` and `alg`.
+
+        A `kid` that names a public key excludes the secrets. Without one, a document's only key is
+        meant.
+        """
+        named: list[Key] = []
+        for keys in (self.public, *self.sets):
+            if isinstance(key_id, str) and key_id:
+                named += [keys[key_id]] if key_id in keys else []
+            elif key_id is None and len(keys) == 1:
+                named += keys.values()
+        if not named or key_id is None:
+            named += [self.secret] if self.secret is not None else []
+            named += self.older
+        return [key for key in named if key.algorithm == algorithm]
 
 
 def shared_secret(secret: bytes) -> Key:
@@ -54,48 +81,54 @@ def shared_secret(secret: bytes) -> Key:
     return Key(algorithm=SHARED_SECRET_ALGORITHM, material=secret)
 
 
-class _Document(msgspec.Struct):
-    keys: list[dict[str, Any]]
-
-
-def parse_jwks(document: bytes) -> dict[str, Key]:
+def parse_jwks(document: bytes, issuer: str | None = None) -> dict[str, Key]:
     """The public signing keys of a JWKS document (RFC 7517) by their `kid`.
 
-    Keys for encryption and of kinds not used here are passed over. Raises
-    InvalidKeys when nothing is left, a key has no or another's id, a secret key
-    is among them, or one is too weak.
+    Each key is judged by itself, as section 5 asks: those for encryption, of kinds not used here,
+    too weak, malformed, or with the id of an earlier one are passed over. One without an id counts
+    when it is the only one, under the empty id. `issuer`: the only one whose tokens they prove.
+    Raises InvalidKeys when nothing is left, or a secret or private key is among them.
     """
     try:
-        entries = msgspec.json.decode(document, type=_Document).keys
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        entries = strict_json(document)["keys"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InvalidKeys("not a JWKS document") from error
+    if type(entries) is not list or not all(type(entry) is dict for entry in entries):
+        raise InvalidKeys("not a JWKS document")
     if len(entries) > MAX_KEYS:
         raise InvalidKeys(f"more than {MAX_KEYS} keys")
+    if any(entry.get("kty") == "oct" or "d" in entry for entry in entries):
+        raise InvalidKeys("a secret or private key does not belong in a JWKS document")
+    issuers = None if issuer is None else frozenset({issuer})
     found: dict[str, Key] = {}
     for entry in entries:
-        curve = entry.get("crv")
-        kind = (str(entry.get("kty")), None if curve is None else str(curve))
-        algorithm = _ALGORITHM_BY_KIND.get(kind)
-        if entry.get("kty") == "oct" or "d" in entry:
-            raise InvalidKeys("a secret or private key does not belong in a JWKS document")
-        if algorithm is None or entry.get("use", "sig") != "sig":
-            continue
-        key_id = entry.get("kid")
-        if not isinstance(key_id, str) or not key_id or key_id in found:
-            raise InvalidKeys("every key needs a kid of its own")
-        found[key_id] = _public_key(entry, algorithm)
+        key_id = entry.get("kid", "")
+        key = _public_key(entry, issuers)
+        if key is not None and type(key_id) is str and key_id not in found:
+            found[key_id] = key
+    if len(found) > 1:
+        found.pop("", None)
     if not found:
         raise InvalidKeys("no usable key")
     return found
 
 
-def _public_key(entry: dict[str, Any], algorithm: str) -> Key:
-    if entry.get("alg", algorithm) != algorithm:
-        raise InvalidKeys("a key names another algorithm than its kind has here")
+def _public_key(entry: dict[str, Any], issuers: frozenset[str] | None) -> Key | None:
+    curve = entry.get("crv")
+    kind = (str(entry.get("kty")), None if curve is None else str(curve))
+    algorithms = _ALGORITHMS_BY_KIND.get(kind)
+    operations = entry.get("key_ops", ["verify"])
+    if algorithms is None or entry.get("use", "sig") != "sig":
+        return None
+    if type(operations) is not list or "verify" not in operations:
+        return None
+    algorithm = entry.get("alg", algorithms[0])
+    if algorithm not in algorithms:
+        return None
     try:
         material = PyJWK(entry, algorithm=algorithm).key
-    except (PyJWKError, InvalidKeyError, ValueError, TypeError) as error:
-        raise InvalidKeys("a key cannot be read") from error
-    if algorithm == "RS256" and material.key_size < MIN_RSA_BITS:
-        raise InvalidKeys(f"an RSA key has fewer than {MIN_RSA_BITS} bits")
-    return Key(algorithm=algorithm, material=material)
+    except (PyJWKError, InvalidKeyError, ValueError, TypeError):
+        return None
+    if kind[0] == "RSA" and material.key_size < MIN_RSA_BITS:
+        return None
+    return Key(algorithm=algorithm, material=material, issuers=issuers)

@@ -21,7 +21,7 @@ from adapters.redis_rights import SERVER_COMMANDS, RedisProbe
 from scoreboard import contract
 from scoreboard.keys import Key, Keyring, shared_secret
 from server.auth.bearer import Authenticator
-from server.auth.jwks import Jwks
+from server.auth.jwks import Jwks, jwks_sources
 from server.auth.origins import Origins
 from server.auth.signatures import Signatures, load_keys
 from server.availability import Availability
@@ -234,15 +234,38 @@ def _sanic(problems: Problems) -> Sanic[Any, Any]:
 def _authentication(settings: ServerSettings) -> tuple[Authenticator, list[Background]]:
     """What verifies tokens, and what keeps its public keys fresh."""
     secret = shared_secret(settings.jwt_secret) if settings.jwt_secret else None
-    if not settings.jwks:
-        return Authenticator(Keyring(secret=secret), clock=time.time), []
-    jwks = Jwks(settings.jwks, interval_s=settings.jwks_interval_s)
-    authenticator = Authenticator(Keyring(secret=secret), clock=time.time, on_unknown_key=jwks.ask)
+    older = tuple(shared_secret(each) for each in settings.jwt_secrets_previous)
+    sources = [
+        Jwks(
+            source.place,
+            interval_s=settings.jwks_interval_s,
+            max_age_s=settings.jwks_max_age_s,
+            issuer=source.issuer,
+        )
+        for source in jwks_sources(settings.jwks)
+    ]
 
-    def replace_keys(keys: Mapping[str, Key]) -> None:
-        authenticator.replace_keys(Keyring(secret=secret, public=keys))
+    def ask() -> None:
+        for source in sources:
+            source.ask()
 
-    return authenticator, [lambda: jwks.keep_fresh(replace_keys)]
+    authenticator = Authenticator(
+        Keyring(secret=secret, older=older),
+        clock=time.time,
+        policy=settings.token_policy,
+        on_unknown_key=ask,
+    )
+    sets: list[Mapping[str, Key]] = [{} for _ in sources]
+
+    def replace_keys(number: int, keys: Mapping[str, Key]) -> None:
+        if keys or sets[number]:
+            sets[number] = keys
+            authenticator.replace_keys(Keyring(secret=secret, older=older, sets=tuple(sets)))
+
+    return authenticator, [
+        partial(source.keep_fresh, partial(replace_keys, number))
+        for number, source in enumerate(sources)
+    ]
 
 
 def _tracing(settings: ServerSettings, client: redis.Redis) -> "Tracing | None":

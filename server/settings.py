@@ -17,6 +17,8 @@ from scoreboard.settings import (
     secret_bytes,
     setting,
 )
+from scoreboard.tokens import AUDIENCE, ISSUER, TokenPolicy
+from server.auth.jwks import jwks_sources
 from server.auth.origins import origins
 from server.backends.listen import listen_addresses
 
@@ -27,6 +29,25 @@ def batch_size(value: str) -> int:
     if number > contract.MAX_BATCH:
         raise ValueError(f"must be a whole number from 1 to {contract.MAX_BATCH}")
     return number
+
+
+def jwks_setting(value: str) -> str:
+    """Sources of public keys, as they stand."""
+    jwks_sources(value)
+    return value
+
+
+def secrets_bytes(value: str) -> tuple[bytes, ...]:
+    """Shared secrets separated by blanks."""
+    return tuple(secret_bytes(each) for each in value.split())
+
+
+def listed(value: str) -> tuple[str, ...]:
+    """Texts separated by commas."""
+    found = tuple(part.strip() for part in value.split(","))
+    if not all(found):
+        raise ValueError("must be texts separated by commas")
+    return found
 
 
 def proxies_header(value: str) -> str:
@@ -55,11 +76,55 @@ class ServerSettings(ServiceSettings):
         b"",
         secret=True,
     )
+    jwt_secrets_previous: tuple[bytes, ...] = setting(
+        "SCOREBOARD_JWT_SECRETS_PREVIOUS",
+        secrets_bytes,
+        "Earlier secrets, separated by blanks: tokens signed with one stay valid",
+        (),
+        secret=True,
+    )
     jwks: str = setting(
-        "SCOREBOARD_JWKS", str, "File or URL of public keys for tokens (RS256, ES256, EdDSA)", ""
+        "SCOREBOARD_JWKS",
+        jwks_setting,
+        "Files or URLs of public keys for tokens (RS256 to RS512, PS256 to PS512, ES256 to ES512,"
+        " EdDSA), separated by blanks. `issuer|URL`: these keys prove tokens of that issuer only",
+        "",
     )
     jwks_interval_s: float = setting(
         "SCOREBOARD_JWKS_INTERVAL_S", positive_seconds, "Seconds between reloads of the JWKS", 300.0
+    )
+    jwks_max_age_s: float = setting(
+        "SCOREBOARD_JWKS_MAX_AGE_S",
+        positive_seconds,
+        "Seconds after which keys whose JWKS can no longer be read prove nothing",
+        86400.0,
+    )
+    token_issuers: tuple[str, ...] = setting(
+        "SCOREBOARD_TOKEN_ISSUERS", listed, "Allowed `iss`, separated by commas", (ISSUER,)
+    )
+    token_audiences: tuple[str, ...] = setting(
+        "SCOREBOARD_TOKEN_AUDIENCES",
+        listed,
+        "Allowed `aud`, separated by commas; a token's list needs one of them",
+        (AUDIENCE,),
+    )
+    token_types: tuple[str, ...] = setting(
+        "SCOREBOARD_TOKEN_TYPES",
+        listed,
+        "Allowed `typ`, separated by commas, in any case; tokens without one pass",
+        ("JWT", "at+jwt"),
+    )
+    token_user_claim: str = setting(
+        "SCOREBOARD_TOKEN_USER_CLAIM",
+        str,
+        "Claim that holds the user's id; a name, or a path with dots",
+        "sub",
+    )
+    token_scope_claims: tuple[str, ...] = setting(
+        "SCOREBOARD_TOKEN_SCOPE_CLAIMS",
+        listed,
+        "Claims that hold scopes, as text or list, separated by commas; names, or paths with dots",
+        ("scope", "scp", "permissions"),
     )
     signature_keys: str = setting(
         "SCOREBOARD_SIGNATURE_KEYS", str, "File of keys for signed requests (RFC 9421)", ""
@@ -263,6 +328,18 @@ class ServerSettings(ServiceSettings):
             )
         if self.signatures_required and not self.signature_keys:
             raise SettingsError("SCOREBOARD_SIGNATURE_KEYS is missing: every signature would fail")
+
+    @property
+    def token_policy(self) -> TokenPolicy:
+        """What is asked of a token."""
+        return TokenPolicy(
+            issuers=frozenset(self.token_issuers)
+            | {source.issuer for source in jwks_sources(self.jwks) if source.issuer},
+            audiences=frozenset(self.token_audiences),
+            types=frozenset(each.lower() for each in self.token_types),
+            user_claim=self.token_user_claim,
+            scope_claims=self.token_scope_claims,
+        )
 
     @property
     def rate_limit(self) -> RateLimit:

@@ -45,8 +45,9 @@ def faults(environment: Mapping[str, str]) -> list[str]:
             own = variable.replace("SCOREBOARD_", f"SCOREBOARD_{role}_")
             if own in given:
                 found += _of_address(variable, own, given[own])
-    for name in ("SCOREBOARD_JWKS", "SCOREBOARD_SIGNATURE_KEYS"):
-        found += _of_file(name, given.get(name, ""))
+    for place in given.get("SCOREBOARD_JWKS", "").split():
+        found += _of_file("SCOREBOARD_JWKS", place.rpartition("|")[2])
+    found += _of_file("SCOREBOARD_SIGNATURE_KEYS", given.get("SCOREBOARD_SIGNATURE_KEYS", ""))
     return list(dict.fromkeys(found))
 
 

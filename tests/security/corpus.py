@@ -214,15 +214,22 @@ def tokens(now_s: int) -> Mapping[str, str]:
         "padding": f"{head}.{body}=.{signature}",
         "four parts": f"{good}.{signature}",
         "cut off": good[:-2],
-        **{f"without {name}": without(name) for name in claims},
+        **{f"without {name}": without(name) for name in claims if name != "iat"},
         "iss of another": claim(iss="elsewhere"),
         "aud of another": claim(aud="elsewhere"),
-        "aud a list": claim(aud=["scoreboard", "elsewhere"]),
+        "aud a list of others": claim(aud=["elsewhere", "Scoreboard"]),
+        "aud a mixed list": claim(aud=["scoreboard", 1]),
+        "an id token by token_use": claim(token_use="id"),
+        "an id token by typ": claim(typ="ID"),
+        "bound to its sender": claim(cnf={"jkt": "x"}),
         "expired": claim(iat=now_s - 700, exp=now_s - 60),
         "not yet": claim(iat=now_s + 60),
         "nbf later": claim(nbf=now_s + 60),
         "exp as text": claim(exp=str(now_s + 600)),
-        "exp a float": claim(exp=now_s + 600.5),
+        "exp a float of the past": claim(exp=now_s - 60.5),
+        "exp null": claim(exp=None),
+        "iat null": claim(iat=None),
+        "nbf null": claim(nbf=None),
         "exp in 95 years": claim(exp=now_s + 95 * 365 * 86_400),
         "exp huge": claim(exp=10**30),
         "exp before iat": claim(exp=now_s - 1, iat=now_s),
@@ -233,8 +240,13 @@ def tokens(now_s: int) -> Mapping[str, str]:
         "sub with NUL": claim(sub="1\0"),
         "sub with line end": claim(sub="1\r\nX: y"),
         "sub a surrogate": claim(sub="\ud800"),
-        "sub long": claim(sub="1" * 65),
-        "scope a list": claim(scope=["scores:write:any"]),
+        "sub long": claim(sub="1" * 256),
+        "scope a list of numbers": claim(scope=[1]),
+        "scope an object": claim(scope={"scores:write:any": True}),
+        "permissions an object": claim(permissions={"scores:write:any": True}),
+        "alg twice": forge(b'{"alg":"none","alg":"HS256"}', json.dumps(claims).encode()),
+        "padded signature": f"{good}=",
+        "another spelling of the signature": _respelt(good),
         "exp as NaN": forge(
             json.dumps(GOOD_HEADER).encode(),
             text.replace(str(now_s + 600), "NaN").encode(),
@@ -249,6 +261,12 @@ def tokens(now_s: int) -> Mapping[str, str]:
         "dots": "..",
         "large": claim(extra="x" * 4096),
     }
+
+
+def _respelt(token: str) -> str:
+    """The same bytes with other unused bits in the last character."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    return token[:-1] + alphabet[alphabet.index(token[-1]) + 1]
 
 
 ADDRESSES: Mapping[str, tuple[str, int]] = {

@@ -111,9 +111,13 @@ def test_keys_for_other_uses_are_passed_over() -> None:
         jwks(),
         jwks({"kty": "oct", "k": "c2VjcmV0", "kid": "a"}),
         jwks(json.loads(OKPAlgorithm.to_jwk(ED_KEY)) | {"kid": "a"}),
-        jwks({k: v for k, v in jwk(ED_KEY).items() if k != "kid"}),
-        jwks(jwk(ED_KEY, "a"), jwk(EC_KEY, "a")),
-        jwks(jwk(RSA_KEY, alg="PS256")),
+        jwks(jwk(ED_KEY, "a"), {"kty": "oct", "k": "c2VjcmV0", "kid": "b"}),
+        jwks(jwk(RSA_KEY, alg="ES256")),
+        jwks(jwk(RSA_KEY, alg="HS256")),
+        jwks(jwk(RSA_KEY, alg="none")),
+        jwks(jwk(ED_KEY) | {"key_ops": ["sign"]}),
+        jwks(jwk(ED_KEY) | {"key_ops": "verify"}),
+        b'{"keys":[],' + jwks(jwk(ED_KEY))[1:],
         jwks(jwk(ED_KEY) | {"x": "AA"}),
         jwks(jwk(rsa.generate_private_key(public_exponent=65537, key_size=1024))),
         jwks(*[jwk(ED_KEY, str(number)) for number in range(65)]),
@@ -125,9 +129,13 @@ def test_keys_for_other_uses_are_passed_over() -> None:
         "no keys",
         "secret key",
         "private key",
-        "no kid",
-        "kid twice",
+        "secret key among good ones",
         "other algorithm",
+        "algorithm of a secret",
+        "no algorithm",
+        "key to sign with",
+        "operations as text",
+        "a name twice",
         "broken point",
         "weak",
         "too many",
@@ -136,6 +144,95 @@ def test_keys_for_other_uses_are_passed_over() -> None:
 def test_a_document_that_cannot_be_trusted_is_refused(document: bytes) -> None:
     with pytest.raises(InvalidKeys):
         parse_jwks(document)
+
+
+GOOD_KEY = jwk(EC_KEY, "good", use="sig")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        jwk(RSA_KEY, "other", alg="RSA-OAEP"),
+        jwk(RSA_KEY, "other", alg="ES256"),
+        jwk(rsa.generate_private_key(public_exponent=65537, key_size=1024), "other"),
+        jwk(ec.generate_private_key(ec.SECP256R1()), "other") | {"y": "AAAA"},
+        jwk(ED_KEY, "other") | {"x": 7},
+        jwk(ED_KEY, "other") | {"kid": 7},
+        jwk(ED_KEY, "good"),
+        {"kty": "AKP", "alg": "ML-DSA-44", "kid": "other", "pub": "AA"},
+        {"kty": "EC", "crv": "secp256k1", "kid": "other"},
+        {"kty": ["EC"]},
+        {},
+        {k: v for k, v in jwk(ED_KEY).items() if k != "kid"},
+    ],
+)
+def test_a_key_that_cannot_be_used_does_not_spoil_the_set(other: dict[str, Any]) -> None:
+    for document in (jwks(GOOD_KEY, other), jwks(GOOD_KEY, other, jwk(ED_KEY, "last"))):
+        found = parse_jwks(document)
+
+        assert found["good"].algorithm == "ES256"
+        assert set(found) <= {"good", "last"}
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"])
+def test_an_rsa_key_proves_the_algorithm_it_names_and_no_other(algorithm: str) -> None:
+    keys = Keyring(public=parse_jwks(jwks(jwk(RSA_KEY, alg=algorithm))))
+    for each in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"):
+        token = jwt.encode(CLAIMS, RSA_KEY, algorithm=each, headers={"kid": "a"})
+        if each == algorithm:
+            assert tokens.verify(token, keys, now_s=NOW).subject == "1"
+        else:
+            with pytest.raises(tokens.InvalidToken):
+                tokens.verify(token, keys, now_s=NOW)
+
+
+def test_without_a_kid_the_only_key_of_a_document_is_meant() -> None:
+    token = jwt.encode(CLAIMS, EC_KEY, algorithm="ES256")
+    nameless = {name: value for name, value in GOOD_KEY.items() if name != "kid"}
+
+    for document in (jwks(GOOD_KEY), jwks(nameless)):
+        keys = Keyring(secret=shared_secret(SECRET), public=parse_jwks(document))
+        assert tokens.verify(token, keys, now_s=NOW).subject == "1"
+    both = Keyring(public=parse_jwks(jwks(GOOD_KEY, jwk(ED_KEY, "other"))))
+    with pytest.raises(tokens.InvalidToken):
+        tokens.verify(token, both, now_s=NOW)
+
+
+def test_the_keys_of_one_issuer_prove_no_token_of_another() -> None:
+    policy = tokens.TokenPolicy(issuers=frozenset({"https://a.example", "https://b.example"}))
+    other = ec.generate_private_key(ec.SECP256R1())
+    keys = Keyring(
+        sets=(
+            parse_jwks(jwks(jwk(EC_KEY, "k")), "https://a.example"),
+            # The same id at two issuers is no fault of either.
+            parse_jwks(jwks(jwk(other, "k")), "https://b.example"),
+        )
+    )
+    for issuer, private, passes in (
+        ("https://a.example", EC_KEY, True),
+        ("https://b.example", other, True),
+        ("https://b.example", EC_KEY, False),
+        ("https://a.example", other, False),
+        ("scoreboard", EC_KEY, False),
+    ):
+        claims = CLAIMS | {"iss": issuer}
+        token = jwt.encode(claims, private, algorithm="ES256", headers={"kid": "k"})
+        if passes:
+            assert tokens.verify(token, keys, now_s=NOW, policy=policy).subject == "1"
+        else:
+            with pytest.raises(tokens.InvalidToken):
+                tokens.verify(token, keys, now_s=NOW, policy=policy)
+
+
+def test_tokens_of_an_earlier_secret_stay_valid() -> None:
+    older = (shared_secret(b"p" * 32), shared_secret(b"q" * 32))
+    keys = Keyring(secret=shared_secret(SECRET), older=older)
+
+    for secret in (SECRET, b"p" * 32, b"q" * 32):
+        token = tokens.mint(secret, subject="1", now_s=NOW, ttl_s=60)
+        assert tokens.verify(token, keys, now_s=NOW).subject == "1"
+    with pytest.raises(tokens.InvalidToken):
+        tokens.verify(tokens.mint(b"r" * 32, subject="1", now_s=NOW, ttl_s=60), keys, now_s=NOW)
 
 
 def test_no_key_shows_in_a_repr() -> None:
