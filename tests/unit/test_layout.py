@@ -114,7 +114,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
 """Rooms inside the large packages, lowest first: each may import only rooms above its line."""
 MODULES_MAX = 13
 MAY_BE_CROWDED = {
-    "scoreboard": 15,
+    "scoreboard": 16,
     "benchmarks/peers": 18,
 }
 """Packages with more modules for now."""
