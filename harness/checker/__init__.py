@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from harness.checker import (
     authority,
+    by_content,
     exactly_once,
     ledger,
     limits,
@@ -93,6 +94,13 @@ def promises_of(evidence: Evidence, given: Promises | None = None) -> Promises:
 def check(evidence: Evidence, promises: Promises | None = None) -> list[Finding]:
     """The finding on every invariant, in the order of their numbers."""
     held = promises or Promises()
+    if evidence.by_content:
+        account = by_content.account_of(evidence)
+        findings = [
+            *by_content.check(evidence, account, visible_within_s=held.visible_within_s),
+            vacuity.check(evidence, held.demands),
+        ]
+        return [f for f in findings if f.invariant.split()[0] not in held.skip]
     findings = [
         exactly_once.check(evidence, rejections_allowed=held.rejections_allowed),
         ledger.check(evidence),

@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.evidence.database_snapshot import DatabaseSnapshot
 from harness.evidence.history import (
+    BY_CONTENT,
     Done,
     End,
     Event,
@@ -127,6 +128,13 @@ class Evidence:
     listens: dict[str, list[Listen]] = field(default_factory=dict)
     events: dict[int, Event] = field(default_factory=dict)
     """First sighting of each change, over all processes."""
+    by_content: bool = False
+    """The events had no ids to follow; then `seen` has them, and `events` none."""
+    seen: dict[str, list[Event]] = field(default_factory=dict)
+    """The events of each process that listened, numbered by its own count."""
+    beyond: int = 0
+    """Events that no process kept: more than the offered load can explain."""
+    beyond_examples: list[tuple[str, int]] = field(default_factory=list)
     redis: list[RedisSample] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
     board: InitialBoard | None = None
@@ -214,6 +222,8 @@ def _conclude_ends(evidence: Evidence, processes: list[str], ends: list[End]) ->
     for end in ends:
         evidence.submits &= bool(end.about.get("submissions", True))
         evidence.listens_by_plan &= bool(end.about.get("listeners", True))
+        evidence.beyond += int(end.about.get("beyond", 0))
+        evidence.beyond_examples += [(u, s) for u, s in end.about.get("examples", ())]
         for name in end.about.get("processes", ()):
             if name not in processes:
                 reasons.append(f"the history of {name} is missing")
@@ -232,6 +242,7 @@ class _Joiner:
         self.process = name
         self.starts: list[tuple[int, int]] = []
         self.ends: list[End] = []
+        self._by_content = False
         self._evidence = evidence
         self._merged = merged
         self._submits: dict[int, Attempt] = {}
@@ -240,7 +251,7 @@ class _Joiner:
         self._steps: dict[type[Record], Callable[[Any], None]] = {
             Submit: self._submit,
             Done: self._done,
-            Event: lambda record: _see(evidence, record),
+            Event: self._event,
             Read: self._read,
             Listen: self._listen,
             RedisSample: evidence.redis.append,
@@ -281,6 +292,12 @@ class _Joiner:
         attempt.code = record.code
         attempt.sid = record.sid
 
+    def _event(self, record: Event) -> None:
+        if self._by_content:
+            self._evidence.seen.setdefault(self.process, []).append(record)
+        else:
+            _see(self._evidence, record)
+
     def _read(self, record: Read) -> None:
         self._reads[record.index] = record
 
@@ -292,6 +309,8 @@ class _Joiner:
         self.process = record.process
         self.starts.append((record.time_ns, record.unix_us))
         self._evidence.kind = record.about.get("kind", self._evidence.kind)
+        self._by_content = record.about.get("events") == BY_CONTENT
+        self._evidence.by_content |= self._by_content
 
 
 def _attempt(

@@ -1,6 +1,7 @@
 """What a checker may say, and how it says it: true, false or unknown, with reasons.
 
-Unknown is not a soft true: a run that saw too little has proven nothing, and fails.
+Unknown is not a soft true: a run that saw too little has proven nothing, and fails. What a
+server does not show is not asked of it: that counts neither for nor against it.
 """
 
 import enum
@@ -19,6 +20,7 @@ class Verdict(enum.StrEnum):
     TRUE = "true"
     FALSE = "false"
     UNKNOWN = "unknown"
+    NOT_ASKED = "not asked"
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,9 +86,16 @@ class Inquiry:
         )
 
 
+def not_asked(invariant: str, needs: str) -> Finding:
+    """The finding on what this server does not show: what asking it would need."""
+    return Finding(
+        invariant=invariant, verdict=Verdict.NOT_ASKED, looked_at="nothing", explanations=(needs,)
+    )
+
+
 def overall(findings: Iterable[Finding]) -> Verdict:
     """One violation convicts; without one, a single doubt is enough not to acquit."""
-    verdicts = {finding.verdict for finding in findings}
+    verdicts = {finding.verdict for finding in findings} - {Verdict.NOT_ASKED}
     if Verdict.FALSE in verdicts:
         return Verdict.FALSE
     if Verdict.UNKNOWN in verdicts or not verdicts:

@@ -16,7 +16,11 @@ VIOLATIONS = {
 
 @dataclass(kw_only=True)
 class ListenerTotals:
-    """Delivery statistics of a swarm: cursors and fault counts over all its listeners."""
+    """Delivery statistics of a swarm: cursors and fault counts over all its listeners.
+
+    Where events have no ids to follow, `events` counts the different ones by their content, and
+    `beyond` those that were more than the offered load can explain.
+    """
 
     listeners: int = 0
     streaming: int = 0
@@ -30,6 +34,8 @@ class ListenerTotals:
     resets: int = 0
     broken: int = 0
     conflicts: int = 0
+    events: int = 0
+    beyond: int = 0
     disconnects: dict[str, int] = field(default_factory=dict)
     faulty: dict[int, dict[str, int]] = field(default_factory=dict)
 
@@ -39,7 +45,9 @@ class Stretch(NamedTuple):
 
     `open`: `first` is the id resumed from, -1 for none. `range`: ids first to
     last. `reset`, `snapshot`: `first` is the seq, with `top`. `close`: `last` is
-    the cursor, `detail` the cause. `violation`: expected `first`, got `last`.
+    the cursor, `detail` the cause. `violation`: expected `first`, got `last`. `late`: event
+    `first` came after `last`. `lacks`: `last` further events are lacking. `time_ns` (monotonic)
+    is when it was, 0 where the moment of writing will do.
     """
 
     listener: int
@@ -48,3 +56,15 @@ class Stretch(NamedTuple):
     last: int = -1
     detail: str = ""
     top: Snapshot | None = None
+    time_ns: int = 0
+
+
+class Sighting(NamedTuple):
+    """The first sight of an event that has no id: its number in this process, when (monotonic
+    clock), and by which listener."""
+
+    number: int
+    user: str
+    score: int
+    time_ns: int
+    listener: int

@@ -7,14 +7,16 @@ received what is in `harness.engines.deliveries`.
 
 import itertools
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.engines.event_table import EventTable
 from harness.measure.series import Series
-from harness.net.sse_parser import ReadEvent, Span
+from harness.net.sse_parser import Kind, ReadEvent, Span
 
 NS = 1_000_000_000
 SETTLE_AFTER_NS = 2 * NS
@@ -38,6 +40,40 @@ class Read:
     last: int
 
 
+class Piece(NamedTuple):
+    """Consecutive events of one span, and when its listeners had them."""
+
+    first: int
+    last: int
+    arrived_us: npt.NDArray[np.int64]
+
+
+class NumberedSpan(Span):
+    """A span of events without ids to follow: the numbers that its blocks had for the listener
+    who received it first, -1 for blocks that are no event; None until it has."""
+
+    __slots__ = ("numbers",)
+
+    def __init__(self, payload: bytes, born_ns: int, read_event: ReadEvent | None = None) -> None:
+        super().__init__(payload, born_ns, read_event)
+        self.numbers: list[int] | None = None
+
+    def number(self, numbers: list[int]) -> None:
+        """Take the numbers of all blocks; the span is then found by those of its events."""
+        self.numbers = numbers
+        known = [number for number in numbers if number >= 0]
+        self.first = min(known, default=-1)
+        self.last = max(known, default=-1)
+        self.plain = (
+            bool(known)
+            and known == list(range(self.first, self.first + len(known)))
+            and all(
+                number >= 0 or item.kind not in (Kind.UPDATE, Kind.HELLO, Kind.BROKEN)
+                for item, number in zip(self.items, numbers, strict=True)
+            )
+        )
+
+
 class SpanFigures:
     """The spans of one process. `reads` finds those that equal bytes were read into before."""
 
@@ -48,6 +84,7 @@ class SpanFigures:
         *,
         start_unix_ns: int,
         read_event: ReadEvent | None = None,
+        new_span: type[Span] = Span,
     ) -> None:
         self.reads: dict[ReadKey, Read] = {}
         self._series = series
@@ -55,6 +92,7 @@ class SpanFigures:
         self._read_event = read_event
         self._start_us = start_unix_ns // 1000
         self._spans: dict[object, Span] = {}
+        self._new_span = new_span
 
     def __len__(self) -> int:
         return len(self._spans)
@@ -68,7 +106,7 @@ class SpanFigures:
                 return known, False
             # Same length and beginning, other content: keep both, under a key of its own.
             key = None
-        fresh = Span(payload, now_unix_ns, self._read_event)
+        fresh = self._new_span(payload, now_unix_ns, self._read_event)
         self._spans[id(fresh) if key is None else key] = fresh
         return fresh, True
 
@@ -95,36 +133,41 @@ class SpanFigures:
             del self._spans[key]
             for read_key in span.keys:
                 self.reads.pop(read_key, None)
-        groups: list[list[Span]] = []
+        groups: list[list[Piece]] = []
         end = -1
-        spans = sorted((s for _, s in ripe if s.first >= 0 and s.arrived), key=lambda s: s.first)
-        for span in spans:
-            if span.first <= end:
-                groups[-1].append(span)
+        pieces = [
+            Piece(first, last, arrived_us)
+            for _, span in ripe
+            if span.first >= 0 and span.arrived
+            for arrived_us in (self._arrivals(span),)
+            for first, last in _runs(span)
+        ]
+        for piece in sorted(pieces, key=lambda piece: piece.first):
+            if piece.first <= end:
+                groups[-1].append(piece)
             else:
-                groups.append([span])
-            end = max(end, span.last)
+                groups.append([piece])
+            end = max(end, piece.last)
         for group in groups:
             self._settle_group(group)
 
-    def _settle_group(self, group: list[Span]) -> None:
+    def _arrivals(self, span: Span) -> npt.NDArray[np.int64]:
+        """When its listeners had a span, ascending; records their lag and our own delay."""
+        arrived = np.frombuffer(span.arrived, dtype=np.int64)
+        delay = (np.frombuffer(span.noticed, dtype=np.int64) - arrived) // 1000
+        arrived_us = np.sort(arrived // 1000)
+        self._record_lag(span.groups, arrived_us)
+        if span.groups:
+            second = self._series.seconds[(int(arrived_us[0]) - self._start_us) // 1_000_000]
+            second.histograms["notice"].record_many(delay)
+        return arrived_us
+
+    def _settle_group(self, group: list[Piece]) -> None:
         """Figures of spans that overlap, as where reconnected listeners catch up."""
-        sorted_us = []
-        for span in group:
-            arrived = np.frombuffer(span.arrived, dtype=np.int64)
-            delay = (np.frombuffer(span.noticed, dtype=np.int64) - arrived) // 1000
-            arrived_us = np.sort(arrived // 1000)
-            sorted_us.append(arrived_us)
-            self._record_lag(span.groups, arrived_us)
-            if span.groups:
-                second = self._series.seconds[(int(arrived_us[0]) - self._start_us) // 1_000_000]
-                second.histograms["notice"].record_many(delay)
-        bounds = sorted({s.first for s in group} | {s.last + 1 for s in group})
+        bounds = sorted({p.first for p in group} | {p.last + 1 for p in group})
         for low, high in itertools.pairwise(bounds):
             parts = [
-                times
-                for span, times in zip(group, sorted_us, strict=True)
-                if span.first <= low and span.last >= high - 1
+                piece.arrived_us for piece in group if piece.first <= low and piece.last >= high - 1
             ]
             if parts:
                 times = parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
@@ -155,3 +198,18 @@ class SpanFigures:
                 ].histograms
                 for name, at in zip(REACH, ends, strict=True):
                     histograms[name].record(at - committed, count)
+
+
+def _runs(span: Span) -> Iterator[tuple[int, int]]:
+    """The first and last of each run of consecutive numbers in a span."""
+    if not isinstance(span, NumberedSpan) or span.plain:
+        yield span.first, span.last
+        return
+    numbers = sorted({number for number in span.numbers or () if number >= 0})
+    first = last = numbers[0]
+    for number in numbers[1:]:
+        if number != last + 1:
+            yield first, last
+            first = number
+        last = number
+    yield first, last

@@ -23,6 +23,8 @@ import msgspec
 FORMAT_VERSION = 1
 FINAL_CAUSE = "end of run"
 """The close of a listener that was still listening after the drain."""
+BY_CONTENT = "by content"
+"""What `about` of a header says under `events` where those have no ids to follow."""
 
 Score: TypeAlias = tuple[str, int]
 """A user's name and score, as the contract shows them."""
@@ -156,11 +158,16 @@ class Fault(Record, frozen=True, kw_only=True, tag="fault"):
 
 
 class Event(Record, frozen=True, kw_only=True, tag="event"):
-    """A change as the first listener of this process saw it."""
+    """A change as the first listener of this process saw it.
+
+    Where events have no ids to follow (`about` of the header says so), `seq` is the number that
+    this process gave it by its content, and `listener` who saw it first.
+    """
 
     seq: int
     user: str
     score: int
+    listener: str | None = None
 
 
 class Listen(Record, frozen=True, kw_only=True, tag="listen"):

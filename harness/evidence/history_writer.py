@@ -5,7 +5,7 @@ record precedes its completion and bears the time of the send, not of the write.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import msgspec
 
 from harness.capabilities import CONTRACT, Capabilities
 from harness.engines import submitter
-from harness.engines.listener_stats import Stretch
+from harness.engines.listener_stats import Sighting, Stretch
 from harness.evidence.history import (
     FINAL_CAUSE,
     Done,
@@ -42,11 +42,20 @@ def history_path(folder: Path, name: str) -> Path:
 class _Journal:
     """One history file of one engine."""
 
-    def __init__(self, folder: Path, *, name: str, shift_ns: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        shift_ns: int = 0,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = history_path(folder, name)
         self._name = name
-        self._writer = HistoryWriter(self.path, process=name, shift_ns=shift_ns)
+        self._writer = HistoryWriter(
+            self.path, process=name, shift_ns=shift_ns, about=dict(about or {})
+        )
 
     def close(self, *, drained: bool) -> int:
         """Write the closing record and close the file; its size in bytes."""
@@ -91,20 +100,44 @@ class SubmissionJournal(_Journal):
 class ListenerJournal(_Journal):
     """Writes what the listeners of a swarm received, into a file of its own."""
 
-    def write(self, events: list[tuple[int, str, int]], stretches: list[Stretch]) -> None:
+    def write(
+        self, events: Sequence[tuple[int, str, int] | Sighting], stretches: list[Stretch]
+    ) -> None:
         """Append the records that a swarm returned."""
         write_listeners(self._writer, events, stretches)
 
 
 def write_listeners(
-    writer: HistoryWriter, events: list[tuple[int, str, int]], stretches: list[Stretch]
+    writer: HistoryWriter,
+    events: Sequence[tuple[int, str, int] | Sighting],
+    stretches: list[Stretch],
 ) -> None:
     """Append each change once and each listener's stretches. About 3 µs per record."""
     put = writer.put
-    for seq, user, score in events:
-        put(Event, seq=seq, user=user, score=score)
-    for listener, what, first, last, detail, top in stretches:
+    for event in events:
+        if isinstance(event, Sighting):
+            put(
+                Event,
+                time_ns=event.time_ns,
+                seq=event.number,
+                user=event.user,
+                score=event.score,
+                listener=f"listener-{event.listener}",
+            )
+        else:
+            seq, user, score = event
+            put(Event, seq=seq, user=user, score=score)
+    for listener, what, first, last, detail, top, time_ns in stretches:
         name = f"listener-{listener}"
+        if time_ns:
+            put(
+                Listen,
+                time_ns=time_ns,
+                listener=name,
+                what=what,
+                **_content(what, first, last, detail),
+            )
+            continue
         match what:
             case "open":
                 resumed = first if first >= 0 else None
@@ -120,6 +153,16 @@ def write_listeners(
                 put(Listen, listener=name, what=what, first=first, last=last, detail=detail + got)
             case _:
                 put(Listen, listener=name, what=what, first=first, last=last)
+
+
+def _content(what: str, first: int, last: int, detail: str) -> dict[str, Any]:
+    """The fields of a stretch of events without ids."""
+    fields: dict[str, Any] = {"first": first, "last": last} if what in ("range", "late") else {}
+    if what == "lacks":
+        fields["last"] = last
+    if detail:
+        fields["detail"] = FINAL_CAUSE if what == "close" and detail == "stopped" else detail
+    return fields
 
 
 class BoardJournal:

@@ -1,0 +1,88 @@
+"""The top ten as it was read, against the scores that events showed. Pure.
+
+Reads have no number that says which changes they hold, so none can be called late while scores
+change: each row must be a score that was shown, and at rest the board must be that of the last
+events.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from harness.checker.by_content.chains import Base, Chain
+from harness.checker.by_content.sightings import Shown
+from harness.checker.evidence import BoardRead
+from harness.evidence.history import Outcome
+
+FULL = 10
+"""Rows of a board that may leave somebody out."""
+
+
+def bases_of(reads: Sequence[BoardRead], names: Sequence[str], first_ns: int) -> dict[str, Base]:
+    """What the last board that was read before `first_ns` tells of each name's score."""
+    early = [read for read in reads if read.done_ns <= first_ns and read.offset == 0]
+    if not early:
+        return {}
+    rows = early[-1].scores
+    # A board with room left has everybody who has any points.
+    most = min((score for _, score in rows), default=0) if len(rows) >= FULL else 0
+    known = dict(rows)
+    return {name: Base(known=known.get(name), most=most) for name in names}
+
+
+def disorder_of(read: BoardRead) -> str:
+    """What is wrong with a board whatever the scores are; empty for nothing."""
+    for (one, higher), (other, lower) in pairwise(read.scores):
+        if lower > higher:
+            return f"shows {other} with {lower} below {one} with {higher}"
+    return ""
+
+
+def unshown_rows(
+    reads: Sequence[BoardRead], chains: Sequence[Chain], events: Mapping[str, Sequence[Shown]]
+) -> Iterator[tuple[BoardRead, str, int]]:
+    """Rows of names whose events are explained wholly, with a score that no event showed."""
+    clean = {
+        chain.name: chain for chain in chains if not chain.cost and not chain.left and chain.shown
+    }
+    for chain in chains:
+        if clean.get(chain.name) not in (None, chain):
+            # Two users of one name: nobody knows whose row it is.
+            del clean[chain.name]
+    scores = {name: {event.score for event in events[name]} for name in clean}
+    for read in reads:
+        for name, score in read.scores:
+            chain_of = clean.get(name)
+            if chain_of is not None and score not in scores[name] and score != chain_of.base:
+                yield read, name, score
+
+
+def difference_at_rest(
+    read: BoardRead, last: Mapping[str, int], possible: Mapping[str, frozenset[int]]
+) -> Iterator[str]:
+    """How the last board differs from the last scores shown.
+
+    `possible` are further scores that a name may have, where answers are lacking.
+    """
+    shown = dict(read.scores)
+    for name, score in read.scores:
+        if name in last and score != last[name] and score not in possible.get(name, ()):
+            yield f"shows {name} with {score}, the last event of {name} showed {last[name]}"
+    lowest = min((score for _, score in read.scores), default=None)
+    for name, score in sorted(last.items(), key=lambda pair: -pair[1]):
+        if name in shown or (possible.get(name) and min(possible[name]) <= (lowest or 0)):
+            continue
+        if len(read.scores) < FULL:
+            yield f"has {len(read.scores)} rows and leaves out {name} with {score}"
+        elif lowest is not None and score > lowest:
+            yield f"leaves out {name} with {score}, though its last row has {lowest}"
+
+
+def possible_scores(chain: Chain) -> frozenset[int]:
+    """The scores that a user may have in the end, where answers or events are lacking."""
+    if chain.last is None:
+        return frozenset()
+    unsure = [s.increment for s in chain.left if s.outcome is not Outcome.FAIL]
+    scores = {chain.last}
+    for increment in unsure[:12]:
+        scores |= {score + increment for score in scores}
+    return frozenset(scores) if unsure else frozenset()
