@@ -66,14 +66,14 @@ def promises_of(evidence: Evidence, given: Promises | None = None) -> Promises:
         return replace(held, skip=frozenset(skip))
     skip |= NOT_IN_A_LOAD_RUN
     demands = held.demands
-    if evidence.database is None and not evidence.names:
+    if evidence.database is None and not evidence.names and not evidence.by_content:
         # Nobody tells which name belongs to which user id, so no submission can be followed.
         skip.add("I10")
     if not evidence.listens_by_plan:
         skip |= {"I5", "I10"}
         if evidence.database is None:
             # Nothing shows the single changes.
-            skip |= {"I2", "I3"}
+            skip |= {"I2"} if evidence.by_content else {"I2", "I3"}
     if not evidence.submits:
         skip |= {"I1", "I2", "I10"}
         demands = replace(demands, accepted_min=0, listeners_min=1)

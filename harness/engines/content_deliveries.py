@@ -24,6 +24,8 @@ from scoreboard.sse import RETRY_MS
 HOLES_MAX = 1000
 """Stretches of events that one connection may lack, told one by one. Beyond it the oldest are
 given up: they count as lacking for good."""
+LATE_NOTED = 1000
+"""Events of a listener in another order than the first sight's that go into the history."""
 QUOTED_CHARACTERS = 80
 
 
@@ -59,6 +61,7 @@ class ContentDeliveries:
         self._known_at_open = array("q", [-1]) * count
         self._holes: dict[int, list[tuple[int, int]]] = {}
         self._given_up: Counter[int] = Counter()
+        self._late: Counter[int] = Counter()
         self._totals: Counter[str] = Counter()
         self._faulty: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self._events: list[Sighting] = []
@@ -216,7 +219,8 @@ class ContentDeliveries:
             if numbers[at] > cursor:
                 break
             if self._has(index, numbers[at]):
-                if self._count_fault(index, "reorders") <= VIOLATIONS_NOTED:
+                self._late[index] += 1
+                if self._late[index] <= LATE_NOTED:
                     self._note(index, "late", number, numbers[at])
                 break
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.checker.by_content.boards import bases_of
+from harness.checker.by_content.boards import bases_of, called_alike
 from harness.checker.by_content.chains import Chain
 from harness.checker.by_content.naming import Naming, name_users
 from harness.checker.by_content.receptions import Audience, connections_of
@@ -27,6 +27,10 @@ class Account:
     rising: bool
     others_wrote: bool
     """Events showed names that this run never sent for."""
+    called_alike: set[str]
+    """Names that several users have, as a board showed."""
+    covered: bool
+    """Some connection was open from the first submission to the end."""
 
     @property
     def chains(self) -> Sequence[Chain]:
@@ -50,15 +54,28 @@ def account_of(evidence: Evidence) -> Account:
         for shown in of_name.values():
             shown.sort(key=lambda event: (event.score, event.occurrence))
     bases = bases_of(evidence.reads, list(of_name), first_ns)
-    naming = name_users(of_name, by_user, bases, evidence.names, rising=rising)
+    alike = called_alike(evidence.reads)
+    naming = name_users(of_name, by_user, bases, evidence.names, alike=alike, rising=rising)
+    alike |= naming.alike
     for chain in naming.chains:
         for submission, event in chain.shown:
             event.submission = submission
+    # Where a score came back, which time a listener was shown cannot be told after a reconnect.
+    repeated = {(event.name, event.score) for event in events if event.occurrence > 1}
     required = [
         event
         for event in events
-        if not event.state and (event.submission is not None or not evidence.submissions)
+        if not event.state
+        and (event.submission is not None or not evidence.submissions)
+        and (rising or (event.name, event.score) not in repeated)
     ]
+    audience = Audience(
+        connections_of(evidence.listens),
+        events,
+        required,
+        drained=evidence.drained,
+        rising=rising,
+    )
     foreign = [name for name in naming.foreign if any(not event.state for event in of_name[name])]
     naming.foreign = foreign
     return Account(
@@ -66,9 +83,9 @@ def account_of(evidence: Evidence) -> Account:
         of_name=dict(of_name),
         by_user=dict(by_user),
         naming=naming,
-        audience=Audience(
-            connections_of(evidence.listens), events, required, drained=evidence.drained
-        ),
+        audience=audience,
         rising=rising,
         others_wrote=bool(foreign) and bool(evidence.submissions),
+        called_alike=alike,
+        covered=audience.covering(first_ns, evidence.ended_ns) > 0,
     )

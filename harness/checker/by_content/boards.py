@@ -5,6 +5,7 @@ change: each row must be a score that was shown, and at rest the board must be t
 events.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
@@ -26,7 +27,20 @@ def bases_of(reads: Sequence[BoardRead], names: Sequence[str], first_ns: int) ->
     # A board with room left has everybody who has any points.
     most = min((score for _, score in rows), default=0) if len(rows) >= FULL else 0
     known = dict(rows)
-    return {name: Base(known=known.get(name), most=most) for name in names}
+    shared = called_alike(reads)
+    return {
+        name: Base() if name in shared else Base(known=known.get(name), most=most) for name in names
+    }
+
+
+def called_alike(reads: Sequence[BoardRead]) -> set[str]:
+    """Names that some board shows twice: several users have them."""
+    return {
+        name
+        for read in reads
+        for name, count in Counter(name for name, _ in read.scores).items()
+        if count > 1
+    }
 
 
 def disorder_of(read: BoardRead) -> str:

@@ -49,12 +49,14 @@ class Flaw(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """One flaw: the event, the score before it, and the submissions that it concerns."""
+    """One flaw: the event, the score before it and the event that showed that score (None where
+    a board did), and the submissions that it concerns."""
 
     flaw: Flaw
     event: Shown
     before: int | None = None
     submissions: tuple[Submission, ...] = ()
+    earlier: Shown | None = None
 
     @property
     def step(self) -> int:
@@ -79,6 +81,8 @@ class Chain:
     left: list[Submission] = field(default_factory=list)
     last: int | None = None
     """The score after the last event on the path."""
+    sure: bool = True
+    """Enough of its steps tell that the name is this user's, should something be wrong."""
 
     @property
     def unshown(self) -> list[Submission]:
@@ -93,10 +97,12 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What boards told of a name's score before the run: itself, or what it is at most."""
+    """What boards told of a name's score before the run: itself, or what it is at most. `stands`
+    where the last board still shows that score."""
 
     known: int | None = None
     most: int | None = None
+    stands: bool = False
 
 
 class _Pool:
@@ -237,7 +243,7 @@ class _Walk:
         step = event.score - score
 
         def flawed(flaw: Flaw, *submissions: Submission) -> tuple[Defect, ...]:
-            return (Defect(flaw, event, score, submissions),)
+            return (Defect(flaw, event, score, submissions, last_event),)
 
         if step == 0:
             yield _Assumption(score, 0.05, flawed(Flaw.AGAIN), accepts=False)
@@ -278,7 +284,7 @@ class _Walk:
             if submission is None:
                 continue
             taken = tuple(
-                Defect(Flaw.TAKEN_BACK, lost, earlier, (shown,) if shown is not None else ())
+                Defect(Flaw.TAKEN_BACK, lost, earlier, (shown,) if shown is not None else (), event)
                 for _, lost, shown in self._path[-back:]
                 if lost is not None
             )
@@ -294,8 +300,8 @@ class _Walk:
     def _promise(self, assumed: _Assumption, position: int) -> float:
         """How many of the next events would be explained after an assumption."""
         taken = list(assumed.uses)
-        for submission in taken:
-            self._pool.take(submission)
+        for used in taken:
+            self._pool.take(used)
         score, found = assumed.score, 0.0
         for event in self._events[position : position + LOOK_AHEAD]:
             submission = self._pool.find(event.score - score, event.time_ns)
@@ -310,8 +316,8 @@ class _Walk:
                 self._pool.take(part)
                 taken.append(part)
             score = event.score
-        for submission in reversed(taken):
-            self._pool.put_back(submission)
+        for used in reversed(taken):
+            self._pool.put_back(used)
         return found
 
     def _open(self, base: Base) -> None:
@@ -328,12 +334,12 @@ class _Walk:
             if base.most is None or score - s.increment <= base.most
         ]
         acknowledged = [s for s in pending if s.outcome is Outcome.OK]
-        # A score of 0 before it is likelier than any other.
-        chosen = next(
-            (s for s in (*acknowledged, *pending) if s.increment == score),
-            next(iter((*acknowledged, *pending)), None),
-        )
-        if chosen is None:
+        # A score of 0 before it is likelier than any other, but what was acknowledged comes first.
+        for choice in (acknowledged, pending):
+            if choice:
+                chosen = next((s for s in choice if s.increment == score), choice[0])
+                break
+        else:
             chain.defects.append(Defect(Flaw.STEP, event))
             return
         self._pool.take(chosen)

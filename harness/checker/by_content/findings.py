@@ -3,6 +3,7 @@
 I1 to I10 as in `harness.checker`, each as far as answers, streams and the top ten decide it.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -13,7 +14,7 @@ from harness.checker.by_content.boards import (
     possible_scores,
     unshown_rows,
 )
-from harness.checker.by_content.chains import Flaw
+from harness.checker.by_content.chains import Chain, Flaw
 from harness.checker.by_content.sightings import Shown
 from harness.checker.by_content.words import Words
 from harness.checker.evidence import Evidence, Submission
@@ -75,14 +76,26 @@ class Judge:
                 sentence = self._words.defect(chain, defect)
                 if self._account.others_wrote and defect.flaw in BY_OTHERS:
                     inquiry.doubt(f"others wrote too, so this proves nothing: {sentence}")
-                elif defect.flaw is Flaw.MERGED and not self._account.audience.covering(
-                    defect.submissions[0].invoked_ns, defect.event.time_ns
-                ):
-                    inquiry.doubt(
-                        f"nobody listened all the time, so this proves nothing: {sentence}"
-                    )
+                elif chain.name in self._account.called_alike:
+                    inquiry.doubt(f"several users are called {chain.name}: {sentence}")
+                elif not self._told(chain) and defect.flaw is not Flaw.AGAIN:
+                    inquiry.doubt(f"{NOBODY}: {sentence}")
                 else:
                     inquiry.violation(sentence)
+
+    def _told(self, chain: Chain) -> bool:
+        """Whether what is wrong with a chain is proven: one event that nobody was connected for
+        leaves open what those after it show."""
+        if self._account.covered:
+            return True
+        since_ns, audience = self._since_ns(chain.user), self._account.audience
+        return chain.sure and all(
+            audience.followed(defect.event, defect.earlier, since_ns) for defect in chain.defects
+        )
+
+    def _since_ns(self, user: int) -> int:
+        """When this run first sent something for a user."""
+        return self._account.by_user[user][0].invoked_ns
 
     def once(self) -> Finding:
         """I1."""
@@ -92,12 +105,17 @@ class Judge:
         for chain in account.chains:
             for submission in chain.unshown:
                 covering = account.audience.covering(submission.invoked_ns, evidence.ended_ns)
-                self._lost(inquiry, covering, self._words.lost(chain, submission, covering))
+                sentence = self._words.lost(chain, submission, covering)
+                self._lost(inquiry, covering if self._told(chain) else 0, sentence)
         for user in account.naming.nameless:
             sent = [s for s in account.by_user[user] if s.outcome is Outcome.OK]
             if sent:
                 covering = account.audience.covering(sent[0].invoked_ns, evidence.ended_ns)
-                self._lost(inquiry, covering, self._words.nameless(user, sent, covering))
+                sentence = self._words.nameless(user, sent, covering)
+                if account.called_alike:
+                    inquiry.doubt(f"some users are called alike: {sentence}")
+                else:
+                    self._lost(inquiry, covering if account.covered else 0, sentence)
         for name in account.naming.shared:
             inquiry.doubt(f"several users are called {name}, and their events were not told apart")
         self._others(inquiry)
@@ -176,8 +194,12 @@ class Judge:
         """Scores that fell for a listener, though no loss was sent."""
         account, words = self._account, self._words
         suspect = {id(d.event) for c in account.chains for d in c.defects}
-        alone = [chain.name for chain in account.chains]
-        ours = {chain.name: chain for chain in account.chains if alone.count(chain.name) == 1}
+        alone = Counter(chain.name for chain in account.chains)
+        ours = {
+            chain.name: chain
+            for chain in account.chains
+            if alone[chain.name] == 1 and chain.name not in account.called_alike
+        }
         for process in account.audience.processes:
             for name, shown in account.audience.names(process).items():
                 if name not in ours:
@@ -185,11 +207,7 @@ class Judge:
                 true = [e for e in shown if id(e) not in suspect and not e.state]
                 for earlier, later in pairwise(true):
                     if later.score < earlier.score:
-                        yield (
-                            f"{words.whose(ours[name])} fell from {earlier.score} to "
-                            f"{later.score}, though no loss was sent: {words.event(later)} came "
-                            f"after the {words.event(earlier)}"
-                        )
+                        yield from self._fall(process, ours[name], earlier, later)
         for connection in account.audience.connections:
             for number, other in connection.late:
                 late = account.audience.event(connection.process, number)
@@ -202,6 +220,24 @@ class Judge:
                         f"for {connection.listener}, though no loss was sent"
                     )
 
+    def _fall(self, process: str, chain: Chain, high: Shown, low: Shown) -> Iterator[str]:
+        """The connections of a process that were sent the lower score after the higher one."""
+        number = high.numbers[process]
+        fell = [
+            connection.listener
+            for connection in self._account.audience.connections
+            if connection.process == process
+            and connection.has(high)
+            and connection.has(low)
+            and all(late != number for late, _ in connection.late)
+        ]
+        if fell:
+            yield (
+                f"{self._words.whose(chain)} fell from {high.score} to {low.score} for "
+                f"{len(fell)} listeners, such as {fell[0]}, though no loss was sent: "
+                f"{self._words.event(low)} came after the {self._words.event(high)}"
+            )
+
     def reads(self) -> Finding:
         """I3, without numbers of changes."""
         inquiry = self._inquiry("I3 reads", TITLE_READS)
@@ -212,7 +248,13 @@ class Judge:
         for read in reads:
             if wrong := disorder_of(read):
                 inquiry.violation(f"the board read at {words.at(read.done_ns)} {wrong}")
-        for read, name, score in unshown_rows(reads, account.chains, account.of_name):
+        followed = [
+            chain
+            for chain in account.chains
+            if chain.name not in account.called_alike
+            and account.audience.followed_to_the_end(None, self._since_ns(chain.user))
+        ]
+        for read, name, score in unshown_rows(reads, followed, account.of_name):
             inquiry.violation(
                 f"the board read at {words.at(read.done_ns)} shows {name} with {score}, which no "
                 "event showed"
@@ -240,19 +282,23 @@ class Judge:
         """The score that each name was last shown with; that of the first board without events."""
         account = self._account
         last = {name: _newest(shown).score for name, shown in account.of_name.items()}
-        several: set[str] = set(account.naming.shared)
+        untold: set[str] = account.called_alike | set(account.naming.shared)
         seen: set[str] = set()
+        for name, shown in account.of_name.items():
+            # What nobody was connected for may have changed a score since.
+            if not account.audience.followed_to_the_end(_newest(shown), shown[0].time_ns):
+                untold.add(name)
         for chain in account.chains:
             if chain.name in seen:
-                several.add(chain.name)
+                untold.add(chain.name)
             seen.add(chain.name)
             if chain.last is not None:
                 last[chain.name] = chain.last
         early = [r for r in self._evidence.reads if r.done_ns <= self._first_ns()]
-        if early:
+        if early and account.audience.followed_to_the_end(None, self._first_ns()):
             for name, score in early[-1].scores:
                 last.setdefault(name, score)
-        return {name: score for name, score in last.items() if name not in several}
+        return {name: score for name, score in last.items() if name not in untold}
 
     def _first_ns(self) -> int:
         evidence = self._evidence

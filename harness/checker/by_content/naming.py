@@ -6,8 +6,10 @@ in an order of their own, so that a few steps of a name's score tell whose they 
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
+from typing import TypeVar
 
 from harness.checker.by_content.chains import CLOCK_SLACK_NS, Base, Chain, explain
 from harness.checker.by_content.sightings import Shown
@@ -18,9 +20,10 @@ STEPS_ASKED = 12
 """Steps of a name by which its user is looked for."""
 WITHIN_NS = 20_000_000_000
 """How long before a step its submission is looked for, before longer ones are."""
-CANDIDATES_MAX = 40
-VOTES_MIN = 2
-"""Steps by which a name with something wrong is still recognised, where it has that many."""
+CANDIDATES_MAX = 1000
+STRANGERS_MAX = 8
+SURE_VOTES, SURE_SHARE = 3, 0.6
+"""Steps, and their share of all, by which a name with something wrong is surely recognised."""
 
 
 @dataclass(kw_only=True)
@@ -34,6 +37,8 @@ class Naming:
     """Users for whom no name was shown."""
     shared: list[str] = field(default_factory=list)
     """Names of several users that could not be told apart."""
+    alike: set[str] = field(default_factory=set)
+    """Names of which the boards show another user than the one whose events were shown."""
 
 
 class _Sent:
@@ -65,13 +70,16 @@ def name_users(
     bases: Mapping[str, Base],
     names: Mapping[int, str],
     *,
+    alike: Collection[str] = (),
     rising: bool,
 ) -> Naming:
     """Tell the users of all names: those that `names` knows, and the others by their steps.
 
     Events of a name come in the order of their scores where all were `rising`, else of their sight.
+    Names that are `alike` have several users, as a board showed.
     """
     naming = Naming()
+    bases = {name: _of_namesake(naming, name, base, events[name]) for name, base in bases.items()}
     by_name: dict[str, list[int]] = defaultdict(list)
     for user in by_user:
         if user in names:
@@ -94,10 +102,20 @@ def name_users(
         else:
             _share(naming, name, users, events.get(name, ()), by_user)
     if open_users:
-        _discover(naming, open_names, open_users, bases, rising=rising)
+        _discover(naming, open_names, open_users, bases, alike, rising=rising)
     else:
         naming.foreign += open_names
     return naming
+
+
+def _of_namesake(naming: Naming, name: str, base: Base, events: Sequence[Shown]) -> Base:
+    """Nothing is known of a name whose score on the board stands where its events never were:
+    the board shows another user of that name."""
+    changed = [event.score for event in events if not event.state]
+    if base.known is None or not base.stands or not changed or max(changed) >= base.known:
+        return base
+    naming.alike.add(name)
+    return Base()
 
 
 def _discover(
@@ -105,6 +123,7 @@ def _discover(
     events: Mapping[str, Sequence[Shown]],
     by_user: Mapping[int, Sequence[Submission]],
     bases: Mapping[str, Base],
+    alike: Collection[str],
     *,
     rising: bool,
 ) -> None:
@@ -120,32 +139,25 @@ def _discover(
             (-count, name, user)
             for name, counted in votes.items()
             for user, count in counted.items()
-            if user not in taken and count >= min(VOTES_MIN, _steps_of(events[name]))
+            if user not in taken
         ),
     )
-    for _, name, user in pairs:
+    for against, name, user in pairs:
         if name in votes and user not in taken:
             del votes[name]
             taken.add(user)
-            naming.chains.append(
-                explain(
-                    name,
-                    user,
-                    events[name],
-                    by_user[user],
-                    bases.get(name, Base()),
-                    rising=rising,
-                )
-            )
+            base = bases.get(name, Base())
+            chain = explain(name, user, events[name], by_user[user], base, rising=rising)
+            steps = min(STEPS_ASKED, max(1, len(events[name]) - 1))
+            chain.sure = -against >= max(SURE_VOTES, SURE_SHARE * steps)
+            naming.chains.append(chain)
     nameless = [user for user in by_user if user not in taken]
     naming.foreign += votes
-    _unite(naming, events, by_user, nameless)
+    _unite_strangers(naming, events, by_user, nameless)
+    nameless = [u for u in nameless if u not in {chain.user for chain in naming.chains}]
+    _unite(naming, events, by_user, nameless, alike)
     named = {chain.user for chain in naming.chains}
     naming.nameless += [user for user in nameless if user not in named]
-
-
-def _steps_of(events: Sequence[Shown]) -> int:
-    return max(1, len(events) - 1)
 
 
 def _votes(
@@ -186,56 +198,94 @@ def _match_whole(
     rising: bool,
 ) -> dict[str, Chain]:
     """Names and users of whom one explains the other wholly, as many pairs as there are."""
-    edges: dict[str, dict[int, Chain]] = {}
+    edges: dict[str, list[int]] = {}
     for name, counted in votes.items():
+        base, shown = bases.get(name, Base()), events[name]
+        if len(shown) == 1 and not counted:
+            edges[name] = _of_one_event(shown[0], by_user, base)
+            continue
         most = max(counted.values(), default=0)
-        candidates = [user for user, count in counted.items() if count == most]
-        if not counted and len(events[name]) == 1:
-            candidates = _of_one_event(events[name][0], by_user)
-        found: dict[int, Chain] = {}
-        for user in candidates[:CANDIDATES_MAX]:
-            base = bases.get(name, Base())
-            chain = explain(name, user, events[name], by_user[user], base, rising=rising)
-            if not chain.cost:
-                found[user] = chain
-        edges[name] = found
-    holder: dict[int, str] = {}
+        edges[name] = [
+            user
+            for user, count in counted.items()
+            if count == most
+            and not explain(name, user, shown, by_user[user], base, rising=rising).cost
+        ]
+    return {
+        name: explain(
+            name, user, events[name], by_user[user], bases.get(name, Base()), rising=rising
+        )
+        for name, user in _match(edges, by_user).items()
+    }
+
+
+def _match(
+    edges: Mapping[str, Sequence[int]], by_user: Mapping[int, Sequence[Submission]]
+) -> dict[str, int]:
+    """Pair users that were acknowledged something first: they have a name, if the server is honest.
+
+    Augmenting from the side of the names then leaves no paired user alone (Mendelsohn and Dulmage).
+    """
+    name_of: dict[int, str] = {}
+    user_of: dict[str, int] = {}
+    by_edge: dict[int, list[str]] = defaultdict(list)
+    for name, users in edges.items():
+        for user in users:
+            by_edge[user].append(name)
+    owed = [user for user in by_edge if any(map(_is_owed, by_user[user]))]
+    for user in sorted(owed, key=lambda user: len(by_edge[user])):
+        _augment(user, by_edge, user_of, name_of)
     for name in sorted(edges, key=lambda name: len(edges[name])):
-        _augment(name, edges, holder)
-    return {name: edges[name][user] for user, name in holder.items()}
+        if name not in user_of:
+            _augment(name, edges, name_of, user_of)
+    return user_of
 
 
-def _of_one_event(event: Shown, by_user: Mapping[int, Sequence[Submission]]) -> list[int]:
-    """Users with one acknowledged submission, the nearest in time first."""
-    found = [
-        (event.time_ns - submissions[0].invoked_ns, user)
-        for user, submissions in by_user.items()
-        if sum(s.outcome is Outcome.OK for s in submissions) == 1
-        and submissions[0].invoked_ns <= event.time_ns + CLOCK_SLACK_NS
-    ]
-    return [user for _, user in sorted(found)]
+def _of_one_event(
+    event: Shown, by_user: Mapping[int, Sequence[Submission]], base: Base
+) -> list[int]:
+    """Users of whom one event can show all that was acknowledged, the nearest in time first."""
+    found = []
+    for user, submissions in by_user.items():
+        owed = [s for s in submissions if s.outcome is Outcome.OK]
+        possible = owed or [s for s in submissions if s.outcome is Outcome.UNKNOWN]
+        if len(owed) > 1 or not possible:
+            continue
+        sent = possible[0]
+        fits = sent.invoked_ns <= event.time_ns + CLOCK_SLACK_NS and (
+            base.most is None or event.score - sent.increment <= base.most
+        )
+        if fits:
+            found.append((event.time_ns - sent.invoked_ns, user))
+    return [user for _, user in sorted(found)][:CANDIDATES_MAX]
 
 
-def _augment(name: str, edges: Mapping[str, dict[int, Chain]], holder: dict[int, str]) -> bool:
-    """Kuhn's algorithm: give a name a user, letting others change theirs. Iterative by a stack."""
-    came_from: dict[int, tuple[str, int | None]] = {}
-    todo: list[tuple[str, int | None]] = [(name, None)]
+L = TypeVar("L", int, str)
+R = TypeVar("R", int, str)
+
+
+def _augment(
+    start: L, edges: Mapping[L, Sequence[R]], holder: dict[R, L], held: dict[L, R]
+) -> None:
+    """Kuhn's algorithm: pair `start`, letting others change their partners. By a stack."""
+    came_from: dict[R, L] = {}
+    todo = [start]
     while todo:
-        asking, via = todo.pop()
-        for user in edges[asking]:
-            if user in came_from:
+        asking = todo.pop()
+        for wanted in edges[asking]:
+            if wanted in came_from:
                 continue
-            came_from[user] = (asking, via)
-            if user in holder:
-                todo.append((holder[user], user))
+            came_from[wanted] = asking
+            if wanted in holder:
+                todo.append(holder[wanted])
                 continue
-            free: int | None = user
+            free: R | None = wanted
             while free is not None:
-                asker, previous = came_from[free]
-                holder[free] = asker
+                asker = came_from[free]
+                previous = held.get(asker)
+                holder[free], held[asker] = asker, free
                 free = previous
-            return True
-    return False
+            return
 
 
 def _unite(
@@ -243,29 +293,50 @@ def _unite(
     events: Mapping[str, Sequence[Shown]],
     by_user: Mapping[int, Sequence[Submission]],
     nameless: Sequence[int],
+    alike: Collection[str],
 ) -> None:
-    """A name that one user explains in part may belong to several who are called alike."""
-    if not nameless:
-        return
-    for chain in [c for c in naming.chains if len(c.defects) > 1]:
-        shown = events.get(chain.name, ())
-        counted: Counter[int] = Counter()
-        for place, event in enumerate(shown):
-            for later in shown[place + 1 : place + 4]:
-                for user in nameless:
-                    counted[user] += any(
-                        s.increment == later.score - event.score
-                        and s.invoked_ns <= later.time_ns + CLOCK_SLACK_NS
-                        for s in by_user[user]
-                    )
-        for user, count in counted.most_common(3):
-            if count < max(VOTES_MIN, len(by_user[user]) - 1):
-                break
+    """Events that do not fit a name's user may be those of another one who is called alike."""
+    left = [u for u in nameless if any(s.outcome is not Outcome.FAIL for s in by_user[u])]
+    for chain in [c for c in naming.chains if c.defects or c.name in alike]:
+        for user in left:
+            increments = {s.increment for s in by_user[user]}
+            shown = events.get(chain.name, ())
+            if not _goes_on(shown, increments) and sum(map(_is_owed, by_user[user])) > 1:
+                continue
             chains = separate(chain.name, [chain.user, user], shown, by_user)
             if chains is not None:
                 naming.chains.remove(chain)
                 naming.chains += chains
+                left.remove(user)
                 break
+
+
+def _unite_strangers(
+    naming: Naming,
+    events: Mapping[str, Sequence[Shown]],
+    by_user: Mapping[int, Sequence[Submission]],
+    nameless: Sequence[int],
+) -> None:
+    """A name that fits nobody may be that of two users who are called alike."""
+    left = [user for user in nameless if any(map(_is_owed, by_user[user]))][:STRANGERS_MAX]
+    for name in list(naming.foreign):
+        for pair in combinations(left, 2):
+            chains = separate(name, pair, events[name], by_user)
+            if chains is not None:
+                naming.foreign.remove(name)
+                naming.chains += chains
+                left = [user for user in left if user not in pair]
+                break
+
+
+def _is_owed(submission: Submission) -> bool:
+    return submission.outcome is Outcome.OK
+
+
+def _goes_on(events: Sequence[Shown], increments: set[int]) -> bool:
+    """Whether some event may be the next one of a user with these increments."""
+    scores = {event.score for event in events}
+    return any(score + increment in scores for score in scores for increment in increments)
 
 
 def _share(
@@ -299,7 +370,9 @@ def separate(
     ordered = sorted(events, key=lambda event: event.time_ns)
     parts: list[list[Shown]] = [[] for _ in users]
     needed = [sum(s.outcome is Outcome.OK for s in by_user[user]) for user in users]
-    increments = [{s.increment for s in by_user[user]} for user in users]
+    open_steps: list[Counter[int | None]] = [
+        Counter(s.increment for s in by_user[user]) for user in users
+    ]
     tries = 0
 
     def place(at: int) -> list[Chain] | None:
@@ -320,12 +393,15 @@ def separate(
         choices = sorted(range(len(parts)), key=lambda i: not parts[i])
         for choice in choices:
             part = parts[choice]
-            if part and event.score - part[-1].score not in increments[choice]:
+            step = event.score - part[-1].score if part else None
+            if step is not None and not open_steps[choice][step]:
                 continue
             part.append(event)
+            open_steps[choice][step] -= 1
             found = place(at + 1)
             if found is not None:
                 return found
+            open_steps[choice][step] += 1
             part.pop()
         return None
 

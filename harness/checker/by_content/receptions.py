@@ -115,8 +115,10 @@ class Audience:
         required: Iterable[Shown],
         *,
         drained: bool,
+        rising: bool,
     ) -> None:
         self.connections = connections
+        self._rising = rising
         self._drained = drained
         self._required = {id(event) for event in required}
         self._by_process: dict[str, list[Shown]] = {}
@@ -159,6 +161,29 @@ class Audience:
     def covering(self, start_ns: int, end_ns: int) -> int:
         """How many connections were open all the time between two moments."""
         return sum(connection.covers(start_ns, end_ns) for connection in self.connections)
+
+    def followed(self, event: Shown, earlier: Shown | None, since_ns: int) -> bool:
+        """Whether some connection was sent an event and all of its user's before it: it had an
+        `earlier` one, too, or was open before `since_ns`."""
+        return any(
+            connection.has(event)
+            and (
+                connection.opened_ns + OPEN_SLACK_NS <= since_ns
+                or (earlier is not None and connection.has(earlier))
+            )
+            for connection in self.connections
+        )
+
+    def followed_to_the_end(self, event: Shown | None, since_ns: int) -> bool:
+        """Whether some connection was sent all that came after an event, or after a moment."""
+        return self._drained and any(
+            connection.final
+            and (
+                connection.opened_ns + OPEN_SLACK_NS <= since_ns
+                or (event is not None and connection.has(event))
+            )
+            for connection in self.connections
+        )
 
     def lacks(self) -> Iterator[Lack]:
         """What each connection had to be sent and was not."""
@@ -216,12 +241,23 @@ class Audience:
         for other in self._of_user[connection.process].get(event.name, ()):
             if other is event or not connection.has(other):
                 continue
-            if other.time_ns <= event.time_ns and id(other) in self._required:
+            if id(other) not in self._required:
+                continue
+            if self._before(other, event, connection.process):
                 earlier = True
-            elif other.time_ns > event.time_ns and id(other) in self._required:
+            else:
                 later = True
+            if earlier and later:
                 break
         return earlier, later
+
+    def _before(self, one: Shown, other: Shown, process: str) -> bool:
+        """Whether an event of a user is the earlier one of two."""
+        if self._rising:
+            return one.score < other.score
+        if process in other.numbers:
+            return one.numbers[process] < other.numbers[process]
+        return one.time_ns < other.time_ns
 
     def _after_open(self, connection: Connection, event: Shown) -> bool:
         since_ns = event.time_ns if event.submission is None else event.submission.invoked_ns
