@@ -8,6 +8,7 @@ is written out (`docs/history.md`).
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from typing import Any
 
 from harness.engines.event_table import EventTable
 from harness.engines.listener_stats import VIOLATIONS, ListenerTotals, Stretch
@@ -234,6 +235,10 @@ class Deliveries:
         events, self._events = self._events, []
         stretches, self._stretches = self._stretches, []
         return events, stretches
+
+    def beyond(self) -> dict[str, Any]:
+        """Nothing: ids bound what is kept."""
+        return {}
 
     def account(
         self, *, streaming: int, disconnects: dict[str, int], target: int | None

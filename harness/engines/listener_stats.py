@@ -1,7 +1,8 @@
 """Per-listener delivery statistics and the records for the history. Values only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from scoreboard.sse import Snapshot
 
@@ -68,3 +69,7 @@ class Sighting(NamedTuple):
     score: int
     time_ns: int
     listener: int
+
+
+Records: TypeAlias = tuple[Sequence[tuple[int, str, int] | Sighting], list[Stretch]]
+"""First sights of events (seq, user, score) and listeners' stretches."""

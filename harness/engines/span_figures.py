@@ -84,7 +84,7 @@ class SpanFigures:
         *,
         start_unix_ns: int,
         read_event: ReadEvent | None = None,
-        new_span: type[Span] = Span,
+        by_content: bool = False,
     ) -> None:
         self.reads: dict[ReadKey, Read] = {}
         self._series = series
@@ -92,7 +92,7 @@ class SpanFigures:
         self._read_event = read_event
         self._start_us = start_unix_ns // 1000
         self._spans: dict[object, Span] = {}
-        self._new_span = new_span
+        self._new_span = NumberedSpan if by_content else Span
 
     def __len__(self) -> int:
         return len(self._spans)

@@ -16,9 +16,9 @@ from array import array
 from collections import Counter
 
 from harness.capabilities import StreamGzip
+from harness.engines.by_content.deliveries import accounts_of
 from harness.engines.churn import Comings
-from harness.engines.deliveries import Deliveries
-from harness.engines.listener_stats import ListenerTotals, Stretch
+from harness.engines.listener_stats import ListenerTotals, Records
 from harness.engines.span_figures import NS, SPANS_KEPT, Read, SpanFigures
 from harness.engines.swarm_settings import SwarmSettings
 from harness.measure.series import Second, Series
@@ -59,15 +59,14 @@ class Swarm:
         self.series = series or Series()
         self._ready = Readiness()
         count = settings.listeners
-        self.deliveries = Deliveries(
-            count, first_number=settings.first_number, on_fault=self._on_fault
-        )
+        self.deliveries = accounts_of(settings, on_fault=self._on_fault)
         self.table = self.deliveries.table
         self._figures = SpanFigures(
             self.series,
             self.table,
             start_unix_ns=settings.start_unix_ns,
             read_event=settings.read_event,
+            by_content=not settings.capabilities.follows_ids,
         )
         shown = settings.capabilities
         self._by_content = not shown.follows_ids
@@ -422,8 +421,8 @@ class Swarm:
 
     # The end
 
-    def take_records(self) -> tuple[list[tuple[int, str, int]], list[Stretch]]:
-        """First sights of events (seq, user, score), and listeners' stretches, since last time."""
+    def take_records(self) -> Records:
+        """First sights of events, and listeners' stretches, since last time."""
         return self.deliveries.take_records()
 
     def stop(self) -> None:

@@ -42,6 +42,8 @@ class SwarmSettings:
     silence_ns: int = 0
     churn: Sequence[Churn] = ()
     capabilities: Capabilities = CONTRACT
+    events_max: int = 1_000_000
+    """Where events have no ids to follow, how many different ones are kept apart."""
     wrap: Wrap | None = None
     request: Callable[[int, int | bytes | None], bytes] | None = None
     read_event: ReadEvent | None = None

@@ -15,6 +15,7 @@ from harness.capabilities import CONTRACT, Capabilities
 from harness.engines import submitter
 from harness.engines.listener_stats import Sighting, Stretch
 from harness.evidence.history import (
+    BY_CONTENT,
     FINAL_CAUSE,
     Done,
     Event,
@@ -57,9 +58,9 @@ class _Journal:
             self.path, process=name, shift_ns=shift_ns, about=dict(about or {})
         )
 
-    def close(self, *, drained: bool) -> int:
+    def close(self, *, drained: bool, about: Mapping[str, Any] | None = None) -> int:
         """Write the closing record and close the file; its size in bytes."""
-        self._writer.end(drained=drained)
+        self._writer.end(drained=drained, about=dict(about or {}))
         self._writer.close()
         return self._writer.bytes_written
 
@@ -99,6 +100,12 @@ class SubmissionJournal(_Journal):
 
 class ListenerJournal(_Journal):
     """Writes what the listeners of a swarm received, into a file of its own."""
+
+    def __init__(
+        self, folder: Path, *, name: str, shift_ns: int = 0, by_content: bool = False
+    ) -> None:
+        about = {"events": BY_CONTENT} if by_content else None
+        super().__init__(folder, name=name, shift_ns=shift_ns, about=about)
 
     def write(
         self, events: Sequence[tuple[int, str, int] | Sighting], stretches: list[Stretch]

@@ -1,8 +1,10 @@
 """How far the board has come while a run goes on, written down as reads of the history."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from harness.evidence.board_look import Look
@@ -17,6 +19,8 @@ GONE_S = 10.0
 """A server that answers nothing for this long has gone."""
 REFUSED_MIN = 50
 """Refusals, and nothing else, after which a run ends early."""
+CACHED_S = 10.0
+"""How long a board at rest may be that of a cache."""
 log = logging.getLogger(__name__)
 STEADY_S = 1.0
 """How long the expected seq must stand: submissions whose answers were lost may still be applied a
@@ -42,7 +46,9 @@ class BoardWatch:
     def look(self, second: int) -> None:
         """Note how far the board is; a server that does not answer leaves out this second."""
         try:
-            self.backlog.append((second, self._read().seq))
+            seq = self._read().seq
+            if seq >= 0:
+                self.backlog.append((second, seq))
         except OSError as error:
             log.debug("no look at the backlog: %s", error)
 
@@ -72,6 +78,51 @@ class BoardWatch:
             if not pause():
                 break
         return seen
+
+    def settle_by_content(
+        self,
+        shown: Callable[[], tuple[bool, object]],
+        *,
+        timeout_s: float,
+        pause: Callable[[], bool],
+    ) -> bool:
+        """Wait until listeners were shown everything acknowledged, and nothing more comes.
+
+        `shown` says whether they were, and something that changes with whatever comes. False when
+        it did not come to rest in time: what lacks is then not lost, but late.
+        """
+        seen: object = None
+        steady_since = time.monotonic()
+        end = steady_since + timeout_s
+        while time.monotonic() < end:
+            rows: object = None
+            with contextlib.suppress(OSError):
+                rows = tuple(self._read().rows)
+            whole, newest = shown()
+            now = time.monotonic()
+            if (newest, rows) != seen:
+                seen, steady_since = (newest, rows), now
+            if now - steady_since > (STEADY_S if whole else STUCK_S):
+                return True
+            if not pause():
+                return False
+        return False
+
+    def until_board_agrees(
+        self, latest: Mapping[str, Collection[int]], *, pause: Callable[[], bool]
+    ) -> str:
+        """Read the board until it shows the last scores that listeners were shown, or for
+        CACHED_S: it may be cached. Why it could not be read, or nothing.
+        """
+        end = time.monotonic() + CACHED_S
+        while True:
+            try:
+                rows, unread = self._read().rows, ""
+            except OSError as error:
+                rows, unread = [], str(error) or type(error).__name__
+            agrees = all(score in latest.get(name, (score,)) for name, score in rows)
+            if (rows and agrees) or time.monotonic() > end or not pause():
+                return unread
 
     def _read(self) -> Page:
         return self._journal.read(lambda limit: get_scores(self._target, limit=limit), TOP_DEFAULT)
@@ -124,6 +175,43 @@ def closing_of(
     return {
         "drained": final_seq >= 0 and after.seq == final_seq,
         "board": (after.seq, after.scores) if whole else None,
+        "about": {
+            "reasons": reasons,
+            "processes": [member.name for member in crew],
+            "submissions": "flood" in kinds,
+            "listeners": "swarm" in kinds,
+        },
+    }
+
+
+def latest_of(crew: Sequence[Member]) -> dict[str, set[int]]:
+    """The last score of each name, as the listeners of each process were shown it."""
+    scores: defaultdict[str, set[int]] = defaultdict(set)
+    for member in crew:
+        for name, (_, score) in member.latest.items():
+            scores[name].add(score)
+    return scores
+
+
+def shown_to(swarms: Sequence[Member], series: Series) -> tuple[bool, object]:
+    """Whether every listener was shown as many events as were acknowledged, and what changes as
+    long as events come."""
+    events = [int(member.status.get("events", 0)) for member in swarms]
+    behind = sum(int(member.status.get("behind", 0)) for member in swarms)
+    whole = all(count >= series.total("ok") for count in events) and not behind
+    return whole, (tuple(events), behind, series.total("deliveries"))
+
+
+def closing_by_content(
+    crew: Sequence[Member], *, settled: bool, unread: str = ""
+) -> dict[str, Any]:
+    """What the history is closed with where events have no ids to follow."""
+    kinds = {member.kind for member in crew}
+    reasons = [] if settled else ["events still came, or the run was ended, before it was at rest"]
+    if unread:
+        reasons.append(f"the board could not be read at the end: {unread}")
+    return {
+        "drained": settled,
         "about": {
             "reasons": reasons,
             "processes": [member.name for member in crew],

@@ -20,6 +20,7 @@ from gevent.event import Event
 from locust.env import Environment
 from locust.runners import LocalRunner
 
+from harness.capabilities import Capabilities
 from harness.checker import Verdict
 from harness.engines.delivery_spread import DeliverySpread
 from harness.evidence import board_look
@@ -41,7 +42,14 @@ from harness.measure.settings import (
 from harness.measure.terminal import reason_of
 from harness.net.target import Target, TargetError
 from harness.report.document import Ceiling
-from harness.run.board_watch import BoardWatch, closing_of, refused_alike
+from harness.run.board_watch import (
+    BoardWatch,
+    closing_by_content,
+    closing_of,
+    latest_of,
+    refused_alike,
+    shown_to,
+)
 from harness.run.fleet import TICK_S, Fleet
 from harness.run.resources import Sampler
 from harness.run.seeding import look_before, seed_users
@@ -65,6 +73,7 @@ PATIENCE_S = 5.0
 KEEP_EVERY_NS = 10 * NS
 """Between two results so far on disk. A single process has engines to run beside: it writes one
 when the load ends."""
+NOWHERE = board_look.Look(seq=-1, scores=None)
 IDLE = "idle"
 """The phase before a run has begun."""
 
@@ -217,7 +226,7 @@ class Coordinator:
         shown = look_before(
             known, signing_key, own_requests(self.environment.user_classes), say=self.say
         )
-        before = board_look.look(target, settings.players)
+        before = board_look.look(target, settings.players) if shown.follows_ids else NOWHERE
         journal = BoardJournal(folder, capabilities=shown)
         journal.begin(before.seq, before.scores, before.names)
         watch = BoardWatch(target, journal)
@@ -246,6 +255,9 @@ class Coordinator:
         self._sampler = gevent.spawn(self._sample, target)
 
         machine = fingerprint()
+        if not shown.follows_ids:
+            # What scores the run begins with, as late as it can be known.
+            watch.look(0)
         self.phase = "warming up"
         # Whole seconds after zero, so that seconds of the series are seconds of the schedule.
         ahead_ns = time.time_ns() + int(START_AHEAD_S * NS) - self.zero_unix_ns
@@ -294,19 +306,7 @@ class Coordinator:
             settings.timeout_s + DRAIN_MARGIN_S,
         )
         self._pause(LAST_REPORT_S)
-        final_seq = watch.settle(
-            before.seq + fleet.series.total("ok"),
-            timeout_s=SETTLE_TIMEOUT_S,
-            pause=lambda: self._pause(TICK_S) and not fleet.hurried,
-        )
-        self.phase = "converging"
-        converged = final_seq >= 0 and fleet.until(
-            lambda: all(
-                m.status.get("cursor_min") == final_seq == m.status.get("cursor_max")
-                for m in fleet.working("swarm")
-            ),
-            SETTLE_TIMEOUT_S,
-        )
+        final_seq, converged = self._settle(shown, before.seq, watch)
         self.phase = "collecting"
         fleet.finish(final_seq)
         if not fleet.until(
@@ -317,10 +317,14 @@ class Coordinator:
 
         self._sampler.kill()
         self.phase = "reconciling"
-        after, unread = board_look.last_look(target, settings.players)
-        journal.close(
-            **closing_of(fleet.crew, final_seq, after, converged=converged, unread=unread)
-        )
+        after = NOWHERE
+        if shown.follows_ids:
+            after, unread = board_look.last_look(target, settings.players)
+            closing = closing_of(fleet.crew, final_seq, after, converged=converged, unread=unread)
+        else:
+            unread = watch.until_board_agrees(latest_of(fleet.crew), pause=self._still_waits)
+            closing = closing_by_content(fleet.crew, settled=converged, unread=unread)
+        journal.close(**closing)
         if journal.problem:
             fleet.trouble(journal.problem)
         self.judgement, self.result_path = judge_and_write(
@@ -328,6 +332,32 @@ class Coordinator:
             mysql_url=target.mysql_url,
             path=self.result_file,
         )
+
+    def _settle(self, shown: Capabilities, seq: int, watch: BoardWatch) -> tuple[int, bool]:
+        """Wait until all that was acknowledged is on the board and with every listener: the last
+        seq, -1 where the server shows none, and whether all came to rest there."""
+        fleet = self.fleet
+        if not shown.follows_ids:
+            settled = watch.settle_by_content(
+                lambda: shown_to(fleet.working("swarm"), fleet.series),
+                timeout_s=SETTLE_TIMEOUT_S,
+                pause=self._still_waits,
+            )
+            return -1, settled
+        final_seq = watch.settle(
+            seq + fleet.series.total("ok"), timeout_s=SETTLE_TIMEOUT_S, pause=self._still_waits
+        )
+        self.phase = "converging"
+        return final_seq, final_seq >= 0 and fleet.until(
+            lambda: all(
+                m.status.get("cursor_min") == final_seq == m.status.get("cursor_max")
+                for m in fleet.working("swarm")
+            ),
+            SETTLE_TIMEOUT_S,
+        )
+
+    def _still_waits(self) -> bool:
+        return self._pause(TICK_S) and not self.fleet.hurried
 
     def _join(self) -> None:
         """Wait for the users, and give each process its role."""
@@ -403,8 +433,7 @@ class Coordinator:
         """Put what was measured so far on disk; the judged result replaces it."""
         if self._record is None:
             return
-        nowhere = board_look.Look(seq=-1, scores=None)
-        record = self._record(final_seq=-1, converged=False, after=nowhere)
+        record = self._record(final_seq=-1, converged=False, after=NOWHERE)
         try:
             self.result_path = write_unfinished(record, reason, path=self.result_file)
         except OSError as error:

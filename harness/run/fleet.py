@@ -17,10 +17,12 @@ import gevent
 from locust.env import Environment
 from locust.runners import STATE_MISSING
 
+from harness.engines.by_content.table import events_allowed
 from harness.evidence.history_upload import TIMEOUT_S as UPLOAD_TIMEOUT_S
 from harness.evidence.history_upload import Handover
 from harness.evidence.history_writer import history_path
 from harness.measure.histogram import Histogram
+from harness.measure.schedule import parse_profile
 from harness.measure.series import Series
 from harness.measure.settings import RunSettings
 from harness.run import messages
@@ -163,6 +165,8 @@ class Fleet:
     ) -> int:
         """Give the swarms their listeners; how many there are in all."""
         first, swarms = 0, self.working("swarm")
+        length_s = settings.warmup_s + settings.duration_s if settings.duration_s else 0.0
+        events_max = events_allowed(parse_profile(settings.rate), length_s)
         for index, member in enumerate(swarms):
             part = share(settings.listeners, index, len(swarms))
             work = messages.SwarmAssignment(
@@ -173,6 +177,7 @@ class Fleet:
                 tokens=in_turn(known.stream_tokens, first, part),
                 users=in_turn(list(known.users.values()), first, part),
                 gzip=settings.stream_gzip,
+                events_max=events_max,
             )
             self.tell(messages.ASSIGN, member, messages.Assign(ident=member.ident, work=work))
             first += part

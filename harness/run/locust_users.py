@@ -22,6 +22,7 @@ from gevent.event import Event
 from locust import User, task
 from locust.env import Environment
 
+from harness.engines.increments import Increments
 from harness.engines.listener_stats import ListenerTotals
 from harness.engines.submitter import Submitter, SubmitterSettings
 from harness.engines.swarm import Swarm
@@ -29,7 +30,7 @@ from harness.engines.swarm_settings import SwarmSettings
 from harness.evidence.history_upload import read_piece
 from harness.evidence.history_writer import ListenerJournal, SubmissionJournal
 from harness.measure.clocks import shift_ns, this_clock
-from harness.measure.schedule import arrivals, mix, parse_profile
+from harness.measure.schedule import arrivals, parse_profile
 from harness.measure.settings import signing_key
 from harness.measure.terminal import reason_of
 from harness.net.sockets import prefer_this_process, raise_descriptor_limit
@@ -48,8 +49,6 @@ NS = 1_000_000_000
 FLUSH_RECORDS = 64
 FLUSH_EVERY_NS = NS // 2
 FOR_EVER_S = 1e6
-LARGEST_INCREMENT = 97
-"""Prime, so consecutive submissions of one user differ in their increment."""
 
 log = logging.getLogger(__name__)
 active: dict[str, "EngineUser"] = {}
@@ -174,10 +173,11 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
         self._engine: Submitter | None = None
         self._seed = 1
         self._players = 1
+        self._increments = Increments(seed=1, players=1)
 
     def choose(self, number: int) -> tuple[int, int]:
         """User id and increment of submission `number`: override to shape the traffic."""
-        return 1 + mix(self._seed, number) % self._players, 1 + number % LARGEST_INCREMENT
+        return self._increments.choose(number)
 
     def drain(self) -> None:
         if self._engine is not None:
@@ -198,6 +198,7 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
 
     def run_engine(self, work: FloodAssignment) -> None:
         self._seed, self._players = work.seed, work.players
+        self._increments = Increments(seed=work.seed, players=work.players)
         request, read_answer = self.bind(
             server=work.server,
             users=work.users,
@@ -307,13 +308,17 @@ class ListenerPool(StreamHooks, EngineUser):
                 tokens=work.tokens,
                 gzip_every=1 if work.gzip else 0,
                 capabilities=work.capabilities,
+                events_max=work.events_max,
                 wrap=wrapper(work.server),
                 request=request,
                 read_event=read_event,
             )
         )
         journal = ListenerJournal(
-            _folder(work), name=work.name, shift_ns=shift_ns(this_clock(), work.clock)
+            _folder(work),
+            name=work.name,
+            shift_ns=shift_ns(this_clock(), work.clock),
+            by_content=not work.capabilities.follows_ids,
         )
         self._history = journal.path
         next_flush = 0
@@ -334,7 +339,9 @@ class ListenerPool(StreamHooks, EngineUser):
         finally:
             engine.stop()
             journal.write(*engine.take_records())
-            self._history_bytes = journal.close(drained=self._finishing.is_set())
+            self._history_bytes = journal.close(
+                drained=self._finishing.is_set(), about=engine.deliveries.beyond()
+            )
         self.send_report(
             Final(
                 history_bytes=self._history_bytes,

@@ -90,6 +90,7 @@ class SwarmAssignment(Assignment, frozen=True, kw_only=True, tag="swarm"):
     users: list[dict[str, Value]] = []
     gzip: bool
     capabilities: Capabilities
+    events_max: int
 
 
 class Assign(Message, frozen=True, kw_only=True):
@@ -103,7 +104,8 @@ class Drain(Message, frozen=True, kw_only=True):
 
 
 class Finish(Message, frozen=True, kw_only=True):
-    """Wind up and report for the last time; `target` is the seq that listeners should stand at."""
+    """Wind up and report for the last time; `target` is the seq that listeners should stand at, -1
+    where events have no ids to follow."""
 
     target: int
 

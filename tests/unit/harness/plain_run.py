@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.checker import Evidence, Finding, Promises, check, gather, promises_of
-from harness.engines.content_deliveries import ContentDeliveries
+from harness.engines.by_content.deliveries import ContentDeliveries
 from harness.engines.increments import Increments
 from harness.engines.span_figures import NumberedSpan
 from harness.evidence.history import (

@@ -38,7 +38,13 @@ FLOOD = messages.FloodAssignment(
     timeout_s=10.0,
 )
 SWARM = messages.SwarmAssignment(
-    **COMMON, listeners=5, first_number=3, tokens=["token"], gzip=True, capabilities=CONTRACT
+    **COMMON,
+    listeners=5,
+    first_number=3,
+    tokens=["token"],
+    gzip=True,
+    capabilities=CONTRACT,
+    events_max=9,
 )
 SWARM_STATUS = messages.SwarmStatus(
     account=ListenerTotals(listeners=2, faulty={1: {"gaps": 1}}), cpu_s=1

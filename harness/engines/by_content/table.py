@@ -6,10 +6,12 @@ listener is shown this score of this user, the second time, … Numbers are dens
 numbered is bounded by the offered load, never by what the server sends.
 """
 
+import math
 from array import array
 from collections.abc import Iterable
 
 from harness.engines.event_table import EventTable
+from harness.measure.schedule import Profile
 
 BEYOND_NAMED = 20
 """Events beyond the bound that are kept as examples."""
@@ -18,9 +20,17 @@ MARGIN = 10_000
 for."""
 
 
-def events_allowed(submissions: float) -> int:
-    """How many events may be numbered for so many submissions: each may be shown twice."""
-    return int(2 * submissions) + MARGIN
+MOST = 20_000_000
+"""Events that are numbered in a run without an end: 2 GB in each process."""
+
+
+def events_allowed(profile: Profile, length_s: float) -> int:
+    """How many events may be numbered in a run of this length, 0 for one without an end.
+
+    Each submission may be shown twice.
+    """
+    submissions = sum(s.arrivals for s in profile.cut(length_s).segments) if length_s else math.inf
+    return int(min(2 * submissions + MARGIN, MOST))
 
 
 class ContentTable(EventTable):

@@ -1,7 +1,7 @@
 """What each listener was delivered where events have no ids to follow. No sockets.
 
 The counterpart of `harness.engines.deliveries` for streams as the specification has them: an
-event is known by its content (`content_table`), so that listeners which receive equal bytes in
+event is known by its content (`table`), so that listeners which receive equal bytes in
 the same order still cost one comparison. Events of one user come in one order for everybody; those
 of different users need not. Each connection is accounted for by itself: without ids nothing can be
 resumed, so what was sent between two connections is lost lawfully. What is a breach is decided
@@ -13,11 +13,18 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from typing import Any
 
-from harness.engines.content_table import ContentTable
-from harness.engines.deliveries import MAX_FAULTY, MAX_RETRY_MS, VIOLATIONS_NOTED
+from harness.engines.by_content.table import ContentTable
+from harness.engines.deliveries import (
+    MAX_FAULTY,
+    MAX_RETRY_MS,
+    VIOLATIONS_NOTED,
+    Deliveries,
+)
 from harness.engines.listener_stats import VIOLATIONS, ListenerTotals, Sighting, Stretch
 from harness.engines.span_figures import NumberedSpan
+from harness.engines.swarm_settings import SwarmSettings
 from harness.net.sse_parser import Item, Kind, Span
 from scoreboard.sse import RETRY_MS
 
@@ -76,6 +83,7 @@ class ContentDeliveries:
 
     def closed(self, index: int, cause: str) -> None:
         """The connection ended: what it was delivered is told, and forgotten."""
+        self._begin(index)
         first = self._start[index]
         for low, high in self._holes.pop(index, ()):
             self._note(index, "range", first, low - 1)
@@ -99,8 +107,6 @@ class ContentDeliveries:
             span.number([self._item(index, item) for item in span.items])
             return span.first >= 0
         if span.plain and self.cursor[index] + 1 == span.first:
-            if self._start[index] < 0:
-                self._start[index] = span.first
             self.cursor[index] = span.last
             self.delivered += span.last - span.first + 1
             return True
@@ -143,6 +149,7 @@ class ContentDeliveries:
 
     def _update(self, index: int, item: Item, expected: int) -> int:
         self.delivered += 1
+        self._begin(index)
         number = expected
         if number < 0 or self._has(index, number):
             occurrences = self.table.occurrences(item.user, item.score)
@@ -164,6 +171,11 @@ class ContentDeliveries:
         return number
 
     # Which events a connection was delivered
+
+    def _begin(self, index: int) -> None:
+        """The fast path moves the cursor alone: from -1 only where the first event is number 0."""
+        if self._start[index] < 0 <= self.cursor[index]:
+            self._start[index] = 0
 
     def _has(self, index: int, number: int) -> bool:
         if not 0 <= self._start[index] <= number <= self.cursor[index]:
@@ -238,6 +250,11 @@ class ContentDeliveries:
         stretches, self._stretches = self._stretches, []
         return events, stretches
 
+    def beyond(self) -> dict[str, Any]:
+        """Events that were not kept, for the end of the history: how many, and some of them."""
+        table = self.table
+        return {"beyond": table.beyond, "examples": table.examples} if table.beyond else {}
+
     def account(
         self, *, streaming: int, disconnects: dict[str, int], target: int | None
     ) -> ListenerTotals:
@@ -263,3 +280,17 @@ class ContentDeliveries:
             disconnects=disconnects,
             faulty={n: dict(c) for n, c in sorted(self._faulty.items())[:MAX_FAULTY]},
         )
+
+
+def accounts_of(
+    settings: SwarmSettings, *, on_fault: Callable[[str], None]
+) -> Deliveries | ContentDeliveries:
+    """The accounts that suit a server: by id where it numbers its changes, else by content."""
+    if settings.capabilities.follows_ids:
+        return Deliveries(settings.listeners, first_number=settings.first_number, on_fault=on_fault)
+    return ContentDeliveries(
+        settings.listeners,
+        limit=settings.events_max,
+        first_number=settings.first_number,
+        on_fault=on_fault,
+    )
