@@ -20,7 +20,7 @@ from harness.measure.figures import OUTCOMES, PERCENTILES, RATES, SHARES
 from harness.report.document import LoadResult
 from harness.report.run_view import correctness, duration_rows, error_rows, slo_rows, within_slo
 
-VERDICTS = ("true", "false", "unknown")
+VERDICTS = ("true", "false", "unknown", "not asked")
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -102,10 +102,14 @@ def to_json(document: LoadResult) -> str:
 
 
 def to_junit(document: LoadResult) -> str:
-    """A suite with a case for each check; unknown is an error, so that it fails as false does."""
+    """A suite with a case for each check; unknown is an error, so that it fails as false does.
+
+    What was not asked of the server is a skipped case.
+    """
     found = checks(document)
     failures = sum(check.verdict == "false" for check in found)
     errors = sum(check.verdict == "unknown" for check in found)
+    skipped = sum(check.verdict == "not asked" for check in found)
     totals = {
         "tests": str(len(found)),
         "failures": str(failures),
@@ -119,7 +123,7 @@ def to_junit(document: LoadResult) -> str:
         {
             "name": _xml(document.label or document.run_id),
             **totals,
-            "skipped": "0",
+            "skipped": str(skipped),
             "timestamp": _utc(document.started_unix_s).removesuffix("Z"),
         },
     )
@@ -141,7 +145,7 @@ def to_junit(document: LoadResult) -> str:
             if check.text:
                 ET.SubElement(case, "system-out").text = _xml(check.text)
             continue
-        tag = "failure" if check.verdict == "false" else "error"
+        tag = {"false": "failure", "not asked": "skipped"}.get(check.verdict, "error")
         first = check.text.partition("\n")[0]
         problem = ET.SubElement(case, tag, {"message": _xml(first), "type": check.verdict})
         problem.text = _xml(check.text)

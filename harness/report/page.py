@@ -17,7 +17,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 Cell = tuple[str, str]
 """Text and class of a table's cell: `text`, a verdict, or nothing for a number."""
 Row = tuple[str, Sequence[Cell]]
-SIGNS = {"true": "✓", "false": "✗", "unknown": "?"}
+SIGNS = {"true": "✓", "false": "✗", "unknown": "?", "not asked": "–"}
 
 
 @cache
@@ -50,9 +50,9 @@ def card(word: str, verdict: str, reasons: Sequence[str], explanation: str) -> d
 
 
 def verdict_cell(verdict: str) -> Cell:
-    """The cell for true, false or unknown."""
-    words = {"true": "holds", "false": "violated", "unknown": "unknown"}
-    return f"{SIGNS[verdict]} {words[verdict]}", verdict
+    """The cell for true, false, unknown or not asked."""
+    words = {"true": "holds", "false": "violated"}
+    return f"{SIGNS[verdict]} {words.get(verdict, verdict)}", verdict.replace(" ", "-")
 
 
 def when(unix_s: float) -> str:

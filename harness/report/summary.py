@@ -160,7 +160,17 @@ def _good_words(document: LoadResult) -> Iterator[str]:
     """What was found right, in figures."""
     for finding in document.findings:
         counts = finding.counts
-        if "acknowledged" in counts:
+        if "shown_once" in counts:
+            yield (
+                f"{number(counts['shown_once'])} of {number(counts['acknowledged'])} acknowledged "
+                "submissions were each shown by one event"
+            )
+        elif "lacking" in counts:
+            yield (
+                f"{number(counts['listeners'])} listeners were each sent all of the "
+                f"{number(counts['events'])} events that came while they were connected"
+            )
+        elif "acknowledged" in counts:
             found = (
                 "each applied once" if "applied_once" in counts else "and the board gained as much"
             )

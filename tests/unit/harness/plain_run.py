@@ -5,9 +5,9 @@ The clock is simulated, the accounts of the listeners and the history are the re
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from harness.checker import Evidence, Finding, Promises, check, gather, promises_of
 from harness.engines.by_content.deliveries import ContentDeliveries
@@ -75,6 +75,10 @@ class Told:
     sent_ns: int = 0
 
 
+Step: TypeAlias = tuple[int, int, int, list[Told]]
+"""When, 0 for a cut and 1 for a batch, which listener, and what it receives."""
+
+
 @dataclass
 class Simulation:
     """One run, from the plan to the evidence."""
@@ -95,8 +99,10 @@ class Simulation:
         self.scores[1] += 1500
         self.gained: dict[int, int] = {}
         self.held: dict[int, list[Told]] = defaultdict(list)
+        self.busy_until: dict[int, int] = {}
         self.frozen: list[tuple[str, int]] | None = None
         self.standing = False
+        self.postponed = 0
         self._put(
             "coordinator",
             Header,
@@ -138,10 +144,15 @@ class Simulation:
 
     def _submit(self, number: int, user: int, increment: int, now_ns: int) -> None:
         plan = self.plan
-        lie = plan.lie if plan.lie_at <= number < plan.lie_at + plan.lies else ""
+        first = plan.lie_at + self.postponed
+        lie = plan.lie if first <= number < first + plan.lies else ""
+        if lie == "lost-update" and user not in self.gained:
+            # Only an earlier update can be lost.
+            lie, self.postponed = "", self.postponed + 1
         self.standing |= bool(lie)
         answered_ns = now_ns + int(self.random.uniform(1, 30) * MS)
-        outcome, status, applied = Outcome.OK, 200, True
+        status: int | None = 200
+        outcome, applied = Outcome.OK, True
         chance = self.random.random()
         if lie == "refused-but-applied":
             outcome, status = Outcome.FAIL, 422
@@ -171,7 +182,6 @@ class Simulation:
                 self.lied_about.append((self.names[user], increment))
             seen_ns = now_ns + int(self.random.uniform(2, 60) * MS)
             # One user's submissions are applied one after the other.
-            self.busy_until = getattr(self, "busy_until", {})
             seen_ns = max(seen_ns, self.busy_until.get(user, 0) + MS)
             self.busy_until[user] = seen_ns
             self._apply(user, increment, lie, seen_ns)
@@ -189,6 +199,9 @@ class Simulation:
         self.gained[user] = increment + (lie == "wrong-amount")
         self.scores[user] += self.gained[user]
         told = Told(now_ns, self.names[user], self.scores[user], ())
+        self._show(user, another, told, lie)
+
+    def _show(self, user: int, another: int, told: Told, lie: str) -> None:
         match lie:
             case "never-shown":
                 return
@@ -201,7 +214,8 @@ class Simulation:
                 told.score += 1
             case "torn-event":
                 told.broken = True
-        self._tell(told.time_ns, told.name, told.score, lie=lie, broken=told.broken)
+        now_ns = told.time_ns
+        self._tell(now_ns, told.name, told.score, lie=lie, broken=told.broken)
         if lie == "shown-twice":
             self._tell(now_ns + 1, told.name, told.score)
         if lie == "invented-event":
@@ -257,8 +271,6 @@ class Simulation:
             ContentDeliveries(plan.listeners, limit=10_000, clock_ns=lambda: self.now_ns)
             for _ in range(plan.processes)
         ]
-        mine = [i % plan.processes for i in range(plan.listeners)]
-        steps: list[tuple[int, int, int, Sequence[Told]]] = []
         cuts = {
             (
                 self.random.randrange(plan.listeners),
@@ -266,52 +278,59 @@ class Simulation:
             )
             for _ in range(plan.reconnects)
         }
+        steps = [step for index in range(plan.listeners) for step in self._batches(index)]
+        steps += [(cut_ns, 0, index, []) for index, cut_ns in cuts]
         for index in range(plan.listeners):
-            delay_ns = int(plan.slow_listener_ms * MS) if index == 0 else index * MS // 10
-            batches: dict[int, list[Told]] = defaultdict(list)
-            last: dict[str, int] = {}
-            for told in sorted(self.told, key=lambda told: told.time_ns):
-                if index not in told.to:
-                    continue
-                at_ns = told.time_ns + delay_ns
-                if plan.shuffled:
-                    at_ns = max(at_ns + self.random.randrange(40 * MS), last.get(told.name, 0) + 1)
-                    last[told.name] = at_ns
-                batches[at_ns // (5 * MS)].append(
-                    replace(told, time_ns=at_ns, sent_ns=told.time_ns)
-                )
-            for batch in batches.values():
-                batch.sort(key=lambda told: told.time_ns)
-                steps.append((batch[-1].time_ns, 1, index, batch))
-        steps += [(cut_ns, 0, index, ()) for index, cut_ns in cuts]
-        for index in range(plan.listeners):
-            swarms[mine[index]].opened(index)
+            swarms[index % plan.processes].opened(index)
+        self._play(swarms, sorted(steps, key=lambda step: step[:3]))
+        for number, swarm in enumerate(swarms):
+            self._write(f"swarm-{number}", swarm)
+
+    def _batches(self, index: int) -> Iterator[Step]:
+        """What one listener receives, and when: what comes within 5 ms comes together."""
+        plan = self.plan
+        delay_ns = int(plan.slow_listener_ms * MS) if index == 0 else index * MS // 10
+        batches: dict[int, list[Told]] = defaultdict(list)
+        last: dict[str, int] = {}
+        for told in sorted(self.told, key=lambda told: told.time_ns):
+            if index not in told.to:
+                continue
+            at_ns = told.time_ns + delay_ns
+            if plan.shuffled:
+                at_ns = max(at_ns + self.random.randrange(40 * MS), last.get(told.name, 0) + 1)
+                last[told.name] = at_ns
+            batches[at_ns // (5 * MS)].append(replace(told, time_ns=at_ns, sent_ns=told.time_ns))
+        for batch in batches.values():
+            batch.sort(key=lambda told: told.time_ns)
+            yield batch[-1].time_ns, 1, index, batch
+
+    def _play(self, swarms: Sequence[ContentDeliveries], steps: Sequence[Step]) -> None:
+        processes = len(swarms)
         away: dict[int, int] = {}
-        since = [S] * plan.listeners
+        since = [S] * self.plan.listeners
         spans: dict[tuple[int, bytes], NumberedSpan] = {}
-        for at_ns, kind, index, batch in sorted(steps, key=lambda step: step[:3]):
+        for at_ns, kind, index, batch in steps:
             self.now_ns = at_ns
-            swarm = swarms[mine[index]]
+            swarm = swarms[index % processes]
             if index in away and at_ns >= away[index]:
                 del away[index]
                 since[index] = at_ns
                 swarm.opened(index)
-            if kind == 0:
-                if index not in away:
-                    swarm.closed(index, "closed")
-                    away[index] = at_ns + 300 * MS
-            elif index not in away:
-                # What was sent before it came back, a slow listener would have had late.
-                batch = [told for told in batch if told.sent_ns >= since[index]]
-                if batch:
-                    swarm.deliver(index, self._span(spans, mine[index], batch), at_ns)
-        self.now_ns = self.end_ns
-        for index in range(plan.listeners):
             if index in away:
-                swarms[mine[index]].opened(index)
-            swarms[mine[index]].closed(index, "stopped")
-        for number, swarm in enumerate(swarms):
-            self._write(f"swarm-{number}", swarm)
+                continue
+            if kind == 0:
+                swarm.closed(index, "closed")
+                away[index] = at_ns + 300 * MS
+                continue
+            # What was sent before it came back, a slow listener would have had late.
+            kept = [told for told in batch if told.sent_ns >= since[index]]
+            if kept:
+                swarm.deliver(index, self._span(spans, index % processes, kept), at_ns)
+        self.now_ns = self.end_ns
+        for index in range(self.plan.listeners):
+            if index in away:
+                swarms[index % processes].opened(index)
+            swarms[index % processes].closed(index, "stopped")
 
     def _span(
         self, spans: dict[tuple[int, bytes], NumberedSpan], process: int, batch: Sequence[Told]

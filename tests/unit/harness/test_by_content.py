@@ -1,0 +1,140 @@
+"""The judge of a server that shows only what the specification has, on simulated runs."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from harness.checker import Finding, Verdict, overall
+from tests.unit.harness.plain_run import Plan, Simulation
+
+LIES = {
+    "lose-accepted": ("I1", "was never shown"),
+    "apply-twice": ("I1", "was applied again"),
+    "wrong-user": ("I1", "was never shown"),
+    "wrong-amount": ("I2", "which nobody sent: sent was"),
+    "lost-update": ("I2", "it was taken back"),
+    "refused-but-applied": ("I1", "was applied anyway"),
+    "never-shown": ("I1", "was applied and never shown"),
+    "shown-twice": ("I5", "was shown twice"),
+    "shown-for-another": ("I1", "was applied and never shown"),
+    "shown-wrong-score": ("I2", "shows a score that its submissions do not add up to"),
+    "invented-event": ("I2", "shows a score that its submissions do not add up to"),
+    "reordered": ("I2", "though no loss was sent"),
+    "torn-event": ("I5", "bytes that are no event of the contract"),
+    "one-listener-misses": ("I5", "swarm-0/listener-0 was connected"),
+    "one-listener-twice": ("I5", "to 1 of 5 listeners"),
+    "silent-listener": ("I5", "swarm-0/listener-0 has been silent since"),
+    "stale-board": ("I3", "at rest, shows"),
+    "board-wrong-score": ("I3", "which no event showed"),
+    "board-wrong-order": ("I3", "below"),
+    "board-leaves-out": ("I3", "leaves out User00001"),
+}
+"""The invariant that convicts each lie, and words of the sentence."""
+SETTLED = range(12)
+
+
+def told(findings: list[Finding]) -> str:
+    return "\n".join(
+        f"{found.invariant} {found.verdict}: {' | '.join(found.explanations)}"
+        for found in findings
+        if found.verdict is not Verdict.TRUE
+    )
+
+
+def verdict_of(plan: Plan) -> tuple[Verdict, str]:
+    findings = Simulation(plan).findings()
+    return overall(findings), told(findings)
+
+
+def any_base(rng: random.Random) -> int:
+    return rng.randrange(2000)
+
+
+def test_honest_run_is_acquitted_and_says_what_was_compared() -> None:
+    findings = {found.invariant: found for found in Simulation(Plan()).findings()}
+
+    assert overall(findings.values()) is Verdict.TRUE
+    assert findings["I1 exactly once"].looked_at.startswith(
+        "200 of 200 acknowledged submissions were shown by an event of their own"
+    )
+    assert findings["I5 streams"].counts["events"] == 200
+    assert findings["I6 no regress"].verdict is Verdict.NOT_ASKED
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_lie_is_convicted_by_name(lie: str) -> None:
+    invariant, words = LIES[lie]
+    simulation = Simulation(Plan(lie=lie))
+
+    findings = {found.invariant.split()[0]: found for found in simulation.findings()}
+
+    assert findings[invariant].verdict is Verdict.FALSE
+    sentences = "\n".join(findings[invariant].explanations)
+    assert words in sentences
+
+
+@pytest.mark.parametrize("lie", [lie for lie in LIES if not lie.startswith(("board", "stale"))])
+def test_conviction_names_the_submission_lied_about(lie: str) -> None:
+    simulation = Simulation(Plan(lie=lie))
+
+    sentences = told(simulation.findings())
+
+    ((name, increment),) = simulation.lied_about
+    if lie in ("torn-event", "silent-listener", "lost-update", "invented-event"):
+        assert name in sentences or "listener-0" in sentences
+    else:
+        assert name in sentences or "User00012" in sentences
+        assert f"{increment:+d}" in sentences or "twice" in sentences or "fell" in sentences
+
+
+@pytest.mark.parametrize("seed", SETTLED)
+@pytest.mark.parametrize("lie", LIES)
+def test_lie_is_convicted_whatever_the_run(lie: str, seed: int) -> None:
+    plan = Plan(seed=seed, lie=lie, lie_at=40 + 3 * seed, processes=1 + seed % 2, listeners=4)
+
+    verdict, sentences = verdict_of(plan)
+
+    assert verdict is Verdict.FALSE, sentences
+
+
+HONEST: dict[str, Callable[[int], Plan]] = {
+    "plain": lambda seed: Plan(seed=seed),
+    "scores before the run are unknown": lambda seed: Plan(seed=seed, users=60, bases=any_base),
+    "several processes listen": lambda seed: Plan(seed=seed, processes=3, shuffled=True),
+    "refusals and lost answers": lambda seed: Plan(
+        seed=seed, refused=0.3, unknown=0.1, bases=any_base
+    ),
+    "a slow listener": lambda seed: Plan(seed=seed, slow_listener_ms=2500, processes=2),
+    "reconnects beside a steady listener": lambda seed: Plan(seed=seed, listeners=12, reconnects=9),
+    "losses are sent": lambda seed: Plan(seed=seed, losses=0.3, bases=any_base, users=8),
+    "one submission a user": lambda seed: Plan(
+        seed=seed, users=300, submissions=150, bases=any_base, unknown=0.05
+    ),
+    "two users are called alike": lambda seed: Plan(seed=seed, same_names=2, roster=True),
+}
+
+
+@pytest.mark.parametrize("seed", SETTLED)
+@pytest.mark.parametrize("kind", HONEST)
+def test_honest_server_is_never_convicted(kind: str, seed: int) -> None:
+    verdict, sentences = verdict_of(HONEST[kind](seed))
+
+    assert verdict is not Verdict.FALSE, sentences
+    if kind not in ("two users are called alike", "reconnects beside a steady listener"):
+        assert verdict is Verdict.TRUE, sentences
+
+
+def test_unknown_outcomes_are_told_as_an_interval_where_nobody_listened() -> None:
+    findings = Simulation(Plan(seed=3, unknown=0.2, listeners=1, reconnects=4)).findings()
+
+    assert "between" in findings[0].looked_at
+    assert "without an answer were applied" in findings[0].looked_at
+    assert overall(findings) is not Verdict.FALSE
+
+
+def test_other_writers_leave_the_verdict_open() -> None:
+    verdict, sentences = verdict_of(Plan(foreign=6))
+
+    assert verdict is Verdict.UNKNOWN
+    assert "others wrote too: events showed 3 names that this run sent nothing for" in sentences
