@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from harness.evidence.board_look import Look
+from harness.evidence.board_look import Look, last_look
 from harness.evidence.history_writer import BoardJournal
 from harness.measure.series import Series
 from harness.net.preflight import HINTS, SIGNED_HINT
@@ -21,6 +21,8 @@ REFUSED_MIN = 50
 """Refusals, and nothing else, after which a run ends early."""
 CACHED_S = 10.0
 """How long a board at rest may be that of a cache."""
+NOWHERE = Look(seq=-1, scores=None)
+"""The board of a server that does not show all of it, or of which nothing is known."""
 log = logging.getLogger(__name__)
 STEADY_S = 1.0
 """How long the expected seq must stand: submissions whose answers were lost may still be applied a
@@ -123,6 +125,27 @@ class BoardWatch:
             agrees = all(score in latest.get(name, (score,)) for name, score in rows)
             if (rows and agrees) or time.monotonic() > end or not pause():
                 return unread
+
+    def close(
+        self,
+        crew: Sequence[Member],
+        players: int,
+        final_seq: int,
+        *,
+        converged: bool,
+        by_content: bool,
+        pause: Callable[[], bool],
+    ) -> Look:
+        """Look at the board for the last time and close the history with it; what was seen."""
+        after = NOWHERE
+        if by_content:
+            unread = self.until_board_agrees(latest_of(crew), pause=pause)
+            closing = closing_by_content(crew, settled=converged, unread=unread)
+        else:
+            after, unread = last_look(self._target, players)
+            closing = closing_of(crew, final_seq, after, converged=converged, unread=unread)
+        self._journal.close(**closing)
+        return after
 
     def _read(self) -> Page:
         return self._journal.read(lambda limit: get_scores(self._target, limit=limit), TOP_DEFAULT)

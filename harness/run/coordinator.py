@@ -42,14 +42,7 @@ from harness.measure.settings import (
 from harness.measure.terminal import reason_of
 from harness.net.target import Target, TargetError
 from harness.report.document import Ceiling
-from harness.run.board_watch import (
-    BoardWatch,
-    closing_by_content,
-    closing_of,
-    latest_of,
-    refused_alike,
-    shown_to,
-)
+from harness.run.board_watch import NOWHERE, BoardWatch, refused_alike, shown_to
 from harness.run.fleet import TICK_S, Fleet
 from harness.run.resources import Sampler
 from harness.run.seeding import look_before, seed_users
@@ -73,7 +66,6 @@ PATIENCE_S = 5.0
 KEEP_EVERY_NS = 10 * NS
 """Between two results so far on disk. A single process has engines to run beside: it writes one
 when the load ends."""
-NOWHERE = board_look.Look(seq=-1, scores=None)
 IDLE = "idle"
 """The phase before a run has begun."""
 
@@ -317,14 +309,14 @@ class Coordinator:
 
         self._sampler.kill()
         self.phase = "reconciling"
-        after = NOWHERE
-        if shown.follows_ids:
-            after, unread = board_look.last_look(target, settings.players)
-            closing = closing_of(fleet.crew, final_seq, after, converged=converged, unread=unread)
-        else:
-            unread = watch.until_board_agrees(latest_of(fleet.crew), pause=self._still_waits)
-            closing = closing_by_content(fleet.crew, settled=converged, unread=unread)
-        journal.close(**closing)
+        after = watch.close(
+            fleet.crew,
+            settings.players,
+            final_seq,
+            converged=converged,
+            by_content=not shown.follows_ids,
+            pause=self._still_waits,
+        )
         if journal.problem:
             fleet.trouble(journal.problem)
         self.judgement, self.result_path = judge_and_write(
