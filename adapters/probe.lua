@@ -38,6 +38,7 @@ local arguments = {
   xadd = {stream, 'MAXLEN', 1, '*', 'a', '1'},
   xlen = {stream},
   xread = {'COUNT', 1, 'STREAMS', stream, '0'},
+  xrange = {stream, '-', '+', 'COUNT', 1},
   xrevrange = {stream, '+', '-', 'COUNT', 1},
   publish = {ARGV[1], ''},
   time = {},

@@ -27,7 +27,7 @@ WORKER_COMMANDS = (
     *("set", "exists", "expire", "persist", "rename", "del", "unlink"),
     *("hset", "hget", "hmget", "hvals", "hlen", "hincrby", "hdel"),
     *("zadd", "zcard", "zrange", "zscore", "zrem", "zremrangebyrank"),
-    *("xadd", "xlen", "xrevrange", "publish"),
+    *("xadd", "xlen", "xrange", "xrevrange", "publish"),
 )
 
 OPTIONAL = frozenset({"publish"})

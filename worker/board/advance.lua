@@ -27,13 +27,17 @@ local users = tonumber(state[4])
 if redis.call('ZCARD', KEYS[2]) ~= users or redis.call('HLEN', KEYS[3]) ~= users then
   return {-1}
 end
+if #redis.call('XRANGE', KEYS[4], '(' .. state[1] .. '-0', '+', 'COUNT', 1) > 0 then
+  -- Somebody else has written to the stream.
+  return {-1}
+end
 
 -- First, since only this can fail: nothing has been changed yet.
 local added = redis.pcall('XADD', KEYS[4], 'MAXLEN', '~', ARGV[5], ARGV[3] .. '-0',
   ARGV[6], ARGV[4], ARGV[9], ARGV[7])
 if type(added) == 'table' and added.err then
-  if string.find(added.err, 'equal or smaller', 1, true) or string.find(added.err, 'WRONGTYPE', 1, true) then
-    -- Somebody else has written to the stream.
+  if string.find(added.err, 'equal or smaller', 1, true) then
+    -- Somebody else has written to the stream and taken it back.
     redis.call('HSET', KEYS[1], 'foreign', 1)
     return {-1}
   end

@@ -9,7 +9,7 @@ from scoreboard.domain import User
 @dataclass
 class Drift:
     """Users looked at, and how many of them Redis had wrong or not at all; `lost` are those of
-    the missing ones whose score has changed, so that Redis must have had them."""
+    the missing ones that Redis must have had: half of the line is there, or their score changed."""
 
     users: int = 0
     wrong: int = 0
@@ -38,7 +38,7 @@ class Drift:
         for user, member, score in zip(users, members, scores, strict=True):
             if member is None or score is None:
                 self.missing += 1
-                self.lost += 0 < user.seq <= cursor
+                self.lost += member is not None or 0 < user.seq <= cursor
                 continue
             shown_seq = int.from_bytes(member[:8], "big")
             behind = shown_seq < user.seq <= cursor
