@@ -163,7 +163,12 @@ def create_app(
         ),
         StreamRoutes(gate, hub, gzip=settings.stream_gzip, fields=fields),
         HealthRoutes(availability),
-        ReviewRoutes(public_ledger, principal=parser.principal, client=lambda: starter.client),
+        ReviewRoutes(
+            public_ledger,
+            principal=parser.principal,
+            client=lambda: starter.client,
+            task_queue=settings.task_queue,
+        ),
         MetricsRoutes(metrics, open_to_all=settings.metrics_open, principal=parser.principal),
     )
     add_routes(

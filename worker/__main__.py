@@ -6,10 +6,13 @@ settings or arguments.
 
 import argparse
 import asyncio
+import json
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,14 +25,18 @@ from adapters.logs import configure_logging
 from adapters.mysql import Pool
 from adapters.reasons import reason_of
 from adapters.tasks import end
+from adapters.temporal import TEMPORAL_ERRORS
 from scoreboard.settings import SettingsError, from_mapping
 from worker.board.redis_board import RedisBoard
 from worker.database.adoption import MigrationError
+from worker.database.cases import Cases
 from worker.database.ledger import Ledger
 from worker.database.migrate import migrate
 from worker.database.seed import seed
 from worker.failpoints import Failpoints
 from worker.metrics import serving_metrics
+from worker.recovery.moments import moment
+from worker.recovery.replay import Replay
 from worker.runtime import BACKEND_ERRORS, connect_board, running_worker
 from worker.settings import WorkerSettings
 
@@ -131,6 +138,26 @@ async def run_migrate(settings: WorkerSettings) -> None:
         await pool.close()
 
 
+async def run_replay(settings: WorkerSettings, since: datetime) -> int:
+    """Bring back what MySQL lost since then; exit status 1 when a batch could not be read."""
+    client = await Client.connect(**temporal.connect_arguments(settings))
+    pool = Pool(settings.mysql, size=2)
+    failpoints = Failpoints("")
+    try:
+        await migrate(pool)
+        replay = Replay(
+            client,
+            Ledger(pool, failpoints, settings.fraud, log_decisions=settings.log_requests),
+            Cases(pool, failpoints, settings.fraud),
+            task_queue=settings.task_queue,
+        )
+        found = await replay.run(since)
+    finally:
+        await pool.close()
+    print(json.dumps(asdict(found)))
+    return 1 if found.unreadable else 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
@@ -139,6 +166,10 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("migrate", help="bring the schema up to date")
     seeding = commands.add_parser("seed", help="add the demonstration's users")
     seeding.add_argument("--users", type=int, default=0, help="users 1 to N exist afterwards")
+    replaying = commands.add_parser("replay", help="bring back from Temporal what MySQL lost")
+    replaying.add_argument(
+        "--since", type=moment, required=True, help="a duration (90m) or a time (2026-01-31T12:00Z)"
+    )
     options = parser.parse_args(arguments)
     configure_logging()
     try:
@@ -152,13 +183,15 @@ def main(arguments: list[str] | None = None) -> int:
                 uvloop.run(run_migrate(settings))
             case "seed":
                 uvloop.run(run_seed(settings, options.users))
+            case "replay":
+                return uvloop.run(run_replay(settings, options.since))
             case _:
                 with serving_metrics(settings.metrics_host, settings.metrics_port):
                     uvloop.run(run_worker(settings))
     except SettingsError as error:
         print(f"worker: {error}", file=sys.stderr)
         return 2
-    except (*BACKEND_ERRORS, MigrationError) as error:
+    except (*BACKEND_ERRORS, *TEMPORAL_ERRORS, MigrationError) as error:
         print(f"worker: {reason_of(error)}", file=sys.stderr)
         return 1
     return 0

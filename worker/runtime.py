@@ -22,6 +22,7 @@ from worker.database.cases import Cases
 from worker.database.ledger import Ledger
 from worker.database.migrate import migrate
 from worker.failpoints import Failpoints
+from worker.recovery.open_cases import reopen_cases
 from worker.settings import WorkerSettings
 from worker.step_watch import StepWatch
 from worker.workflows.board_refresh import BoardRefresh, ensure_schedule
@@ -39,8 +40,10 @@ REDIS_CONNECTIONS_MAX = 128
 REDIS_TIMEOUT_S = 5.0
 """A script that moves or swaps the ranking takes longer than the reads of an API process."""
 
-SCHEDULE_LOOK_S = 300.0
-"""How long a Temporal that has lost its data may be without the schedule."""
+SCHEDULE_LOOK_S = 60.0
+"""How long a Temporal that has lost its data may be without the schedule, and cases without a
+workflow."""
+
 SHUTDOWN_GRACE = timedelta(seconds=3)
 """A step that runs at shutdown may finish in this time; after it, it is repeated elsewhere."""
 
@@ -87,7 +90,7 @@ async def running_worker(
         async with worker:
             tasks = [
                 asyncio.create_task(_keep_repaired(board, settings.heal_interval_s)),
-                asyncio.create_task(_keep_scheduled(client, settings)),
+                asyncio.create_task(_keep_scheduled(client, settings, cases)),
             ]
             try:
                 yield
@@ -131,18 +134,25 @@ async def _migrated(pool: Pool) -> None:
             await asyncio.sleep(backoff.MIGRATION.delay_s(0))
 
 
-async def _keep_scheduled(client: Client, settings: WorkerSettings) -> None:
-    """See to it that the refresh is scheduled, for as long as the worker runs."""
+async def _keep_scheduled(client: Client, settings: WorkerSettings, cases: Cases) -> None:
+    """See to it that the refresh is scheduled and every open case has its workflow, for as long as
+    the worker runs."""
     unavailable = False
     while True:
         try:
             await ensure_schedule(
                 client, task_queue=settings.task_queue, every_s=settings.refresh_interval_s
             )
+            await reopen_cases(
+                client,
+                cases,
+                task_queue=settings.task_queue,
+                limit_s=settings.fraud_review_limit_s,
+            )
             unavailable = False
-        except RPCError as error:
+        except (RPCError, *MYSQL_ERRORS) as error:
             if not unavailable:
-                log.warning("schedule_not_set", status=error.status.name)
+                log.warning("schedule_not_set", error=reason_of(error))
             unavailable = True
         except Exception:
             log.exception("schedule_not_set")

@@ -157,6 +157,15 @@ class LedgerReader:
         rows = await self._rows(CASES_QUERY.format(where, order), (limit,))
         return [Case(*row) for row in rows]
 
+    async def is_open(self, submission_id: bytes) -> bool:
+        """Whether the submission is held and its case undecided."""
+        return bool(
+            await self._rows(
+                "SELECT 1 FROM reviews WHERE submission_id = UNHEX(%s) AND decision IS NULL",
+                (submission_id.hex(),),
+            )
+        )
+
     async def around(self, user_id: int, neighbours: int) -> tuple[int, list[RankedUser]]:
         """The board's seq, and the user with the users around, best first; empty without user."""
         async with self._pool.connection() as connection, connection.cursor() as cursor:

@@ -5,6 +5,7 @@ once the outcome is stored and published. Needs a token with `scores:review`.
 """
 
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import structlog
@@ -13,6 +14,7 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.mysql import MYSQL_ERRORS
@@ -93,7 +95,13 @@ async def cases(ledger: LedgerReader, *, open_only: bool) -> list[CaseView]:
 
 
 async def decide(
-    client: Client, submission_id: bytes, request: DecisionRequest, principal: Principal
+    client: Client,
+    ledger: LedgerReader,
+    submission_id: bytes,
+    request: DecisionRequest,
+    principal: Principal,
+    *,
+    task_queue: str,
 ) -> Decided:
     """Decide a case. Raises Problem: invalid, not_found, already_decided, unavailable.
 
@@ -103,23 +111,53 @@ async def decide(
     if decision is None:
         raise Problem(INVALID, 'A decision is "approve" or "reject".')
     name = ids.text(submission_id)
-    handle = client.get_workflow_handle(contract.review_workflow_id(name))
+    told = {"decision": decision, "decided_by": principal.subject}
     try:
-        state = await handle.execute_update(
-            contract.REVIEW_DECIDE_UPDATE,
-            {"decision": decision, "decided_by": principal.subject},
-            result_type=dict,
-            rpc_timeout=DECISION_TIMEOUT,
-        )
+        try:
+            state = await _update(client, name, told)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            if not await ledger.is_open(submission_id):
+                raise
+            # MySQL says that it is open: Temporal lost its workflow, or MySQL its end.
+            await _open_again(client, name, task_queue)
+            state = await _update(client, name, told)
     except WorkflowUpdateFailedError:
         raise Problem(ALREADY_DECIDED, "This case has been decided already.") from None
-    except (WorkflowUpdateRPCTimeoutOrCancelledError, RPCError, TimeoutError) as error:
+    except (
+        WorkflowUpdateRPCTimeoutOrCancelledError,
+        RPCError,
+        TimeoutError,
+        *MYSQL_ERRORS,
+    ) as error:
         raise _translated(error) from None
     if state["decision"] != decision:
         # An earlier decision stands, whose answer was lost with its worker.
         raise Problem(ALREADY_DECIDED, "This case has been decided already.")
     log.info("case_decided", submission_id=name, decision=decision, by=principal.subject)
     return Decided(submission_id=name, decision=decision, outcome=str(state["outcome"]))
+
+
+async def _update(client: Client, name: str, told: dict[str, str]) -> dict[str, Any]:
+    handle = client.get_workflow_handle(contract.review_workflow_id(name))
+    state: dict[str, Any] = await handle.execute_update(
+        contract.REVIEW_DECIDE_UPDATE, told, result_type=dict, rpc_timeout=DECISION_TIMEOUT
+    )
+    return state
+
+
+async def _open_again(client: Client, name: str, task_queue: str) -> None:
+    log.warning("case_reopened", submission_id=name)
+    await client.start_workflow(
+        contract.REVIEW_WORKFLOW,
+        name,
+        id=contract.review_workflow_id(name),
+        task_queue=task_queue,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        rpc_timeout=DECISION_TIMEOUT,
+    )
 
 
 def _translated(error: Exception) -> Problem:

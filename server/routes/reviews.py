@@ -26,7 +26,9 @@ class ReviewRoutes:
         *,
         principal: Callable[[Request], Principal],
         client: Callable[[], Client | None],
+        task_queue: str,
     ) -> None:
+        self._task_queue = task_queue
         self._ledger = ledger
         self._principal = principal
         self._client = client
@@ -55,6 +57,11 @@ class ReviewRoutes:
         if client is None:
             raise Problem(UNAVAILABLE, "A backend is unavailable.", retry_after_s=1)
         decided = await reviews.decide(
-            client, parse_submission_id(submission_id), decision, principal
+            client,
+            self._ledger,
+            parse_submission_id(submission_id),
+            decision,
+            principal,
+            task_queue=self._task_queue,
         )
         return json_response(decided, NOT_STORED)

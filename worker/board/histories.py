@@ -13,6 +13,11 @@ from worker.database.ledger import Ledger
 
 log = structlog.get_logger()
 
+REPLAY_HINT = (
+    "Temporal may have what MySQL lost: scoreboard replay --since <a minute before the loss>;"
+    " see docs/runbooks/mysql-restored.md"
+)
+
 
 async def judged(client: Redis, ledger: Ledger) -> tuple[Copy, BoardRow, State]:
     """A look at the board in Redis, the ledger's board read after it, and how the two agree."""
@@ -43,7 +48,12 @@ async def end_history(ledger: Ledger, copy: Copy, *, wrong: bool) -> BoardRow:
         # mean other changes from here on. Or after somebody else wrote to Redis.
         cause = "board_was_wrong" if wrong else "ledger_was_set_back"
         log.warning(
-            cause, redis=copy.seq, shown=copy.shown, history=board.incarnation, seq=board.seq
+            cause,
+            redis=copy.seq,
+            shown=copy.shown,
+            history=board.incarnation,
+            seq=board.seq,
+            hint="" if wrong else REPLAY_HINT,
         )
         metrics.HISTORIES.labels(cause).inc()
     return board

@@ -1,6 +1,7 @@
 """Held submissions in MySQL: ends each case exactly once. Not who decides: `review`."""
 
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from worker.database.statements import COMMIT_SYNCED, USER_COLUMNS, user_from, u
 from worker.database.transactions import in_transaction
 from worker.failpoints import Failpoints
 
+CASES_PER_READ = 1000
+
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     """The end of a case: who decided what, the submission's outcome, and its change when it was
@@ -26,6 +29,13 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     change: Change | None = None
 
 
+class OpenCase(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A case that waits for a decision."""
+
+    submission_id: bytes
+    opened_at_us: int
+
+
 class Cases:
     """The cases as the worker sees them."""
 
@@ -33,6 +43,25 @@ class Cases:
         self._pool = pool
         self._failpoints = failpoints
         self._fraud = fraud
+
+    async def open(self, *, opened_before_us: int | None = None) -> AsyncIterator[OpenCase]:
+        """The cases that nobody has decided, oldest first."""
+        after = "(0, '')"
+        upto = "" if opened_before_us is None else f" AND opened_at_us < {opened_before_us}"
+        while True:
+            async with self._pool.connection() as connection:
+                [rows] = await query_all(
+                    connection,
+                    "SELECT submission_id, opened_at_us FROM reviews WHERE decision IS NULL"
+                    f"{upto} AND (opened_at_us, submission_id) > {after}"
+                    f" ORDER BY opened_at_us, submission_id LIMIT {CASES_PER_READ}",
+                )
+                await connection.rollback()
+            for submission_id, opened_at_us in rows:
+                yield OpenCase(submission_id=submission_id, opened_at_us=opened_at_us)
+            if len(rows) < CASES_PER_READ:
+                return
+            after = f"({rows[-1][1]}, x'{rows[-1][0].hex()}')"
 
     async def resolve(self, submission_id: bytes, decision: Decision, decided_by: str) -> Resolved:
         """End a case; the first decision stands and every later call returns it.

@@ -87,6 +87,16 @@ class Ledger:
             await connection.rollback()
         return {row[0] for row in rows}
 
+    async def decided_ids(self, submission_ids: Sequence[bytes]) -> set[bytes]:
+        """Which of these the ledger has."""
+        wanted = ",".join(f"x'{submission_id.hex()}'" for submission_id in submission_ids)
+        async with self._pool.connection() as connection:
+            [rows] = await query_all(
+                connection, f"SELECT submission_id FROM ledger WHERE submission_id IN ({wanted})"
+            )
+            await connection.rollback()
+        return {row[0] for row in rows}
+
     async def record(self, screened: Sequence[tuple[Submission, Outcome]]) -> Recorded:
         """Decide and store a batch in one transaction.
 

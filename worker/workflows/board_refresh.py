@@ -4,7 +4,7 @@ Traffic goes on meanwhile: readers see the old ranking until the new one is
 swapped in whole, never behind what they have seen.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from temporalio import workflow
@@ -77,7 +77,20 @@ async def ensure_schedule(client: Client, *, task_queue: str, every_s: float) ->
     except ScheduleAlreadyRunningError:
 
         def updated(current: ScheduleUpdateInput) -> ScheduleUpdate | None:
-            same = current.description.schedule.spec.intervals == schedule.spec.intervals
-            return None if same else ScheduleUpdate(schedule=schedule)
+            present = current.description.schedule
+            if (
+                present.spec.intervals == schedule.spec.intervals
+                and present.policy == schedule.policy
+                and _action(present) == _action(schedule)
+            ):
+                return None
+            # Its state stays: an operator may have paused it.
+            return ScheduleUpdate(schedule=replace(schedule, state=present.state))
 
         await client.get_schedule_handle(schedule_id).update(updated)
+
+
+def _action(schedule: Schedule) -> tuple[str, str, str]:
+    action = schedule.action
+    assert isinstance(action, ScheduleActionStartWorkflow)
+    return action.workflow, action.id, action.task_queue

@@ -63,7 +63,11 @@ async def test_the_schedule_is_looked_at_again_and_again(monkeypatch: pytest.Mon
         if answers and (error := answers.pop(0)) is not None:
             raise error
 
+    async def reopen(*_: object, **__: object) -> int:
+        return 0
+
     monkeypatch.setattr(runtime, "ensure_schedule", ensure)
+    monkeypatch.setattr(runtime, "reopen_cases", reopen)
     monkeypatch.setattr(runtime, "SCHEDULE_LOOK_S", 0.001)
     monkeypatch.setattr("scoreboard.backoff.REFRESH_SCHEDULE", Backoff(first_s=0.001))
     client: Any = None
@@ -77,7 +81,7 @@ async def test_the_schedule_is_looked_at_again_and_again(monkeypatch: pytest.Mon
     )
 
     with capture_logs() as logs:
-        keeper = asyncio.create_task(_keep_scheduled(client, settings))
+        keeper = asyncio.create_task(_keep_scheduled(client, settings, client))
         await eventually(lambda: not answers, interval_s=0.001)
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""What comes back from Temporal when MySQL lost it, and from MySQL when Temporal did."""
