@@ -1,6 +1,9 @@
 """What MySQL lost comes back from Temporal, what Temporal lost from MySQL: each exactly once."""
 
 import asyncio
+import json
+import os
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
