@@ -10,6 +10,7 @@ Every submission carries an Idempotency-Key, so repeating one is always safe.
 
 from scoreboard.signing import SigningKey
 from scoreboard_client.answers import Accepted, Outcome, Top
+from scoreboard_client.blocking import BlockingScoreboardClient
 from scoreboard_client.client import ScoreboardClient
 from scoreboard_client.errors import (
     BadAnswer,
@@ -25,6 +26,7 @@ from scoreboard_client.retry import RetryPolicy
 __all__ = [
     "Accepted",
     "BadAnswer",
+    "BlockingScoreboardClient",
     "ClientError",
     "EffectUnknown",
     "Outcome",

@@ -35,6 +35,7 @@ browser() {
 
 languages() {
     command -v node >/dev/null || install nodejs
+    command -v npm >/dev/null || install npm
     command -v go >/dev/null || install golang-go
 }
 

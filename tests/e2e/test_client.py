@@ -6,7 +6,15 @@ from contextlib import aclosing
 import pytest
 
 from scoreboard.domain import Standing
-from scoreboard_client import Outcome, Refused, ScoreboardClient, Snapshot, StreamEvent, Update
+from scoreboard_client import (
+    BlockingScoreboardClient,
+    Outcome,
+    Refused,
+    ScoreboardClient,
+    Snapshot,
+    StreamEvent,
+    Update,
+)
 from tests.support.api import Api, token
 from tests.support.eventually import eventually
 
@@ -108,3 +116,29 @@ async def test_client_returns_a_submissions_outcome_to_its_user(api: Api) -> Non
         )
         with pytest.raises(Refused):
             await other.outcome(accepted.submission_id)
+
+
+async def test_the_blocking_client_submits_and_follows_without_a_loop(api: Api) -> None:
+    def visit() -> tuple[list[StreamEvent], str, int | None]:
+        with BlockingScoreboardClient(api.url, token=token(1)) as one:
+            accepted = one.submit(user_id=1, increment=10)
+            one.submit(user_id=1, increment=5)
+            found = []
+            for event in one.follow(last_event_id=0):
+                found.append(event)
+                if len(found) == 2:
+                    break
+            with pytest.raises(Refused):
+                one.submit(user_id=2, increment=1)
+            return found, one.outcome(accepted.submission_id).status, one.top(limit=1).seq
+
+    async with asyncio.timeout(20):
+        events, status, seq = await asyncio.to_thread(visit)
+
+    assert [event.score for event in events if isinstance(event, Update)] == [1510, 1515]
+    assert (status, seq) == ("applied", 2)
+
+
+async def test_the_blocking_client_says_where_it_does_not_belong() -> None:
+    with pytest.raises(RuntimeError, match="context manager"):
+        BlockingScoreboardClient().top()
