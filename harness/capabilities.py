@@ -74,6 +74,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     outcome_address: bool | None = None
     """The answer of a POST carries a `Location` at which the outcome can be read."""
     stream_gzip: StreamGzip = StreamGzip.NOT_ASKED
+    gzip_us_per_event: float | None = None
+    """Measured here: what an event costs each listener that has a decompressor of its own."""
+    gzip_kib_per_listener: float | None = None
     stream_tokens: bool | None = None
     """A stream without a token is refused."""
     stream_http: str = ""
@@ -199,6 +202,15 @@ def missing(capabilities: Capabilities) -> Iterator[Unlock]:
     return (unlock for unlock in UNLOCKS if shows(capabilities, unlock.capability) is not True)
 
 
+def _cost(shown: Capabilities) -> str:
+    if shown.gzip_us_per_event is None or shown.gzip_kib_per_listener is None:
+        return ""
+    return (
+        f" (a decompressor for each listener: {shown.gzip_kib_per_listener:.0f} KiB, and "
+        f"{shown.gzip_us_per_event:.1f} µs an event)"
+    )
+
+
 def describe(capabilities: Capabilities) -> Iterator[str]:
     """A block of lines for people: what the server shows, and what is therefore not asked."""
     shown = [u.words for u in UNLOCKS if shows(capabilities, u.capability) is True]
@@ -208,7 +220,7 @@ def describe(capabilities: Capabilities) -> Iterator[str]:
         "" if capabilities.stream_framing is Framing.UNSEEN else capabilities.stream_framing,
         "" if capabilities.early_head is not False else "no head before the first event",
         "tokens needed" if capabilities.stream_tokens else "",
-        f"gzip {capabilities.stream_gzip}",
+        f"gzip {capabilities.stream_gzip}{_cost(capabilities)}",
     ]
     yield "the server shows:  " + ("; ".join(shown) or "the specification, nothing beyond it")
     yield "  its streams:     " + ", ".join(filter(None, stream))

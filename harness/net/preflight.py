@@ -6,18 +6,18 @@ is. Not a test of the server: what it does not show is not asked of it later
 (`harness.capabilities`).
 """
 
-import http.client
 import json
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from harness.capabilities import Capabilities
+from harness.net.exchange import Answer, exchange
 from harness.net.http_wire import SubmissionRequests, stream_request, submission_id_of
 from harness.net.stream_look import StreamLook, look_at_stream, of_streams
 from harness.net.target import Target, TargetError
 from harness.targets.answers import read_scores
-from harness.targets.description import HTTP2, Description
+from harness.targets.description import Description
 from harness.targets.requests import StreamRequests, Values, read_request
 from harness.targets.template import BadTemplate
 from scoreboard import contract
@@ -112,7 +112,7 @@ def _described_board(target: Target, server: Description, user: Values) -> dict[
     what = f"{call.method} {call.path}"
     asked = {name for name in ("limit", "offset") if f"{{{name}}}" in str(call.query)}
 
-    def read(limit: int, offset: int) -> tuple[http.client.HTTPResponse, list[str]]:
+    def read(limit: int, offset: int) -> tuple[Answer, list[str]]:
         try:
             request = read_request(server, user, limit=limit, offset=offset)
         except BadTemplate as error:
@@ -133,12 +133,12 @@ def _described_board(target: Target, server: Description, user: Values) -> dict[
     return {**shown, "limit": limit, "offset": len(second) == 1 and second != users[:1]}
 
 
-def _seq(answer: http.client.HTTPResponse) -> int | None:
+def _seq(answer: Answer) -> int | None:
     header = answer.getheader(contract.SEQ_HEADER, "")
     return int(header) if header.isascii() and header.isdigit() and len(header) < 19 else None
 
 
-def _get(target: Target, query: str) -> tuple[http.client.HTTPResponse, bytes]:
+def _get(target: Target, query: str) -> tuple[Answer, bytes]:
     path = contract.SCORES_PATH
     get = f"GET {path}{query} HTTP/1.1\r\nHost: {target.host_header}\r\n\r\n".encode()
     return _ask(target, f"GET {path}", get)
@@ -167,7 +167,7 @@ def _post(target: Target, token: str, signing_key: SigningKey | None) -> dict[st
         return {}
     return {
         "submission_ids": submission_id_of(body) is not None,
-        "outcome_address": answer.getheader("Location") is not None,
+        "outcome_address": answer.getheader("Location") != "",
     }
 
 
@@ -227,9 +227,7 @@ def _streams(
     return shown
 
 
-def _refused(
-    what: str, answer: http.client.HTTPResponse, hints: dict[int, str] | None = None
-) -> TargetError:
+def _refused(what: str, answer: Answer, hints: dict[int, str] | None = None) -> TargetError:
     return TargetError(
         refusal(
             what,
@@ -240,13 +238,11 @@ def _refused(
     )
 
 
-def _ask(target: Target, what: str, request: bytes) -> tuple[http.client.HTTPResponse, bytes]:
-    def ask() -> tuple[http.client.HTTPResponse, bytes]:
+def _ask(target: Target, what: str, request: bytes) -> tuple[Answer, bytes]:
+    def ask() -> tuple[Answer, bytes]:
         with target.connect(TIMEOUT_S) as connection:
-            connection.sendall(request)
-            with http.client.HTTPResponse(connection) as answer:
-                answer.begin()
-                return answer, answer.read()
+            answer = exchange(connection, request, timeout_s=TIMEOUT_S)
+            return answer, answer.body
 
     return _reaching(target, what, ask)
 
@@ -258,10 +254,6 @@ def _reaching(target: Target, what: str, ask: Callable[[], T]) -> T:
         raise TargetError(
             f"preflight: {what} had no answer within {TIMEOUT_S:g} s from {target.base_url}"
         ) from None
-    except http.client.BadStatusLine as error:
-        # The first frame of a server that speaks HTTP/2 without TLS.
-        told = HTTP2 if str(error).startswith("\x00\x00") else f"no HTTP: {str(error)[:40]!r}"
-        raise TargetError(f"preflight: {what} failed at {target.base_url}: {told}") from None
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise TargetError(f"preflight: {what} failed at {target.base_url}: {reason}") from None

@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 
 from harness.capabilities import FAR_FROM_SEQ, EventIds, Framing, StreamGzip
-from harness.net.http_wire import BadAnswer, header_of, status_of
+from harness.net.http_wire import BadAnswer, after_interim, header_of, status_of
 from harness.net.sse_parser import Item, Kind, Span
-from harness.net.stream_framing import GZIP, OWN_GZIP, Framer, framer_of
+from harness.net.stream_framing import GZIP, OWN_GZIP, Framer, decompressor_cost, framer_of
 
-HEAD_S = 2.0
+HEAD_S = 1.0
 """A server whose stream has no head by then sends it with the first event."""
 MOMENT_S = 0.4
 """How long a stream is read after its head. What a server says at the start comes with the head."""
@@ -74,7 +74,7 @@ def _head(connection: socket.socket) -> bytes:
     """The bytes up to a whole head; empty when none comes in time. Raises OSError, BadAnswer."""
     connection.settimeout(HEAD_S)
     data = b""
-    while b"\r\n\r\n" not in data:
+    while b"\r\n\r\n" not in (data := after_interim(data)):
         try:
             part = connection.recv(RECEIVE_BYTES)
         except TimeoutError:
@@ -125,7 +125,12 @@ def of_streams(
         "stream_framing": plain.framing,
     }
     if gzip and plain.status:
-        shown["stream_gzip"] = plain.gzip
+        # Only the whole contract promises that every chunk can be read by itself.
+        shared = seq is not None and plain.gzip is StreamGzip.CHUNKS
+        packed = plain.gzip is not StreamGzip.NONE
+        shown["stream_gzip"] = StreamGzip.ORDINARY if packed and not shared else plain.gzip
+        if packed and not shared:
+            shown["gzip_us_per_event"], shown["gzip_kib_per_listener"] = decompressor_cost()
     if seq is None:
         return shown
     items = [*plain.items, *(resumed.items if resumed else ())]

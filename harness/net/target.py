@@ -4,7 +4,6 @@ A running stack is found by its state file; any other server by its address or b
 (`harness.targets`). The harness imports nothing of the stack.
 """
 
-import http.client
 import json
 import socket
 import ssl
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.net.exchange import exchange
 from harness.net.http_wire import parse_base_url
 from harness.net.tls import context_of, reason_of_tls, server_name
 from harness.targets.answers import read_scores
@@ -214,19 +214,17 @@ def get_scores(target: Target, *, limit: int = contract.TOP_DEFAULT, offset: int
     """Read a page of the board. Raises OSError (also for an answer that is not 200)."""
     if target.server is not None:
         return _get_described(target, target.server, limit=limit, offset=offset)
-    connection = http.client.HTTPConnection(*target.address, timeout=HTTP_TIMEOUT_S)
+    path = f"{contract.SCORES_PATH}?limit={limit}&offset={offset}"
+    request = f"GET {path} HTTP/1.1\r\nHost: {target.host_header}\r\n\r\n".encode()
     try:
-        connection.request("GET", f"{contract.SCORES_PATH}?limit={limit}&offset={offset}")
-        answer = connection.getresponse()
-        body = answer.read()
+        with target.connect(HTTP_TIMEOUT_S) as connection:
+            answer = exchange(connection, request, timeout_s=HTTP_TIMEOUT_S)
         if answer.status != 200:
             raise OSError(f"GET {contract.SCORES_PATH} answered {answer.status}")
-        rows = [(str(row["user"]), int(row["score"])) for row in json.loads(body)]
+        rows = [(str(row["user"]), int(row["score"])) for row in json.loads(answer.body)]
         return Page(seq=int(answer.getheader(contract.SEQ_HEADER, "-1")), rows=rows)
-    except (http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise OSError(f"GET {contract.SCORES_PATH}: {error}") from error
-    finally:
-        connection.close()
 
 
 def _get_described(target: Target, server: Description, *, limit: int, offset: int) -> Page:
@@ -235,16 +233,12 @@ def _get_described(target: Target, server: Description, *, limit: int, offset: i
     try:
         request = read_request(server, user, limit=limit, offset=offset)
         with target.connect(HTTP_TIMEOUT_S) as connection:
-            connection.sendall(request)
-            answer = http.client.HTTPResponse(connection)
-            with answer:
-                answer.begin()
-                body = answer.read()
-                status, seq = answer.status, answer.getheader(contract.SEQ_HEADER, "-1")
-        if not any(low <= status <= high for low, high in server.scores.accepted):
-            raise OSError(f"{what} answered {status}")
-        return Page(seq=int(seq), rows=read_scores(server.scores, body))
-    except (http.client.HTTPException, ValueError, BadTemplate) as error:
+            answer = exchange(connection, request, timeout_s=HTTP_TIMEOUT_S)
+        if not any(low <= answer.status <= high for low, high in server.scores.accepted):
+            raise OSError(f"{what} answered {answer.status}")
+        seq = int(answer.getheader(contract.SEQ_HEADER, "-1"))
+        return Page(seq=seq, rows=read_scores(server.scores, answer.body))
+    except (ValueError, BadTemplate) as error:
         raise OSError(f"{what}: {error}") from error
 
 
@@ -258,6 +252,9 @@ def get_board(target: Target, *, most: int, deadline_s: float = 10.0) -> Page | 
         pages = target.server is None or target.server.scores.pages
         while pages and len(page.rows) == PAGE and len(rows) < most and page.seq == first.seq:
             page = get_scores(target, limit=PAGE, offset=len(rows))
+            if page.rows == first.rows:
+                # The server does not honour the offset.
+                break
             rows += page.rows
         if page.seq == first.seq:
             return Page(seq=first.seq, rows=rows)
