@@ -91,11 +91,18 @@ def promises_of(evidence: Evidence, given: Promises | None = None) -> Promises:
     )
 
 
-def check(evidence: Evidence, promises: Promises | None = None) -> list[Finding]:
-    """The finding on every invariant, in the order of their numbers."""
+def check(
+    evidence: Evidence,
+    promises: Promises | None = None,
+    account: by_content.Account | None = None,
+) -> list[Finding]:
+    """The finding on every invariant, in the order of their numbers.
+
+    `account` is that of the evidence where its events have no ids to follow, if it is known.
+    """
     held = promises or Promises()
     if evidence.by_content:
-        account = by_content.account_of(evidence)
+        account = account or by_content.account_of(evidence)
         findings = [
             *by_content.check(evidence, account, visible_within_s=held.visible_within_s),
             vacuity.check(evidence, held.demands),

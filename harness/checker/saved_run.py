@@ -20,6 +20,7 @@ from harness.checker import (
     overall,
     promises_of,
 )
+from harness.checker.by_content import Account, account_of
 from harness.evidence.database import (
     load_database_snapshot,
     read_database_snapshot,
@@ -44,10 +45,14 @@ class NoHistory(OSError):
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedRun:
-    """The findings, and the evidence behind them; None where that was too large to be read."""
+    """The findings, and the evidence behind them; None where that was too large to be read.
+
+    `account` explains the events where those have no ids to follow.
+    """
 
     findings: list[Finding]
     evidence: Evidence | None = None
+    account: Account | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -82,8 +87,11 @@ def judge_saved_run(
         files = [read_history(path) for path in paths]
         database = None if black_box else _database_snapshot(place, files, mysql_url, keep=keep)
         evidence = gather(files, database)
+        account = account_of(evidence) if evidence.by_content else None
         return JudgedRun(
-            findings=check(evidence, promises_of(evidence, promises)), evidence=evidence
+            findings=check(evidence, promises_of(evidence, promises), account),
+            evidence=evidence,
+            account=account,
         )
     finally:
         gc.enable()

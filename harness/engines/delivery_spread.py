@@ -20,11 +20,13 @@ class DeliverySpread:
     """Times at which seqs from `base` on reached the first, median and last listener of a swarm.
 
     Unix µs; 0 for an event without a listener. `left_out` counts events beyond the size limit.
+    `process` is whose: where events have no ids to follow, each process has numbers of its own.
     """
 
     base: int
     columns: Mapping[str, Sequence[int]]
     left_out: int = 0
+    process: str = ""
 
     def to_wire(self) -> dict[str, Any]:
         """Compressed columns for a worker's last report; only a count above the size limit."""
@@ -40,14 +42,15 @@ class DeliverySpread:
         }
 
     @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> "DeliverySpread":
+    def from_wire(cls, wire: Mapping[str, Any], process: str = "") -> "DeliverySpread":
         """The inverse of `to_wire`; empty when only a count was sent."""
         if "base" not in wire:
             nothing = {name: array("q") for name in COLUMNS}
-            return cls(base=-1, columns=nothing, left_out=wire.get("left_out", 0))
+            return cls(base=-1, columns=nothing, left_out=wire.get("left_out", 0), process=process)
         return cls(
             base=int(wire["base"]),
             columns={name: array("q", zlib.decompress(wire[name])) for name in COLUMNS},
+            process=process,
         )
 
     def at(self, seq: int) -> tuple[int, int, int] | None:

@@ -1,8 +1,8 @@
 """Follows each submission and each event to the listeners, after the run. Pure.
 
 Neither end knows the other: the sender knows submissions, the listeners know
-seqs. The ledger joins them, so a submission's journey needs MySQL;
-an event's does not, since its commit time is on the stream.
+seqs. The ledger joins them, so a submission's journey needs MySQL, unless events were explained
+by their content; an event's does not, since its commit time is on the stream.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.checker import Evidence
+from harness.checker.by_content import Account
+from harness.checker.evidence import Submission
 from harness.engines.delivery_spread import COLUMNS, DeliverySpread
 from harness.evidence.history import Outcome
 from harness.judge.record import RunRecord
@@ -47,27 +49,55 @@ def reached(spreads: Sequence[DeliverySpread]) -> npt.NDArray[np.int64]:
 def journeys(
     seqs: Iterable[tuple[int, int]], due_us: Mapping[int, int], spreads: Sequence[DeliverySpread]
 ) -> Iterator[tuple[int, int, int, int]]:
-    """For each (number, seq) that listeners saw: due (Unix µs), then µs to first, median, last.
-
-    Over several swarms the median is the latest of theirs: never better than the truth.
-    """
+    """For each (number, seq) that listeners saw: due (Unix µs), then µs to first, median, last."""
     for number, seq in seqs:
-        due = due_us.get(number)
         times = [found for spread in spreads if (found := spread.at(seq)) is not None]
-        if due is not None and times:
-            yield (
-                due,
-                min(t[0] for t in times) - due,
-                max(t[1] for t in times) - due,
-                max(t[2] for t in times) - due,
-            )
+        yield from _journey(due_us.get(number), times)
 
 
-def complete_series(record: RunRecord, evidence: Evidence | None) -> None:
-    """Put into the series what only the end of a run can tell: spread and end-to-end times."""
+def _journey(
+    due_us: int | None, times: Sequence[tuple[int, int, int]]
+) -> Iterator[tuple[int, int, int, int]]:
+    """Over several swarms the median is the latest of theirs: never better than the truth."""
+    if due_us is not None and times:
+        yield (
+            due_us,
+            min(t[0] for t in times) - due_us,
+            max(t[1] for t in times) - due_us,
+            max(t[2] for t in times) - due_us,
+        )
+
+
+def complete_series(
+    record: RunRecord, evidence: Evidence | None, account: Account | None = None
+) -> None:
+    """Put into the series what only the end of a run can tell: spread and end-to-end times.
+
+    `account` explains events without ids to follow by the submissions that they show.
+    """
     _add_spread(record, record.spreads)
-    if evidence is not None and evidence.database is not None and record.spreads:
-        _add_journeys(record, evidence, record.spreads)
+    if not record.spreads:
+        return
+    if account is not None:
+        shown = [pair for chain in account.chains for pair in chain.shown]
+        due_us = _due_us(record, [_number(s) for s, _ in shown])
+        by_process = {spread.process: spread for spread in record.spreads}
+        for submission, event in shown:
+            times = [
+                found
+                for process, seq in event.numbers.items()
+                if process in by_process and (found := by_process[process].at(seq)) is not None
+            ]
+            _record(record, _journey(due_us.get(_number(submission)), times))
+    elif evidence is not None and evidence.database is not None:
+        seq_of = {change.sid: change.seq for change in evidence.changes}
+        seqs = [
+            (_number(submission), seq_of[submission.sid])
+            for submission in evidence.submissions
+            if submission.sid in seq_of and submission.outcome is Outcome.OK
+        ]
+        due_us = _due_us(record, [number for number, _ in seqs])
+        _record(record, journeys(seqs, due_us, record.spreads))
 
 
 def _add_spread(record: RunRecord, spreads: Sequence[DeliverySpread]) -> None:
@@ -91,22 +121,25 @@ def _add_spread(record: RunRecord, spreads: Sequence[DeliverySpread]) -> None:
             histograms[name].record_many(inside[:, column] - inside[:, 0])
 
 
-def _add_journeys(record: RunRecord, evidence: Evidence, spreads: Sequence[DeliverySpread]) -> None:
-    """Add submit-to-deliver times, by intended second. Only the schedule knows when it was due."""
-    seq_of = {change.sid: change.seq for change in evidence.changes}
-    seqs = [
-        (int((submission.key or "-0").rpartition("-")[2]), seq_of[submission.sid])
-        for submission in evidence.submissions
-        if submission.sid in seq_of and submission.outcome is Outcome.OK
-    ]
+def _number(submission: Submission) -> int:
+    return int((submission.key or "-0").rpartition("-")[2])
+
+
+def _due_us(record: RunRecord, numbers: Sequence[int]) -> dict[int, int]:
+    """When submissions were due, Unix µs, up to the last of these. Only the schedule knows."""
     settings = record.settings
     schedule = arrivals(
         parse_profile(settings.rate), seed=settings.seed, poisson=settings.arrivals == "poisson"
     )
     begin_us = round(record.started_unix_s * 1e6)
-    last = max((number for number, _ in seqs), default=-1)
-    due_us = {number: begin_us + due // 1000 for number, due in islice(schedule, last + 1)}
-    for due, *durations in journeys(seqs, due_us, spreads):
+    last = max(numbers, default=-1)
+    return {number: begin_us + due // 1000 for number, due in islice(schedule, last + 1)}
+
+
+def _record(record: RunRecord, found: Iterable[tuple[int, int, int, int]]) -> None:
+    """Add submit-to-deliver times, by intended second."""
+    begin_us = round(record.started_unix_s * 1e6)
+    for due, *durations in found:
         second = record.series.seconds[record.begin_second + (due - begin_us) // 1_000_000]
         for name, duration in zip(JOURNEY_HISTOGRAMS, durations, strict=True):
             second.histograms[name].record(duration)

@@ -9,6 +9,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def judge_and_write(
     Raises OSError when the result can be written nowhere.
     """
     judged = _judged(record, mysql_url)
-    complete_series(record, judged.evidence)
+    complete_series(record, judged.evidence, judged.account)
     judgement = judge_run(record, judged.findings, judged.evidence)
     return judgement, _write(document_of(record, judgement), path_of(record, path))
 
@@ -85,7 +86,7 @@ def _judged(record: RunRecord, mysql_url: str) -> JudgedRun:
             if not isinstance(error, DatabaseUnreadable):
                 break
         else:
-            return JudgedRun(findings=[*judged.findings, *missing], evidence=judged.evidence)
+            return replace(judged, findings=[*judged.findings, *missing])
     return JudgedRun(findings=missing)
 
 

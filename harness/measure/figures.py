@@ -30,8 +30,8 @@ PERCENTILES = (
 class Duration:
     """A duration of which a run keeps a histogram in µs. `headline` ones are in every summary.
 
-    `source` is what a run needs to have it: `submissions`, `listeners`, or `ledger` for both
-    and a look into MySQL.
+    `source` is what a run needs to have it: `submissions`, `listeners`, or `both`, and then a look
+    into MySQL or events that are known by their content.
     """
 
     name: str
@@ -76,18 +76,16 @@ DURATIONS = (
         headline=True,
     ),
     Duration(
-        "submit_deliver_first", "submit → first", "intended send to the first listener", "ledger"
+        "submit_deliver_first", "submit → first", "intended send to the first listener", "both"
     ),
     Duration(
         "submit_deliver_median",
         "submit → deliver",
         "intended send to the median listener",
-        "ledger",
+        "both",
         headline=True,
     ),
-    Duration(
-        "submit_deliver_last", "submit → last", "intended send to the last listener", "ledger"
-    ),
+    Duration("submit_deliver_last", "submit → last", "intended send to the last listener", "both"),
     Duration("notice", "harness delay", "kernel to the harness, not part of lag", "listeners"),
     Duration("connect", "connect", "connection begun to stream open", "listeners", headline=True),
 )

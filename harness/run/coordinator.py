@@ -277,7 +277,7 @@ class Coordinator:
             begin_second=self.begin_second,
             measured_s=self._measured_s(begin_unix_ns, length_s),
             members=[member.to_document() for member in fleet.crew],
-            spreads=[DeliverySpread.from_wire(member.reach) for member in fleet.working("swarm")],
+            spreads=[DeliverySpread.from_wire(m.reach, m.name) for m in fleet.working("swarm")],
             before=before,
             backlog=watch.backlog,
             samples=self.samples,

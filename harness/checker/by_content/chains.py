@@ -23,6 +23,7 @@ PENDING_MAX = 24
 """Of more submissions under way, only the oldest are tried as the sum behind one step."""
 BACK_MAX = 3
 """Events that a later one may take back."""
+LATELY_NS = 2_000_000_000
 NOT_REFUSED = (Outcome.OK, Outcome.UNKNOWN)
 RECENT = 4
 """Events among which one that shows the same increment is taken for the same submission."""
@@ -350,6 +351,8 @@ class _Walk:
         """A step that nobody sent, and a submission that nothing shows, belong together."""
         chain = self.chain
         for place, defect in enumerate(chain.defects):
+            if defect.flaw is Flaw.REPEATED:
+                self._may_be_wrong(place, defect)
             if defect.flaw not in (Flaw.STEP, Flaw.FALSE) or defect.submissions:
                 continue
             hidden = [
@@ -371,6 +374,19 @@ class _Walk:
             elif defect.flaw is Flaw.STEP and defect.step in self._used:
                 again = self._used[defect.step]
                 chain.defects[place] = replace(defect, flaw=Flaw.REPEATED, submissions=(again,))
+
+    def _may_be_wrong(self, place: int, defect: Defect) -> None:
+        """A step that repeats another one is rather the wrong amount of one that nothing shows."""
+        event_ns = defect.event.time_ns
+        lately = [
+            s
+            for s in self.chain.unshown
+            if event_ns - LATELY_NS <= s.invoked_ns <= event_ns + CLOCK_SLACK_NS
+        ]
+        if lately:
+            nearest = min(lately, key=lambda s: abs(event_ns - s.invoked_ns))
+            self.chain.defects[place] = replace(defect, flaw=Flaw.STEP, submissions=(nearest,))
+            self.chain.left.remove(nearest)
 
 
 def explain(

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.checker.by_content import account_of
 from harness.engines import delivery_spread
+from harness.engines.by_content.table import ContentTable
 from harness.engines.delivery_spread import DeliverySpread
 from harness.engines.event_table import EventTable
 from harness.judge.end_to_end import complete_series, reached
 from harness.net.sse_parser import Item, Kind
+from tests.unit.harness.plain_run import Plan, Simulation
 from tests.unit.harness.test_result import BEGIN, record
 
 S = 1_000_000
@@ -95,3 +98,24 @@ def test_a_table_too_large_to_send_leaves_no_figure(
     complete_series(run, None)
 
     assert run.figures()["reach_last_max"] is None
+
+
+def test_events_without_ids_tell_when_their_submissions_reached_the_listeners(
+    tmp_path: Path,
+) -> None:
+    simulation = Simulation(Plan(submissions=1, users=3, lie_at=9))
+    account = account_of(simulation.evidence())
+    ((submission, event),) = account.chains[0].shown
+    found = ContentTable(10)
+    found.new_number(event.name, event.score)
+    over(found, 0, 10 * S, 20 * S, 30 * S, count=5)
+    spread = DeliverySpread.from_wire(found.to_delivery_spread().to_wire(), "swarm-0")
+    made = record(tmp_path, spreads=[spread])
+
+    complete_series(made, None, account)
+
+    names = ("submit_deliver_first", "submit_deliver_median", "submit_deliver_last")
+    assert submission.key == "run-0"
+    assert [made.series.merged(name).total for name in names] == [1, 1, 1]
+    last_us = made.series.merged("submit_deliver_last").at(1.0)
+    assert last_us == pytest.approx(30 * S, rel=0.05)
