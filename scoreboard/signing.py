@@ -1,6 +1,6 @@
 """Signs requests (RFC 9421, HTTP Message Signatures), for clients and load tests.
 
-The profile: method, path, query, digest of the body and, when there is one, the
+The profile: method, authority, path, query, digest of the body and, when there is one, the
 Idempotency-Key are covered; `created`, `nonce` and `keyid` are parameters. The
 server's half is `server.auth.signatures`. Clock and nonce come from the caller.
 """
@@ -22,7 +22,7 @@ from http_message_signatures import (
 )
 
 TAG = "scoreboard"
-COVERED = ("@method", "@path", "@query", "content-digest")
+COVERED = ("@method", "@authority", "@path", "@query", "content-digest")
 IDEMPOTENCY_KEY = "idempotency-key"
 
 HMAC_SHA256 = "hmac-sha256"
@@ -81,8 +81,8 @@ def sign(
 ) -> dict[str, str]:
     """The headers to send: those given plus Content-Digest, Signature-Input and Signature.
 
-    `url` is absolute. The same nonce names the same request: a server takes a
-    second request with it for a repetition of the first.
+    `url` is absolute, and its host one that the server knows as its own. The same nonce names the
+    same request: a server takes a second request with it for a repetition of the first.
     """
     message = SimpleNamespace(method=method, url=url, headers=dict(headers))
     covered: tuple[str, ...] = COVERED
@@ -108,12 +108,16 @@ class Presigner:
     """Signs many requests that differ in body and Idempotency-Key only, for load generators.
 
     The same headers as `sign`, value for value, at about a hundredth of its cost, since
-    what they have in common is laid out once. The path must have no query.
+    what they have in common is laid out once. The path must have no query, and the authority no
+    default port.
     """
 
-    def __init__(self, *, method: str, path: str, key: SigningKey) -> None:
+    def __init__(self, *, method: str, authority: str, path: str, key: SigningKey) -> None:
         self._key = key
-        self._fixed = f'"@method": {method}\n"@path": {path}\n"@query": ?\n'
+        self._fixed = (
+            f'"@method": {method}\n"@authority": {authority.lower()}\n'
+            f'"@path": {path}\n"@query": ?\n'
+        )
         covered = " ".join(f'"{name}"' for name in (*COVERED, IDEMPOTENCY_KEY))
         key_id = key.id.replace("\\", "\\\\").replace('"', '\\"')
         self._covered = f"({covered});created="

@@ -90,7 +90,13 @@ def create_app(
     keys = load_keys(settings.signature_keys) if settings.signature_keys else {}
     new_id = NewIds()
     parser = SubmissionParser(
-        authenticator, Signatures(keys, required=settings.signatures_required), new_id
+        authenticator,
+        Signatures(
+            keys,
+            required=settings.signatures_required,
+            authorities=settings.signature_authorities,
+        ),
+        new_id,
     )
     admission = Admission(
         redis_client, ledger, limit=settings.rate_limit, replay_limit=settings.replay_limit

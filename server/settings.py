@@ -129,6 +129,13 @@ class ServerSettings(ServiceSettings):
     signature_keys: str = setting(
         "SCOREBOARD_SIGNATURE_KEYS", str, "File of keys for signed requests (RFC 9421)", ""
     )
+    signature_authorities: tuple[str, ...] = setting(
+        "SCOREBOARD_SIGNATURE_AUTHORITIES",
+        listed,
+        "Names of this deployment that signed requests may be for, like `board.example`, separated"
+        " by commas; default: the address a connection came in by, and localhost",
+        (),
+    )
     signatures_required: bool = setting(
         "SCOREBOARD_SIGNATURES_REQUIRED", flag, "Refuse submissions that are not signed", False
     )

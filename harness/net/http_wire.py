@@ -241,7 +241,9 @@ class SubmissionRequests:
         self._signer = (
             None
             if signing_key is None
-            else Presigner(method="POST", path=contract.UPDATE_PATH, key=signing_key)
+            else Presigner(
+                method="POST", authority=host_header, path=contract.UPDATE_PATH, key=signing_key
+            )
         )
 
     def make(self, number: int, user: int, increment: int) -> bytes:

@@ -42,6 +42,7 @@ class CallBuilder:
     ) -> None:
         self._call = call
         self._key = signing_key
+        self._authority = address.host_header
         self._line = f"{call.method} ".encode()
         literal = template.in_text
         self._path = template.program(address.base + call.path, template.in_url)
@@ -102,7 +103,9 @@ class CallBuilder:
         path = target[0][0].decode()
         if len(target) > 1 or "?" in path:
             raise BadTemplate("a signed request's path must have no query and be one per user")
-        return Presigner(method=self._call.method, path=path, key=self._key)
+        return Presigner(
+            method=self._call.method, authority=self._authority, path=path, key=self._key
+        )
 
 
 def _asks_for_id(steps: Program) -> bool:

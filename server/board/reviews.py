@@ -29,6 +29,7 @@ from scoreboard.errors import (
     UNAVAILABLE,
     Problem,
 )
+from scoreboard.strict_json import strict_json
 from scoreboard.tokens import SCOPE_REVIEW, Principal
 from server.backends.mysql import Case, LedgerReader
 from server.submit.body import check_media_type
@@ -65,8 +66,8 @@ def parse_decision(content_type: str, body: bytes) -> DecisionRequest:
     """The decision in a request's body. Raises Problem: unsupported_media_type, invalid."""
     check_media_type(content_type)
     try:
-        return msgspec.json.decode(body, type=DecisionRequest)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return msgspec.convert(strict_json(body), type=DecisionRequest)
+    except (ValueError, RecursionError):
         raise Problem(INVALID, 'The body must be {"decision": "approve" or "reject"}.') from None
 
 

@@ -14,6 +14,7 @@ from scoreboard import contract, ids
 from scoreboard.domain import Submission
 from scoreboard.errors import FORBIDDEN, MALFORMED, TOO_LARGE, Problem
 from scoreboard.tokens import Principal
+from server.auth.signatures import Signed
 from server.submit.body import MAX_BODY_BYTES, parse_update
 
 _RANDOM_BYTES = 10
@@ -51,13 +52,12 @@ def parse_submission(
     now_us: int,
     new_id: Callable[[int], bytes],
     *,
-    signature_name: Callable[[], str | None] | None = None,
+    signed: Callable[[], Signed | None] | None = None,
 ) -> ParsedSubmission:
     """The submission of one request. Raises Problem.
 
     Checks in this order: size, Idempotency-Key (`keys` are the fields of that name), body,
-    permission, signature. `signature_name` verifies the signature and returns the name it gives
-    the request, which counts when there is no key.
+    permission, signature. `signed` verifies the signature and returns what it names.
     """
     if len(body) > MAX_BODY_BYTES:
         raise Problem(TOO_LARGE, "The request is too large.")
@@ -70,10 +70,10 @@ def parse_submission(
             )
     update = parse_update(content_type, body)
     require_permission(principal, update.user_id)
-    if signature_name is not None:
-        signed = signature_name()
-        key = signed if key is None else key
-    return named_submission(principal, update.user_id, update.increment, key, now_us, new_id)
+    signature = None if signed is None else signed()
+    return named_submission(
+        principal, update.user_id, update.increment, key, now_us, new_id, signature
+    )
 
 
 def named_submission(
@@ -83,12 +83,20 @@ def named_submission(
     key: str | None,
     now_us: int,
     new_id: Callable[[int], bytes],
+    signed: Signed | None = None,
+    number: int = 0,
 ) -> ParsedSubmission:
-    """A checked submission under its id: the same for the same principal and key."""
-    subject = principal.subject
+    """A checked submission under its id: the same for the same principal and key.
+
+    Of a signed request: the same for the same signed bytes, whoever sends them; `number` is its
+    place in them.
+    """
+    subject = namespace = principal.subject
+    if signed is not None:
+        namespace, key = signed.namespace, signed.name(user_id, key, number)
     return ParsedSubmission(
         Submission(
-            id=new_id(now_us) if key is None else ids.keyed_submission_id(subject, key),
+            id=new_id(now_us) if key is None else ids.keyed_submission_id(namespace, key),
             principal=subject,
             user_id=user_id,
             increment=increment,

@@ -1,12 +1,12 @@
 """Reads Sanic's requests: principal, signature and submissions. Starts nothing.
 
 What a single submission must look like is decided by `submission`, for this and the fast path.
-The submission's name decides what a repeat is: the client's Idempotency-Key, else the
-signature's key and nonce, else a new id for each request.
+The submission's name decides what a repeat is: the client's Idempotency-Key, of a signed request
+within its signing key, else that key's nonce, else a new id for each request.
 """
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from sanic.request import Request
@@ -14,9 +14,10 @@ from sanic.request import Request
 from scoreboard import contract
 from scoreboard.domain import MAX_INCREMENT, MAX_USER_ID
 from scoreboard.errors import INVALID, Problem
+from scoreboard.strict_json import strict_json
 from scoreboard.tokens import Principal
 from server.auth.bearer import Authenticator
-from server.auth.signatures import Signatures
+from server.auth.signatures import Signatures, Signed, SignedMessage
 from server.submit.body import check_media_type
 from server.submit.submission import (
     NewIds,
@@ -71,7 +72,7 @@ class SubmissionParser:
             request.body,
             time.time_ns() // 1000,
             self._new_id,
-            signature_name=lambda: self._signature_name(request, principal),
+            signed=lambda: self._signed(request, principal),
         )
 
     def many(self, request: Request) -> list[ParsedSubmission | Problem]:
@@ -82,21 +83,21 @@ class SubmissionParser:
         principal = self.principal(request)
         check_media_type(request.headers.get("content-type", ""))
         try:
-            items = batch_decoder.decode(request.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            items = parse_batch(request.body)
+        except (ValueError, RecursionError):
             raise Problem(
                 INVALID,
                 f"The body must be a list of 1 to {MAX_ITEMS} items"
                 ' {"userId": …, "increment": …} with an optional "key".',
             ) from None
-        signed = self._signature_name(request, principal)
+        signed = self._signed(request, principal)
         return [
-            self._item(principal, item, None if signed is None else f"{signed}:{index}")
-            for index, item in enumerate(items)
+            self._item(principal, item, signed, number)
+            for number, item in enumerate(items, start=1)
         ]
 
     def _item(
-        self, principal: Principal, item: BatchItem, signed: str | None
+        self, principal: Principal, item: BatchItem, signed: Signed | None, number: int
     ) -> ParsedSubmission | Problem:
         try:
             require_permission(principal, item.user_id)
@@ -111,20 +112,42 @@ class SubmissionParser:
             principal,
             item.user_id,
             item.increment,
-            signed if key is None else key,
+            key,
             time.time_ns() // 1000,
             self._new_id,
+            signed,
+            number,
         )
 
-    def _signature_name(self, request: Request, principal: Principal) -> str | None:
-        """The name that a signature gives the request. Raises Problem."""
+    def _signed(self, request: Request, principal: Principal) -> Signed | None:
+        """What names the request by its signature. Raises Problem."""
         if not self._signatures.concern(request.headers):
             return None
-        name = self._signatures.check(
-            method=request.method,
-            url=request.url,
-            headers={name: ", ".join(request.headers.getall(name)) for name in request.headers},
+        headers = request.headers
+        transport: Any = request.transport
+        local = transport.get_extra_info("sockname")
+        message = SignedMessage.of(
+            request.method,
+            headers.get("host", ""),
+            request.raw_url.decode("ascii"),
+            {name: ", ".join(headers.getall(name)) for name in headers},
+        )
+        return self._signatures.check(
+            message,
             body=request.body,
             principal=principal,
+            local=local[:2] if isinstance(local, tuple) else None,
         )
-        return None if name is None else f"signature:{name}"
+
+
+def parse_batch(body: bytes) -> list[BatchItem]:
+    """The items of a batch. Raises ValueError or RecursionError for anything else.
+
+    The decoder lets a name given twice pass. Without escapes each item has a colon for each of its
+    members and those in its key; more of them make the body be read once again, strictly.
+    """
+    items: list[BatchItem] = batch_decoder.decode(body)
+    expected = sum(2 if i.key is None else 3 + i.key.count(":") for i in items)
+    if b"\\" in body or body.count(b":") != expected:
+        strict_json(body)
+    return items

@@ -302,6 +302,64 @@ async def test_signed_bytes_sent_twice_are_one_submission(api: Api) -> None:
     assert (await final_status(api, first[1]["submissionId"]))["score"] == 1510
 
 
+async def test_signed_bytes_take_effect_once_whoever_sends_them_and_wherever(
+    settings: ServerSettings, tmp_path: Path
+) -> None:
+    keys = tmp_path / "wide.json"
+    keys.write_text(Path(settings.signature_keys).read_text().replace('["1"]', '["*"]'))
+    # As behind one name: each process has a port of its own.
+    wide = replace(settings, signature_keys=str(keys), signature_authorities=("board.example",))
+    body = b'{"userId":1,"increment":10}'
+    batch = b'[{"userId":1,"increment":10},{"userId":1,"increment":5,"key":"a"}]'
+
+    def signed_for(path: str, body: bytes, **headers: str) -> dict[str, str]:
+        return sign(
+            method="POST",
+            url=f"https://board.example{path}",
+            headers={"Content-Type": "application/json", **headers},
+            body=body,
+            key=SIGNING_KEY,
+            created_s=int(time.time()),
+            nonce="once",
+        )
+
+    single = signed_for("/scores/update", body)
+    keyed = signed_for("/scores/update", body, **{"Idempotency-Key": "k"})
+    many = signed_for("/scores/updates", batch)
+    bearers = [token(1), token("service", any_user=True), token(2, any_user=True)]
+    names: dict[str, set[str]] = {"single": set(), "keyed": set(), "many": set()}
+
+    async def send_all(api: Api) -> None:
+        for bearer in bearers:
+            for kind, headers in (("single", single), ("keyed", keyed)):
+                status, answer = await ask(
+                    api, "POST", "/scores/update", bearer, data=body, headers=headers
+                )
+                assert status == 202
+                names[kind].add(answer["submissionId"])
+            _, items = await ask(api, "POST", "/scores/updates", bearer, data=batch, headers=many)
+            assert [item["status"] for item in items] == [202, 202]
+            names["many"].add(" ".join(item["submissionId"] for item in items))
+
+    async with running_api(wide, embedded_worker=True) as one, running_api(wide) as other:
+        await send_all(one)
+        await send_all(other)
+    async with running_api(wide, embedded_worker=True, prepare=False) as again:
+        await send_all(again)
+        for submission_id in " ".join(set.union(*names.values())).split():
+            await final_status(again, submission_id)
+        scores = {line["user"]: line["score"] for line in await again.scores()}
+        elsewhere = replace(wide, signature_authorities=("other.example",))
+        async with running_api(elsewhere) as foreign:
+            refused, _ = await ask(
+                foreign, "POST", "/scores/update", bearers[0], data=body, headers=single
+            )
+
+    assert {kind: len(found) for kind, found in names.items()} == dict.fromkeys(names, 1)
+    assert scores["Alice"] == 1500 + 10 + 10 + 10 + 5
+    assert refused == 401
+
+
 SIGNED_BODY = b'{"userId":1,"increment":10}'
 UNKNOWN_KEY = SigningKey(id="nobody", algorithm="hmac-sha256", material=SIGNING_SECRET)
 FORGED_KEY = SigningKey(id="game", algorithm="hmac-sha256", material=b"f" * 32)

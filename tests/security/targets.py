@@ -16,9 +16,10 @@ from scoreboard import contract, ids, sse
 from scoreboard.domain import MAX_INCREMENT, MAX_USER_ID
 from scoreboard.errors import Problem
 from scoreboard.keys import InvalidKeys, Keyring, parse_jwks, shared_secret
+from scoreboard.strict_json import strict_json
 from scoreboard.tokens import InvalidToken, Principal, verify
 from server.auth.origins import Origins
-from server.auth.signatures import Signatures, VerificationKey
+from server.auth.signatures import Signatures, SignedMessage, VerificationKey
 from server.board.query import parse_flag, parse_resume, parse_window
 from server.board.reviews import parse_decision
 from server.http.chunked import BadChunk, BodyTooLarge, ChunkedBody
@@ -26,7 +27,7 @@ from server.http.head import BadHead, parse_head
 from server.stream.client_ip import client_address
 from server.stream.stream_gate import cookies
 from server.submit.body import parse_update
-from server.submit.submission_parser import batch_decoder
+from server.submit.submission_parser import parse_batch
 
 SECRET = b"fuzz-secret-of-at-least-32-bytes"
 NOW_S = 1_764_000_000
@@ -85,8 +86,10 @@ def batch(data: bytes) -> None:
     """The body of POST /scores/updates."""
     # msgspec's errors are ValueErrors; text that is no UTF-8 raises one too.
     with suppress(ValueError, RecursionError):
-        items = batch_decoder.decode(data)
+        items = parse_batch(data)
         assert 0 < len(items) <= 500
+        strict = strict_json(data)
+        assert len(strict) == len(items)
 
 
 def decision(data: bytes) -> None:
@@ -121,9 +124,7 @@ def signature(data: bytes) -> None:
     headers = {"signature-input": given, "signature": made, "content-digest": digest}
     with suppress(Problem):
         _SIGNATURES.check(
-            method="POST",
-            url="http://a/scores/update",
-            headers=headers,
+            SignedMessage.of("POST", "localhost", "/scores/update", headers),
             body=b"{}",
             principal=_PRINCIPAL,
         )

@@ -53,9 +53,9 @@ def test_the_quick_signer_signs_as_the_library_does(
 ) -> None:
     key = SigningKey(id=key_id, algorithm=algorithm, material=material)
 
-    quick = Presigner(method="POST", path="/scores/update", key=key).headers(
-        body=body, idempotency_key=name, created_s=created_s, nonce="run-1"
-    )
+    quick = Presigner(
+        method="POST", authority="127.0.0.1:3000", path="/scores/update", key=key
+    ).headers(body=body, idempotency_key=name, created_s=created_s, nonce="run-1")
 
     assert {"Idempotency-Key": name, **quick} == sign(
         method="POST",

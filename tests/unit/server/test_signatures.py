@@ -12,7 +12,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from scoreboard.errors import Problem
 from scoreboard.signing import SigningKey, sign
 from scoreboard.tokens import Principal
-from server.auth.signatures import SignatureKeysError, Signatures, load_keys
+from server.auth.signatures import (
+    SignatureKeysError,
+    Signatures,
+    Signed,
+    SignedMessage,
+    load_keys,
+    local_names,
+)
 
 SECRET = b"k" * 32
 ED_KEY = Ed25519PrivateKey.generate()
@@ -69,16 +76,20 @@ def check(
     headers: dict[str, str],
     *,
     body: bytes = BODY,
-    url: str = URL,
+    target: str = "/scores/update",
+    host: str = "127.0.0.1:3000",
     method: str = "POST",
     principal: Principal = ALICE,
-) -> str | None:
-    return signatures.check(method=method, url=url, headers=headers, body=body, principal=principal)
+) -> Signed | None:
+    message = SignedMessage.of(method, host, target, headers)
+    return signatures.check(message, body=body, principal=principal, local=("127.0.0.1", 3000))
 
 
-@pytest.mark.parametrize(("key", "name"), [(HMAC_KEY, "game:n1"), (SIGNING_ED, "phone:n1")])
+@pytest.mark.parametrize(
+    ("key", "name"), [(HMAC_KEY, ("game", "n1")), (SIGNING_ED, ("phone", "n1"))]
+)
 def test_a_signed_request_is_named_by_key_and_nonce(
-    signatures: Signatures, key: SigningKey, name: str
+    signatures: Signatures, key: SigningKey, name: tuple[str, str]
 ) -> None:
     assert check(signatures, signed(key)) == name
 
@@ -99,17 +110,62 @@ def test_a_changed_part_breaks_the_signature(signatures: Signatures) -> None:
     with pytest.raises(Problem):
         check(signatures, headers, body=BODY.replace(b"10", b"99"))
     with pytest.raises(Problem):
-        check(signatures, headers, url=URL + "?x=1")
+        check(signatures, headers, target="/scores/update?x=1")
     with pytest.raises(Problem):
-        check(signatures, headers, url=URL + "s")
+        check(signatures, headers, target="/scores/updates")
     with pytest.raises(Problem):
         check(signatures, headers, method="PUT")
     with pytest.raises(Problem):
         check(signatures, headers | {"content-digest": "sha-256=:" + b64(b"x" * 32) + ":"})
 
 
-def test_the_host_may_change_on_the_way_through_a_proxy(signatures: Signatures) -> None:
-    assert check(signatures, signed(), url=URL.replace("127.0.0.1:3000", "example.org"))
+def for_authorities(tmp_path: Path, *names: str) -> Signatures:
+    return Signatures(load_keys(key_file(tmp_path, GAME)), required=False, authorities=names)
+
+
+def test_signed_bytes_are_for_one_deployment(signatures: Signatures, tmp_path: Path) -> None:
+    here = for_authorities(tmp_path, "board.example", "127.0.0.1:3000")
+    elsewhere = for_authorities(tmp_path, "other.example")
+
+    # A proxy may have changed the Host, or kept it.
+    for host in ("127.0.0.1:3000", "BOARD.example", "10.0.0.5:3000", ""):
+        assert bool(check(for_authorities(tmp_path, "127.0.0.1:3000"), signed(), host=host))
+    assert check(here, signed(), host="127.0.0.1:3000")
+    for host in ("127.0.0.1:3000", "other.example"):
+        with pytest.raises(Problem):
+            check(elsewhere, signed(), host=host)
+    # Without names the address of the connection counts, whatever a client writes as Host.
+    with pytest.raises(Problem):
+        check(signatures, signed(), host="board.example")
+
+
+def test_the_own_addresses_are_names() -> None:
+    assert local_names(("127.0.0.1", 3000)) == ("127.0.0.1:3000", "localhost:3000")
+    assert local_names(("::1", 80)) == ("[::1]", "localhost")
+    assert local_names(("::ffff:10.0.0.5", 3000)) == ("10.0.0.5:3000",)
+    assert local_names(("fe80::1%eth0", 3000)) == ("[fe80::1]:3000",)
+    assert local_names(None) == ("localhost",)
+
+
+def test_a_signed_submission_is_named_by_its_signature_and_not_by_the_token() -> None:
+    """What the same bytes do does not depend on who sends them."""
+    one, other = Signed("game", "n1"), Signed("phone", "n1")
+
+    assert one.name(1, "k") != one.name(2, "k") != one.name(2, None)
+    assert one.namespace != other.namespace
+    # A key that looks like a nonce is none.
+    assert one.name(1, "n1") != one.name(1, None)
+    assert one.name(1, None, 1) != one.name(1, None, 2)
+    assert "\0" in one.namespace
+
+
+def test_only_the_requests_own_parts_may_be_covered(signatures: Signatures) -> None:
+    """The library's other components come from an address that nobody sent."""
+    headers = signed()
+    more = headers["signature-input"].replace('"@query"', '"@query" "@target-uri"')
+
+    with pytest.raises(Problem):
+        check(signatures, headers | {"signature-input": more})
 
 
 @pytest.mark.parametrize("age_s", [306, -60])
@@ -170,6 +226,14 @@ def test_half_a_signature_is_refused(signatures: Signatures) -> None:
         del headers[missing]
         with pytest.raises(Problem):
             check(signatures, headers)
+
+
+def test_a_key_file_with_a_name_given_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps({"keys": [GAME]})[:-1] + ', "keys": []}')
+
+    with pytest.raises(SignatureKeysError):
+        load_keys(str(path))
 
 
 @pytest.mark.parametrize(
