@@ -6,7 +6,7 @@ SOURCES := scoreboard adapters server worker stack harness scoreboard_client sco
 LEVELS := setup-run setup-load setup-check
 CHECKED := $(wildcard $(SOURCES) loadtests benchmarks tests)
 
-.PHONY: help up down token test test-fast test-containers check format load chaos bench bench-compare bench-peers results clean setup $(LEVELS)
+.PHONY: help up down token test test-fast test-containers check format load chaos bench bench-compare bench-peers literal results clean setup $(LEVELS)
 
 help: ## list the targets
 	@printf 'Scoreboard\n\n'
@@ -79,6 +79,9 @@ results: setup-load ## write RESULTS.md from the newest result files
 bench-peers: setup ## compare with alternative designs, check the targets (ONLY, ROUNDS)
 	@exec $(RUN) -m benchmarks.peers $(if $(ONLY),--only $(ONLY),--write RESULTS.md) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+
+literal: setup ## count the verdicts on honest and lying servers of others (ARGS="--seeds 2")
+	@exec $(RUN) -m benchmarks.peers.literal --jobs 4 --write RESULTS.md $(ARGS)
 
 clean: ## remove all data, logs and installed packages of this checkout
 	@if [ -x $(RUN) ]; then $(RUN) -m stack down; fi

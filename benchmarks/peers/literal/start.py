@@ -59,15 +59,22 @@ class Literal:
         return told
 
 
+def _found(program: str) -> str | None:
+    """Where a program is: on the path, or beside Python, where a wheel puts it."""
+    beside = str(Path(sys.executable).parent)
+    return shutil.which(program) or shutil.which(program, path=beside)
+
+
 @cache
 def missing(language: str) -> str:
     """What this machine lacks to run it; empty when it lacks nothing."""
     program = _PROGRAMS[language]
-    if program and shutil.which(program) is None:
+    found = _found(program) if program else ""
+    if found is None:
         return "Node 18 or later" if program == "node" else _GO_NEEDED
     if program == "go":
         told = subprocess.run(
-            ["go", "env", "GOVERSION"], capture_output=True, text=True, check=True
+            [found, "env", "GOVERSION"], capture_output=True, text=True, check=True
         )
         numbers = [int(text) for text in re.findall(r"\d+", told.stdout)[:2]]
         return "" if numbers >= [1, 21] else _GO_NEEDED
@@ -104,7 +111,15 @@ def _built(package: str) -> Path:
         if not program.exists():
             fresh = program.with_suffix(".new")
             built = subprocess.run(
-                ["go", "build", "-trimpath", "-o", str(fresh), f"./{package}"],
+                [
+                    _found("go") or "go",
+                    "build",
+                    "-trimpath",
+                    "-buildvcs=false",
+                    "-o",
+                    str(fresh),
+                    f"./{package}",
+                ],
                 cwd=source,
                 capture_output=True,
                 text=True,
