@@ -18,7 +18,20 @@ from benchmarks.peers.literal.verdicts import HONEST
 from tests.support.programs import need
 
 ROOT = Path(__file__).parents[2]
-LOAD = ("--rate", "60", "--players", "12", "--listeners", "5", "--warmup", "1", "--duration", "2")
+LOAD = (
+    "--late-limit",
+    "2000",
+    "--rate",
+    "60",
+    "--players",
+    "12",
+    "--listeners",
+    "5",
+    "--warmup",
+    "1",
+    "--duration",
+    "2",
+)
 
 
 def commanded(server: Literal, *arguments: str) -> tuple[int, str]:

@@ -109,6 +109,7 @@ async def _load(server: Literal, seed: int) -> tuple[int, dict[str, Any]]:
             "players": str(PLAYERS),
             "listeners": str(LISTENERS),
             "seed": str(seed),
+            "late-limit": "2000",
             "results": folder,
             "result-file": str(file),
         }
