@@ -1,0 +1,83 @@
+"""The proxies of deploy/proxies over a real server: what is public passes, streams at once."""
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from scoreboard import contract
+from server.settings import ServerSettings
+from tests.support.api import Api, api_settings, running_api, token
+from tests.support.eventually import eventually
+from tests.support.proxies import FOLDER, INSTALLED, running_proxy
+from tests.support.services import Services
+
+
+@pytest.fixture
+def settings(services: Services, mysql_url: str, redis_url: str, task_queue: str) -> ServerSettings:
+    return api_settings(
+        mysql_url=mysql_url,
+        redis_url=redis_url,
+        temporal_address=services.temporal_address,
+        task_queue=task_queue,
+        proxies_count=1,
+        streams_per_address=2,
+        stream_auth_required=False,
+    )
+
+
+async def _serves(api: Api) -> bool:
+    try:
+        return bool(await api.scores())
+    except aiohttp.ClientError as error:
+        raise AssertionError(str(error)) from error
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+async def test_what_is_public_passes_and_nothing_else(
+    name: str, settings: ServerSettings, tmp_path: Path
+) -> None:
+    async with running_api(settings, embedded_worker=True) as behind:
+        with running_proxy(name, tmp_path, upstream=behind.port) as port:
+            api = Api(port, behind.http)
+            await eventually(lambda: _serves(api))
+
+            async with api.listen() as one, api.listen():
+                assert (await api.submit(1, 10))[0] == 202
+                await asyncio.wait_for(one.until(1), 5)
+                third = await behind.http.get(
+                    api.url + contract.STREAM_PATH, headers={"X-Forwarded-For": "203.0.113.9"}
+                )
+                statuses = {
+                    path: (await behind.http.get(api.url + path)).status
+                    for path in (
+                        "/",
+                        "/scores/users/1",
+                        "/assets/style.css",
+                        "/metrics",
+                        "/admin/stats",
+                        "/operator",
+                        "/readyz",
+                        "/scoresx",
+                    )
+                }
+            ticket = await behind.http.post(
+                api.url + contract.TICKET_PATH,
+                headers={"Authorization": f"Bearer {token(1)}", "Origin": api.url},
+            )
+
+    # Its own header does not count: the proxy's does.
+    assert third.status == 429
+    assert ticket.status in (200, 201)
+    assert {path for path, status in statuses.items() if status == 404} == {
+        *("/metrics", "/admin/stats", "/operator", "/readyz", "/scoresx"),
+    }
+
+
+def test_every_file_names_the_same_public_paths() -> None:
+    for file in ("nginx.conf", "haproxy.cfg", "Caddyfile", "envoy.yaml"):
+        text = (FOLDER / file).read_text("utf-8")
+        assert "/scores" in text
+        assert "/assets" in text
+        assert "SCOREBOARD_PROXIES_COUNT=1" in text

@@ -1,0 +1,43 @@
+"""The proxies of deploy/proxies, run with other ports and files, where they are installed."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.reserved_ports import reserved_port
+
+FOLDER = Path(__file__).parents[2] / "deploy" / "proxies"
+COMMANDS = {
+    "nginx": ("nginx.conf", ["nginx", "-g", "daemon off;", "-c"]),
+    "haproxy": ("haproxy.cfg", ["haproxy", "-db", "-f"]),
+    "caddy": ("Caddyfile", ["caddy", "run", "--adapter", "caddyfile", "--config"]),
+}
+INSTALLED = [name for name in COMMANDS if shutil.which(name)]
+
+
+@contextmanager
+def running_proxy(name: str, folder: Path, *, upstream: int) -> Iterator[int]:
+    """The port of a proxy in front of 127.0.0.1:`upstream`."""
+    file, command = COMMANDS[name]
+    port = reserved_port()
+    text = (FOLDER / file).read_text("utf-8")
+    for old, new in (
+        ("8080", f"{port}"),
+        # Descriptors that a machine for tests may not have.
+        ("maxconn 40000", "maxconn 1000"),
+        ("127.0.0.1:3000", f"127.0.0.1:{upstream}"),
+        ("/tmp/nginx-scoreboard", str(folder / "nginx")),
+        ("/run/nginx-scoreboard.pid", str(folder / "nginx.pid")),
+    ):
+        text = text.replace(old, new)
+    config = folder / file
+    config.write_text(text)
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen([*command, str(config)], stdout=log, stderr=log)
+        try:
+            yield port
+        finally:
+            process.kill()
+            process.wait()
