@@ -11,23 +11,36 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from harness.cli.preflight import HOST, reachable
+from harness.cli.load import run_options, session_options
+from harness.cli.preflight import described, reachable, warn_if_insecure
 from harness.measure.machine import fingerprint
-from harness.measure.slo import with_defaults
+from harness.measure.settings import OPTIONS, RunSettings, read_signing_key, settings_from
+from harness.measure.slo import canonical, load_slo, unmeasurable, with_defaults
 from harness.measure.terminal import Ink, duration, number
 from harness.net.target import Target, TargetError, find_target
 from harness.report.document import CapacityResult, Machine, Search, SearchPlan, SearchStep
 from harness.report.result_files import write_result_file
-from harness.sessions.capacity import Capacity, CapacityTrial, Plan, limiting, scalability
+from harness.run.seeding import look_before
+from harness.sessions.capacity import (
+    Capacity,
+    CapacityTrial,
+    FailsAlike,
+    Plan,
+    limiting,
+    scalability,
+    tells,
+)
 from harness.sessions.managed_stack import own_stack
-from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command
+from harness.traffic.credentials import credentials
+from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command, refuse
 from scoreboard_cli.types import FOLDER, SECONDS, Number, parsed, whole
 
 REPEATED = (
@@ -35,6 +48,9 @@ REPEATED = (
     *("duration", "warmup", "precision", "repeats"),
 )
 SLO = "p99<500ms,lag_p99<1s,errors<0.1%"
+"""Without --slo, and without what the server cannot show."""
+OWN = frozenset({"rate", "listeners", "slo", "duration_s", "warmup_s", "results"})
+"""Options of a run that mean something else here."""
 
 
 def _limits(text: str) -> str:
@@ -54,7 +70,8 @@ def _counts(text: str) -> list[int]:
 
 
 @command("capacity")
-@click.option("--slo", type=parsed("LIMITS", _limits), default=SLO, help=f"The limits ({SLO}).")
+@session_options
+@click.option("--slo", type=parsed("LIMITS", _limits), default="", help=f"The limits ({SLO}).")
 @click.option(
     "--over",
     type=click.Choice(["rate", "listeners", "both"]),
@@ -81,8 +98,8 @@ def _counts(text: str) -> list[int]:
     help="How closely the border is found (0.1).",
 )
 @click.option("--repeats", type=whole(least=1), default=3, help="Trials that confirm it (3).")
-@click.option("--host", type=HOST, help="Any server with the same API; default: the running stack.")
 @click.option("--results", type=FOLDER, default=Path("results"), help="Folder for the result.")
+@partial(run_options, without=OWN)
 def capacity(
     listeners: list[int], over: str, rate: int, host: str | None, results: Path, **options: Any
 ) -> int:
@@ -91,17 +108,27 @@ def capacity(
     Doubles, bisects and confirms with repeats: over the submission rate, over listeners, or over
     the frontier of both. Fits the Universal Scalability Law where there are enough points.
 
+    Every other option is as in `scoreboard load`, and goes to every trial. The search stops when
+    trials fail alike, whatever the load.
+
     Exit codes: 0 a load was confirmed, 1 none stayed within the limits, 2 wrong use, 3 nothing
     could be measured.
     """
-    if host is not None:
-        reachable(host)
+    try:
+        settings = settings_from(_given(options) | {"scoreboard_listeners": str(max(listeners))})
+        read_signing_key(settings.signing_key)
+    except (ValueError, OSError) as error:
+        refuse(str(error))
+    server = described(settings.target, host)
+    warn_if_insecure(server)
+    if server is not None or host is not None:
+        reachable(server.address.url if server else str(host))
     asked = {"over": over, "rate": rate, "listeners": ",".join(map(str, listeners)), **options}
     started = time.gmtime()
     folder = results / f"capacity-{time.strftime('%Y%m%d-%H%M%S', started)}"
     folder.mkdir(parents=True, exist_ok=True)
     plan = Plan(
-        slo=options["slo"],
+        slo=options["slo"] or with_defaults(SLO),
         seconds=options["duration"],
         warmup_s=options["warmup"],
         start=options["start"],
@@ -109,21 +136,30 @@ def capacity(
         precision=options["precision"],
         repeats=options["repeats"],
         results=folder,
-        load_arguments=("--host", host) if host else (),
+        load_arguments=(*(("--host", host) if host else ()), *_for_trials(options)),
+        players=settings.players if options["players"] != str(RunSettings().players) else 0,
     )
 
     def find() -> Target | None:
-        return find_target(host=host, mysql_url="", environ=os.environ, folder=Path.cwd())
+        return find_target(
+            host=host,
+            mysql_url=settings.mysql_url,
+            environ=os.environ,
+            folder=Path.cwd(),
+            target_file=settings.target,
+        )
 
     ink = Ink(sys.stderr)
     search = Capacity(plan, lambda trial: print(_line(trial, ink), file=sys.stderr, flush=True))
     searches: list[Search] = []
+    stopped = ""
     try:
         with contextlib.ExitStack() as stack:
             if find() is None:
                 stack.enter_context(
                     own_stack(find, folder=Path.cwd(), say=lambda t: print(t, file=sys.stderr))
                 )
+            plan.slo = options["slo"] or _measurable(find(), settings)
             for count in listeners if over != "listeners" else [0]:
                 before = len(search.trials)
                 if over == "listeners":
@@ -140,6 +176,8 @@ def capacity(
                         steps=[SearchStep(**asdict(step)) for step in found.steps],
                     )
                 )
+    except FailsAlike as error:
+        stopped = str(error)
     except (TargetError, OSError) as error:
         raise CommandError(str(error), COULD_NOT_TELL) from None
     except KeyboardInterrupt:
@@ -157,14 +195,50 @@ def capacity(
     path = folder.with_suffix(".json")
     write_result_file(document, path)
     _print(document, Ink(sys.stdout), path)
+    if stopped:
+        raise CommandError(f"stopped: {stopped}", BAD if tells(stopped) else COULD_NOT_TELL)
     return GOOD if searches and all(found.load for found in searches) else BAD
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a run that are shared with `load`, by the names of its settings."""
+    return {f"scoreboard_{o.name}": options[o.name] for o in OPTIONS if o.name not in OWN}
+
+
+def _for_trials(options: Mapping[str, Any]) -> Iterator[str]:
+    """The command line of what every trial shares, without defaults."""
+    for option in OPTIONS:
+        value = options.get(option.name)
+        if option.name in OWN or option.name == "players" or value == option.default:
+            continue
+        yield from (option.flag,) if value is True else (option.flag, str(value))
+    if options["workers"] != 1:
+        yield from ("--workers", str(options["workers"]))
+    if options["locustfile"] != Path("loadtests"):
+        yield from ("--locustfile", str(options["locustfile"]))
+    if options["no_seed"]:
+        yield "--no-seed"
+
+
+def _measurable(target: Target | None, settings: RunSettings) -> str:
+    """The default limits on figures that this server gives. Raises TargetError."""
+    assert target is not None
+    known = credentials(target, replace(settings, slo="", players=1), int(time.time()))
+    say = partial(print, file=sys.stderr)
+    shown = look_before(known, read_signing_key(settings.signing_key), say=say)
+    kept = [limit for limit in load_slo(SLO) if not unmeasurable([limit], shown)]
+    if not settings.listeners:
+        kept = [limit for limit in kept if not limit.figure.startswith("lag")]
+    return with_defaults(canonical(kept))
 
 
 def command_of(asked: Mapping[str, Any]) -> str:
     """The command that repeats a search, defaults spelled out: they may change."""
     words = ["scoreboard", "capacity"]
     for name in REPEATED:
-        words += [f"--{name}", str(asked[name])]
+        if asked[name] != "":
+            words += [f"--{name}", str(asked[name])]
+    words += _for_trials(asked)
     return shlex.join(words)
 
 

@@ -8,7 +8,7 @@ import os
 import resource
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,12 @@ from scoreboard_cli.group import BAD, CommandError, command, refuse
 from scoreboard_cli.types import FILE, parsed, whole
 
 
-def run_options(function: Callable[..., int]) -> Callable[..., int]:
+def run_options(function: Callable[..., int], *, without: Container[str] = ()) -> Any:
     """Adds the options of a run, which Locust's own command line has as well.
 
     Their values stay text until `settings_from`, which names all faults at once.
     """
-    for option in reversed(OPTIONS):
+    for option in reversed([option for option in OPTIONS if option.name not in without]):
         kind: dict[str, Any] = {"metavar": option.metavar}
         if isinstance(option.default, bool):
             kind = {"is_flag": True}
@@ -52,17 +52,34 @@ def run_options(function: Callable[..., int]) -> Callable[..., int]:
     return function
 
 
+def session_options(function: Callable[..., int]) -> Any:
+    """Adds the options of a load command that Locust's own command line has not, or as its own."""
+    for option in reversed(
+        (
+            click.option(
+                "--host",
+                type=HOST,
+                help="Any server with the same API, or with --target; default: the running stack.",
+            ),
+            click.option(
+                "--workers", type=whole(least=1), default=1, help="Processes per kind of user (1)."
+            ),
+            click.option(
+                "--locustfile",
+                type=click.Path(exists=True, path_type=Path),
+                default=Path("loadtests"),
+                metavar="PATH",
+                help="Scenario: a file or a folder (loadtests).",
+            ),
+            click.option("--no-seed", is_flag=True, help="The users exist already."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
 @command("load")
-@click.option("--host", type=HOST, help="Any server with the same API; default: the running stack.")
-@click.option("--workers", type=whole(least=1), default=1, help="Processes per kind of user (1).")
-@click.option(
-    "--locustfile",
-    type=click.Path(exists=True, path_type=Path),
-    default=Path("loadtests"),
-    metavar="PATH",
-    help="Scenario: a file or a folder (loadtests).",
-)
-@click.option("--no-seed", is_flag=True, help="The users exist already.")
+@session_options
 @click.option("--no-ceiling", is_flag=True, help="Do not measure the generator's own ceiling.")
 @click.option(
     "--result-file",

@@ -23,6 +23,8 @@ UNFINISHED_FULL = 0.9
 SINGLE_THREADED = ("server", "worker", "redis")
 """Programs whose main work runs on one thread, so that they can use one core at most."""
 OWN_PREFIX = "harness "
+FOREIGN = "server under test"
+"""The processes of a server that is not our own: how many threads do its work is not known."""
 COUNTED = ("mysql", "redis", "temporal")
 
 
@@ -88,8 +90,16 @@ def name_bottleneck(usage: Usage | None) -> str:
     if usage is None:
         return "unknown: nothing was sampled"
     name, cores = max(usage.cores.items(), key=lambda p: p[1], default=("nothing seen", 0.0))
-    none = f"no resource is full (machine {usage.busy:.0%} busy, most by {name} {cores:.2f} cores)"
-    return next(chain(_processors(usage), _stores(usage)), none)
+    if all(process.startswith(OWN_PREFIX) for process in usage.cores):
+        none = (
+            "unknown: no process of the server is seen from here (--server-pid or --server-name "
+            "where it runs on this machine)"
+        )
+    else:
+        none = (
+            f"no resource is full (machine {usage.busy:.0%} busy, most by {name} {cores:.2f} cores)"
+        )
+    return next(chain(_processors(usage), _foreign(usage), _stores(usage)), none)
 
 
 def _processors(usage: Usage) -> Iterator[str]:
@@ -110,6 +120,12 @@ def _processors(usage: Usage) -> Iterator[str]:
     for name, cores in largest:
         if name in SINGLE_THREADED and cores >= CORE_FULL:
             yield f"the {name} process: its one core is {cores:.0%} busy"
+
+
+def _foreign(usage: Usage) -> Iterator[str]:
+    used = usage.cores.get(FOREIGN, 0.0)
+    if CORE_FULL <= used <= 1.05:
+        yield f"the server under test: it uses {used:.2f} cores, all that one thread can"
 
 
 def _stores(usage: Usage) -> Iterator[str]:

@@ -56,6 +56,8 @@ class RunSettings:
     slo: str = ""
     mysql_url: str = ""
     target: str = ""
+    server_pid: str = ""
+    server_name: str = ""
     signing_key: str = ""
     stream_auth: bool = False
     stream_gzip: bool = False
@@ -108,6 +110,8 @@ class RunSettings:
                 yield f"--{flag} must not be negative, and finite"
         if 0 < self.duration_s < 1:
             yield "--duration must be at least 1 s: every figure is made of whole seconds"
+        if self.server_pid and not all(part.isdecimal() for part in self.server_pid.split(",")):
+            yield f"--server-pid must be PID or PID,PID,…, not {self.server_pid!r}"
         if self.signing_key and not all(self.signing_key.partition(":")):
             yield "--signing-key must be ID:FILE"
 
@@ -220,6 +224,13 @@ OPTIONS = (
         "a target file (docs/targets.md): a server with other paths, names, tokens, users or TLS; "
         "--host replaces the address in it",
     ),
+    Option(
+        "--server-pid",
+        "server_pid",
+        "PID,…",
+        "processes of the server whose CPU is measured; default: who listens at a loopback address",
+    ),
+    Option("--server-name", "server_name", "NAME", "the same by program name"),
     Option(
         "--mysql-url",
         "mysql_url",

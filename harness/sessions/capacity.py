@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from harness.checker import Verdict
 from harness.measure.search import SearchResult, backlog_grows, search
 from harness.measure.usl import Bounds, TooFewPoints, bootstrap
 from harness.report.document import LoadResult, Scalability, TrialResult
@@ -24,9 +25,11 @@ TRIAL_TIMEOUT_S = 600
 PLAYERS_PER_RATE = 1
 """Users per submission/s: keeps each far below the rate limit per user."""
 PLAYERS_MIN = 1000
+ALIKE = 3
+"""So many trials that fail for one cause end a search."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Plan:
     """What to search over and under which limits."""
 
@@ -39,6 +42,15 @@ class Plan:
     repeats: int
     results: Path
     load_arguments: tuple[str, ...] = ()
+    players: int = 0
+    """0 for as many as the rate needs."""
+
+
+NOTHING = "nothing was accepted"
+
+
+class FailsAlike(Exception):
+    """The first trials failed for one cause that no load changes; the message has it."""
 
 
 @dataclass(kw_only=True)
@@ -83,16 +95,36 @@ def in_flight(document: LoadResult) -> float:
 def why_not(document: LoadResult, rate: int) -> str:
     """Why a trial did not hold, empty when it did."""
     verdict = document.verdict
+    if nothing := _nothing_accepted(document):
+        return nothing
     if verdict.invalid:
         return f"not valid: {verdict.invalid[0]}"
     if verdict.incorrect:
-        return f"not correct: {verdict.incorrect[0]}"
+        told = verdict.correctness is Verdict.FALSE
+        return f"not {'correct' if told else 'told correct'}: {verdict.incorrect[0]}"
+    unmeasured = [limit.limit for limit in verdict.limits if limit.measured is None]
+    if unmeasured:
+        return f"not measured: {', '.join(unmeasured)} (a longer --duration, or another limit)"
     broken = [limit.limit for limit in verdict.limits if not limit.passed]
     if broken:
         return f"over {', '.join(broken)}"
     if backlog_grows(unseen(document), rate=rate):
         return "the backlog grows"
     return ""
+
+
+def _nothing_accepted(document: LoadResult) -> str:
+    """The commonest answer of a trial that had no other; empty where something was accepted."""
+    totals = document.totals
+    if totals.get("ok") or not totals.get("intended"):
+        return ""
+    causes = [
+        (count, name.partition("_")[2])
+        for name, count in totals.items()
+        if name.startswith(("status_", "cause_"))
+    ]
+    commonest = max(causes, default=(0, "no answer"))[1]
+    return f"{NOTHING}: {f'HTTP {commonest}' if commonest.isdigit() else commonest}"
 
 
 def unseen(document: LoadResult) -> list[tuple[float, float]]:
@@ -158,7 +190,24 @@ class Capacity:
         )
         self.trials.append(trial)
         self._tell(trial)
+        if cause := same_cause(self.trials):
+            raise FailsAlike(cause)
         return trial
+
+
+def same_cause(trials: Sequence[CapacityTrial]) -> str:
+    """Why no trial held, if the last ones failed alike, whatever their load; else empty."""
+    kinds = {trial.why.partition(":")[0] for trial in trials[-ALIKE:]}
+    if len(trials) < ALIKE or len(kinds) > 1 or any(trial.held for trial in trials):
+        return ""
+    why = trials[-1].why
+    hopeless = why.startswith(("not ", NOTHING))
+    return f"{ALIKE} trials failed alike, {why}" if hopeless else ""
+
+
+def tells(cause: str) -> bool:
+    """Whether a cause is the server's own, not that too little was seen of it."""
+    return "not correct" in cause or NOTHING in cause
 
 
 def run_load(plan: Plan, rate: int, listeners: int) -> LoadResult:
@@ -169,7 +218,7 @@ def run_load(plan: Plan, rate: int, listeners: int) -> LoadResult:
             *(sys.executable, "-m", "harness", "load", "--no-ceiling"),
             *("--rate", str(rate), "--listeners", str(listeners)),
             *("--duration", str(plan.seconds), "--warmup", str(plan.warmup_s)),
-            *("--players", str(max(PLAYERS_MIN, rate * PLAYERS_PER_RATE))),
+            *("--players", str(plan.players or max(PLAYERS_MIN, rate * PLAYERS_PER_RATE))),
             *("--slo", plan.slo, "--results", str(plan.results)),
             *("--result-file", str(path)),
             *plan.load_arguments,

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.engines.null_server import Faults
 from harness.engines.standalone import null_server
+from tests.support.foreign_server import PlainScores, serving
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,3 +58,50 @@ def test_capacity_fails_with_a_reason_when_no_load_is_sustained(tmp_path: Path) 
     [trial] = document["trials"]
     assert "not correct" in trial["why"]
     assert "no load held" in out
+
+
+def test_capacity_asks_a_plain_server_only_for_what_it_shows(tmp_path: Path) -> None:
+    target = tmp_path / "plain.toml"
+    target.write_text('url = "http://127.0.0.1"\n[users]\nname = "user{number}"\n')
+    with serving(PlainScores()) as url:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "harness", "capacity", "--host", url),
+                *("--target", str(target), "--results", str(tmp_path / "results")),
+                *("--start", "20", "--most", "20", "--repeats", "1", "--listeners", "5"),
+                *("--duration", "1", "--warmup", "1", "--late-limit", "2s", "--players", "7"),
+                *("--server-pid", str(os.getpid())),
+            ],
+            cwd=ROOT,
+            env={k: v for k, v in os.environ.items() if not k.startswith("SCOREBOARD_")},
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+    [path] = (tmp_path / "results").glob("capacity-*.json")
+    document = json.loads(path.read_text())
+    [trial] = (tmp_path / "results").glob("capacity-*/trial-20-*.json")
+    run = json.loads(trial.read_text())
+
+    assert "lag" not in document["plan"]["slo"]
+    assert "over" not in document["trials"][0]["why"], done.stdout + done.stderr
+    assert run["settings"]["players"] == 7
+    assert run["settings"]["target"] == str(target)
+    assert "server under test" in run["resources"]["samples"][0]["processes"]
+    assert f"--target {target}" in document["command"]
+
+
+def test_capacity_stops_with_the_cause_when_every_trial_is_refused(tmp_path: Path) -> None:
+    target = tmp_path / "wrong.toml"
+    target.write_text('url = "http://127.0.0.1"\n[submit]\npath = "/nowhere"\n')
+    with serving(PlainScores()) as url:
+        code, out, document = capacity(
+            url,
+            tmp_path,
+            *("--target", str(target), "--start", "64", "--late-limit", "2s", "--seed", "3"),
+        )
+
+    assert code == 1, out
+    assert len(document["trials"]) == 3
+    assert "stopped: 3 trials failed alike, nothing was accepted: HTTP 404" in out

@@ -1,0 +1,67 @@
+"""Why a trial of a search did not hold, and when a search has no hope."""
+
+from typing import Any
+
+import pytest
+
+from harness.report.document import LoadResult
+from harness.sessions.capacity import CapacityTrial, same_cause, tells, why_not
+from tests.unit.harness.documents import decoded
+from tests.unit.harness.test_results_document import load_run
+
+
+def result(counts: dict[str, int] | None = None, **verdict: Any) -> LoadResult:
+    found = load_run()
+    found["verdict"] = {**found["verdict"], "invalid": [], "incorrect": [], **verdict}
+    found["totals"] = counts or {"intended": 10, "ok": 10}
+    return decoded(LoadResult, found)
+
+
+def limit(measured: float | None, *, passed: bool) -> dict[str, Any]:
+    return {"limit": "p99<1s", "figure": "p99", "measured": measured, "passed": passed}
+
+
+def test_what_was_not_measured_is_never_over_a_limit() -> None:
+    why = why_not(result(limits=[limit(None, passed=False)]), 100)
+
+    assert why.startswith("not measured: p99<1s")
+
+
+def test_a_limit_that_is_exceeded_is_named() -> None:
+    assert why_not(result(limits=[limit(2e6, passed=False)]), 100) == "over p99<1s"
+
+
+def test_a_trial_without_any_acceptance_says_what_was_answered() -> None:
+    counts = {"intended": 10, "ok": 0, "status_429": 9, "status_503": 1}
+    why = why_not(result(counts, limits=[limit(1.0, passed=False)]), 100)
+
+    assert why == "nothing was accepted: HTTP 429"
+
+
+@pytest.mark.parametrize(
+    ("whys", "stops"),
+    [
+        (["not valid: late by 80 ms"] * 3, True),
+        (["not valid: late by 80 ms", "not valid: late by 91 ms", "not valid: lost"], True),
+        (["not correct: I1 a"] * 2, False),
+        (["not correct: I1 a", "", "not correct: I1 a"], False),
+        (["over p99<1s"] * 5, False),
+        (["nothing was accepted: HTTP 401"] * 3, True),
+        (["not valid: x", "not correct: y", "not valid: x"], False),
+    ],
+)
+def test_a_search_stops_for_a_cause_that_no_load_changes(whys: list[str], stops: bool) -> None:
+    document = result()
+    trials = [
+        CapacityTrial(
+            rate=512 >> n, listeners=1, phase="double", held=not why, why=why, document=document
+        )
+        for n, why in enumerate(whys)
+    ]
+
+    assert bool(same_cause(trials)) is stops
+
+
+def test_only_a_cause_of_the_servers_own_is_a_verdict_on_it() -> None:
+    assert tells("3 trials failed alike, not correct: I1")
+    assert not tells("3 trials failed alike, not valid: late")
