@@ -28,7 +28,6 @@ from harness.evidence.history_writer import BoardJournal
 from harness.judge.judgement import Judgement
 from harness.judge.record import RunRecord
 from harness.judge.result import judge_and_write, write_unfinished
-from harness.measure.bottleneck import FOREIGN
 from harness.measure.clocks import this_clock
 from harness.measure.histogram import Histogram
 from harness.measure.machine import fingerprint
@@ -41,12 +40,11 @@ from harness.measure.settings import (
     settings_from,
 )
 from harness.measure.terminal import reason_of
-from harness.net.server_processes import server_processes
 from harness.net.target import Target, TargetError
 from harness.report.document import Ceiling
 from harness.run.board_watch import NOWHERE, BoardWatch, refused_alike, shown_to
 from harness.run.fleet import TICK_S, Fleet
-from harness.run.resources import Sampler
+from harness.run.resources import Sampler, foreign_processes
 from harness.run.seeding import look_before, seed_users
 from harness.run.worker_state import Member
 from harness.traffic.credentials import credentials, target_of_run
@@ -412,13 +410,7 @@ class Coordinator:
 
     def _sample(self, target: Target) -> None:
         """Watch the processes until killed; every sample belongs to the second it ends in."""
-        own = self.fleet.processes()
-        if not target.state and (
-            pids := server_processes(
-                target.address, pids=self.settings.server_pid, name=self.settings.server_name
-            )
-        ):
-            own[FOREIGN] = pids
+        own = {**self.fleet.processes(), **foreign_processes(target, self.settings)}
         # Workers are children of the coordinator, counted by themselves.
         sampler = Sampler(target, own, {pid for group in own.values() for pid in group})
         try:

@@ -20,6 +20,9 @@ import pymysql
 import redis
 
 from harness.evidence.board_look import connect
+from harness.measure.bottleneck import FOREIGN
+from harness.measure.settings import RunSettings
+from harness.net.server_processes import server_processes
 from harness.net.target import Target
 
 MYSQL_RATES = (
@@ -37,6 +40,14 @@ REDIS_LEVELS = ("used_memory", "connected_clients")
 METRICS_PATH = "/metrics"
 METRIC = re.compile(rb"^scoreboard_(\w+) (\S+)$", re.MULTILINE)
 STACK = ("mysql", "redis", "temporal", "worker", "server")
+
+
+def foreign_processes(target: Target, settings: RunSettings) -> dict[str, list[int]]:
+    """The processes of a server that is not our own, as far as they are on this machine."""
+    if target.state:
+        return {}
+    found = server_processes(target.address, pids=settings.server_pid, name=settings.server_name)
+    return {FOREIGN: found} if found else {}
 
 
 class ProcessGauge:

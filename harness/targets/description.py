@@ -163,7 +163,9 @@ class Rows(msgspec.Struct, frozen=True):
     def read(self, value: Any) -> "list_of_rows":
         """Users and scores, in order. Raises `fields.Absent` where one is missing."""
         user, score = parse_path(self.user), parse_path(self.score)
-        if not self.list and not isinstance(value, list):
+        # An index into the value itself makes a list one row.
+        is_row = not isinstance(value, list) or (len(user) > 0 and isinstance(user[0], int))
+        if not self.list and is_row:
             return [user_and_score(value, user, score)]
         members = {KEY, VALUE} & {*user, *score} != set()
         rows = rows_at(value, parse_path(self.list), members=members)

@@ -7,6 +7,7 @@ object, `@key` and `@value` are what stands left and right in each member.
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 Path = tuple[str | int, ...]
@@ -22,6 +23,7 @@ class Absent(ValueError):
     """The value does not have what the path names."""
 
 
+@lru_cache(256)
 def parse_path(text: str) -> Path:
     """The steps of a path: names, and indexes as integers. Raises BadPath."""
     if text.startswith("/"):

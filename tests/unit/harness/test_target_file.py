@@ -290,6 +290,12 @@ def test_events_are_read_by_name_and_path() -> None:
         read("changed", b"{}")
 
 
+def test_an_event_may_be_one_row_that_is_a_list() -> None:
+    server = described('[stream]\nuser = "[0]"\nscore = "[1]"\n')
+
+    assert event_reader(server.stream)("update", b'["Cy",69]') == [("Cy", 69)]
+
+
 def test_a_stream_resumes_by_header_and_by_a_query_that_asks_for_it() -> None:
     server = described('[stream]\npath = "/live"\nquery = { a = "1", from = "{last_event_id}" }\n')
     streams = StreamRequests(server)
