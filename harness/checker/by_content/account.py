@@ -30,7 +30,8 @@ class Account:
     called_alike: set[str]
     """Names that several users have, as a board showed."""
     covered: bool
-    """Some connection was open from the first submission to the end."""
+    """Some connection was open from the first submission to the end; all were, where losses
+    were sent."""
 
     @property
     def chains(self) -> Sequence[Chain]:
@@ -53,8 +54,8 @@ def account_of(evidence: Evidence) -> Account:
     if rising:
         for shown in of_name.values():
             shown.sort(key=lambda event: (event.score, event.occurrence))
-    bases = bases_of(evidence.reads, list(of_name), first_ns)
-    alike = called_alike(evidence.reads)
+    alike = called_alike(evidence.reads, evidence.names)
+    bases = bases_of(evidence.reads, list(of_name), first_ns, alike)
     naming = name_users(of_name, by_user, bases, evidence.names, alike=alike, rising=rising)
     alike |= naming.alike
     for chain in naming.chains:
@@ -62,10 +63,12 @@ def account_of(evidence: Evidence) -> Account:
             event.submission = submission
     # Where a score came back, which time a listener was shown cannot be told after a reconnect.
     repeated = {(event.name, event.score) for event in events if event.occurrence > 1}
+    unsure = alike & {chain.name for chain in naming.chains if chain.cost or chain.left}
     required = [
         event
         for event in events
         if not event.state
+        and event.name not in unsure
         and (event.submission is not None or not evidence.submissions)
         and (rising or (event.name, event.score) not in repeated)
     ]
@@ -76,6 +79,9 @@ def account_of(evidence: Evidence) -> Account:
         drained=evidence.drained,
         rising=rising,
     )
+    covering = audience.covering(first_ns, evidence.ended_ns)
+    # Where scores fall, their order is told by the clock, and a listener that was away spoils it.
+    covered = covering > 0 if rising else covering == len(audience.connections) > 0
     foreign = [name for name in naming.foreign if any(not event.state for event in of_name[name])]
     naming.foreign = foreign
     return Account(
@@ -87,5 +93,5 @@ def account_of(evidence: Evidence) -> Account:
         rising=rising,
         others_wrote=bool(foreign) and bool(evidence.submissions),
         called_alike=alike,
-        covered=audience.covering(first_ns, evidence.ended_ns) > 0,
+        covered=covered,
     )

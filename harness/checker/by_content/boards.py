@@ -6,7 +6,7 @@ events.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from harness.checker.by_content.chains import Base, Chain
@@ -18,27 +18,37 @@ FULL = 10
 """Rows of a board that may leave somebody out."""
 
 
-def bases_of(reads: Sequence[BoardRead], names: Sequence[str], first_ns: int) -> dict[str, Base]:
-    """What the last board that was read before `first_ns` tells of each name's score."""
+def bases_of(
+    reads: Sequence[BoardRead], names: Sequence[str], first_ns: int, alike: Collection[str]
+) -> dict[str, Base]:
+    """What the last board that was read before `first_ns` tells of each name's score: nothing of
+    names that several users have."""
     early = [read for read in reads if read.done_ns <= first_ns and read.offset == 0]
     if not early:
         return {}
     rows = early[-1].scores
     # A board with room left has everybody who has any points.
     most = min((score for _, score in rows), default=0) if len(rows) >= FULL else 0
-    known = dict(rows)
-    shared = called_alike(reads)
+    known, last = dict(rows), dict(reads[-1].scores)
     return {
-        name: Base() if name in shared else Base(known=known.get(name), most=most) for name in names
+        name: Base()
+        if name in alike
+        else Base(
+            known=known.get(name),
+            most=most,
+            stands=name in known and known[name] == last.get(name),
+        )
+        for name in names
     }
 
 
-def called_alike(reads: Sequence[BoardRead]) -> set[str]:
-    """Names that some board shows twice: several users have them."""
+def called_alike(reads: Sequence[BoardRead], roster: Mapping[int, str]) -> set[str]:
+    """Names that several users have: some board shows them twice, or the roster does."""
+    lists = [[name for name, _ in read.scores] for read in reads]
     return {
         name
-        for read in reads
-        for name, count in Counter(name for name, _ in read.scores).items()
+        for names in (*lists, roster.values())
+        for name, count in Counter(names).items()
         if count > 1
     }
 
@@ -71,15 +81,21 @@ def unshown_rows(
 
 
 def difference_at_rest(
-    read: BoardRead, last: Mapping[str, int], possible: Mapping[str, frozenset[int]]
+    read: BoardRead,
+    last: Mapping[str, int],
+    possible: Mapping[str, frozenset[int]],
+    strangers: Collection[str] = (),
 ) -> Iterator[str]:
     """How the last board differs from the last scores shown.
 
-    `possible` are further scores that a name may have, where answers are lacking.
+    `possible` are further scores that a name may have, where answers are lacking. The row of a
+    stranger may be that of a user who is called alike.
     """
     shown = dict(read.scores)
     for name, score in read.scores:
-        if name in last and score != last[name] and score not in possible.get(name, ()):
+        if name in strangers or name not in last:
+            continue
+        if score != last[name] and score not in possible.get(name, ()):
             yield f"shows {name} with {score}, the last event of {name} showed {last[name]}"
     lowest = min((score for _, score in read.scores), default=None)
     for name, score in sorted(last.items(), key=lambda pair: -pair[1]):

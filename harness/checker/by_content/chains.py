@@ -51,13 +51,14 @@ class Flaw(enum.StrEnum):
 @dataclass(frozen=True, slots=True)
 class Defect:
     """One flaw: the event, the score before it and the event that showed that score (None where
-    a board did), and the submissions that it concerns."""
+    a board did), the event that goes on without it, and the submissions that it concerns."""
 
     flaw: Flaw
     event: Shown
     before: int | None = None
     submissions: tuple[Submission, ...] = ()
     earlier: Shown | None = None
+    later: Shown | None = None
 
     @property
     def step(self) -> int:
@@ -274,7 +275,9 @@ class _Walk:
         yield _Assumption(score, 0.3, flawed(Flaw.FALSE), accepts=False)
         if len(self._path) == 1 and last_event is not None:
             # The opening event itself may be the false one.
-            yield _Assumption(event.score, 0.35, (Defect(Flaw.FALSE, last_event),), drops=1)
+            yield _Assumption(
+                event.score, 0.35, (Defect(Flaw.FALSE, last_event, later=event),), drops=1
+            )
         yield _Assumption(event.score, 0.4, flawed(Flaw.STEP))
 
     def _back(self, event: Shown) -> Iterator[_Assumption]:
@@ -335,10 +338,12 @@ class _Walk:
             if base.most is None or score - s.increment <= base.most
         ]
         acknowledged = [s for s in pending if s.outcome is Outcome.OK]
-        # A score of 0 before it is likelier than any other, but what was acknowledged comes first.
+        # A score of 0 before it is likelier than any other, but what was acknowledged comes first;
+        # what was sent last, since the event of what was sent before may have been missed.
         for choice in (acknowledged, pending):
             if choice:
-                chosen = next((s for s in choice if s.increment == score), choice[0])
+                sent = [s for s in choice if s.invoked_ns <= event.time_ns] or choice[:1]
+                chosen = next((s for s in sent if s.increment == score), sent[-1])
                 break
         else:
             chain.defects.append(Defect(Flaw.STEP, event))

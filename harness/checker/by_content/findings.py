@@ -88,10 +88,11 @@ class Judge:
         leaves open what those after it show."""
         if self._account.covered:
             return True
+        if not self._account.rising:
+            # Of a gain and a loss together any other gain may be made.
+            return False
         since_ns, audience = self._since_ns(chain.user), self._account.audience
-        return chain.sure and all(
-            audience.followed(defect.event, defect.earlier, since_ns) for defect in chain.defects
-        )
+        return chain.sure and all(audience.followed(defect, since_ns) for defect in chain.defects)
 
     def _since_ns(self, user: int) -> int:
         """When this run first sent something for a user."""
@@ -106,16 +107,9 @@ class Judge:
             for submission in chain.unshown:
                 covering = account.audience.covering(submission.invoked_ns, evidence.ended_ns)
                 sentence = self._words.lost(chain, submission, covering)
-                self._lost(inquiry, covering if self._told(chain) else 0, sentence)
-        for user in account.naming.nameless:
-            sent = [s for s in account.by_user[user] if s.outcome is Outcome.OK]
-            if sent:
-                covering = account.audience.covering(sent[0].invoked_ns, evidence.ended_ns)
-                sentence = self._words.nameless(user, sent, covering)
-                if account.called_alike:
-                    inquiry.doubt(f"some users are called alike: {sentence}")
-                else:
-                    self._lost(inquiry, covering if account.covered else 0, sentence)
+                told = self._told(chain) and chain.name not in account.called_alike
+                self._lost(inquiry, covering if told else 0, sentence)
+        self._nameless(inquiry)
         for name in account.naming.shared:
             inquiry.doubt(f"several users are called {name}, and their events were not told apart")
         self._others(inquiry)
@@ -130,6 +124,24 @@ class Judge:
             f"{len(account.chains):,} of {len(account.by_user):,} users were told by their names",
             {"acknowledged": self._acknowledged, "shown_once": once},
         )
+
+    def _nameless(self, inquiry: Inquiry) -> None:
+        """Users of whom nothing was shown, as far as names tell."""
+        account, ended_ns = self._account, self._evidence.ended_ns
+        owed = {
+            user: sent
+            for user in account.naming.nameless
+            if (sent := [s for s in account.by_user[user] if s.outcome is Outcome.OK])
+        }
+        # One name of nobody for several users of no name: they may have it in common.
+        alike = bool(account.called_alike) or 0 < len(account.naming.foreign) < len(owed)
+        for user, sent in owed.items():
+            covering = account.audience.covering(sent[0].invoked_ns, ended_ns)
+            sentence = self._words.nameless(user, sent, covering)
+            if alike:
+                inquiry.doubt(f"some users may be called alike: {sentence}")
+            else:
+                self._lost(inquiry, covering if account.covered else 0, sentence)
 
     def _lost(self, inquiry: Inquiry, covering: int, sentence: str) -> None:
         if not self._evidence.drained:
@@ -267,7 +279,7 @@ class Judge:
                     chain
                 )
             final = reads[-1]
-            for wrong in difference_at_rest(final, last, possible):
+            for wrong in difference_at_rest(final, last, possible, account.naming.foreign):
                 sentence = f"the board read at {words.at(final.done_ns)}, at rest, {wrong}"
                 if evidence.drained:
                     inquiry.violation(sentence)
@@ -284,9 +296,13 @@ class Judge:
         last = {name: _newest(shown).score for name, shown in account.of_name.items()}
         untold: set[str] = account.called_alike | set(account.naming.shared)
         seen: set[str] = set()
+        since = {chain.name: self._since_ns(chain.user) for chain in account.chains}
         for name, shown in account.of_name.items():
             # What nobody was connected for may have changed a score since.
-            if not account.audience.followed_to_the_end(_newest(shown), shown[0].time_ns):
+            newest = shown[-1] if account.rising else _newest(shown)
+            if not (account.covered or account.rising) or not (
+                account.audience.followed_to_the_end(newest, since.get(name, 0))
+            ):
                 untold.add(name)
         for chain in account.chains:
             if chain.name in seen:

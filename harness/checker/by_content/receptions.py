@@ -9,7 +9,9 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
+from harness.checker.by_content.chains import Defect
 from harness.checker.by_content.sightings import Shown
 from harness.evidence.history import FINAL_CAUSE, Listen
 
@@ -101,6 +103,14 @@ def _add(connection: Connection, record: Listen) -> None:
             connection.final = record.detail == FINAL_CAUSE
 
 
+Owner: TypeAlias = tuple[str, int | None]
+"""A name, and whose it is: several users may be called alike."""
+
+
+def _owner(event: Shown) -> Owner:
+    return event.name, None if event.submission is None else event.submission.user
+
+
 class Audience:
     """All connections, and the events in the order of each process's numbers.
 
@@ -122,7 +132,8 @@ class Audience:
         self._drained = drained
         self._required = {id(event) for event in required}
         self._by_process: dict[str, list[Shown]] = {}
-        self._of_user: dict[str, dict[str, list[Shown]]] = {}
+        self._of_name: dict[str, dict[str, list[Shown]]] = {}
+        self._of_user: dict[str, dict[Owner, list[Shown]]] = {}
         self._absent: dict[str, list[Shown]] = {}
         every = list(events)
         for process in {connection.process for connection in connections}:
@@ -134,9 +145,12 @@ class Audience:
                 for event in every
                 if process not in event.numbers and id(event) in self._required
             ]
-            of_user: dict[str, list[Shown]] = defaultdict(list)
+            of_name: dict[str, list[Shown]] = defaultdict(list)
+            of_user: dict[Owner, list[Shown]] = defaultdict(list)
             for event in seen:
-                of_user[event.name].append(event)
+                of_name[event.name].append(event)
+                of_user[_owner(event)].append(event)
+            self._of_name[process] = of_name
             self._of_user[process] = of_user
 
     def event(self, process: str, number: int) -> Shown | None:
@@ -147,7 +161,7 @@ class Audience:
 
     def names(self, process: str) -> Mapping[str, Sequence[Shown]]:
         """The events of each name in the order of a process's numbers."""
-        return self._of_user.get(process, {})
+        return self._of_name.get(process, {})
 
     @property
     def processes(self) -> Iterable[str]:
@@ -162,14 +176,16 @@ class Audience:
         """How many connections were open all the time between two moments."""
         return sum(connection.covers(start_ns, end_ns) for connection in self.connections)
 
-    def followed(self, event: Shown, earlier: Shown | None, since_ns: int) -> bool:
-        """Whether some connection was sent an event and all of its user's before it: it had an
-        `earlier` one, too, or was open before `since_ns`."""
+    def followed(self, defect: Defect, since_ns: int) -> bool:
+        """Whether some connection was sent the event of a defect, the one that goes on without it,
+        and all of its user's before it: it had an earlier one, too, or was open before."""
         return any(
-            connection.has(event)
+            connection.has(defect.event)
+            and (defect.later is None or connection.has(defect.later))
             and (
                 connection.opened_ns + OPEN_SLACK_NS <= since_ns
-                or (earlier is not None and connection.has(earlier))
+                or (defect.earlier is not None and connection.has(defect.earlier))
+                or defect.later is not None
             )
             for connection in self.connections
         )
@@ -231,6 +247,8 @@ class Audience:
         if id(event) not in self._required:
             return False
         earlier, later = self._neighbours(connection, event)
+        # Where scores come back, an earlier event may be taken for a later one after a reconnect.
+        earlier &= self._rising
         return (earlier or self._after_open(connection, event)) and (
             later or self._before_close(connection, event)
         )
@@ -238,7 +256,7 @@ class Audience:
     def _neighbours(self, connection: Connection, event: Shown) -> tuple[bool, bool]:
         """Whether the connection was sent an earlier, and a later, event of the same user."""
         earlier = later = False
-        for other in self._of_user[connection.process].get(event.name, ()):
+        for other in self._of_user[connection.process].get(_owner(event), ()):
             if other is event or not connection.has(other):
                 continue
             if id(other) not in self._required:
