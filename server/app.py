@@ -30,6 +30,8 @@ from server.board.board import Board
 from server.board.outcomes import Outcomes
 from server.board.position import BoardPosition
 from server.board.ranks import Ranks
+from server.board.read_order import ReadOrder
+from server.board.redis_watch import RedisWatch
 from server.http.fast_path import FastPath
 from server.http.problems import Problems
 from server.http.routing import Handler, Route, add_routes
@@ -113,7 +115,8 @@ def create_app(
         log_accepted=settings.log_requests,
     )
 
-    board = Board(public_redis, public_ledger, position=position)
+    order = ReadOrder(position)
+    board = Board(public_redis, public_ledger, position=position, order=order)
     hub = Hub(
         board.snapshot,
         position=position,
@@ -156,7 +159,7 @@ def create_app(
         return tracing.around(f"{route.method} {route.path}", answering)
 
     groups = (
-        ScoresRoutes(board, Ranks(public_redis, public_ledger), learn=fast_path.learn_read),
+        ScoresRoutes(board, Ranks(public_redis, public_ledger, order), learn=fast_path.learn_read),
         SubmissionRoutes(
             parser,
             committer,
@@ -199,6 +202,7 @@ def create_app(
         background=[
             feed.run,
             hub.run,
+            RedisWatch(redis_client, ledger, position).run,
             committer.sweep,
             lambda: committer.window.listen(redis_client),
             lambda: committer.window.look_up(starter.is_running),

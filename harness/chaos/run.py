@@ -178,7 +178,7 @@ def judge(folder: Path, demands: Demands) -> tuple[list[Finding], list[Finding],
     from harness.evidence.database import load_database_snapshot
 
     history = read_history(folder / "history.jsonl")
-    promises = Promises(demands=demands)
+    promises = Promises(demands=demands, reads_in_one_order=True)
     evidence = gather([history], load_database_snapshot(folder / "witness.json"))
     alone = gather([history])
     black_box = check(alone, Promises(demands=demands, skip=frozenset({"I4"})))

@@ -45,6 +45,8 @@ class Promises:
     """Invariants not asked for, by their short name (``I4``): a black box has no Redis."""
     rejections_allowed: bool = True
     resets_allowed: bool = True
+    reads_in_one_order: bool = False
+    """A read that begins after another client's has ended is not older either."""
 
 
 NOT_IN_A_LOAD_RUN = frozenset({"I4", "I7", "I8", "I9"})
@@ -114,7 +116,7 @@ def check(
         reads.check(evidence),
         reads.check_redis(evidence),
         streams.check(evidence, resets_allowed=held.resets_allowed),
-        reads.check_regress(evidence),
+        reads.check_regress(evidence, one_order=held.reads_in_one_order),
         authority.check(evidence),
         exactly_once.check_answers(evidence),
         limits.check(evidence, slack_ms=held.limit_slack_ms),

@@ -6,7 +6,10 @@ A read is not promised to be fresh: 202 says durable, not visible. It is promise
 back for one client.
 """
 
+import heapq
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import Protocol, TypeVar
 
 from harness.checker.evidence import Evidence
 from harness.checker.prefix import Prefix
@@ -16,6 +19,25 @@ from harness.evidence.history import RedisSample
 TITLE_WHOLE = "every read shows the board after exactly the changes it claims"
 TITLE_REDIS = "Redis always holds exactly the ledger up to its cursor, and in the end all of it"
 TITLE_REGRESS = "no client and no listener is taken back to an older board"
+
+
+class Timed(Protocol):
+    """When a read began and ended, and how much it showed."""
+
+    @property
+    def invoked_ns(self) -> int:
+        """Before its first byte was sent."""
+
+    @property
+    def done_ns(self) -> int:
+        """After its last byte arrived."""
+
+    @property
+    def seq(self) -> int:
+        """The changes that it claims."""
+
+
+ReadT = TypeVar("ReadT", bound=Timed)
 
 
 def check(evidence: Evidence) -> Finding:
@@ -72,9 +94,33 @@ def _final_reads(inquiry: Inquiry, evidence: Evidence) -> None:
         )
 
 
-def check_regress(evidence: Evidence) -> Finding:
-    """The verdict on I6. Values may fall by negative increments; the seq may not."""
+def overtaken(reads: Iterable[ReadT]) -> Iterator[tuple[ReadT, ReadT]]:
+    """Reads that show less than one which had ended before they began, each with that one."""
+    ended: list[tuple[int, int, ReadT]] = []
+    newest: ReadT | None = None
+    for number, read in enumerate(sorted(reads, key=lambda read: read.invoked_ns)):
+        while ended and ended[0][0] <= read.invoked_ns:
+            earlier = heapq.heappop(ended)[2]
+            if newest is None or earlier.seq > newest.seq:
+                newest = earlier
+        if newest is not None and read.seq < newest.seq:
+            yield newest, read
+        heapq.heappush(ended, (read.done_ns, number, read))
+
+
+def check_regress(evidence: Evidence, *, one_order: bool = False) -> Finding:
+    """The verdict on I6. Values may fall by negative increments; the seq may not.
+
+    With `one_order` the reads of all clients are held against each other, whichever processes
+    answered them.
+    """
     inquiry = Inquiry("I6 no regress", TITLE_REGRESS, evidence.flaws)
+    for earlier, later in overtaken(evidence.reads) if one_order else ():
+        if earlier.client != later.client:
+            inquiry.violation(
+                f"{earlier.client} read the board at {earlier.seq} and {later.client}, "
+                f"{(later.invoked_ns - earlier.done_ns) / 1e6:.1f} ms later, at {later.seq}"
+            )
     newest: dict[str, tuple[int, int]] = {}
     for read in sorted(evidence.reads, key=lambda read: (read.client, read.invoked_ns)):
         done_ns, seq = newest.get(read.client, (0, -1))

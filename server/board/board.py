@@ -1,7 +1,7 @@
 """Reads of the board: from Redis; when Redis is unavailable or empty, from MySQL.
 
-Concurrent reads of the same page share one read. The default page is kept as
-bytes and read again only when there is something newer to show.
+Concurrent reads of the same page share one read. The default page is kept as bytes and renewed
+while it is asked for. When a page may be served: `read_order`.
 """
 
 import asyncio
@@ -25,28 +25,30 @@ from scoreboard.errors import UNAVAILABLE, Problem
 from scoreboard.sse import Snapshot
 from server.backends.mysql import LedgerReader
 from server.board.position import BoardPosition
+from server.board.read_order import HOLD_POLL_S, LEASE_S, ReadOrder
 
 log = structlog.get_logger()
 
 OFFSET_MAX = 1_000_000
-PAGE_MAX_AGE_S = 1.0
-"""Refresh even when idle: users may be added and rankings rebuilt."""
-
 REDIS_TIMEOUT_S = 0.5
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of the board at exactly `seq`; `body` is the answer of GET /scores."""
+    """A page of the board at exactly `seq`; `body` is the answer of GET /scores.
+
+    `read_at` is when the backend was asked, `published` whether that was Redis.
+    """
 
     seq: int
     scores: Sequence[Standing]
     body: bytes
     etag: str
     read_at: float
+    published: bool
 
 
 class Board:
-    """The board as this process can read it, never older than `position`."""
+    """The board as this process can read it, in order with all other reads."""
 
     def __init__(
         self,
@@ -54,19 +56,19 @@ class Board:
         ledger: LedgerReader,
         *,
         position: BoardPosition,
+        order: ReadOrder | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redis = redis
         self._ledger = ledger
         self._position = position
+        self._order = order or ReadOrder(position)
         self._clock = clock
         self._script = redis.register_script(script(__package__, "top"))
         self._reads: dict[tuple[int, int], asyncio.Task[Page]] = {}
         self._top: Page | None = None
         self._no_redis_before = 0.0
-        # The highest seq of any page served: no later page may be older, whatever its window
-        # and source, or a client would see the board go back.
-        self._served = 0
+        self._renewing: asyncio.Task[None] | None = None
         # The history that all of this belongs to.
         self._history = position.history
 
@@ -76,37 +78,75 @@ class Board:
         if self._history != self._position.history:
             self._follow_history()
         page = self._top
-        if (
-            page is not None
-            and page.seq >= max(self._position.seq, self._served)
-            and self._clock() - page.read_at < PAGE_MAX_AGE_S
-        ):
-            return page
-        return None
+        if page is None or page.seq < self._position.seq or page.seq < self._order.served:
+            return None
+        age_s = self._clock() - page.read_at
+        if age_s >= LEASE_S:
+            return None
+        if age_s >= LEASE_S / 2 and self._renewing is None:
+            self._renewing = asyncio.create_task(self._renew())
+        return page
 
-    async def page(self, limit: int, offset: int) -> Page:
-        """Places `offset` to `offset + limit`, no older than any page before.
+    async def _renew(self) -> None:
+        """Read the page again before its time is over, so that who asks need not wait."""
+        history = self._history
+        try:
+            page = await self._joined(contract.TOP_DEFAULT, 0)
+            if self._order.left_s(page.seq, published=page.published) <= 0:
+                self._keep(page, history)
+        except Problem:
+            # Whoever asks next is told.
+            pass
+        finally:
+            self._renewing = None
+
+    async def page(self, limit: int, offset: int, floor: int = 0) -> Page:
+        """Places `offset` to `offset + limit`, no older than any page before nor than `floor`.
 
         Raises Problem (unavailable), also when only an older page could be read.
         """
         self._follow_history()
-        least = max(self._position.seq, self._served)
+        least = max(self._order.least, floor)
         page = await self._at_least(limit, offset, least)
+        history = self._history
+        page = await self._settled(page, limit, offset)
+        if history != self._position.history:
+            return await self.page(limit, offset, floor)
         if page.seq < least:
-            # MySQL was read last and is the truth: this is another history, which starts over.
-            self._served, self._top = page.seq, None
+            # MySQL was read last: an old server, or set back. Only a worker can tell, and then
+            # begins another history, whose numbers are higher.
+            raise Problem(UNAVAILABLE, "The board cannot be read now.", retry_after_s=1)
+        self._order.served = max(self._order.served, page.seq)
+        if (limit, offset) == (contract.TOP_DEFAULT, 0):
+            self._keep(page, history)
         return page
+
+    async def _settled(self, page: Page, limit: int, offset: int) -> Page:
+        """This page or a newer one, when it may be served."""
+        while (left_s := self._order.left_s(page.seq, published=page.published)) > 0:
+            await asyncio.sleep(min(left_s, HOLD_POLL_S))
+            if not page.published:
+                again = await self._joined(limit, offset)
+                if again.published and again.seq >= page.seq:
+                    page = again
+        return page
+
+    def _keep(self, page: Page, history: int) -> None:
+        if history == self._position.history and (self._top is None or self._top.seq <= page.seq):
+            self._top = page
 
     def _follow_history(self) -> None:
         """After a replaced history no page from before, nor one being read, may be served."""
         if self._history != self._position.history:
             self._history = self._position.history
-            self._served, self._top = 0, None
+            self._order.begin_anew()
+            self._top = None
             self._reads = {}
 
     async def close(self) -> None:
         """End the reads under way: nobody waits for them, and they would reopen connections."""
-        await end(self._reads.values())
+        renewing = [] if self._renewing is None else [self._renewing]
+        await end([*renewing, *self._reads.values()])
 
     async def snapshot(self, at_least: int = 0) -> Snapshot:
         """The default page for listeners, read again if it is older than `at_least`.
@@ -116,21 +156,24 @@ class Board:
         page = self.ready_top()
         if page is None or page.seq < at_least:
             page = await self._at_least(contract.TOP_DEFAULT, 0, at_least)
+            self._order.served = max(self._order.served, page.seq)
         return Snapshot(seq=page.seq, scores=page.scores)
 
     async def _at_least(self, limit: int, offset: int, seq: int) -> Page:
         self._follow_history()
         history = self._history
+        asked_at = self._clock()
         page = await self._joined(limit, offset)
-        if page.seq < seq:
+        if page.seq < seq or page.read_at < min(asked_at, self._clock() - LEASE_S):
             # The shared read may have begun before this request.
             page = await self._joined(limit, offset)
         if page.seq < seq:
             # Redis is behind a page we already served; read MySQL.
-            page = self._made(limit, offset, await self._from_mysql(limit, offset), history)
+            began = self._clock()
+            found = await self._from_mysql(limit, offset)
+            page = self._made(found, began, published=False)
         if history != self._position.history:
             return await self._at_least(limit, offset, 0)
-        self._served = max(self._served, page.seq)
         return page
 
     async def _joined(self, limit: int, offset: int) -> Page:
@@ -149,29 +192,24 @@ class Board:
             del self._reads[key]
 
     async def _read(self, limit: int, offset: int) -> Page:
-        history = self._history
+        began = self._clock()
         # Until this process knows where the board stands, Redis may be behind what another
         # process, or an earlier one, has shown; MySQL never is.
-        from_redis = await self._from_redis(limit, offset) if self._position.known else None
+        from_redis = await self._from_redis(limit, offset) if self._order.redis_usable else None
         found = from_redis or await self._from_mysql(limit, offset)
-        return self._made(limit, offset, found, history)
+        return self._made(found, began, published=from_redis is not None)
 
     def _made(
-        self, limit: int, offset: int, found: tuple[int, Sequence[Standing]], history: int
+        self, found: tuple[int, Sequence[Standing]], began: float, *, published: bool
     ) -> Page:
-        """The page that a read begun in `history` found."""
+        """The page that a read begun at `began` found."""
         seq, scores = found
         body = msgspec.json.encode(scores)
         digest = hashlib.blake2b(body, digest_size=9).hexdigest()
-        page = Page(seq=seq, scores=scores, body=body, etag=f'"{digest}"', read_at=self._clock())
-        is_top = (limit, offset) == (contract.TOP_DEFAULT, 0)
-        if (
-            history == self._position.history
-            and is_top
-            and (self._top is None or self._top.seq <= seq)
-        ):
-            self._top = page
-        return page
+        etag = f'"{digest}"'
+        return Page(
+            seq=seq, scores=scores, body=body, etag=etag, read_at=began, published=published
+        )
 
     async def _from_redis(self, limit: int, offset: int) -> tuple[int, list[Standing]] | None:
         if self._clock() < self._no_redis_before:

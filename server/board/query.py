@@ -8,6 +8,8 @@ from scoreboard.errors import MALFORMED, Problem
 from scoreboard.sse import parse_last_event_id
 from server.board.board import OFFSET_MAX
 
+MAX_SEQ_DIGITS = 16
+
 
 class Window(NamedTuple):
     """The requested places of the board."""
@@ -39,6 +41,16 @@ def parse_resume(header: Sequence[str], arguments: Mapping[str, Sequence[str]]) 
     if number is None:
         raise Problem(MALFORMED, "Last-Event-ID must be the id of an event of this stream.")
     return number
+
+
+def parse_floor(header: Sequence[str]) -> int:
+    """The seq that the client has seen elsewhere, in the field that answers carry; 0 without."""
+    if not header:
+        return 0
+    [text, *more] = header
+    if more or not text.isascii() or not text.isdigit() or len(text) > MAX_SEQ_DIGITS:
+        raise Problem(MALFORMED, f"{contract.SEQ_HEADER} must be a number that an answer had.")
+    return int(text)
 
 
 def parse_flag(arguments: Mapping[str, Sequence[str]], name: str) -> bool:

@@ -17,6 +17,7 @@ from adapters.redis import REDIS_ERRORS, Redis
 from scoreboard import contract
 from scoreboard.errors import NOT_FOUND, UNAVAILABLE, Problem
 from server.backends.mysql import LedgerReader, RankedUser
+from server.board.read_order import ReadOrder
 
 log = structlog.get_logger()
 
@@ -47,23 +48,32 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Ranks:
     """Reads of ranks."""
 
-    def __init__(self, redis: Redis, ledger: LedgerReader) -> None:
+    def __init__(self, redis: Redis, ledger: LedgerReader, order: ReadOrder) -> None:
         self._redis = redis
         self._ledger = ledger
+        self._order = order
         self._script = redis.register_script(script(__package__, "rank"))
 
-    async def around(self, user_id: int, neighbours: int) -> tuple[int, Surroundings]:
-        """The seq and the user's surroundings at it.
+    async def around(
+        self, user_id: int, neighbours: int, floor: int = 0
+    ) -> tuple[int, Surroundings]:
+        """The seq and the user's surroundings at it, no older than any read nor than `floor`.
 
-        Raises Problem: not_found, or unavailable when neither source answers.
+        Raises Problem: not_found, or unavailable when neither source answers in time.
         """
-        found = await self._from_redis(user_id, neighbours)
-        if found is None or not found[1]:
+        least = max(self._order.least, floor)
+        usable = self._order.redis_usable
+        found = await self._from_redis(user_id, neighbours) if usable else None
+        published = found is not None and bool(found[1]) and found[0] >= least
+        if found is None or not published:
             # Redis may lack a user who was added a moment ago.
             found = await self._from_mysql(user_id, neighbours)
         seq, places = found
         for place in places:
             if place.user_id == user_id:
+                if seq < least:
+                    raise Problem(UNAVAILABLE, "Ranks cannot be read now.", retry_after_s=1)
+                await self._order.settle(seq, published=published)
                 return seq, Surroundings(
                     rank=place.rank,
                     user_id=user_id,

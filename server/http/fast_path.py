@@ -47,6 +47,7 @@ _NEVER = (
     b"\r\ntracestate:",
     b"\r\ncontent-encoding:",
     b"\r\norigin:",
+    b"\r\nscoreboard-seq:",
 )
 """Fields that keep a request on the slow path."""
 _CHUNKED_FIELD = b"\r\ntransfer-encoding:"

@@ -9,7 +9,7 @@ from scoreboard import contract
 from scoreboard.domain import MAX_USER_ID
 from scoreboard.errors import NOT_FOUND, Problem
 from server.board.board import Board, Page
-from server.board.query import parse_number, parse_window
+from server.board.query import parse_floor, parse_number, parse_window
 from server.board.ranks import NEIGHBOURS_DEFAULT, NEIGHBOURS_MAX, Ranks
 from server.http.responses import (
     JSON,
@@ -57,9 +57,12 @@ class ScoresRoutes:
 
     async def get_scores(self, request: Request) -> HTTPResponse:
         """The board, best first."""
+        floor = parse_floor(request.headers.getall(contract.SEQ_HEADER, ()))
         if request.query_string:
             window = parse_window(request.get_args(keep_blank_values=True))
-            page = await self._board.page(*window)
+            page = await self._board.page(*window, floor)
+        elif floor:
+            page = await self._board.page(contract.TOP_DEFAULT, 0, floor)
         else:
             self._learn(request)
             page = self._board.ready_top() or await self._board.page(contract.TOP_DEFAULT, 0)
@@ -81,7 +84,8 @@ class ScoresRoutes:
             least=0,
             most=NEIGHBOURS_MAX,
         )
-        seq, found = await self._ranks.around(int(user_id), neighbours)
+        floor = parse_floor(request.headers.getall(contract.SEQ_HEADER, ()))
+        seq, found = await self._ranks.around(int(user_id), neighbours, floor)
         return json_response(found, {"cache-control": "no-cache", contract.SEQ_HEADER: str(seq)})
 
 

@@ -9,6 +9,7 @@ import pytest
 from scoreboard.domain import Standing
 from server.board.board import Board
 from server.board.position import BoardPosition
+from server.board.read_order import ReadOrder
 from tests.support.eventually import settled
 
 
@@ -50,6 +51,7 @@ class Site:
             self.redis,  # type: ignore[arg-type]
             self.ledger,  # type: ignore[arg-type]
             position=position,
+            order=ReadOrder(position, hold_s=0),
             clock=lambda: self.now,
         )
 

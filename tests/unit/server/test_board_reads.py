@@ -10,6 +10,7 @@ from scoreboard.domain import Standing
 from scoreboard.errors import Problem
 from server.board.board import Board
 from server.board.position import BoardPosition
+from server.board.read_order import ReadOrder
 from tests.support.eventually import eventually
 
 
@@ -59,6 +60,7 @@ class Reads:
             self.redis,  # type: ignore[arg-type]
             self.ledger,  # type: ignore[arg-type]
             position=self.position,
+            order=ReadOrder(self.position, hold_s=0),
             clock=lambda: self.now,
         )
 
@@ -115,13 +117,19 @@ async def test_cached_page_is_not_served_after_a_newer_one(reads: Reads) -> None
     assert reads.board.ready_top() is None
 
 
-async def test_a_ledger_that_was_set_back_begins_anew(reads: Reads) -> None:
+async def test_a_ledger_that_is_behind_is_not_believed(reads: Reads) -> None:
+    """An old server, or one that was set back: a worker finds out which, under a lock."""
     reads.redis.seq = reads.ledger.seq = 100
     assert await reads.seq_of() == 100
     reads.redis.seq = reads.ledger.seq = 40
+    reads.now = 1.0
 
-    assert [await reads.seq_of() for _ in range(2)] == [40, 40]
-    assert reads.board.ready_top() is not None
+    with pytest.raises(Problem):
+        await reads.seq_of()
+
+    # Another history, which begins above all that was shown.
+    reads.redis.seq = reads.ledger.seq = 1_000_000
+    assert await reads.seq_of() == 1_000_000
 
 
 async def test_a_replaced_history_leaves_no_page_behind(reads: Reads) -> None:
@@ -146,9 +154,8 @@ async def test_a_read_that_a_replaced_history_overtook_is_read_again(reads: Read
     reads.ledger.gate.set()
 
     assert (await reading).seq == 10
-    page = reads.board.ready_top()
-    assert page is not None
-    assert page.seq == 10
+    assert reads.board.ready_top() is None
+    assert await reads.seq_of() == 10
 
 
 async def test_close_ends_the_reads_under_way(reads: Reads) -> None:

@@ -1,0 +1,81 @@
+"""Reads never go back, whichever of two API processes answers them: with faults on the Redis edge
+of one, restarts of both and changes all the time."""
+
+import os
+import random
+from collections.abc import Callable
+
+import pytest
+from temporalio.client import Client
+
+from harness.checker.reads import overtaken
+from server.board import board, read_order
+from server.settings import ServerSettings
+from tests.support.api import api_settings
+from tests.support.services import Services
+from tests.support.two_processes import Read, two_processes
+
+SEEDS = int(os.environ.get("SCOREBOARD_TEST_SEEDS", "2"))
+READS = 1000
+SECONDS = 8.0
+
+
+@pytest.fixture
+def settings(services: Services, mysql_url: str, redis_url: str, task_queue: str) -> ServerSettings:
+    return api_settings(
+        mysql_url=mysql_url,
+        redis_url=redis_url,
+        temporal_address=services.temporal_address,
+        task_queue=task_queue,
+    )
+
+
+async def _went_back(
+    client: Client, settings: ServerSettings, mysql_url: str, redis_url: str, seed: int
+) -> list[tuple[Read, Read]]:
+    async with two_processes(client, settings, mysql_url=mysql_url, redis_url=redis_url) as pair:
+        await pair.exercise(random.Random(seed), reads=READS, seconds=SECONDS)
+    for process in range(2):
+        assert sum(read.process == process for read in pair.reads) >= READS // 10
+    assert len({read.seq for read in pair.reads}) > READS // 50
+    return list(overtaken(pair.reads))
+
+
+@pytest.mark.parametrize("seed", range(1, SEEDS + 1))
+async def test_clients_that_alternate_are_never_taken_back(
+    temporal_client: Client, settings: ServerSettings, mysql_url: str, redis_url: str, seed: int
+) -> None:
+    assert await _went_back(temporal_client, settings, mysql_url, redis_url, seed) == []
+
+
+def _a_page_is_kept_for_a_second(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(board, "LEASE_S", 1.0)
+
+
+def _mysql_is_ahead_of_what_is_published(patch: pytest.MonkeyPatch) -> None:
+    def left_s(self: read_order.ReadOrder, seq: int, *, published: bool) -> float:
+        del self, seq, published
+        return 0.0
+
+    patch.setattr(read_order.ReadOrder, "left_s", left_s)
+
+
+@pytest.mark.parametrize(
+    "plant", [_a_page_is_kept_for_a_second, _mysql_is_ahead_of_what_is_published]
+)
+async def test_planted_bugs_take_clients_back(
+    temporal_client: Client,
+    settings: ServerSettings,
+    mysql_url: str,
+    redis_url: str,
+    plant: Callable[[pytest.MonkeyPatch], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant(monkeypatch)
+
+    assert any(
+        [
+            await _went_back(temporal_client, settings, mysql_url, redis_url, seed)
+            for seed in range(1, 3)
+        ]
+    )
