@@ -119,6 +119,15 @@ def _paths() -> dict[str, Any]:
     }
 
 
+def _floor() -> dict[str, Any]:
+    return {
+        "name": contract.SEQ_HEADER,
+        "in": "header",
+        "description": "A number that an answer or an event had: no older board is wanted",
+        "schema": {"type": "integer", "minimum": 0},
+    }
+
+
 def _scores() -> dict[str, Any]:
     etag = {"etag": {"schema": {"type": "string"}, "description": "Differs when the body does"}}
     return {
@@ -128,6 +137,7 @@ def _scores() -> dict[str, Any]:
         "parameters": [
             _number("limit", contract.TOP_DEFAULT, 1, contract.TOP_MAX, "Number of places"),
             _number("offset", 0, 0, OFFSET_MAX, "Places to skip"),
+            _floor(),
         ],
         "responses": {
             "200": _answer("One page of the board", _list_of("Standing"), {**_seq(), **etag}),
@@ -221,6 +231,7 @@ def _user() -> dict[str, Any]:
         "parameters": [
             _path("userId", user),
             _number("neighbours", NEIGHBOURS_DEFAULT, 0, NEIGHBOURS_MAX, "Places before and after"),
+            _floor(),
         ],
         "responses": {
             "200": _answer("The user's place", _ref("Surroundings"), _seq()),

@@ -93,8 +93,19 @@ class TwoProcesses:
                 )
             )
 
-    async def exercise(self, rng: random.Random, *, reads: int, seconds: float) -> None:
-        """For so long at least, and until so many reads have been answered."""
+    def saw_enough(self, *, reads: int, changes: int) -> bool:
+        """Whether both processes answered their part, and the board moved meanwhile."""
+        of_first = sum(read.process == 0 for read in self.reads)
+        return (
+            len(self.reads) >= reads
+            and reads // 10 <= of_first <= len(self.reads) - reads // 10
+            and len({read.seq for read in self.reads}) >= changes
+        )
+
+    async def exercise(
+        self, rng: random.Random, *, reads: int, changes: int, seconds: float
+    ) -> None:
+        """For so long at least, and until so many reads have shown so many changes."""
         tasks = [
             asyncio.create_task(work)
             for work in (
@@ -105,8 +116,10 @@ class TwoProcesses:
         ]
         try:
             ends_at = time.monotonic() + seconds
-            async with asyncio.timeout(seconds * 5):
-                while len(self.reads) < reads or time.monotonic() < ends_at:
+            async with asyncio.timeout(seconds * 10):
+                while time.monotonic() < ends_at or not self.saw_enough(
+                    reads=reads, changes=changes
+                ):
                     await asyncio.sleep(0.05)
                     for task in tasks:
                         if task.done():
