@@ -126,7 +126,12 @@ def _commit() -> str:
     return done.stdout.strip()
 
 
-_MARKS = {"true": "✓ true   ", "false": "✗ FALSE  ", "unknown": "? unknown"}
+_MARKS = {
+    "true": "✓ true   ",
+    "false": "✗ FALSE  ",
+    "unknown": "? unknown",
+    "not asked": "- not asked",
+}
 
 
 def findings_table(findings: Iterable[Finding]) -> str:

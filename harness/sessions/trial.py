@@ -9,16 +9,18 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.capabilities import CONTRACT, Capabilities
 from harness.checker import Finding
 from harness.checker.saved_run import judge_saved_run
+from harness.engines.increments import Increments
 from harness.engines.listener_stats import ListenerTotals
 from harness.engines.standalone import drive
 from harness.engines.submitter import Submitter, SubmitterSettings
 from harness.engines.swarm import Swarm
 from harness.engines.swarm_settings import SwarmSettings
-from harness.evidence.board_look import look
+from harness.evidence.board_look import Look, look
 from harness.evidence.history_writer import BoardJournal, ListenerJournal, SubmissionJournal
-from harness.measure.schedule import arrivals, mix, parse_profile
+from harness.measure.schedule import arrivals, parse_profile
 from harness.measure.series import Series
 from harness.net.http_wire import SubmissionRequests
 from harness.net.target import Target, get_scores
@@ -29,6 +31,8 @@ PLAYERS = 100
 CONNECT_TIMEOUT_S = 20.0
 ANSWER_TIMEOUT_S = 5.0
 QUIET_S = 0.5
+NOWHERE = Look(seq=-1, scores=None)
+"""The board of a server that does not show all of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +67,12 @@ def run_trial(
     listeners: int = 0,
     poisson: bool = False,
     folder: Path | None = None,
+    capabilities: Capabilities = CONTRACT,
 ) -> Trial:
     """Connect, submit on schedule, drain, judge. Raises OSError when nothing answers.
 
-    The history stays in `folder`, if one is given.
+    A server is held to what its `capabilities` show. The history stays in `folder`, if one is
+    given.
     """
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="scoreboard-trial-") as name:
@@ -77,15 +83,17 @@ def run_trial(
                 listeners=listeners,
                 poisson=poisson,
                 folder=Path(name),
+                capabilities=capabilities,
             )
+    by_content = not capabilities.follows_ids
     target = Target(base_url=base_url, secret=b"0" * 32)
-    before = look(target, PLAYERS)
+    before = NOWHERE if by_content else look(target, PLAYERS)
     zero_unix_ns = time.time_ns()
     run_id = f"trial-{zero_unix_ns}"
-    board = BoardJournal(folder)
+    board = BoardJournal(folder, capabilities=capabilities)
     board.begin(before.seq, before.scores, before.names)
     submissions = SubmissionJournal(folder, name="flood-0", run_id=run_id)
-    events = ListenerJournal(folder, name="swarm-0")
+    events = ListenerJournal(folder, name="swarm-0", by_content=by_content)
     offset = zero_unix_ns - time.monotonic_ns()
     swarm = Swarm(
         SwarmSettings(
@@ -93,8 +101,10 @@ def run_trial(
             host_header=target.host_header,
             listeners=listeners,
             start_unix_ns=zero_unix_ns + NS,
+            capabilities=capabilities,
         )
     )
+    increments = Increments(seed=1, players=PLAYERS)
     drive([swarm], lambda: swarm.streaming == listeners, timeout_s=CONNECT_TIMEOUT_S)
     start_ns = max(zero_unix_ns + NS, time.time_ns()) - offset
     sender = Submitter(
@@ -106,7 +116,7 @@ def run_trial(
             drop_after_ns=int(ANSWER_TIMEOUT_S * NS),
         ),
         arrivals(parse_profile(rate).cut(seconds), seed=1, poisson=poisson),
-        lambda number: (1 + mix(1, number) % PLAYERS, 1 + number % 97),
+        increments.choose,
         SubmissionRequests(
             host_header=target.host_header,
             tokens=target.tokens(PLAYERS, int(time.time())),
@@ -118,9 +128,16 @@ def run_trial(
         quiet_from = time.monotonic()
         drive([swarm], lambda: time.monotonic() > quiet_from + QUIET_S, timeout_s=5)
         final_seq = board.read(lambda limit: get_scores(target, limit=limit), TOP_DEFAULT).seq
-        if listeners:
+        if by_content:
+            accepted = sender.series.total("ok")
+            drive(
+                [swarm],
+                lambda: swarm.table.end >= accepted and swarm.account().behind == 0,
+                timeout_s=ANSWER_TIMEOUT_S,
+            )
+        elif listeners:
             drive([swarm], lambda: swarm.converging_to >= final_seq, timeout_s=ANSWER_TIMEOUT_S)
-        after = look(target, PLAYERS)
+        after = NOWHERE if by_content else look(target, PLAYERS)
         account = swarm.account(final_seq)
     finally:
         swarm.close()
@@ -130,7 +147,7 @@ def run_trial(
     events.write(*swarm.take_records())
     events.close(drained=True)
     board.close(
-        drained=after.seq == final_seq,
+        drained=by_content or after.seq == final_seq,
         board=None if after.scores is None else (after.seq, after.scores),
         about={"processes": ["flood-0", "swarm-0"], "listeners": listeners},
     )

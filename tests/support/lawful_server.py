@@ -33,8 +33,8 @@ class Style:
 
     `framing`: chunked, close or length (of more bytes than will ever come). `cut`: bytes per write,
     0 for all at once. `counts_each`: events are counted by connection.
-    `spell` changes the text of an event. `ends_after`: events, and then the
-    stream ends. `head`: added to the head of the stream; `before` comes in front of it.
+    `spell` changes the text of an event. `ends_after`: so many events, and then the stream ends;
+    every third one goes on. `head`: added to the head of the stream; `before` comes first.
     """
 
     framing: str = "chunked"
@@ -64,6 +64,7 @@ class LawfulServer:
         self.seen: Counter[str] = Counter()
         self.resumed: list[bytes] = []
         self.events = 0
+        self.streams = 0
         self._listeners: set[Listener] = set()
         self.url = ""
         self.listens = asyncio.Event()
@@ -81,7 +82,7 @@ class LawfulServer:
                 listener.writer.transport.abort()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while await self._answer(reader, writer):
                 pass
         writer.close()
@@ -99,7 +100,8 @@ class LawfulServer:
         if target.startswith(b"/scores/stream"):
             if (last := fields.get(b"last-event-id")) is not None:
                 self.resumed.append(last)
-            await Listener(self.style, writer).follow(self._listeners)
+            self.streams += 1
+            await Listener(self.style, writer, self.streams).follow(self._listeners)
             return False
         rows = sorted(self.scores.items(), key=lambda row: -row[1])[:10]
         text = json.dumps([{"user": user, "score": score} for user, score in rows]).encode()
@@ -129,6 +131,7 @@ class Listener:
 
     style: Style
     writer: asyncio.StreamWriter
+    number: int
     told: int = 0
     waiting: list[bytes] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -166,7 +169,7 @@ class Listener:
         field = b"" if identifier is None else b"id: " + identifier + b"\n"
         data = json.dumps({"user": user, "score": score}).encode()
         self.waiting.append(style.spell(field + b"event: update\ndata: " + data + b"\n\n"))
-        if style.ends_after and self.told >= style.ends_after:
+        if self.told == style.ends_after and self.number % 3:
             self.ended.set()
 
     def _framed(self, text: bytes) -> bytes:
@@ -181,6 +184,8 @@ class Listener:
     async def _send(self, data: bytes) -> None:
         step = self.style.cut or len(data) or 1
         for at in range(0, len(data), step):
+            if self.writer.is_closing():
+                return
             self.writer.write(data[at : at + step])
             if self.style.cut:
                 await asyncio.sleep(0)
@@ -238,6 +243,9 @@ def lawful_servers(styles: dict[str, Style]) -> Iterator[dict[str, LawfulServer]
         loop.close()
 
 
+AGAIN = b"retry: 20\n\n"
+
+
 def _lines(end: bytes) -> Spell:
     return lambda text: text.replace(b"\n", end)
 
@@ -260,7 +268,7 @@ FRAMINGS = {
         begin=b"\xef\xbb\xbf: hello\n\nevent: ping\ndata\n\n",
         spell=lambda text: b"event: presence\ndata: {}\n\n: beat\nfoo: bar\n" + text,
     ),
-    "extensions and trailers": Style(extension=b';a="b c"', ends_after=40),
+    "extensions and trailers": Style(extension=b';a="b c"', ends_after=13, begin=AGAIN),
     "until close": Style(framing="close"),
     "told length": Style(framing="length"),
     "http 1.0": Style(
@@ -284,7 +292,7 @@ FRAMINGS = {
     "late head until close": Style(late_head=True, framing="close", status=b"HTTP/1.0 200 ok"),
     "ordinary gzip": Style(gzip="ordinary"),
     "gzip members until close": Style(gzip="members", framing="close"),
-    "streams that end": Style(ends_after=25),
+    "streams that end": Style(ends_after=9, begin=AGAIN),
     "byte by byte": Style(cut=1),
     "other spelling": Style(spell=_respelt),
     "answers chunked": Style(
@@ -314,6 +322,6 @@ IDS = {
     "gapless, without a sequence header": Style(id_of=lambda n: b"%d" % n),
     "milliseconds with a sequence header": Style(sequence=True, id_of=lambda n: b"%d" % (_MS + n)),
     "no ids with a sequence header": Style(sequence=True),
-    "resumed as sent": Style(id_of=lambda n: "é-%d".encode() % n, ends_after=20),
+    "resumed as sent": Style(id_of=lambda n: "é-%d".encode() % n, ends_after=11, begin=AGAIN),
 }
 LAWFUL = dict(itertools.chain(FRAMINGS.items(), IDS.items()))

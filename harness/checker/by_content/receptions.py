@@ -278,7 +278,10 @@ class Audience:
         return one.time_ns < other.time_ns
 
     def _after_open(self, connection: Connection, event: Shown) -> bool:
-        since_ns = event.time_ns if event.submission is None else event.submission.invoked_ns
+        # The earlier of both: clocks differ, and of two users the wrong one may have been named.
+        since_ns = event.time_ns
+        if event.submission is not None:
+            since_ns = min(since_ns, event.submission.invoked_ns)
         return since_ns >= connection.opened_ns + OPEN_SLACK_NS
 
     def _before_close(self, connection: Connection, event: Shown) -> bool:
