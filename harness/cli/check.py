@@ -13,12 +13,20 @@ from scoreboard.addresses import mysql_address
 from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command, refuse
 from scoreboard_cli.types import SECONDS, parsed, whole
 
+INVARIANTS = frozenset(f"I{number}" for number in range(1, 11))
 EXIT_CODES = {Verdict.TRUE: GOOD, Verdict.FALSE: BAD, Verdict.UNKNOWN: COULD_NOT_TELL}
 
 
 def _mysql_url(text: str) -> str:
     mysql_address(text)
     return text
+
+
+def _invariants(text: str) -> frozenset[str]:
+    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    if unknown := sorted(names - INVARIANTS):
+        raise ValueError(f"must name invariants from I1 to I10, not {', '.join(unknown)}")
+    return names
 
 
 @command("check")
@@ -35,8 +43,8 @@ def _mysql_url(text: str) -> str:
 )
 @click.option(
     "--skip",
-    default="",
-    metavar="I4,I7,…",
+    type=parsed("I4,I7,…", _invariants),
+    default=frozenset(),
     help="Invariants that are not asked for, as when nobody sampled Redis or attacked.",
 )
 @click.option(
@@ -53,7 +61,7 @@ def check_history(
     history: Path,
     mysql: str | None,
     black_box: bool,
-    skip: str,
+    skip: frozenset[str],
     accepted_min: int,
     visible_within_s: float | None,
     as_json: bool,
@@ -64,7 +72,7 @@ def check_history(
     """
     promises = Promises(
         demands=Demands(accepted_min=accepted_min),
-        skip=frozenset(name.strip() for name in skip.split(",") if name.strip()),
+        skip=skip,
     )
     if visible_within_s is not None:
         promises = replace(promises, visible_within_s=visible_within_s)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from harness.measure.terminal import Ink, duration, number
-from harness.report.compare import EFFECT, compare, different_settings, why_untold
+from harness.report.compare import EFFECT, compare, different_loads, different_settings, why_untold
 from harness.report.document import LoadResult
 from harness.report.result_files import UnreadableResult, read_result_as
 from harness.report.run_view import correctness
@@ -53,6 +53,7 @@ def _compare(before: LoadResult, after: LoadResult, effect: float) -> int:
         )
     for reason in different_settings(before, after):
         print(ink.warn(f"  not the same: {reason}"))
+    comparable = before.verdict.valid and after.verdict.valid and not different_loads(before, after)
     worse = sum(found.judgement == "worse" for found in differences)
     incorrect = correctness(after) == "false"
     if incorrect:
@@ -61,8 +62,8 @@ def _compare(before: LoadResult, after: LoadResult, effect: float) -> int:
     for reason in untold:
         print(ink.warn(f"  could not tell: {reason}"))
     seen = f"{len(differences)} figures compared"
-    # Figures of a run that is not valid are its generator's.
-    if incorrect or (worse and before.verdict.valid and after.verdict.valid):
+    # Figures of a run that is not valid are its generator's; those of another load, another answer.
+    if incorrect or (worse and comparable):
         print(ink.bad(f"  {seen}, {worse} worse"))
         return BAD
     if untold:

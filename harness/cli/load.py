@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from harness import sessions
 from harness.cli.export import Export, parse_export, write_exports
 from harness.cli.preflight import (
     HOST,
@@ -29,11 +30,16 @@ from harness.measure.settings import (
     OPTIONS,
     RunSettings,
     connections_that_fit,
+    processes_that_fit,
     read_signing_key,
     settings_from,
 )
+from harness.measure.slo import joined
 from scoreboard_cli.group import BAD, CommandError, command, refuse
 from scoreboard_cli.types import FILE, parsed, whole
+
+LOADTESTS = Path("loadtests")
+SCENARIO = Path(sessions.__file__).with_name("scenario.py")
 
 
 def run_options(function: Callable[..., int], *, without: Container[str] = ()) -> Any:
@@ -46,9 +52,14 @@ def run_options(function: Callable[..., int], *, without: Container[str] = ()) -
         if isinstance(option.default, bool):
             kind = {"is_flag": True}
         alias = ("--users",) if option.flag == "--players" else ()
-        function = click.option(
-            option.flag, *alias, option.name, default=option.default, help=option.help, **kind
-        )(function)
+        if option.name == "slo":
+            # Given again it adds limits; for every other option the last value counts.
+            kind |= {"multiple": True, "default": (), "callback": _joined}
+        else:
+            kind["default"] = option.default
+        function = click.option(option.flag, *alias, option.name, help=option.help, **kind)(
+            function
+        )
     return function
 
 
@@ -67,15 +78,22 @@ def session_options(function: Callable[..., int]) -> Any:
             click.option(
                 "--locustfile",
                 type=click.Path(exists=True, path_type=Path),
-                default=Path("loadtests"),
                 metavar="PATH",
-                help="Scenario: a file or a folder (loadtests).",
+                help="Scenario: a file or a folder (loadtests, where there is one).",
             ),
             click.option("--no-seed", is_flag=True, help="The users exist already."),
         )
     ):
         function = option(function)
     return function
+
+
+def _joined(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> str:
+    del ctx, param
+    try:
+        return joined(values)
+    except ValueError as error:
+        refuse("\n".join(f"--slo: {line}" for line in str(error).splitlines()))
 
 
 @command("load")
@@ -99,7 +117,7 @@ def session_options(function: Callable[..., int]) -> Any:
 def load(
     host: str | None,
     workers: int,
-    locustfile: Path,
+    locustfile: Path | None,
     no_seed: bool,
     no_ceiling: bool,
     result_file: Path | None,
@@ -121,6 +139,7 @@ def load(
         read_signing_key(settings.signing_key)
         _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
         connections = connections_that_fit(settings, workers=workers, descriptors=descriptors)
+        processes_that_fit(workers, os.cpu_count() or 1)
     except (ValueError, OSError) as error:
         refuse(str(error))
     if connections < settings.connections:
@@ -146,7 +165,7 @@ def load(
         settings=settings,
         host=host,
         workers=workers,
-        locustfile=locustfile,
+        locustfile=locustfile or (LOADTESTS if LOADTESTS.is_dir() else SCENARIO),
         seed_users=not no_seed,
         ceiling=not no_ceiling,
         environ=dict(os.environ),

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,7 +37,10 @@ def _numbers(text: str) -> frozenset[int]:
 def _stall(text: str) -> tuple[float, float]:
     at, _, seconds = text.partition("+")
     try:
-        return float(at), float(seconds)
+        found = float(at), float(seconds)
+        if not all(0 <= value < math.inf for value in found):
+            raise ValueError
+        return found
     except ValueError:
         raise ValueError(f"must be AT+SECONDS, such as 5+2, not {text!r}") from None
 

@@ -24,10 +24,12 @@ from harness.measure.slo import (
     load_slo,
     with_defaults,
 )
+from scoreboard.addresses import mysql_address
 from scoreboard.signing import SigningKey, parse_key
 
 PREFIX = "SCOREBOARD_LOAD_"
 ARRIVALS = ("constant", "poisson")
+PROCESSES_PER_CORE = 8
 DESCRIPTORS_BESIDE = 64
 """Descriptors a load process has open beside its connections, generously."""
 
@@ -270,11 +272,18 @@ def _slo(value: str) -> str:
     return with_defaults(value)
 
 
+def _mysql_url(value: str) -> str:
+    if value:
+        mysql_address(value)
+    return value
+
+
 _PARSERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("players", "listeners", "connections", "seed"), parse_whole),
     **dict.fromkeys(("duration_s", "warmup_s", "timeout_s"), _seconds),
     "late_limit_ms": _milliseconds,
     "slo": _slo,
+    "mysql_url": _mysql_url,
 }
 
 
@@ -326,6 +335,8 @@ def settings_from(values: Mapping[str, Any]) -> RunSettings:
     read, faults = {}, []
     for name, value in given.items():
         try:
+            if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+                raise ValueError(f"{value!a} is no UTF-8 text: set a UTF-8 locale (LC_ALL=C.UTF-8)")
             unread = isinstance(value, str) and name in _PARSERS
             read[name] = _PARSERS[name](value) if unread else value
         except ValueError as error:
@@ -375,6 +386,15 @@ def connections_that_fit(settings: RunSettings, *, workers: int, descriptors: in
             "(`ulimit -Hn`), add --workers, or ask for fewer listeners"
         )
     return min(settings.connections, room * workers)
+
+
+def processes_that_fit(workers: int, cores: int) -> None:
+    """Raises BadSettings for more load processes than any core could use."""
+    if workers > PROCESSES_PER_CORE * cores:
+        raise BadSettings(
+            f"--workers {workers} starts {2 * workers:,} processes on {cores} cores: at most "
+            f"{PROCESSES_PER_CORE * cores} here, and one of each kind for a core is enough"
+        )
 
 
 def read_signing_key(option: str) -> tuple[str, bytes] | None:

@@ -17,7 +17,7 @@ them, and the word `none` among the limits leaves them out.
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -135,6 +135,14 @@ def load_slo(text_or_file: str) -> tuple[SloLimit, ...]:
         raise BadSlo(f"in {path}: {error}") from None
     except ValueError as error:
         raise BadSlo(f"{path} is not TOML: {error}") from None
+
+
+def joined(values: Sequence[str]) -> str:
+    """The limits of an option that was given several times, files read. Raises BadSlo."""
+    if len(values) < 2:
+        return "".join(values)
+    files = {v for v in values if v.startswith("@") or Path(v).is_file()}
+    return ",".join(canonical(load_slo(v)) if v in files else v for v in values)
 
 
 def _entries(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

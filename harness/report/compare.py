@@ -16,6 +16,8 @@ from harness.report.run_view import correctness
 
 EFFECT = 0.10
 SIGNIFICANCE = 0.01
+LOAD = ("rate:", "listeners:", "arrivals:", "stream_gzip:")
+"""Settings that make figures incomparable: the other run answered another question."""
 SECONDS_MIN = 8
 """With fewer seconds on either side a comparison is unclear."""
 
@@ -129,6 +131,8 @@ def why_untold(
     ]
     if correctness(after) == "unknown":
         reasons.append("the second run could not be told correct")
+    if load := different_loads(before, after):
+        reasons.append(f"the two runs had different loads: {'; '.join(load)}")
     seconds = [f"{document.seconds_measured} s" for document in (before, after)]
     if not differences:
         reasons.append(f"nothing in common to compare: {' and '.join(seconds)} were measured")
@@ -139,6 +143,11 @@ def why_untold(
             f"{SECONDS_MIN} are needed in each run"
         )
     return reasons
+
+
+def different_loads(before: LoadResult, after: LoadResult) -> list[str]:
+    """Differences in what the two runs sent and held open."""
+    return [reason for reason in different_settings(before, after) if reason.startswith(LOAD)]
 
 
 def different_settings(before: LoadResult, after: LoadResult) -> list[str]:

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from harness.cli.preflight import base_url, drop_locust_variables, reachable
+from harness.measure.slo import joined
 from scoreboard_cli.group import COULD_NOT_TELL, READER_LEFT, CommandError, run
 from scoreboard_cli.table import COMMANDS
 from scoreboard_cli.types import PORT, whole
@@ -252,3 +253,36 @@ def test_command_runs_with_closed_streams(closed: str) -> None:
 
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("load", "--mysql-url", "nonsense"), "--mysql-url: "),
+        (("load", "--workers", "1000"), "--workers 1000 starts 2,000 processes on "),
+        (("load", "--label", "gr\udcc3n"), "is no UTF-8 text: set a UTF-8 locale"),
+        (("load", "--slo", "p99:1s", "--slo", "p150:1s"), "--slo: 'p150:1s'"),
+        (("check", ".", "--skip", "I4,I99"), "--skip must name invariants from I1 to I10, not I99"),
+        (("nullserver", "--stall", "nan+2"), "--stall must be AT+SECONDS"),
+        (("nullserver", "--stall", "-1+2"), "--stall must be AT+SECONDS"),
+    ],
+)
+def test_odd_values_are_refused_before_anything_starts(
+    words: Sequence[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("scoreboard", words) == 2
+
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ((), ""),
+        (("p99:1s",), "p99:1s"),
+        (("p99:1s", "errors:0%"), "p99:1s,errors:0%"),
+        (("none,p99<1s", "errors:0%"), "none,p99<1s,errors:0%"),
+    ],
+)
+def test_limits_of_a_repeated_option_are_joined(values: tuple[str, ...], text: str) -> None:
+    assert joined(values) == text

@@ -26,7 +26,9 @@ def verdict(**words: Any) -> dict[str, Any]:
         (run_document(verdict=verdict(correct=False), converged=False), 1, "run is not correct"),
         (run_document(seconds=[]), 3, "nothing in common to compare"),
         (run_document(seconds=run_document()["seconds"][:7]), 3, "too few seconds"),
-        (run_document(settings={"rate": "500"}), 0, "not the same: rate: 1000 and 500"),
+        (run_document(settings={"rate": "500"}), 3, "had different loads: rate: 1000 and 500"),
+        (run_document(settings={"rate": "500"}, response_us=9000), 3, "had different loads"),
+        (run_document(settings={"seed": 2}), 0, "not the same: seed: 1 and 2"),
     ],
 )
 def test_compare_exit_code_says_whether_the_second_run_is_worse_or_incorrect(
