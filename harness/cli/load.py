@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from harness import sessions
+import harness
 from harness.cli.export import Export, parse_export, write_exports
 from harness.cli.preflight import (
     HOST,
@@ -39,7 +39,7 @@ from scoreboard_cli.group import BAD, CommandError, command, refuse
 from scoreboard_cli.types import FILE, parsed, whole
 
 LOADTESTS = Path("loadtests")
-SCENARIO = Path(sessions.__file__).with_name("scenario.py")
+SCENARIO = Path(harness.__file__).with_name("scenario.py")
 
 
 def run_options(function: Callable[..., int], *, without: Container[str] = ()) -> Any:

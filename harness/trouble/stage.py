@@ -7,6 +7,7 @@ can be watched while it runs.
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,16 +26,7 @@ PATIENCE_S = 75.0
 """A command that has not ended by then is stopped: the harness promises seconds."""
 LOOK_EVERY_S = 0.03
 ROOT = str(Path(harness.__file__).parents[1])
-SCENARIO = """from harness.locusts import ListenerPool, OpenLoopSubmitters
-
-
-class Submissions(OpenLoopSubmitters):
-    pass
-
-
-class Listeners(ListenerPool):
-    pass
-"""
+SCENARIO = Path(harness.__file__).with_name("scenario.py")
 SHORT = (
     *("--rate", "200", "--listeners", "10", "--players", "100", "--warmup", "1"),
     *("--duration", "3", "--timeout", "2", "--late-limit", "5s", "--results", "results"),
@@ -122,7 +114,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "scenario.py").write_text(SCENARIO, "utf-8")
+        shutil.copy(SCENARIO, self.folder / "scenario.py")
 
     def load(self, url: str, *options: str, **how: Unpack[How]) -> Started:
         """`scoreboard load` on the small scenario; later options replace its defaults."""

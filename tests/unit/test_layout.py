@@ -67,6 +67,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         },
         # Stable addresses for load test files.
         "locusts": {"run", "traffic"},
+        "scenario": {"locusts"},
         "settings": {"measure"},
         "target": {"net"},
         "__main__": {"cli"},

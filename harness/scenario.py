@@ -1,6 +1,6 @@
 """The scenario of `scoreboard load` where no folder `loadtests/` is at hand. A Locust file."""
 
-from harness.run.locust_users import ListenerPool, OpenLoopSubmitters
+from harness.locusts import ListenerPool, OpenLoopSubmitters
 
 
 class SubmissionFlood(OpenLoopSubmitters):
