@@ -92,9 +92,11 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         """Each event is one change, and its id the change's number on the board.
 
         Only then listeners can be held to contiguous ids, and events joined by id. Every other
-        server is judged by the content of its events.
+        server is judged by the content of its events. Where no stream was looked at, because the
+        run has no listeners, the board's number alone tells how many changes there were.
         """
-        return self.sequence_header is True and self.event_ids is EventIds.GAPLESS
+        unasked = self.stream_framing is Framing.UNSEEN and self.event_ids is EventIds.UNSEEN
+        return self.sequence_header is True and (unasked or self.event_ids is EventIds.GAPLESS)
 
     @property
     def whole_board(self) -> bool:

@@ -140,11 +140,11 @@ def tags(stage: Stage) -> Said:
 
 
 @trouble(
-    "locust: --stop-timeout 1 and --run-time 8s", exit=0, says="acknowledged", verdict=GOOD_RUN
+    "locust: --stop-timeout 1 and --run-time 15s", exit=0, says="acknowledged", verdict=GOOD_RUN
 )
 def stop_timeout(stage: Stage) -> Said:
     with null_server(players=100) as (url, _):
-        limits = ("--duration", "60", "--run-time", "8s", "--stop-timeout", "1")
+        limits = ("--duration", "60", "--run-time", "15s", "--stop-timeout", "1")
         return stage.locust(*HEADLESS, "--host", url, *limits).ended()
 
 

@@ -7,6 +7,7 @@ from harness.capabilities import (
     CONTRACT,
     Capabilities,
     EventIds,
+    Framing,
     describe,
     missing,
     why_unmeasured,
@@ -31,7 +32,14 @@ NOTHING = Capabilities(
 def test_ids_are_followed_only_with_sequence_header_and_gapless_numbers(
     header: bool | None, ids: EventIds, follows: bool
 ) -> None:
-    assert Capabilities(sequence_header=header, event_ids=ids).follows_ids is follows
+    shown = Capabilities(sequence_header=header, event_ids=ids, stream_framing=Framing.CHUNKED)
+
+    assert shown.follows_ids is follows
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_run_without_listeners_is_judged_by_the_boards_number_alone(header: bool) -> None:
+    assert Capabilities(sequence_header=header).follows_ids is header
 
 
 def test_each_missing_capability_is_named_once_with_what_it_unlocks() -> None:
