@@ -214,7 +214,7 @@ def _for_trials(options: Mapping[str, Any]) -> Iterator[str]:
         yield from (option.flag,) if value is True else (option.flag, str(value))
     if options["workers"] != 1:
         yield from ("--workers", str(options["workers"]))
-    if options["locustfile"] != Path("loadtests"):
+    if options["locustfile"] is not None:
         yield from ("--locustfile", str(options["locustfile"]))
     if options["no_seed"]:
         yield "--no-seed"
