@@ -124,7 +124,7 @@ def _floor() -> dict[str, Any]:
         "name": contract.SEQ_HEADER,
         "in": "header",
         "description": "A number that an answer or an event had: no older board is wanted",
-        "schema": {"type": "integer", "minimum": 0},
+        "schema": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1},
     }
 
 
@@ -411,7 +411,7 @@ def _list_of(name: str) -> dict[str, Any]:
 def _seq() -> dict[str, Any]:
     return {
         contract.SEQ_HEADER: {
-            "schema": {"type": "integer", "minimum": 0},
+            "schema": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1},
             "description": "Number of the last change in this response",
         }
     }
