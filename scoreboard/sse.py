@@ -12,6 +12,9 @@ import msgspec
 from scoreboard.domain import Change, Standing
 
 RETRY_MS = 2000
+RETRY_SPREAD_MS = 2000
+"""Listeners are told to come back after RETRY_MS and up to this more, each another time: those of
+a process that has gone would otherwise return in the same instant."""
 HEARTBEAT = b":\n\n"
 UPDATE = "update"
 RESET = "reset"
@@ -46,13 +49,13 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     scores: Sequence[Standing]
 
 
-def encode_hello(cursor: int) -> bytes:
+def encode_hello(cursor: int, retry_ms: int = RETRY_MS) -> bytes:
     """First block of a stream: where it stands, and how soon to come back.
 
     It has no data, so no event is dispatched; it only sets the last event id,
     and a listener that loses its connection before the first event misses none.
     """
-    return b"retry: %d\nid: %d\n\n" % (RETRY_MS, cursor)
+    return b"retry: %d\nid: %d\n\n" % (retry_ms, cursor)
 
 
 def encode_retry() -> bytes:

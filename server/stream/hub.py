@@ -10,6 +10,7 @@ Not where changes come from: see `feed`.
 """
 
 import asyncio
+import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -161,22 +162,22 @@ class Hub:
     async def _opening(self, last_event_id: int | None, *, snapshot: bool) -> tuple[bytes, int]:
         if last_event_id is None:
             if not snapshot:
-                return sse.encode_hello(self.cursor), self.cursor
+                return _hello(self.cursor), self.cursor
             return await self._opening_with(sse.SNAPSHOT)
         if self._ring.covers(last_event_id):
-            return sse.encode_hello(last_event_id), last_event_id
+            return _hello(last_event_id), last_event_id
         if last_event_id > self.cursor:
             # Another process may be slightly ahead of this one; only an id that the board
             # has not reached lies in the future.
             history = self._position.history
             known = await self._snapshot(last_event_id)
             if history == self._position.history and self._ring.start <= last_event_id <= known.seq:
-                return sse.encode_hello(last_event_id), last_event_id
+                return _hello(last_event_id), last_event_id
         return await self._opening_with(sse.RESET)
 
     async def _opening_with(self, event: str) -> tuple[bytes, int]:
         state = await self._joinable_snapshot()
-        return sse.encode_hello(state.seq) + sse.encode_snapshot(event, state), state.seq
+        return _hello(state.seq) + sse.encode_snapshot(event, state), state.seq
 
     async def _joinable_snapshot(self) -> sse.Snapshot:
         """A snapshot that the ring continues, now or once it catches up."""
@@ -406,3 +407,7 @@ def _segments(changes: Sequence[Change]) -> list[Sequence[Change]]:
         changes[start : start + CHANGES_PER_SEGMENT]
         for start in range(0, len(changes), CHANGES_PER_SEGMENT)
     ]
+
+
+def _hello(cursor: int) -> bytes:
+    return sse.encode_hello(cursor, sse.RETRY_MS + random.randrange(sse.RETRY_SPREAD_MS))

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import re
 import zlib
 from collections.abc import AsyncIterator, Callable
 
@@ -186,6 +187,12 @@ class Site:
         await eventually(lambda: ("reset", last) in wire.events, interval_s=0.001)
 
 
+@pytest.fixture(autouse=True)
+def same_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal bytes for all listeners, to compare."""
+    monkeypatch.setattr("scoreboard.sse.RETRY_SPREAD_MS", 1)
+
+
 @pytest.fixture(params=[False, True], ids=["plain", "gzip"])
 async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     site = Site(gzip=request.param)
@@ -196,12 +203,21 @@ async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_listeners_are_told_different_times_to_come_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scoreboard.sse.RETRY_SPREAD_MS", 2000)
+    told = {(await site.listen()).body.partition(b"\n")[0] for _ in range(20)}
+
+    assert len(told) > 10
+
+
 async def test_new_listener_gets_the_changes_after_its_cursor(site: Site) -> None:
     wire = await site.listen()
 
     await site.take(11, 13)
 
-    assert wire.body.startswith(b"retry: 2000\nid: 10\n\n")
+    assert re.match(rb"retry: [23]\d{3}\nid: 10\n\n", wire.body)
     assert wire.seqs == [11, 12, 13]
 
 
@@ -279,7 +295,7 @@ async def test_a_listener_that_comes_back_continues_where_it_was(
     wire = await site.listen(last_event_id)
     await site.take(11, 12)
 
-    assert wire.body.startswith(b"retry: 2000\nid: %d\n\n" % last_event_id)
+    assert re.match(rb"retry: [23]\d{3}\nid: %d\n\n" % last_event_id, wire.body)
     assert wire.events == [("update", seq) for seq in range(last_event_id + 1, 13)]
 
 
