@@ -34,7 +34,7 @@ from worker.database.ledger import Ledger
 from worker.database.migrate import migrate
 from worker.database.seed import seed
 from worker.failpoints import Failpoints
-from worker.metrics import serving_metrics
+from worker.probes import WorkerState, serving_probes
 from worker.recovery.moments import moment
 from worker.recovery.replay import Replay
 from worker.runtime import BACKEND_ERRORS, connect_board, running_worker
@@ -49,17 +49,21 @@ STOP_TIMEOUT_S = 8.0
 """Longer than `runtime.SHUTDOWN_GRACE`, which ends the steps that still run."""
 
 
-async def run_worker(settings: WorkerSettings) -> None:
+async def run_worker(settings: WorkerSettings, state: WorkerState) -> None:
     """Run until SIGTERM or SIGINT; waits for Temporal while that is unavailable."""
     tracing = _tracing(settings)
+    beating = asyncio.create_task(state.beat())
     try:
-        await _run_until_signal(settings, tracing)
+        await _run_until_signal(settings, tracing, state)
     finally:
+        beating.cancel()
         if tracing is not None:
             await asyncio.to_thread(tracing.shutdown)
 
 
-async def _run_until_signal(settings: WorkerSettings, tracing: "TracerProvider | None") -> None:
+async def _run_until_signal(
+    settings: WorkerSettings, tracing: "TracerProvider | None", state: WorkerState
+) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -71,7 +75,7 @@ async def _run_until_signal(settings: WorkerSettings, tracing: "TracerProvider |
         await end([starting])
         return
     ready = asyncio.Event()
-    serving = asyncio.create_task(_serve(starting.result(), settings, ready, stopping))
+    serving = asyncio.create_task(_serve(starting.result(), settings, ready, stopping, state))
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
         if not ready.is_set():
@@ -84,9 +88,13 @@ async def _run_until_signal(settings: WorkerSettings, tracing: "TracerProvider |
 
 
 async def _serve(
-    client: Client, settings: WorkerSettings, ready: asyncio.Event, stopping: asyncio.Event
+    client: Client,
+    settings: WorkerSettings,
+    ready: asyncio.Event,
+    stopping: asyncio.Event,
+    state: WorkerState,
 ) -> None:
-    async with running_worker(client, settings):
+    async with running_worker(client, settings, state=state):
         ready.set()
         log.info("worker_ready", task_queue=settings.task_queue)
         await stopping.wait()
@@ -186,8 +194,9 @@ def main(arguments: list[str] | None = None) -> int:
             case "replay":
                 return uvloop.run(run_replay(settings, options.since))
             case _:
-                with serving_metrics(settings.metrics_host, settings.metrics_port):
-                    uvloop.run(run_worker(settings))
+                state = WorkerState()
+                with serving_probes(settings.metrics_host, settings.metrics_port, state):
+                    uvloop.run(run_worker(settings, state))
     except SettingsError as error:
         print(f"worker: {error}", file=sys.stderr)
         return 2

@@ -6,10 +6,9 @@ process' own figures.
 """
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
 
 from scoreboard.domain import LedgerRow
 
@@ -59,21 +58,3 @@ def count_recorded(rows: Iterable[LedgerRow]) -> None:
     """Count rows that a transaction has committed."""
     for outcome, count in Tally(row.outcome for row in rows).items():
         RECORDED.labels(outcome.value).inc(count)
-
-
-@contextmanager
-def serving_metrics(host: str, port: int) -> Iterator[None]:
-    """Answer GET /metrics on a thread of its own; does nothing for port 0.
-
-    Raises OSError when the address cannot be had.
-    """
-    if not port:
-        yield
-        return
-    server, thread = start_http_server(port, addr=host)
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

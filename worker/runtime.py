@@ -10,10 +10,12 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
+from adapters.health import Health
 from adapters.mysql import MYSQL_ERRORS, Pool
 from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
 from adapters.redis import connect as connect_redis
+from adapters.redis_rights import WORKER_COMMANDS, RedisProbe
 from adapters.tasks import end
 from scoreboard import backoff
 from worker.activities import Activities, StepTraces
@@ -22,6 +24,7 @@ from worker.database.cases import Cases
 from worker.database.ledger import Ledger
 from worker.database.migrate import migrate
 from worker.failpoints import Failpoints
+from worker.probes import WorkerState
 from worker.recovery.open_cases import reopen_cases
 from worker.settings import WorkerSettings
 from worker.step_watch import StepWatch
@@ -44,13 +47,20 @@ SCHEDULE_LOOK_S = 60.0
 """How long a Temporal that has lost its data may be without the schedule, and cases without a
 workflow."""
 
+HEALTH_INTERVAL_S = 5.0
+"""A separate worker's check of its services; each is a write."""
+
 SHUTDOWN_GRACE = timedelta(seconds=3)
 """A step that runs at shutdown may finish in this time; after it, it is repeated elsewhere."""
 
 
 @asynccontextmanager
 async def running_worker(
-    client: Client, settings: WorkerSettings, *, runner: WorkflowRunner | None = None
+    client: Client,
+    settings: WorkerSettings,
+    *,
+    runner: WorkflowRunner | None = None,
+    state: WorkerState | None = None,
 ) -> AsyncIterator[None]:
     """Migrate, then poll the task queue until the context ends.
 
@@ -92,9 +102,22 @@ async def running_worker(
                 asyncio.create_task(_keep_repaired(board, settings.heal_interval_s)),
                 asyncio.create_task(_keep_scheduled(client, settings, cases)),
             ]
+            if state is not None:
+                health = Health(
+                    {
+                        "mysql": ledger.check_writable,
+                        "redis": RedisProbe(redis_client, WORKER_COMMANDS).check,
+                        "temporal": client.service_client.check_health,
+                    },
+                    interval_s=HEALTH_INTERVAL_S,
+                )
+                state.missing, state.polling = lambda: health.unavailable, True
+                tasks.append(asyncio.create_task(health.run()))
             try:
                 yield
             finally:
+                if state is not None:
+                    state.polling = False
                 await end(tasks)
     finally:
         await board.close()

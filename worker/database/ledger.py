@@ -87,6 +87,11 @@ class Ledger:
             await connection.rollback()
         return {row[0] for row in rows}
 
+    async def check_writable(self) -> None:
+        """One durable write. Raises MYSQL_ERRORS."""
+        async with self._pool.connection() as connection:
+            await query_all(connection, statements.COMMIT_SYNCED)
+
     async def decided_ids(self, submission_ids: Sequence[bytes]) -> set[bytes]:
         """Which of these the ledger has."""
         wanted = ",".join(f"x'{submission_id.hex()}'" for submission_id in submission_ids)

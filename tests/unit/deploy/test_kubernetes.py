@@ -1,7 +1,10 @@
 """The Kubernetes manifests: against the schemas, against each other, and against the code."""
 
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from server.routes.metrics_routes import METRICS_PATH, STATS_PATH
 from server.routes.pages import ROUTES
 from server.settings import ServerSettings
 from tests.support.keda import SCALED_OBJECT
+from worker.probes import WorkerState
 from worker.settings import WorkerSettings
 
 FOLDER = Path(__file__).parents[3] / "deploy/kubernetes"
@@ -27,6 +31,7 @@ VERSIONS = ("1.29", "1.37")
 Manifest = dict[str, Any]
 
 
+@cache
 def documents(path: Path) -> list[Manifest]:
     return [document for document in yaml.safe_load_all(path.read_text()) if document]
 
@@ -55,8 +60,23 @@ def named(kind: str, name: str) -> Manifest:
 
 
 def pods() -> Iterator[tuple[str, Manifest]]:
-    for where, found in of_kind("Deployment", "Job").items():
+    for where, found in of_kind("Deployment").items():
         yield where, found["spec"]["template"]
+    for where, found in of_kind("CronJob").items():
+        yield where, found["spec"]["jobTemplate"]["spec"]["template"]
+
+
+def settings_data() -> dict[str, str]:
+    """What the generated ConfigMap `scoreboard` has."""
+    [generator] = kustomization("base")["configMapGenerator"]
+    assert generator["name"] == "scoreboard"
+    lines = [
+        line
+        for name in generator["envs"]
+        for line in (FOLDER / "base" / name).read_text("utf-8").splitlines()
+        if line and not line.startswith("#")
+    ]
+    return dict(line.split("=", 1) for line in lines)
 
 
 def containers() -> Iterator[tuple[str, Manifest]]:
@@ -163,7 +183,7 @@ def test_scalers_own_the_replicas_of_deployments_that_exist() -> None:
 
 def test_the_worker_scales_by_the_queue_it_polls_without_tls() -> None:
     [trigger] = named("ScaledObject", "scoreboard-worker")["spec"]["triggers"]
-    settings = named("ConfigMap", "scoreboard")["data"]
+    settings = settings_data()
 
     assert trigger["metadata"]["taskQueue"] == settings["SCOREBOARD_TASK_QUEUE"]
     assert trigger["metadata"]["taskQueue"] == contract.TASK_QUEUE
@@ -174,7 +194,7 @@ def test_the_worker_scales_by_the_queue_it_polls_without_tls() -> None:
 
 def test_manifests_set_only_variables_that_processes_read() -> None:
     ours = {name for kind in (ServerSettings, WorkerSettings) for name, _, _ in describe(kind)}
-    given = set(named("ConfigMap", "scoreboard")["data"])
+    given = set(settings_data())
     for where, container in containers():
         if "locust" not in where:
             given |= {variable["name"] for variable in container["env"]}
@@ -198,7 +218,7 @@ def test_processes_start_with_the_environment_of_the_manifests() -> None:
         "SCOREBOARD_REDIS_URL": "redis://:password@redis.databases:6379/0",
         "SCOREBOARD_JWT_SECRET": "s" * 32,
     }
-    data = named("ConfigMap", "scoreboard")["data"]
+    data = settings_data()
     given = {}
     for where, container in containers():
         names = {variable["name"] for variable in container.get("env", [])}
@@ -218,10 +238,80 @@ def test_processes_start_with_the_environment_of_the_manifests() -> None:
 def test_the_notice_is_long_enough_to_be_noticed() -> None:
     [server] = [c for w, c in containers() if w.endswith("scoreboard-server")]
     probe = server["readinessProbe"]
-    settings = named("ConfigMap", "scoreboard")["data"]
+    settings = settings_data()
 
     noticed_s = probe["periodSeconds"] * probe["failureThreshold"] + probe["timeoutSeconds"]
     assert noticed_s < float(settings["SCOREBOARD_DRAIN_NOTICE_S"])
+
+
+def test_a_workers_probes_are_those_that_its_port_answers() -> None:
+    [worker] = [c for w, c in containers() if w.endswith("scoreboard-worker")]
+    state = WorkerState()
+    state.polling = True
+
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert state.answer(worker[probe]["httpGet"]["path"])[0] == 200
+    assert worker["livenessProbe"]["httpGet"]["path"] != METRICS_PATH
+
+
+def test_redis_refuses_before_the_kernel_kills_it() -> None:
+    [values] = documents(FOLDER / "example/redis-values.yaml")
+    config = dict(
+        line.split(maxsplit=1)
+        for line in values["config"]["content"].splitlines()
+        if line and not line.startswith("#")
+    )
+
+    assert config["maxmemory-policy"] == "noeviction"
+    assert config["maxmemory"] == "1536mb"
+    assert values["resources"]["limits"]["memory"] == "2Gi"
+
+
+@pytest.mark.parametrize(
+    ("variable", "port"), [("SCOREBOARD_JWKS", 443), ("SCOREBOARD_OTLP_ENDPOINT", 4318)]
+)
+def test_what_documented_settings_reach_is_not_cut_off(variable: str, port: int) -> None:
+    assert variable in {name for name, _, _ in describe(ServerSettings)}
+    ways = [
+        policy
+        for policy in of_kind("NetworkPolicy").values()
+        if matches(policy["spec"]["podSelector"], {"app.kubernetes.io/name": "scoreboard-server"})
+        for rule in policy["spec"].get("egress", ())
+        if port in {each["port"] for each in rule["ports"]}
+    ]
+
+    assert ways
+
+
+def test_limits_per_address_see_past_the_ingress() -> None:
+    assert (
+        from_mapping(
+            ServerSettings,
+            {
+                **settings_data(),
+                "SCOREBOARD_MYSQL_URL": "mysql://h/d",
+                "SCOREBOARD_REDIS_URL": "redis://h",
+                "SCOREBOARD_JWT_SECRET": "s" * 32,
+            },
+        ).proxies_count
+        == 1
+    )
+
+
+@pytest.mark.parametrize("kubectl", [path for path in [shutil.which("kubectl")] if path])
+@pytest.mark.parametrize("name", KUSTOMIZATIONS)
+def test_kustomize_renders_with_the_settings_hash_in_every_reference(
+    kubectl: str, name: str
+) -> None:
+    done = subprocess.run(
+        [kubectl, "kustomize", str(FOLDER / name)], capture_output=True, text=True, check=True
+    )
+    rendered = [each for each in yaml.safe_load_all(done.stdout) if each]
+
+    made = {each["metadata"]["name"] for each in rendered if each["kind"] == "ConfigMap"}
+    assert set(re.findall(r"configMapRef:\s+name: (\S+)", done.stdout)) <= made
+    if name != "locust":
+        assert any(re.fullmatch(r"scoreboard-[a-z0-9]{10}", each) for each in made)
 
 
 def test_probes_and_scrapes_ask_for_paths_that_exist() -> None:
@@ -306,8 +396,9 @@ def test_traffic_is_refused_by_default_and_allowed_both_ways() -> None:
     assert set(default["policyTypes"]) == {"Ingress", "Egress"}
     policies = of_kind("NetworkPolicy").values()
     for app, ports in {
-        "scoreboard-server": {3306, 6379, 7233},
-        "scoreboard-worker": {3306, 6379, 7233},
+        # The documented addresses outside: public keys (443) and a collector of traces (4318).
+        "scoreboard-server": {3306, 6379, 7233, 443, 4318},
+        "scoreboard-worker": {3306, 6379, 7233, 4318},
         "scoreboard-seed": {3306, 6379, 7233},
         "scoreboard-locust": {3000, 5557, 3306},
     }.items():

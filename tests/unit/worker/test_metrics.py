@@ -1,5 +1,6 @@
 """What workers count, and where it is shown."""
 
+import asyncio
 import socket
 import urllib.request
 
@@ -12,7 +13,8 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from scoreboard.domain import LedgerRow, Outcome, Submission
 from tests.support.reserved_ports import reserved_port
-from worker.metrics import count_recorded, serving_metrics
+from worker.metrics import count_recorded
+from worker.probes import HUNG_AFTER_S, WorkerState, serving_probes
 from worker.step_watch import StepWatch
 
 
@@ -94,14 +96,14 @@ def test_metrics_port_is_released_on_close() -> None:
 
     for _ in range(2):
         with (
-            serving_metrics("127.0.0.1", port),
+            serving_probes("127.0.0.1", port, WorkerState()),
             urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer,
         ):
             assert b"scoreboard_worker_step_seconds" in answer.read()
 
 
 def test_port_zero_opens_nothing() -> None:
-    with serving_metrics("256.0.0.1", 0):
+    with serving_probes("256.0.0.1", 0, WorkerState()):
         pass
 
 
@@ -109,6 +111,45 @@ def test_a_port_that_is_taken_is_an_error() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(OSError, match="in use"),
-        serving_metrics("127.0.0.1", taken.getsockname()[1]),
+        serving_probes("127.0.0.1", taken.getsockname()[1], WorkerState()),
     ):
         pass
+
+
+def test_a_loop_that_hangs_fails_the_liveness_and_the_metrics_still_answer() -> None:
+    now = 100.0
+    state = WorkerState(clock=lambda: now)
+    assert state.answer("/healthz")[0] == 200
+
+    now += HUNG_AFTER_S + 1
+
+    status, _, body = state.answer("/healthz")
+    assert (status, b"hangs since 21 s" in body) == (503, True)
+    assert state.answer("/metrics")[0] == 200
+    assert state.answer("/elsewhere")[0] == 404
+
+
+async def test_a_loop_that_turns_beats() -> None:
+    now = 100.0
+    state = WorkerState(clock=lambda: now)
+    now += HUNG_AFTER_S + 1
+    beating = asyncio.create_task(state.beat())
+    await asyncio.sleep(0)
+    beating.cancel()
+
+    assert state.answer("/healthz")[0] == 200
+
+
+def test_a_worker_is_ready_when_it_polls_and_its_services_work() -> None:
+    state = WorkerState()
+    assert state.answer("/readyz") == (
+        503,
+        "application/json",
+        b'{"status": "not ready", "parts": ["worker"]}',
+    )
+
+    state.polling = True
+    assert state.answer("/readyz")[0] == 200
+
+    state.missing = lambda: ("redis",)
+    assert state.answer("/readyz")[0] == 503
