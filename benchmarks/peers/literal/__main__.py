@@ -6,12 +6,15 @@ Exit status: 0 when every run gave the deserved verdict, 1 when one did not, 2 f
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,7 @@ from benchmarks.peers.literal.verdicts import (
     judged,
     markdown,
 )
-from harness.measure.machine import fingerprint
+from harness.measure.machine import commit_of, fingerprint
 from harness.report.results_document import KEPT, replace_section
 
 RATE, WARM_UP_S, SECONDS, PLAYERS, LISTENERS = 60, 1, 3, 12, 5
@@ -45,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=20, help="runs of each lie (20)")
     parser.add_argument("--honest", type=int, default=100, help="runs of each honest server (100)")
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side (2)")
+    parser.add_argument("--minutes", type=float, help="begin no run after so many minutes")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into RESULTS.md")
+    parser.add_argument(
+        "--resume", action="store_true", help="run only what the file kept by --write lacks"
+    )
     asked = parser.parse_args(arguments)
     languages = asked.language or LANGUAGES
     if lacking := {missing(language) for language in languages} - {""}:
@@ -60,12 +67,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     # What disturbs the machine for a while falls on all alike.
     random.Random(1).shuffle(plan)
-    trials = asyncio.run(_all(plan, asked.jobs))
-    found = document(trials, fingerprint(), {"load": LOAD, "jobs": asked.jobs})
+    name = f"{KEPT}/{SECTION}.json"
+    earlier: list[Trial] = []
+    if asked.write is not None and asked.resume:
+        kept = json.loads((asked.write.parent / name).read_text("utf-8"))
+        earlier = [Trial(**trial) for trial in kept["trials"]]
+    done = {(trial.language, trial.lie, trial.seed) for trial in earlier}
+    machine = fingerprint()
+    ends_s = time.monotonic() + 60 * (asked.minutes or math.inf)
+    fresh = asyncio.run(_all([each for each in plan if each not in done], asked.jobs, ends_s))
+    trials = earlier + [replace(trial, commit=commit_of(machine)) for trial in fresh]
+    found = document(trials, machine, {"load": LOAD, "jobs": asked.jobs})
     if asked.write is not None:
-        name = f"{KEPT}/{SECTION}.json"
-        kept = asked.write.parent / name
-        kept.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        (asked.write.parent / name).write_text(
+            json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8"
+        )
         section = markdown(found, name)
         asked.write.write_text(
             replace_section(asked.write.read_text("utf-8"), SECTION, section), "utf-8"
@@ -75,18 +91,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if held == len(trials) else 1
 
 
-async def _all(plan: Sequence[tuple[str, str, int]], jobs: int) -> list[Trial]:
+async def _all(plan: Sequence[tuple[str, str, int]], jobs: int, ends_s: float) -> list[Trial]:
     free = asyncio.Semaphore(jobs)
 
-    async def one(language: str, lie: str, seed: int) -> Trial:
+    async def one(language: str, lie: str, seed: int) -> Trial | None:
         async with free:
+            if time.monotonic() > ends_s:
+                return None
             trial = await run_trial(language, lie, seed)
         if not trial.held:
             told = f"{language}, {lie or 'honest'}, seed {seed}: exit {trial.exit_code}"
             print(f"{told}, {trial.said}", file=sys.stderr, flush=True)
         return trial
 
-    return await asyncio.gather(*(one(*each) for each in plan))
+    return [trial for trial in await asyncio.gather(*(one(*each) for each in plan)) if trial]
 
 
 async def run_trial(language: str, lie: str, seed: int) -> Trial:

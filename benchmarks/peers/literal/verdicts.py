@@ -49,6 +49,7 @@ class Trial:
     exit_code: int
     held: bool
     said: str
+    commit: str = ""
 
 
 def judged(
@@ -105,6 +106,7 @@ def markdown(document: Mapping[str, Any], file: str) -> str:
     machine = document["machine"]
     trials = [Trial(**trial) for trial in document["trials"]]
     languages = sorted({trial.language for trial in trials})
+    commits = dict.fromkeys(trial.commit or commit_of(machine) for trial in trials)
     lines = [
         "## Servers of others: the specification word for word",
         "",
@@ -113,7 +115,7 @@ def markdown(document: Mapping[str, Any], file: str) -> str:
         " and against the same servers with one planted lie. An honest one must be acquitted with"
         " exit code 0 and have its times from submission to listener told; a lying one must be"
         " convicted with exit code 1, by a sentence of the right promise that names a user of the"
-        f" lie. {document['settings']['load']}; commit {commit_of(machine)}, {machine['cpus']} ×"
+        f" lie. {document['settings']['load']}; commit {', '.join(commits)}, {machine['cpus']} ×"
         f" {machine['cpu']}. Result file: [`{file}`]({file}).",
         "",
         f"| planted | {' | '.join(languages)} | one of the sentences |",
