@@ -76,6 +76,9 @@ async def test_a_group_gives_its_figures(group: str, tmp_path: Path) -> None:
         await GROUPS[group](backends, TINY, 1, recorder)
 
     assert recorder.samples.keys() == FIGURES[group]
+    for name in ("ours", "literal"):
+        for run in recorder.details[f"beside/{name}/undisturbed/rate"]:
+            assert run["verdict"] == "correct", run
     # So few samples have no percentile in a tiny run of `scoreboard load`.
     told = {n: v for n, (v,) in recorder.samples.items() if not n.endswith(("p50_ms", "p90_ms"))}
     assert all(value is not None and value >= 0 for value in told.values()), told

@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     done = {(trial.language, trial.lie, trial.seed) for trial in earlier}
     machine = fingerprint()
     ends_s = time.monotonic() + 60 * (asked.minutes or math.inf)
-    fresh = asyncio.run(_all([each for each in plan if each not in done], asked.jobs, ends_s))
+    fresh = asyncio.run(run_trials([each for each in plan if each not in done], asked.jobs, ends_s))
     trials = earlier + [replace(trial, commit=commit_of(machine)) for trial in fresh]
     found = document(trials, machine, {"load": LOAD, "jobs": asked.jobs})
     if asked.write is not None:
@@ -91,14 +91,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if held == len(trials) else 1
 
 
-async def _all(plan: Sequence[tuple[str, str, int]], jobs: int, ends_s: float) -> list[Trial]:
+async def run_trials(
+    plan: Sequence[tuple[str, str, int]], jobs: int, ends_s: float = math.inf
+) -> list[Trial]:
+    """A run for each language, lie and seed, `jobs` side by side; none begins after `ends_s`."""
     free = asyncio.Semaphore(jobs)
 
     async def one(language: str, lie: str, seed: int) -> Trial | None:
         async with free:
             if time.monotonic() > ends_s:
                 return None
-            trial = await run_trial(language, lie, seed)
+            trial = await _run(language, lie, seed)
         if not trial.held:
             told = f"{language}, {lie or 'honest'}, seed {seed}: exit {trial.exit_code}"
             print(f"{told}, {trial.said}", file=sys.stderr, flush=True)
@@ -107,7 +110,7 @@ async def _all(plan: Sequence[tuple[str, str, int]], jobs: int, ends_s: float) -
     return [trial for trial in await asyncio.gather(*(one(*each) for each in plan)) if trial]
 
 
-async def run_trial(language: str, lie: str, seed: int) -> Trial:
+async def _run(language: str, lie: str, seed: int) -> Trial:
     """One run of `scoreboard load` against a server of its own."""
     lies = [lie] if lie else []
     with serving(language, lies=lies, lie_every=LIE_EVERY, users=PLAYERS) as server:
