@@ -24,6 +24,13 @@ type Hub struct {
 	mutex     sync.Mutex
 	listeners []*Listener
 	held      map[string][][]byte
+	late      chan lateEvent
+}
+
+type lateEvent struct {
+	due   time.Time
+	event []byte
+	lie   string
 }
 
 // Listener is one open stream.
@@ -36,7 +43,15 @@ type Listener struct {
 
 // NewHub makes a hub without listeners.
 func NewHub(plan *Plan) *Hub {
-	return &Hub{plan: plan, held: map[string][][]byte{}}
+	hub := &Hub{plan: plan, held: map[string][][]byte{}, late: make(chan lateEvent, 1<<16)}
+	// One after the other, since timers of the same moment would fire in any order.
+	go func() {
+		for each := range hub.late {
+			time.Sleep(time.Until(each.due))
+			hub.send(each.event, each.lie)
+		}
+	}()
+	return hub
 }
 
 // Join adds a listener.
@@ -139,7 +154,7 @@ func (h *Hub) Show(change Change) {
 
 func (h *Hub) tell(event []byte, lie string) {
 	if h.plan.Stands("late-events") {
-		time.AfterFunc(late, func() { h.send(event, lie) })
+		h.late <- lateEvent{time.Now().Add(late), event, lie}
 		return
 	}
 	h.send(event, lie)
