@@ -3,7 +3,7 @@ and no id is ever given to two changes: with one API process and with three."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -12,11 +12,13 @@ import pytest_asyncio
 from temporalio.client import Client
 
 from scoreboard import contract, sse
+from server.stream.hub import Hub
 from tests.support.api import Api, Stream, api_settings, running_api
 from tests.support.eventually import eventually
 from tests.support.failovers import LOST, USERS, fail_over
 from tests.support.pipeline import Pipeline, running_pipeline, submission
 from tests.support.services import Services
+from worker.board.redis_board import RedisBoard
 from worker.database.seed import seed
 
 ROUNDS = 20
@@ -58,7 +60,7 @@ class Site:
                 assert self.shown.setdefault(int(event.id), event.data) == event.data
 
 
-@pytest_asyncio.fixture(params=[1, 3], ids=["one process", "three processes"])
+@pytest_asyncio.fixture
 async def site(
     request: pytest.FixtureRequest,
     services: Services,
@@ -82,11 +84,13 @@ async def site(
         await seed(pipeline.pool, USERS)
         await pipeline.board().rebuild()
         apis = [
-            await stack.enter_async_context(running_api(settings)) for _ in range(request.param)
+            await stack.enter_async_context(running_api(settings))
+            for _ in range(getattr(request, "param", 1))
         ]
         yield Site(pipeline, apis)
 
 
+@pytest.mark.parametrize("site", [1, 3], indirect=True, ids=["one process", "three processes"])
 async def test_a_lossy_failover_is_told_to_everyone(site: Site) -> None:
     readers = [asyncio.create_task(site.keep_reading(n)) for n in range(len(site.apis))]
     for number in range(ROUNDS):
@@ -98,6 +102,55 @@ async def test_a_lossy_failover_is_told_to_everyone(site: Site) -> None:
     assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
     for seqs in site.read:
         assert seqs == sorted(seqs)
+
+
+def _positions_are_numbers(patch: pytest.MonkeyPatch) -> None:
+    def number_only(seq: int, *_: int) -> str:
+        return f"{seq}:"
+
+    async def compare_nothing(_board: RedisBoard, _copy: object) -> None:
+        # This would notice the wrong scores a moment later.
+        pass
+
+    patch.setattr(RedisBoard, "_compare_some", compare_nothing)
+    patch.setattr(contract, "identity", number_only)
+    patch.setattr("adapters.ledger_queries.identity", number_only)
+
+
+def _listeners_are_not_reset(patch: pytest.MonkeyPatch) -> None:
+    original = Hub.restart
+
+    def restart(self: Hub, cursor: int, *, replaced: bool) -> None:
+        listeners, self._listeners = self._listeners, {}
+        original(self, cursor, replaced=replaced)
+        self._listeners = listeners
+
+    patch.setattr(Hub, "restart", restart)
+
+
+def _numbers_go_on(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("worker.database.ledger.next_start", lambda highest: highest)
+
+
+@pytest.mark.parametrize(
+    ("plant", "script"),
+    [
+        (_positions_are_numbers, "splice"),
+        (_listeners_are_not_reset, "splice"),
+        (_numbers_go_on, "back"),
+    ],
+)
+async def test_a_planted_bug_is_noticed(
+    site: Site,
+    plant: Callable[[pytest.MonkeyPatch], None],
+    script: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(f"{__name__}.TOLD_WITHIN_S", 2.0)
+    plant(monkeypatch)
+
+    with pytest.raises((AssertionError, TimeoutError)):
+        await _one_failover(site, script, then_submits=True)
 
 
 async def _one_failover(site: Site, script: str, *, then_submits: bool) -> None:
