@@ -112,11 +112,13 @@ def create_app(
         timeout_s=settings.submit_timeout_s,
         running_usual=settings.batches_running,
         running_max=settings.batches_unfinished,
+        repeats_per_s=settings.replay_limit.count / (settings.replay_limit.window_us / 1e6),
         log_accepted=settings.log_requests,
     )
 
     order = ReadOrder(position)
     board = Board(public_redis, public_ledger, position=position, order=order)
+    ranks = Ranks(public_redis, public_ledger, order)
     hub = Hub(
         board.snapshot,
         position=position,
@@ -159,7 +161,7 @@ def create_app(
         return tracing.around(f"{route.method} {route.path}", answering)
 
     groups = (
-        ScoresRoutes(board, Ranks(public_redis, public_ledger, order), learn=fast_path.learn_read),
+        ScoresRoutes(board, ranks, learn=fast_path.learn_read),
         SubmissionRoutes(
             parser,
             committer,
@@ -213,6 +215,7 @@ def create_app(
         ],
         closing=[
             board.close,
+            ranks.close,
             *([tracing.close] if tracing else []),
             redis_client.aclose,
             public_redis.aclose,

@@ -190,6 +190,12 @@ class LedgerReader:
                 await connection.rollback()
         return board_seq, [RankedUser(row[0], row[1], row[2], better[row[2]]) for row in rows]
 
+    async def existing(self, user_ids: Collection[int]) -> set[int]:
+        """Those of the users that there are."""
+        marks = ",".join(["%s"] * len(user_ids))
+        rows = await self._rows(f"SELECT id FROM users WHERE id IN ({marks})", tuple(user_ids))
+        return {row[0] for row in rows}
+
     async def is_empty(self) -> bool:
         """Whether no submission was ever decided."""
         return not await self._rows("SELECT 1 FROM ledger LIMIT 1", ())

@@ -5,6 +5,8 @@ equals, the user who reached the score first comes first.
 """
 
 import asyncio
+import math
+import time
 from typing import Any
 
 import msgspec
@@ -14,10 +16,12 @@ from adapters.files import script
 from adapters.mysql import MYSQL_ERRORS
 from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
+from adapters.tasks import end
 from scoreboard import contract
 from scoreboard.errors import NOT_FOUND, UNAVAILABLE, Problem
 from server.backends.mysql import LedgerReader, RankedUser
-from server.board.read_order import ReadOrder
+from server.board.existence import Existence
+from server.board.read_order import LEASE_S, ReadOrder
 
 log = structlog.get_logger()
 
@@ -52,6 +56,8 @@ class Ranks:
         self._redis = redis
         self._ledger = ledger
         self._order = order
+        self._existence = Existence(ledger.existing)
+        self._reads: dict[tuple[int, int], tuple[float, asyncio.Task[tuple[int, list[Place]]]]] = {}
         self._script = redis.register_script(script(__package__, "rank"))
 
     async def around(
@@ -67,7 +73,9 @@ class Ranks:
         published = found is not None and bool(found[1]) and found[0] >= least
         if found is None or not published:
             # Redis may lack a user who was added a moment ago.
-            found = await self._from_mysql(user_id, neighbours)
+            if not await self._exists(user_id):
+                raise Problem(NOT_FOUND, "There is no such user.")
+            found = await self._joined_from_mysql(user_id, neighbours)
         seq, places = found
         for place in places:
             if place.user_id == user_id:
@@ -102,13 +110,43 @@ class Ranks:
             )
         ]
 
+    async def close(self) -> None:
+        """End the reads under way: nobody waits for them, and they would reopen connections."""
+        await self._existence.close()
+        await end([read for _, read in self._reads.values()])
+
+    async def _exists(self, user_id: int) -> bool:
+        try:
+            return await self._existence.known(user_id)
+        except MYSQL_ERRORS as error:
+            raise _unreadable(error) from None
+
+    async def _joined_from_mysql(self, user_id: int, neighbours: int) -> tuple[int, list[Place]]:
+        """Equal reads that begin within LEASE_S are one read; older ones may be behind."""
+        key, now = (user_id, neighbours), time.monotonic()
+        began, read = self._reads.get(key, (-math.inf, None))
+        if read is None or now - began > LEASE_S:
+            read = asyncio.create_task(self._from_mysql(user_id, neighbours))
+            mine = self._reads[key] = (now, read)
+
+            def over(_: object) -> None:
+                if self._reads.get(key) == mine:
+                    del self._reads[key]
+
+            read.add_done_callback(over)
+        return await asyncio.shield(read)
+
     async def _from_mysql(self, user_id: int, neighbours: int) -> tuple[int, list[Place]]:
         try:
             seq, users = await self._ledger.around(user_id, neighbours)
         except MYSQL_ERRORS as error:
-            log.warning("rank_unreadable", error=reason_of(error))
-            raise Problem(UNAVAILABLE, "Ranks cannot be read now.", retry_after_s=1) from None
+            raise _unreadable(error) from None
         return seq, [_place(user) for user in users]
+
+
+def _unreadable(error: Exception) -> Problem:
+    log.warning("rank_unreadable", error=reason_of(error))
+    return Problem(UNAVAILABLE, "Ranks cannot be read now.", retry_after_s=1)
 
 
 def _place(user: RankedUser) -> Place:

@@ -8,9 +8,9 @@ No task per request: a submission is one future, resolved with its batch.
 """
 
 import asyncio
+import math
 import os
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from scoreboard.domain import Submission
 from scoreboard.errors import KEY_REUSED, OVERLOADED, RATE_LIMITED, UNAVAILABLE, Problem
 from server.observe.counts import CommitCounts
 from server.submit.admission import AdmissionCode, AdmissionResult, Item
+from server.submit.fair_queue import FairQueue, KnownLimits, Shares
 from server.submit.inflight_window import InflightWindow
 
 log = structlog.get_logger()
@@ -35,6 +36,15 @@ STUCK_AFTER_S = 2.0
 """With every permitted batch window and none finishing for this long, reject immediately."""
 
 RETRY_AFTER_S = 1
+
+ALONE_SHARE = 4
+"""One principal's part of a batch is a fourth while others are active."""
+
+REFUSALS_PER_S = 200.0
+REFUSAL_WAIT_MAX_S = 1.0
+"""A principal gets so many refusals a second for users over their limit; further ones wait, at
+most this long."""
+
 SHUTTING_DOWN = "The server is shutting down."
 INTERRUPTED = "The submission was interrupted; its effect is unknown."
 
@@ -55,6 +65,11 @@ class _Entry:
         self.since = since
         self.quota = 0
         self.waiters: list[asyncio.Future[int]] = []
+
+    @property
+    def principal(self) -> str:
+        """Whose it is."""
+        return self.item.submission.principal
 
     def resolve(self, problem: Problem | None) -> None:
         for waiter in self.waiters:
@@ -80,6 +95,7 @@ class Committer:
         timeout_s: float,
         running_usual: int,
         running_max: int,
+        repeats_per_s: float = 100.0,
         log_accepted: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -87,15 +103,21 @@ class Committer:
         self._start = start
         self._batch_max = batch_max
         self._in_flight_max = in_flight_max
-        self._queue_max = queue_max
         self._timeout_s = timeout_s
         self._clock = clock
         # Kept: in Python 3.11 each look-up asks the kernel for the process id.
         self._loop = asyncio.get_running_loop()
+        self._refusals: dict[asyncio.Future[int], asyncio.TimerHandle] = {}
         # All unresolved submissions by id; `_queue` holds those that are not in a batch yet.
         self._entries: dict[bytes, _Entry] = {}
-        self._queue: deque[_Entry] = deque()
-        self._waiters = 0
+        self._queue: FairQueue[_Entry] = FairQueue(alone_max=max(1, batch_max // ALONE_SHARE))
+        self._shares = Shares(queue_max)
+        self._limits = KnownLimits(
+            per_s=REFUSALS_PER_S,
+            repeats_per_s=repeats_per_s,
+            wait_max_s=REFUSAL_WAIT_MAX_S,
+            clock=clock,
+        )
         self._running: set[asyncio.Task[None]] = set()
         self._pump_is_due = False
         self._pump_timer: asyncio.TimerHandle | None = None
@@ -110,7 +132,7 @@ class Committer:
     @property
     def waiting(self) -> int:
         """Requests that have no answer yet."""
-        return self._waiters
+        return self._shares.held
 
     def submit(self, submission: Submission, *, keyed: bool) -> asyncio.Future[int]:
         """A future that is done once the submission is durable, or fails with a Problem.
@@ -122,10 +144,20 @@ class Committer:
         """
         if self._closed:
             raise Problem(UNAVAILABLE, SHUTTING_DOWN, retry_after_s=RETRY_AFTER_S)
-        if self._waiters >= self._queue_max or self.window.stuck(STUCK_AFTER_S):
+        wait_s = self._limits.wait_s(submission.user_id, keyed=keyed)
+        if wait_s > 0:
+            return self._refused(submission.principal, wait_s)
+        if self._shares.full or self.window.stuck(STUCK_AFTER_S):
             self.counts.overloaded += 1
             raise Problem(
                 OVERLOADED, "Too many submissions are waiting.", retry_after_s=RETRY_AFTER_S
+            )
+        if not self._shares.may_take(submission.principal):
+            self.counts.rate_limited += 1
+            raise Problem(
+                RATE_LIMITED,
+                "Too many of your submissions are waiting.",
+                retry_after_s=RETRY_AFTER_S,
             )
         entry = self._entries.get(submission.id)
         if entry is None:
@@ -138,8 +170,25 @@ class Committer:
             raise _key_reused()
         waiter: asyncio.Future[int] = self._loop.create_future()
         entry.waiters.append(waiter)
-        self._waiters += 1
+        self._shares.take(entry.principal)
         return waiter
+
+    def _refused(self, principal: str, wait_s: float) -> "asyncio.Future[int]":
+        """The answer to a submission of a user over its limit: later, the more of them come."""
+        self.counts.rate_limited += 1
+        problem = _over_the_limit(wait_s)
+        delay_s = self._limits.refusal_delay_s(principal)
+        if delay_s == 0:
+            raise problem
+        waiter: asyncio.Future[int] = self._loop.create_future()
+        self._refusals[waiter] = self._loop.call_later(delay_s, self._refuse, waiter, problem)
+        return waiter
+
+    def _refuse(self, waiter: "asyncio.Future[int]", problem: Problem) -> None:
+        self._refusals.pop(waiter).cancel()
+        # Done already when the client disconnected.
+        if not waiter.done():
+            waiter.set_exception(problem)
 
     async def sweep(self) -> None:
         """Fail submissions that have waited too long and start due batches, until cancelled."""
@@ -154,6 +203,8 @@ class Committer:
         Every caller has its answer when this returns, and no batch is running or will start.
         """
         self._closed = True
+        for waiter in list(self._refusals):
+            self._refuse(waiter, Problem(UNAVAILABLE, SHUTTING_DOWN, retry_after_s=RETRY_AFTER_S))
         try:
             waiters = [waiter for entry in self._entries.values() for waiter in entry.waiters]
             if waiters:
@@ -163,8 +214,7 @@ class Committer:
             self._stopped = True
             if self._pump_timer is not None:
                 self._pump_timer.cancel()
-            waiting, self._queue = list(self._queue), deque()
-            self._fail(waiting, SHUTTING_DOWN)
+            self._fail(self._queue.clear(), SHUTTING_DOWN)
             await end(self._running)
             # A batch cancelled before its first step has not failed its own submissions.
             self._fail(list(self._entries.values()), INTERRUPTED)
@@ -191,8 +241,7 @@ class Committer:
             if wait_s > 0:
                 self._pump_timer = self._loop.call_later(wait_s, self._pump_soon)
                 break
-            size = min(len(self._queue), self._batch_max)
-            batch = [self._queue.popleft() for _ in range(size)]
+            batch = self._queue.take(self._batch_max)
             task = asyncio.create_task(self._commit(batch, self.window.begin()))
             self._running.add(task)
             task.add_done_callback(self._batch_is_over)
@@ -202,7 +251,7 @@ class Committer:
         self._pump_soon()
 
     async def _commit(self, batch: list[_Entry], began_at: float) -> None:
-        left_s = max(0.05, batch[0].since + self._timeout_s - self._clock())
+        left_s = self._left_s(batch)
         try:
             async with asyncio.timeout(left_s):
                 admitted, replays = await self._admitted(batch)
@@ -217,6 +266,11 @@ class Committer:
             self._fail(batch, INTERRUPTED)
             raise
 
+    def _left_s(self, batch: Sequence[_Entry]) -> float:
+        """Until the first of the batch must have its answer."""
+        oldest = min(entry.since for entry in batch)
+        return max(0.05, oldest + self._timeout_s - self._clock())
+
     async def _admitted(self, batch: list[_Entry]) -> tuple[list[_Entry], int]:
         """The admitted submissions, and how many of them are repeats; the others are resolved."""
         counts, began = self.counts, self._clock()
@@ -230,11 +284,9 @@ class Committer:
                 replays += result.code is AdmissionCode.REPLAY
             elif result.code is AdmissionCode.LIMITED:
                 counts.rate_limited += 1
-                seconds = max(1, -(-result.retry_after_us // 1_000_000))
-                problem = Problem(
-                    RATE_LIMITED, "Too many submissions for this user.", retry_after_s=seconds
-                )
-                self._resolve(entry, problem)
+                wait_s = result.retry_after_us / 1_000_000
+                self._limits.note(entry.item.submission.user_id, wait_s)
+                self._resolve(entry, _over_the_limit(wait_s))
             else:
                 counts.key_reused += 1
                 self._resolve(entry, _key_reused())
@@ -243,7 +295,7 @@ class Committer:
     async def _made_durable(self, batch: list[_Entry], began_at: float) -> None:
         batch_id = ids.text(ids.time_ordered_id(time.time_ns() // 1_000_000, os.urandom(10)))
         payload = contract.encode_batch([entry.item.submission for entry in batch])
-        left_s = max(0.05, batch[0].since + self._timeout_s - self._clock())
+        left_s = self._left_s(batch)
         # Before the start: the batch may be announced as done before its start has returned.
         self.window.add(batch_id, began_at)
         began = self._clock()
@@ -272,17 +324,22 @@ class Committer:
         if self._entries.get(entry.item.submission.id) is entry:
             del self._entries[entry.item.submission.id]
             # Count cancelled callers too: they held a slot until now.
-            self._waiters -= len(entry.waiters)
+            self._shares.give_back(entry.principal, len(entry.waiters))
         entry.resolve(problem)
 
     def _expire(self) -> None:
-        before = self._clock() - self._timeout_s
-        while self._queue and self._queue[0].since < before:
+        for entry in self._queue.expired(self._clock() - self._timeout_s):
             problem = Problem(
                 OVERLOADED, "Too many submissions are waiting.", retry_after_s=RETRY_AFTER_S
             )
             self.counts.overloaded += 1
-            self._resolve(self._queue.popleft(), problem)
+            self._resolve(entry, problem)
+
+
+def _over_the_limit(wait_s: float) -> Problem:
+    return Problem(
+        RATE_LIMITED, "Too many submissions for this user.", retry_after_s=max(1, math.ceil(wait_s))
+    )
 
 
 def _same_body(one: Submission, other: Submission) -> bool:

@@ -16,11 +16,18 @@ from server.submit.inflight_window import InflightWindow
 from tests.support.eventually import eventually, settled
 
 
-def submission(increment: int = 10, *, name: bytes | None = None) -> Submission:
+def submission(
+    increment: int = 10,
+    *,
+    name: bytes | None = None,
+    principal: str | None = None,
+    user_id: int = 1,
+) -> Submission:
+    """One of a principal of its own, unless that is given."""
     return Submission(
         id=name or secrets.token_bytes(16),
-        principal="1",
-        user_id=1,
+        principal=secrets.token_hex(4) if principal is None else principal,
+        user_id=user_id,
         increment=increment,
         received_us=0,
     )
@@ -415,3 +422,87 @@ async def test_close_waits_for_batches_in_flight(backends: Backends) -> None:
     await asyncio.wait_for(closing, 1)
     assert waiter.done()
     assert waiter.exception() is None
+
+
+# One principal's excess
+
+
+async def test_excess_of_one_principal_leaves_room_for_others(backends: Backends) -> None:
+    backends.gate.clear()
+    committer = backends.committer(queue_max=100)
+    hostile = [committer.submit(submission(principal="hostile"), keyed=False) for _ in range(50)]
+    with pytest.raises(Problem) as refused:
+        committer.submit(submission(principal="hostile"), keyed=False)
+    assert (refused.value.kind.code, refused.value.kind.status) == ("rate_limited", 429)
+    others = [committer.submit(submission(principal=str(n)), keyed=False) for n in range(49)]
+    backends.gate.set()
+
+    await asyncio.wait_for(asyncio.gather(*hostile, *others), 5)
+
+
+async def test_others_are_in_the_next_batch_however_long_one_line_is(backends: Backends) -> None:
+    committer = backends.committer(batch_max=40, queue_max=1000)
+    backends.gate.clear()
+    waits = [committer.submit(submission(principal="first"), keyed=False)]
+    await eventually(lambda: len(backends.batches) == 1)
+    waits += [committer.submit(submission(principal="hostile"), keyed=False) for _ in range(100)]
+    waits += [committer.submit(submission(principal=f"p{n}"), keyed=False) for n in range(3)]
+    backends.gate.set()
+
+    await asyncio.wait_for(asyncio.gather(*waits[-3:]), 5)
+
+    second = [item.principal for item in backends.batches[1]]
+    assert second.count("hostile") == 10
+    assert {"p0", "p1", "p2"} <= set(second)
+    await committer.close(0)
+
+
+async def test_a_principal_that_is_alone_fills_whole_batches(backends: Backends) -> None:
+    committer = backends.committer(batch_max=40, queue_max=1000)
+    waits = [committer.submit(submission(principal="loader"), keyed=False) for _ in range(130)]
+
+    await asyncio.wait_for(asyncio.gather(*waits), 5)
+
+    assert [len(batch) for batch in backends.batches] == [10, 40, 40, 40]
+
+
+async def test_a_user_over_its_limit_is_refused_without_asking_redis(backends: Backends) -> None:
+    committer = backends.committer()
+    over = submission()
+    backends.results[over.id] = AdmissionResult(AdmissionCode.LIMITED, 7_500_000)
+    assert await refusal(committer.submit(over, keyed=False)) == "rate_limited"
+
+    with pytest.raises(Problem) as refused:
+        committer.submit(submission(), keyed=False)
+
+    assert (refused.value.kind.code, refused.value.retry_after_s) == ("rate_limited", 8)
+    assert len(backends.asked) == 1
+    assert committer.counts.rate_limited == 2
+    await asyncio.wait_for(committer.submit(submission(user_id=2), keyed=False), 1)
+    # A repeat of a known key is free.
+    await asyncio.wait_for(committer.submit(submission(), keyed=True), 1)
+    backends.now += 7.5
+    await asyncio.wait_for(committer.submit(submission(), keyed=False), 1)
+
+
+async def test_refusals_at_full_speed_wait_and_are_answered_when_closing(
+    backends: Backends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit, "REFUSALS_PER_S", 10.0)
+    committer = backends.committer()
+    over = submission()
+    backends.results[over.id] = AdmissionResult(AdmissionCode.LIMITED, 7_500_000)
+    assert await refusal(committer.submit(over, keyed=False)) == "rate_limited"
+    at_once, later = 0, []
+    for _ in range(30):
+        try:
+            later.append(committer.submit(submission(principal="hostile"), keyed=False))
+        except Problem:
+            at_once += 1
+    assert (at_once, len(later)) == (10, 20)
+    with pytest.raises(Problem):
+        committer.submit(submission(principal="another"), keyed=False)
+
+    await committer.close(1.0)
+
+    assert {code_now(waiter) for waiter in later} == {"unavailable"}
