@@ -14,6 +14,7 @@ import msgspec
 from benchmarks.peers.backends import Backends
 from benchmarks.peers.measures import (
     beside,
+    everyday,
     growth,
     idle,
     loaded,
@@ -48,6 +49,8 @@ class Scale:
     stream_rates: tuple[int, ...]
     sizes: tuple[growth.Size, ...]
     listener_sizes: tuple[int, ...]
+    everyday_rates: tuple[float, ...]
+    hostile: tuple[int, ...]
 
 
 FULL = Scale(
@@ -69,6 +72,8 @@ FULL = Scale(
         growth.Size(users=1_000_000, ledger_rows=10_000_000),
     ),
     listener_sizes=(100, 1000, 10_000),
+    everyday_rates=(100, 500, 1000, 1500),
+    hostile=(14, 40),
 )
 TINY = Scale(
     rounds=1,
@@ -84,6 +89,8 @@ TINY = Scale(
     stream_rates=(100, 1000),
     sizes=(growth.Size(users=1000), growth.Size(users=3000, ledger_rows=2000)),
     listener_sizes=(10, 30),
+    everyday_rates=(50,),
+    hostile=(2,),
 )
 
 
@@ -106,13 +113,17 @@ class Recorder:
         try:
             found = await measuring if measuring is not None else None
         except WrongAnswer as error:
-            self.failures.append(str(error))
-            self._say(f"  WRONG: {error}")
+            self.failed(error)
         for attribute, name in figures.items():
             self.keep(name, None if found is None else getattr(found, attribute))
         if found is not None:
             self.details[next(iter(figures.values()))].append(msgspec.to_builtins(found))
         return found
+
+    def failed(self, error: WrongAnswer) -> None:
+        """A measure whose answers were wrong."""
+        self.failures.append(str(error))
+        self._say(f"  WRONG: {error}")
 
     def keep(self, name: str, value: float | None) -> None:
         """One round's figure."""
@@ -220,6 +231,52 @@ async def run_beside(backends: Backends, scale: Scale, rounds: int, recorder: Re
                 await recorder.take(measuring, **figures)
 
 
+async def run_everyday(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
+    """The curve of latency and CPU over offered load, far from saturation."""
+    for number in range(rounds):
+        for name in turns(("ours", "direct", "ceiling", "literal"), number):
+            try:
+                found = await everyday.measure(
+                    name,
+                    backends,
+                    rates=scale.everyday_rates,
+                    duration_s=scale.submit_s,
+                    warm_up_s=scale.warm_up_s,
+                    users=scale.users,
+                    seed=SEED + number,
+                )
+            except WrongAnswer as error:
+                recorder.failed(error)
+                found = []
+            for part in found:
+                _keep_everyday(recorder, f"everyday {part.rate:g}/{name}", part)
+
+
+async def run_fairness(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
+    """What one user's excess costs the others."""
+    for number in range(rounds):
+        calm, *disturbed = await everyday.measure_fairness(
+            backends,
+            connections=scale.hostile,
+            rate=scale.everyday_rates[0],
+            duration_s=scale.submit_s,
+            warm_up_s=scale.warm_up_s,
+            users=scale.users,
+            seed=SEED + number,
+        )
+        _keep_everyday(recorder, "fairness/undisturbed", calm)
+        for count, part in zip(scale.hostile, disturbed, strict=True):
+            name = f"fairness/{count} hostile connections"
+            _keep_everyday(recorder, name, part)
+            recorder.keep(f"{name}/not accepted", part.offered - part.accepted)
+
+
+def _keep_everyday(recorder: Recorder, name: str, part: everyday.Everyday) -> None:
+    for attribute in ("answer_p50_ms", "answer_p99_ms", "server_cores", "cores"):
+        recorder.keep(f"{name}/{attribute}", getattr(part, attribute))
+    recorder.details[name].append(msgspec.to_builtins(part))
+
+
 async def run_streams(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
     """Deliveries per CPU-second of four SSE servers."""
     for number in range(rounds):
@@ -292,6 +349,8 @@ GROUPS: dict[str, Callable[[Backends, Scale, int, Recorder], Awaitable[None]]] =
     "loaded": run_loaded,
     "idle": run_idle,
     "beside": run_beside,
+    "everyday": run_everyday,
+    "fairness": run_fairness,
     "streams": run_streams,
     "crowd": run_crowd,
     "reads": run_reads,

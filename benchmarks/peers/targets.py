@@ -108,6 +108,44 @@ TARGETS = (
         at_most=True,
         unit="ms",
     ),
+    *(
+        Target(
+            group="everyday",
+            what=f"{what} at 100/s, relative to INSERT + UPDATE + COMMIT in the handler",
+            figure=f"everyday 100/ours/{figure}",
+            against=f"everyday 100/direct/{figure}",
+            bound=bound,
+            at_most=True,
+        )
+        for figure, what, bound in (
+            ("answer_p50_ms", "p50 of the 202", 4),
+            ("answer_p99_ms", "p99 of the 202", 4),
+            ("cores", "CPU of server and services", 2),
+        )
+    ),
+    *(
+        target
+        for count in (14, 40)
+        for target in (
+            Target(
+                group="fairness",
+                what=f"others' p99 beside one hostile user on {count} connections, relative to"
+                " the undisturbed one",
+                figure=f"fairness/{count} hostile connections/answer_p99_ms",
+                against="fairness/undisturbed/answer_p99_ms",
+                bound=2,
+                at_most=True,
+            ),
+            Target(
+                group="fairness",
+                what=f"others' submissions that were not accepted meanwhile ({count} connections)",
+                figure=f"fairness/{count} hostile connections/not accepted",
+                bound=0,
+                at_most=True,
+                unit="",
+            ),
+        )
+    ),
     Target(
         group="streams",
         what="SSE deliveries per CPU-second, 1,000 listeners, 100 changes/s, relative to nchan",
