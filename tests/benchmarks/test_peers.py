@@ -37,6 +37,19 @@ FIGURES = {
             for figure in beside.FIGURES
         ),
     },
+    "everyday": {
+        f"everyday 50/{name}/{figure}"
+        for name in ("ours", "direct", "ceiling", "literal")
+        for figure in ("answer_p50_ms", "answer_p99_ms", "server_cores", "cores")
+    },
+    "fairness": {
+        "fairness/2 hostile connections/not accepted",
+        *(
+            f"fairness/{case}/{figure}"
+            for case in ("undisturbed", "2 hostile connections")
+            for figure in ("answer_p50_ms", "answer_p99_ms", "server_cores", "cores")
+        ),
+    },
     "streams": {
         f"streams {rate}/{name}"
         for rate in (100, 1000)
@@ -65,7 +78,7 @@ def test_each_group_is_run_here() -> None:
 
 @pytest.mark.parametrize("group", GROUPS)
 async def test_a_group_gives_its_figures(group: str, tmp_path: Path) -> None:
-    if group in ("submissions", "idle", "beside"):
+    if group in ("submissions", "idle", "beside", "everyday"):
         need(not missing("fiber"), missing("fiber"))
     if group == "streams":
         need(nginx.available(), "nginx with nchan, or apt-get to fetch it")
