@@ -1,10 +1,11 @@
 """Finds the stack that `make up` or `scoreboard up` runs from this folder, by its state file."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from scoreboard_cli.running_stack import data_folder, ready_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +22,10 @@ class RunningStack:
 
 def find(environment: Mapping[str, str], folder: Path) -> RunningStack | None:
     """The stack started in `folder` (or in SCOREBOARD_DATA_DIR); None when none is ready."""
-    data = Path(environment.get("SCOREBOARD_DATA_DIR") or folder / ".scoreboard")
+    state = ready_state(data_folder(environment, folder))
+    if state is None:
+        return None
     try:
-        state = json.loads((data / "state.json").read_text("utf-8"))
-        if not state["ready"] or not Path(f"/proc/{state['supervisor_pid']}").exists():
-            return None
         secret = Path(state["jwt_secret_file"]).read_bytes().strip()
         return RunningStack(url=str(state["base_url"]), secret=secret)
     except (OSError, ValueError, KeyError, TypeError):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scoreboard.tokens import MIN_SECRET_BYTES
+from scoreboard_cli import running_stack
 from stack.errors import DataFolderUnusable, StackError
 
 ROOM_OF_NEW_DATA = 256 << 20
@@ -28,7 +29,7 @@ class RunFolder:
 
     @property
     def state(self) -> Path:
-        return self.root / "state.json"
+        return self.root / running_stack.FILE
 
     @property
     def control(self) -> Path:

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from scoreboard_cli import running_stack
 from stack.data_folder import RunFolder, write_private
 from stack.errors import AlreadyRunning
 
@@ -28,12 +29,7 @@ STOPPING_TIMEOUT_S = 20.0
 
 def read_state(folder: RunFolder) -> dict[str, Any] | None:
     """The state of the supervisor that runs on this folder, or None when none does."""
-    if not is_locked(folder):
-        return None
-    with contextlib.suppress(OSError, ValueError):
-        state: dict[str, Any] = json.loads(folder.state.read_text("utf-8"))
-        return state
-    return None
+    return (running_stack.read_state(folder.root) or None) if is_locked(folder) else None
 
 
 def write_state(folder: RunFolder, state: dict[str, Any]) -> None:

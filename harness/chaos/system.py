@@ -19,6 +19,7 @@ from typing import Any
 
 from harness.chaos.schedule import EDGES
 from harness.net.fault_proxy import Proxy
+from scoreboard_cli.running_stack import read_state
 
 START_TIMEOUT_S = 90.0
 
@@ -149,10 +150,7 @@ class System:
 
     def state(self) -> dict[str, Any]:
         """The supervisor's state file; empty while there is none."""
-        with contextlib.suppress(OSError, ValueError):
-            state: dict[str, Any] = json.loads((self.folder / "state.json").read_text("utf-8"))
-            return state
-        return {}
+        return read_state(self.folder)
 
     def pid(self, process: str) -> int | None:
         """The process's pid now, None while it does not run."""

@@ -40,6 +40,7 @@ from harness.bench.prove import PLANTED, prove
 from harness.measure.machine import fingerprint
 from harness.measure.terminal import Ink
 from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command, refuse
+from scoreboard_cli.running_stack import read_state
 from scoreboard_cli.types import FOLDER, whole
 
 STACK_TIMEOUT_S = 180
@@ -249,8 +250,7 @@ def stack_counts(tree: Path) -> dict[str, int]:
         ) as stack:
             try:
                 end = time.monotonic() + STACK_TIMEOUT_S
-                state = Path(data) / "state.json"
-                while not (state.exists() and json.loads(state.read_text("utf-8")).get("ready")):
+                while not read_state(Path(data)).get("ready"):
                     if stack.poll() is not None or time.monotonic() > end:
                         raise OSError(f"the stack of {tree.name} did not start")
                     time.sleep(0.2)

@@ -30,6 +30,7 @@ from harness.targets.template import BadTemplate, Value
 from harness.targets.users import DEFAULT_CLAIMS, BadToken, user_values
 from scoreboard import contract
 from scoreboard.tokens import AUDIENCE, ISSUER, MIN_SECRET_BYTES, mint
+from scoreboard_cli.running_stack import data_folder, ready_state
 
 TOKEN_TTL_S = 24 * 3600
 HTTP_TIMEOUT_S = 5.0
@@ -108,22 +109,6 @@ class Target:
         }
 
 
-def state_path(environ: Mapping[str, str], folder: Path) -> Path:
-    """Where a stack started in `folder` keeps its state file."""
-    return Path(environ.get("SCOREBOARD_DATA_DIR") or folder / ".scoreboard") / "state.json"
-
-
-def read_state(path: Path) -> dict[str, Any] | None:
-    """The state of a running stack, None when there is none that is ready."""
-    try:
-        state = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not state.get("ready") or not Path(f"/proc/{state.get('supervisor_pid')}").exists():
-        return None
-    return dict(state)
-
-
 def target_of_state(state: Mapping[str, Any]) -> Target:
     """The server of a running stack. Raises TargetError when its secret cannot be read."""
     try:
@@ -153,7 +138,7 @@ def find_target(
     """
     if target_file:
         return described_target(target_file, host=host, mysql_url=mysql_url, environ=environ)
-    state = read_state(state_path(environ, folder))
+    state = ready_state(data_folder(environ, folder))
     if state is not None and (host is None or _same_server(host, state["base_url"])):
         return target_of_state(state)
     if host is None:

@@ -8,7 +8,6 @@ figures are a megabyte for each look, which would disturb the run.
 
 import contextlib
 import http.client
-import json
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from harness.measure.bottleneck import FOREIGN
 from harness.measure.settings import RunSettings
 from harness.net.server_processes import server_processes
 from harness.net.target import Target
+from scoreboard_cli.running_stack import read_state
 
 MYSQL_RATES = (
     *("Questions", "Com_commit", "Innodb_os_log_fsyncs", "Innodb_row_lock_waits"),
@@ -156,8 +156,7 @@ class Sampler:
     def _follow_stack(self) -> None:
         """Gauge the stack's processes as they are now: one that was restarted has another pid."""
         if folder := self._state.get("data_dir"):
-            with contextlib.suppress(OSError, ValueError):
-                self._state = json.loads((Path(folder) / "state.json").read_text("utf-8"))
+            self._state = read_state(Path(folder)) or self._state
         processes = self._state.get("processes", {})
         for name in STACK:
             pid = processes.get(name, {}).get("pid")
