@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-from harness.cli.load import run_options, session_options
+from harness.cli.load import given_words, run_options, session_options
 from harness.cli.preflight import described, reachable, warn_if_insecure
 from harness.measure.machine import fingerprint
 from harness.measure.settings import OPTIONS, RunSettings, read_signing_key, settings_from
@@ -136,7 +136,10 @@ def capacity(
         precision=options["precision"],
         repeats=options["repeats"],
         results=folder,
-        load_arguments=(*(("--host", host) if host else ()), *_for_trials(options)),
+        load_arguments=(
+            *(("--host", host) if host else ()),
+            *given_words(options, without=OWN | {"players"}),
+        ),
         players=settings.players if options["players"] != str(RunSettings().players) else 0,
     )
 
@@ -205,21 +208,6 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {f"scoreboard_{o.name}": options[o.name] for o in OPTIONS if o.name not in OWN}
 
 
-def _for_trials(options: Mapping[str, Any]) -> Iterator[str]:
-    """The command line of what every trial shares, without defaults."""
-    for option in OPTIONS:
-        value = options.get(option.name)
-        if option.name in OWN or option.name == "players" or value == option.default:
-            continue
-        yield from (option.flag,) if value is True else (option.flag, str(value))
-    if options["workers"] != 1:
-        yield from ("--workers", str(options["workers"]))
-    if options["locustfile"] is not None:
-        yield from ("--locustfile", str(options["locustfile"]))
-    if options["no_seed"]:
-        yield "--no-seed"
-
-
 def _measurable(target: Target | None, settings: RunSettings) -> str:
     """The default limits on figures that this server gives. Raises TargetError."""
     assert target is not None
@@ -238,7 +226,7 @@ def command_of(asked: Mapping[str, Any]) -> str:
     for name in REPEATED:
         if asked[name] != "":
             words += [f"--{name}", str(asked[name])]
-    words += _for_trials(asked)
+    words += given_words(asked, without=OWN)
     return shlex.join(words)
 
 

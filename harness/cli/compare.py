@@ -11,7 +11,7 @@ from harness.report.document import LoadResult
 from harness.report.result_files import UnreadableResult, read_result_as
 from harness.report.run_view import correctness
 from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, command, refuse
-from scoreboard_cli.types import Number
+from scoreboard_cli.types import FILE, Number
 
 
 @command("compare")
@@ -23,7 +23,8 @@ from scoreboard_cli.types import Number
     default=EFFECT,
     help=f"Smallest change of a median that counts ({EFFECT:g}).",
 )
-def compare_results(before: Path, after: Path, effect: float) -> int:
+@click.option("--html", type=FILE, help="Also write both runs side by side into this page.")
+def compare_results(before: Path, after: Path, effect: float, html: Path | None) -> int:
     """Say whether the load run of result file AFTER is worse than that of BEFORE.
 
     Exit codes: 0 the same or better; 1 worse, or not correct; 2 a file cannot be read; 3 nothing in
@@ -35,6 +36,10 @@ def compare_results(before: Path, after: Path, effect: float) -> int:
         refuse(f"{error.filename}: {error.strerror}")
     except UnreadableResult as error:
         refuse(str(error))
+    if html is not None:
+        from harness.cli.target.side_by_side import write_page
+
+        write_page(first, second, html)
     return _compare(first, second, effect)
 
 

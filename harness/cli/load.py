@@ -8,8 +8,9 @@ import os
 import resource
 import shutil
 import sys
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ LOADTESTS = Path("loadtests")
 SCENARIO = Path(harness.__file__).with_name("scenario.py")
 
 
-def run_options(function: Callable[..., int], *, without: Container[str] = ()) -> Any:
+def run_options(
+    function: Callable[..., int], *, without: Container[str] = (), many: Container[str] = ()
+) -> Any:
     """Adds the options of a run, which Locust's own command line has as well.
 
     Their values stay text until `settings_from`, which names all faults at once.
@@ -52,11 +55,12 @@ def run_options(function: Callable[..., int], *, without: Container[str] = ()) -
         if isinstance(option.default, bool):
             kind = {"is_flag": True}
         alias = ("--users",) if option.flag == "--players" else ()
+        kind["default"] = option.default
         if option.name == "slo":
             # Given again it adds limits; for every other option the last value counts.
             kind |= {"multiple": True, "default": (), "callback": _joined}
-        else:
-            kind["default"] = option.default
+        if option.name in many:
+            kind |= {"multiple": True, "default": ()}
         function = click.option(option.flag, *alias, option.name, help=option.help, **kind)(
             function
         )
@@ -113,7 +117,13 @@ def _joined(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     "goes to stderr then (`scoreboard export --help` lists the forms).",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --export json:-.")
-@run_options
+@click.option(
+    "--rounds",
+    type=whole(least=1),
+    default=2,
+    help="Runs of each --target, in turn, where there are several (2).",
+)
+@partial(run_options, many=("target",))
 def load(
     host: str | None,
     workers: int,
@@ -123,6 +133,7 @@ def load(
     result_file: Path | None,
     exports: tuple[Export, ...],
     as_json: bool,
+    rounds: int,
     **options: Any,
 ) -> int:
     """Load a server with submissions and listeners, and judge it.
@@ -130,6 +141,8 @@ def load(
     Finds the running stack (or starts one and stops it afterwards), adds users, sends submissions
     at the rate asked for whatever the server does, listens, checks that every acknowledged
     submission was applied exactly once and reached every listener, and writes one result file.
+
+    Several --target are loaded in turn, --rounds times each, and stand side by side in one report.
 
     Exit codes: 0 valid, correct and within the limits; 1 a promise or, in a valid run, a limit is
     broken; 2 wrong use; 3 could not tell.
@@ -148,6 +161,18 @@ def load(
         settings = replace(settings, connections=connections)
     drop_locust_variables(os.environ)
     writable("--results", Path(settings.results))
+    if len(options["target"]) > 1:
+        from harness.cli.target.side_by_side import load_in_turn
+
+        own = {"workers": workers, "locustfile": locustfile, "no_seed": no_seed}
+        words = [*given_words({**options, **own}, without=("target", "results", "label"))]
+        return load_in_turn(
+            options["target"],
+            options=[*words, *(["--no-ceiling"] if no_ceiling else [])],
+            rounds=rounds,
+            results=Path(settings.results),
+            host=host,
+        )
     room_for(settings, shutil.disk_usage(settings.results).free)
     for flag, file in (("--result-file", result_file), *(("--export", e.path) for e in exports)):
         if file is not None:
@@ -185,4 +210,20 @@ def load(
 
 def settings_of(options: dict[str, Any]) -> RunSettings:
     """The run that the options ask for. Raises BadSettings with every fault."""
+    options = {**options, "target": next(iter(options["target"]), "")}
     return settings_from({f"scoreboard_{option.name}": options[option.name] for option in OPTIONS})
+
+
+def given_words(options: Mapping[str, Any], *, without: Container[str] = ()) -> Iterator[str]:
+    """The command line of options that are not at their defaults."""
+    for option in OPTIONS:
+        value = options.get(option.name)
+        if option.name in without or value in (None, option.default):
+            continue
+        yield from (option.flag,) if value is True else (option.flag, str(value))
+    if options["workers"] != 1:
+        yield from ("--workers", str(options["workers"]))
+    if options["locustfile"] is not None:
+        yield from ("--locustfile", str(options["locustfile"]))
+    if options["no_seed"]:
+        yield "--no-seed"

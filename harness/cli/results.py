@@ -18,7 +18,13 @@ import click
 
 from harness.chaos import report as chaos
 from harness.report import results_document
-from harness.report.document import CapacityResult, ChaosResult, LoadResult, Result
+from harness.report.document import (
+    CapacityResult,
+    ChaosResult,
+    LoadResult,
+    Result,
+    SideBySideResult,
+)
 from harness.report.result_files import (
     CEILING_FILE,
     UnreadableResult,
@@ -157,6 +163,6 @@ def _is_good(document: Result) -> bool:
     """Whether its verdict is good; short forms of a run prove too little."""
     if isinstance(document, LoadResult):
         return document.verdict.good
-    if isinstance(document, CapacityResult):
+    if isinstance(document, CapacityResult | SideBySideResult):
         return True
     return document.good and not (isinstance(document, ChaosResult) and document.short)

@@ -259,6 +259,38 @@ class CapacityResult(Document, frozen=True, kw_only=True, tag="scoreboard-capaci
     scalability: Scalability
 
 
+class Side(Part, frozen=True, kw_only=True):
+    """One server of a side-by-side, over all its runs."""
+
+    name: str
+    target: str
+    runs: list[str]
+    valid: bool
+    correctness: Verdict
+    within_slo: bool
+    reasons: list[str] = []
+    bottleneck: str = ""
+
+
+class SideFigure(Part, frozen=True, kw_only=True):
+    """One figure, a value a side: µs (time), 0 to 1 (share) or a number (count)."""
+
+    name: str
+    kind: Literal["time", "share", "count"]
+    median: list[float | None]
+    least: list[float | None]
+    most: list[float | None]
+
+
+class SideBySideResult(Document, frozen=True, kw_only=True, tag="scoreboard-sides"):
+    """Several servers under the same load, in turn."""
+
+    sides: list[Side]
+    figures: list[SideFigure]
+    differences: list[str] = []
+    """Settings and machines that were not the same."""
+
+
 class Proof(Part, frozen=True, kw_only=True):
     """A planted fault and what was reported of it."""
 
@@ -400,7 +432,13 @@ class ChaosResult(Document, frozen=True, kw_only=True, tag="scoreboard-chaos"):
 
 
 Result: TypeAlias = (
-    LoadResult | CapacityResult | SelfTestResult | TroubleResult | BenchProofResult | ChaosResult
+    LoadResult
+    | CapacityResult
+    | SideBySideResult
+    | SelfTestResult
+    | TroubleResult
+    | BenchProofResult
+    | ChaosResult
 )
 KINDS: dict[str, type[Document]] = {
     str(kind.__struct_config__.tag): kind for kind in get_args(Result)

@@ -224,6 +224,15 @@ class PlainScores(Dialect):
         return {"user": user, "score": score}
 
 
+class SlowScores(PlainScores):
+    """The same with every answer late."""
+
+    async def submit(self, request: web.Request) -> web.Response:
+        answer = await super().submit(request)
+        await asyncio.sleep(0.03)
+        return answer
+
+
 class LineScores(Dialect):
     """Nothing but lines: `user;points` with a digest, `+` for yes, events that are no JSON."""
 

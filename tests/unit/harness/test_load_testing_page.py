@@ -49,7 +49,14 @@ def test_every_option_on_the_page_exists() -> None:
     # Those of commands, of Locust and of other tools.
     known |= {"--help", "--host", "--json", "--export", "--format", "--slo", "--locustfile"}
     known |= {"--headless", "--master", "--master-host", "--worker", "--workers", "--users"}
-    known |= {"--expect-workers", "--no-ceiling", "--result-file", "--web-host"}
+    known |= {
+        "--expect-workers",
+        "--no-ceiling",
+        "--result-file",
+        "--web-host",
+        "--rounds",
+        "--html",
+    }
     known |= {"--benchmark-json", "--collector", "--group-by"}
 
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGE)) <= known
