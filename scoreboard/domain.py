@@ -96,8 +96,12 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fals
     committed_us: int
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One line of the board, as `GET /scores` answers it."""
+class Standing(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """One line of the board, as `GET /scores` answers it.
+
+    Two users may have one name; `user_id` tells them apart. None: the server did not say.
+    """
 
     user: str
     score: int
+    user_id: int | None = msgspec.field(name="userId", default=None)

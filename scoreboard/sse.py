@@ -35,11 +35,12 @@ def chunk(payload: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(payload), payload)
 
 
-class UpdateData(msgspec.Struct, frozen=True, gc=False):
-    """Data of `event: update`."""
+class UpdateData(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Data of `event: update`. Two users may have one name; `user_id` tells them apart."""
 
     user: str
     score: int
+    user_id: int | None = msgspec.field(name="userId", default=None)
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +74,7 @@ def encode_updates(changes: Iterable[Change]) -> bytes:
             parts.append(b": committed %d\n" % stamp)
         parts.append(
             b"id: %d\nevent: update\ndata: %b\n\n"
-            % (change.seq, _json.encode(UpdateData(change.name, change.score)))
+            % (change.seq, _json.encode(UpdateData(change.name, change.score, change.user_id)))
         )
     return b"".join(parts)
 

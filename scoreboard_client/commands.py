@@ -334,6 +334,7 @@ def _fields(event: StreamEvent) -> dict[str, object]:
             "seq": event.seq,
             "user": event.user,
             "score": event.score,
+            "userId": event.user_id,
             "committedUs": event.committed_us,
         }
     return {"event": type(event).__name__.lower(), "seq": event.seq, "scores": event.scores}

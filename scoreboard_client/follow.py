@@ -30,6 +30,7 @@ class Update:
     user: str
     score: int
     committed_us: int | None = None
+    user_id: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,4 +129,10 @@ class Reading:
             return None
         if last_seq is not None and seq != last_seq + 1:
             raise BadAnswer(f"change {seq} came after {last_seq}: a gap without a reset")
-        return Update(seq=seq, user=data.user, score=data.score, committed_us=self._committed_us)
+        return Update(
+            seq=seq,
+            user=data.user,
+            score=data.score,
+            committed_us=self._committed_us,
+            user_id=data.user_id,
+        )

@@ -31,7 +31,18 @@ return {meta[1], meta[2], meta[3], redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCO
 
 def mysql_parameters(url: str) -> dict[str, Any]:
     """`mysql://user:password@host:port/db` as keyword arguments of pymysql. Raises ValueError."""
-    return dict(vars(mysql_address(url)))
+    address = mysql_address(url)
+    found = {name: getattr(address, name) for name in ("host", "port", "user", "database")}
+    tls: dict[str, Any] = {}
+    if address.ssl_mode != "DISABLED":
+        tls = {
+            "ssl_ca": address.ssl_ca or None,
+            "ssl_cert": address.ssl_cert or None,
+            "ssl_key": address.ssl_key or None,
+            "ssl_verify_cert": address.ssl_mode != "REQUIRED",
+            "ssl_verify_identity": address.ssl_mode == "VERIFY_IDENTITY",
+        }
+    return {**found, "password": address.password, **tls}
 
 
 _ROWS = (

@@ -32,7 +32,7 @@ CONNECTIONS = 4
 # By idx_score, whose entries are in the board's order: what is read depends on the place asked
 # for, not on the number of users. The inner query of TOP_QUERY reads the index alone.
 TOP_QUERY = (
-    "SELECT name, score FROM users JOIN (SELECT id FROM users FORCE INDEX (idx_score)"
+    "SELECT id, name, score FROM users JOIN (SELECT id FROM users FORCE INDEX (idx_score)"
     " ORDER BY score DESC, seq ASC, id ASC LIMIT %s OFFSET %s) AS places USING (id)"
     " ORDER BY score DESC, seq ASC, id ASC"
 )
@@ -211,7 +211,9 @@ class LedgerReader:
                 rows = await cursor.fetchall()
             finally:
                 await connection.rollback()
-        return seq, [Standing(user=name, score=score) for name, score in rows]
+        return seq, [
+            Standing(user=name, score=score, user_id=user_id) for user_id, name, score in rows
+        ]
 
     async def close(self) -> None:
         """Close every connection."""

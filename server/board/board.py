@@ -227,8 +227,8 @@ class Board:
         if answer is None:
             return None
         scores = [
-            Standing(user=name.decode(), score=-int(score))
-            for name, score in zip(answer[1::2], answer[2::2], strict=True)
+            Standing(user=name.decode(), score=-int(score), user_id=int(user_id))
+            for user_id, name, score in zip(answer[1::3], answer[2::3], answer[3::3], strict=True)
         ]
         return int(answer[0]), scores
 

@@ -33,7 +33,7 @@ for (let round = 0; round < 200; round += 1) {
     const before = users.get(user)?.score ?? 0;
     const score = before + random(21) - (random(3) ? 4 : 12);
     users.set(user, { score, since: seq });
-    board.apply(seq, user, score);
+    board.apply(seq, { user, score });
     copies.push({ seq, scores: top() });
     if (board.uncertain) {
       seen.uncertain += 1;
@@ -84,7 +84,7 @@ def test_a_copy_from_before_the_known_changes_is_refused(browser: Browser, site:
         const { Board } = await load("board.js");
         const board = new Board(3);
         board.reset(10, [{ user: "a", score: 1 }]);
-        board.apply(11, "a", 2);
+        board.apply(11, { user: "a", score: 2 });
         return { old: board.merge(8, []), rows: board.rows, seq: board.seq };
         """,
     )
@@ -105,12 +105,36 @@ def test_saved_board_ahead_of_the_stream_ignores_older_updates(
         const board = new Board(3);
         board.reset(1, [{ user: "a", score: 1 }]);
         board.merge(4, [{ user: "a", score: 9 }]);
-        const changed = board.apply(3, "a", 5);
-        return { changed, score: board.rows[0].score, next: board.apply(5, "a", 6) };
+        const changed = board.apply(3, { user: "a", score: 5 });
+        const next = board.apply(5, { user: "a", score: 6 });
+        return { changed, score: board.rows[0].score, next };
         """,
     )
 
-    assert seen == {"changed": False, "score": 9, "next": True}
+    assert seen == {"changed": False, "score": 6, "next": True}
+
+
+def test_two_users_with_one_name_are_two_lines(browser: Browser, site: BoardSite) -> None:
+    seen = module(
+        browser,
+        site,
+        """
+        const { Board } = await load("board.js");
+        const board = new Board(3);
+        const sams = [[500, 9], [501, 8]];
+        board.reset(1, sams.map(([userId, score]) => ({ user: "Sam", score, userId })));
+        board.apply(2, { user: "Sam", score: 13, userId: 501 });
+        board.apply(3, { user: "Sue", score: 10, userId: 502 });
+        board.apply(4, { user: "Samuel", score: 11, userId: 500 });
+        return board.rows;
+        """,
+    )
+
+    assert [(row["user"], row["userId"], row["score"]) for row in seen] == [
+        ("Sam", 501, 13),
+        ("Samuel", 500, 11),
+        ("Sue", 502, 10),
+    ]
 
 
 def test_rates_count_by_second_and_forget_a_pause(browser: Browser, site: BoardSite) -> None:

@@ -27,7 +27,13 @@ def test_a_submission_to_the_composed_stack_reaches_its_board(composed: Composed
     scores = f"{composed.base_url}/scores"
     eventually_sync(lambda: get(f"{composed.base_url}/readyz")[0] == 200, timeout_s=90)
     eventually_sync(
-        lambda: get(scores)[1] == [{"user": "Alice", "score": 1500}, {"user": "Bob", "score": 1400}]
+        lambda: (
+            get(scores)[1]
+            == [
+                {"user": "Alice", "score": 1500, "userId": 1},
+                {"user": "Bob", "score": 1400, "userId": 2},
+            ]
+        )
     )
     token = mint(composed.secret, subject="1", now_s=int(time.time()), ttl_s=60)
     request = urllib.request.Request(
@@ -39,7 +45,9 @@ def test_a_submission_to_the_composed_stack_reaches_its_board(composed: Composed
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 202
 
-    eventually_sync(lambda: {"user": "Alice", "score": 1510} in get(scores)[1], timeout_s=20)
+    eventually_sync(
+        lambda: {"user": "Alice", "score": 1510, "userId": 1} in get(scores)[1], timeout_s=20
+    )
 
 
 def test_the_composed_processes_run_without_root(composed: Composed) -> None:

@@ -42,8 +42,8 @@ async def test_a_submission_shows_up_on_the_board_and_in_the_stream(api: Api) ->
     async with client(api) as one:
         top = await one.top()
         assert top.scores == (
-            Standing(user="Alice", score=1500),
-            Standing(user="Bob", score=1400),
+            Standing(user="Alice", score=1500, user_id=1),
+            Standing(user="Bob", score=1400, user_id=2),
         )
 
         accepted = await one.submit(user_id=1, increment=10)
@@ -88,7 +88,11 @@ async def test_a_follower_sees_every_change_of_many_submitters_in_order(api: Api
         asyncio.timeout(30),
     ):
         assert await anext(events) == Snapshot(
-            seq=0, scores=(Standing(user="Alice", score=1500), Standing(user="Bob", score=1400))
+            seq=0,
+            scores=(
+                Standing(user="Alice", score=1500, user_id=1),
+                Standing(user="Bob", score=1400, user_id=2),
+            ),
         )
         await asyncio.gather(
             *(one.submit(user_id=1, increment=1) for _ in range(40)),

@@ -154,13 +154,13 @@ async def test_a_reviewer_decides_a_held_submission_on_the_page(api: Api, browse
     assert said == "+500,000 points for Alice: approved."
 
     async def applied() -> bool:
-        assert (await api.scores())[0] == {"user": "Alice", "score": 501_500}
+        assert (await api.scores())[0] == {"user": "Alice", "score": 501_500, "userId": 1}
         return True
 
     await eventually(applied)
     said = await asyncio.to_thread(decide, "Bob", "reject")
     assert said == "+400,000 points for Bob: rejected."
-    assert {"user": "Bob", "score": 1400} in await api.scores()
+    assert {"user": "Bob", "score": 1400, "userId": 2} in await api.scores()
 
 
 async def test_a_board_behind_tokens_is_followed_with_tickets(

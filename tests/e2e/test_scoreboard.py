@@ -20,7 +20,10 @@ async def test_seeded_scores_match_the_specification(api: Api) -> None:
     status, scores, headers = await api.get("/scores")
 
     assert status == 200
-    assert scores == [{"user": "Alice", "score": 1500}, {"user": "Bob", "score": 1400}]
+    assert scores == [
+        {"user": "Alice", "score": 1500, "userId": 1},
+        {"user": "Bob", "score": 1400, "userId": 2},
+    ]
     assert headers["Content-Type"] == "application/json"
     assert headers[contract.SEQ_HEADER] == "0"
 
@@ -34,10 +37,10 @@ async def test_submission_is_accepted_applied_and_broadcast(api: Api) -> None:
     assert body["message"] == "Score update request submitted"
     assert len(body["submissionId"]) == 36
     assert (event.event, event.id) == ("update", "1")
-    assert json.loads(event.data) == {"user": "Alice", "score": 1510}
+    assert json.loads(event.data) == {"user": "Alice", "score": 1510, "userId": 1}
     [comment] = [text for text in event.comments if text.startswith("committed ")]
     assert abs(int(comment.split()[1]) / 1e6 - time.time()) < 30
-    assert (await api.scores())[0] == {"user": "Alice", "score": 1510}
+    assert (await api.scores())[0] == {"user": "Alice", "score": 1510, "userId": 1}
 
 
 async def test_an_independent_client_sees_the_events(api: Api) -> None:
@@ -46,7 +49,7 @@ async def test_an_independent_client_sees_the_events(api: Api) -> None:
         event = await asyncio.wait_for(source.__anext__(), 10)
 
     assert event.type == "update"
-    assert json.loads(event.data) == {"user": "Bob", "score": 1600}
+    assert json.loads(event.data) == {"user": "Bob", "score": 1600, "userId": 2}
     assert event.last_event_id == "1"
 
 
@@ -77,7 +80,10 @@ async def test_fifty_identical_posts_at_once_have_one_effect(api: Api) -> None:
 
     assert {status for status, _ in answers} == {202}
     assert len({body["submissionId"] for _, body in answers}) == 1
-    assert applied(events) == [{"user": "Alice", "score": 1510}, {"user": "Bob", "score": 1401}]
+    assert applied(events) == [
+        {"user": "Alice", "score": 1510, "userId": 1},
+        {"user": "Bob", "score": 1401, "userId": 2},
+    ]
 
 
 async def test_a_key_with_another_body_is_refused_and_has_no_effect(api: Api) -> None:
@@ -180,7 +186,7 @@ async def test_a_repeat_is_not_charged_to_the_rate_limit(
         ({"data": b'{"userId":1,"userId":1,"increment":1}'}, 422, "invalid"),
         ({"headers": {"Content-Type": "text/plain"}}, 415, "unsupported_media_type"),
         ({"data": b" " * 16_385}, 413, "too_large"),
-        ({"headers": {"X-Large": "x" * 9000}}, 413, "too_large"),
+        ({"headers": {"X-Large": "x" * 9000}}, 431, "header_too_large"),
         ({"headers": {"Idempotency-Key": ""}}, 400, "malformed"),
         ({"headers": {"Idempotency-Key": "k" * 129}}, 400, "malformed"),
         ({"headers": {"Idempotency-Key": "a b"}}, 400, "malformed"),
@@ -256,9 +262,9 @@ async def test_pages_of_the_board_have_limit_offset_and_etag(api: Api) -> None:
     await eventually(lambda: _score(api, "Bob", 1401))
     _, third, after = await api.get("/scores?limit=1&offset=1")
 
-    assert second == [{"user": "Bob", "score": 1400}]
+    assert second == [{"user": "Bob", "score": 1400, "userId": 2}]
     assert unchanged.status == 304
-    assert third == [{"user": "Bob", "score": 1401}]
+    assert third == [{"user": "Bob", "score": 1401, "userId": 2}]
     assert after["ETag"] != headers["ETag"]
 
 
@@ -273,7 +279,10 @@ async def test_a_snapshot_comes_first_when_asked_for(api: Api) -> None:
     assert [(event.event, event.id) for event in events] == [("snapshot", "1"), ("update", "2")]
     assert json.loads(events[0].data) == {
         "seq": 1,
-        "scores": [{"user": "Alice", "score": 1510}, {"user": "Bob", "score": 1400}],
+        "scores": [
+            {"user": "Alice", "score": 1510, "userId": 1},
+            {"user": "Bob", "score": 1400, "userId": 2},
+        ],
     }
 
 
@@ -285,7 +294,7 @@ async def test_many_listeners_see_every_change_in_order(api: Api) -> None:
             group.create_task(api.submit(1, 1))
         followed = [group.create_task(stream.until(60)) for stream in opened]
 
-    expected = [{"user": "Alice", "score": 1500 + n} for n in range(1, 61)]
+    expected = [{"user": "Alice", "score": 1500 + n, "userId": 1} for n in range(1, 61)]
     assert all(stream.seqs == list(range(1, 61)) for stream in opened)
     assert all(applied(task.result()) == expected for task in followed)
     for stream in streams:

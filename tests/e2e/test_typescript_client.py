@@ -64,10 +64,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def expect_story(told: Any) -> None:
     """Alice gained ten points once; every way of looking says so."""
-    alice, bob = {"user": "Alice", "score": 1500}, {"user": "Bob", "score": 1400}
+    alice, bob = (
+        {"user": "Alice", "score": 1500, "userId": 1},
+        {"user": "Bob", "score": 1400, "userId": 2},
+    )
 
     def plain(rows: Any) -> Any:
-        return [{key: row[key] for key in ("user", "score")} for row in rows]
+        return [{key: row[key] for key in ("user", "score", "userId")} for row in rows]
 
     assert (told["before"]["seq"], plain(told["before"]["scores"])) == (0, [alice, bob])
     assert (told["whole"]["type"], told["whole"]["seq"]) == ("snapshot", 0)
@@ -75,7 +78,7 @@ def expect_story(told: Any) -> None:
     assert told["same"] is True
     for update in (told["update"], told["missed"][0]):
         assert (update["type"], update["seq"]) == ("update", 1)
-        assert (update["user"], update["score"]) == ("Alice", 1510)
+        assert (update["user"], update["score"], update["userId"]) == ("Alice", 1510, 1)
     outcome = told["outcome"]
     assert (outcome["status"], outcome["score"], outcome["seq"]) == ("applied", 1510, 1)
     assert (told["refused"]["status"], told["refused"]["code"]) == (403, "forbidden")

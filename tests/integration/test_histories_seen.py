@@ -49,9 +49,9 @@ class Site:
     async def top(self) -> list[dict[str, Any]]:
         """The board as MySQL has it."""
         rows = await self.pipeline.rows(
-            "SELECT name, score FROM users ORDER BY score DESC, seq, id LIMIT 10"
+            "SELECT name, score, id FROM users ORDER BY score DESC, seq, id LIMIT 10"
         )
-        return [{"user": name, "score": score} for name, score in rows]
+        return [{"user": name, "score": score, "userId": number} for name, score, number in rows]
 
     def note(self, stream: Stream) -> None:
         """Hold what a listener was sent against all that was ever sent under these ids."""
@@ -200,11 +200,8 @@ async def _until_reset(stream: Stream) -> None:
 def _board(stream: Stream) -> list[dict[str, Any]]:
     """The top ten of a listener that had nobody else to ask since its reset."""
     [start] = [n for n, event in enumerate(stream.events) if event.event == sse.RESET]
-    scores = {
-        line["user"]: line["score"] for line in json.loads(stream.events[start].data)["scores"]
-    }
+    lines = {line["userId"]: line for line in json.loads(stream.events[start].data)["scores"]}
     for event in stream.events[start + 1 :]:
         change = json.loads(event.data)
-        scores[change["user"]] = change["score"]
-    best = sorted(scores.items(), key=lambda line: -line[1])[:10]
-    return [{"user": user, "score": score} for user, score in best]
+        lines[change["userId"]] = change
+    return sorted(lines.values(), key=lambda line: -line["score"])[:10]

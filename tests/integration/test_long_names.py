@@ -56,7 +56,7 @@ async def test_a_name_of_255_characters_is_shown_everywhere(settings: ServerSett
         async with ScoreboardClient(api.url) as client:
             first = (await client.top()).scores[0]
 
-    assert applied(events) == [{"user": NAME, "score": 9010}]
+    assert applied(events) == [{"user": NAME, "score": 9010, "userId": 1}]
     assert around["user"] == NAME
     assert (first.user, first.score) == (NAME, 9010)
 

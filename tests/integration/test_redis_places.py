@@ -145,7 +145,7 @@ async def test_the_api_works_on_a_cluster_under_a_prefix(
         async with running_api(settings, embedded_worker=True) as api, api.listen() as stream:
             assert (await api.submit(1, 10))[0] == 202
             await asyncio.wait_for(stream.until(1), 20)
-            assert (await api.scores())[0] == {"user": "Alice", "score": 1510}
+            assert (await api.scores())[0] == {"user": "Alice", "score": 1510, "userId": 1}
         keys = [key for port in ports for key in run(port, "KEYS", "*")]
 
     assert keys

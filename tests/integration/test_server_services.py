@@ -117,7 +117,7 @@ async def test_without_redis_the_board_comes_from_mysql_and_streams_go_on(site: 
         await site.pipeline.run(submission(1, 1))
         events = await asyncio.wait_for(stream.until(4), 30)
 
-    assert scores[0] == {"user": "Alice", "score": 1520}
+    assert scores[0] == {"user": "Alice", "score": 1520, "userId": 1}
     assert stream.seqs == [1, 2, 3, 4]
     assert [data["score"] for data in applied(events)] == [1510, 1520, 1405, 1521]
 
@@ -128,7 +128,7 @@ async def test_without_mysql_reads_and_streams_go_on_from_redis(site: Site) -> N
         await site.pipeline.run(submission(1, 10))
         await asyncio.wait_for(stream.until(1), 30)
 
-        assert (await site.api.scores())[0] == {"user": "Alice", "score": 1510}
+        assert (await site.api.scores())[0] == {"user": "Alice", "score": 1510, "userId": 1}
 
 
 @pytest.mark.parametrize("mode", [Mode.RESET_AFTER, Mode.RESET_BEFORE, Mode.RESET_MID_REPLY])

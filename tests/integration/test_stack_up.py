@@ -56,8 +56,8 @@ def test_the_state_file_tells_a_tool_all_it_needs(running: StackRun) -> None:
         assert Path(process["log"]).exists()
     with urllib.request.urlopen(f"{state['base_url']}/scores", timeout=5) as answer:
         assert json.load(answer) == [
-            {"user": "Alice", "score": 1500},
-            {"user": "Bob", "score": 1400},
+            {"user": "Alice", "score": 1500, "userId": 1},
+            {"user": "Bob", "score": 1400, "userId": 2},
         ]
 
 

@@ -132,7 +132,10 @@ async def test_history_beyond_the_ring_is_a_reset_with_the_board_at_that_seq(sit
     assert [(event.event, event.id) for event in events] == [("reset", "30"), ("update", "31")]
     assert json.loads(events[0].data) == {
         "seq": 30,
-        "scores": [{"user": "Alice", "score": 1530}, {"user": "Bob", "score": 1400}],
+        "scores": [
+            {"user": "Alice", "score": 1530, "userId": 1},
+            {"user": "Bob", "score": 1400, "userId": 2},
+        ],
     }
 
 
@@ -185,7 +188,7 @@ async def test_listeners_notice_nothing_when_redis_is_emptied(site: Site) -> Non
         scores = await api.scores()
 
     assert stream.seqs == list(range(1, 25))
-    assert scores[0] == {"user": "Alice", "score": 1524}
+    assert scores[0] == {"user": "Alice", "score": 1524, "userId": 1}
 
 
 async def test_an_emptied_redis_does_not_stop_reads(site: Site) -> None:
@@ -217,7 +220,7 @@ async def test_a_replaced_ledger_resets_every_listener(site: Site) -> None:
         ("update", start + 1),
     ]
     assert json.loads(events[3].data)["scores"][0]["score"] == 7
-    assert json.loads(events[4].data) == {"user": "Alice", "score": 8}
+    assert json.loads(events[4].data) == {"user": "Alice", "score": 8, "userId": 1}
 
 
 async def _replace_ledger(site: Site) -> None:

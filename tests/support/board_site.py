@@ -56,7 +56,13 @@ class BoardSite:
 
     def top(self, limit: int = contract.TOP_DEFAULT) -> list[Standing]:
         ordered = sorted(self._users.items(), key=lambda item: (-item[1][0], item[1][1]))
-        return [Standing(user=user, score=score) for user, (score, _) in ordered[:limit]]
+        return [
+            Standing(user=user, score=score, user_id=self._id(user))
+            for user, (score, _) in ordered[:limit]
+        ]
+
+    def _id(self, user: str) -> int:
+        return 1 + list(self._users).index(user)
 
     @property
     def listeners(self) -> int:
@@ -70,7 +76,7 @@ class BoardSite:
             made.append(
                 Change(
                     seq=self.seq,
-                    user_id=1,
+                    user_id=self._id(user),
                     name=user,
                     score=score,
                     committed_us=time.time_ns() // 1000,

@@ -1,6 +1,6 @@
 // The live leaderboard: stream -> board -> table, and how fresh it is.
 
-import { Board } from "./board.js";
+import { Board, keyOf } from "./board.js";
 import { Rates } from "./rates.js";
 import { drawSparkline } from "./sparkline.js";
 import { CONNECTING, LIVE, LOST, Stream } from "./stream.js";
@@ -50,19 +50,21 @@ async function readScores(signal) {
 function onWhole(kind, { seq, scores }) {
   board.reset(seq, scores);
   knownScores.clear();
-  for (const { user, score } of scores) knownScores.set(user, score);
+  for (const row of scores) knownScores.set(keyOf(row), row.score);
   scheduleRender();
 }
 
-function onUpdate(seq, { user, score }) {
+function onUpdate(seq, change) {
+  const { user, score } = change;
+  const key = keyOf(change);
   if (board.seq !== null && seq <= board.seq) return;
   rates.add(Date.now());
-  const before = knownScores.get(user);
+  const before = knownScores.get(key);
   if (before === undefined && knownScores.size >= KNOWN_SCORES_MAX) knownScores.clear();
-  knownScores.set(user, score);
+  knownScores.set(key, score);
   feed.unshift({ seq, user, score, gained: before === undefined ? null : score - before });
   if (feed.length > FEED_LENGTH) feed.pop();
-  board.apply(seq, user, score);
+  board.apply(seq, change);
   if (board.uncertain) refetchSoon();
   scheduleRender();
 }
@@ -233,14 +235,14 @@ function announceSoon() {
 }
 
 function announceRanks() {
-  const ranks = board.rows.map((row) => row.user);
+  const ranks = board.rows.map(keyOf);
   const before = announcedRanks;
   announcedRanks = ranks;
-  if (!ranks.length || ranks.every((user, index) => user === before[index])) return;
+  if (!ranks.length || ranks.every((key, index) => key === before[index])) return;
   const leader = board.rows[0];
   const parts = [`${leader.user} leads with ${format(leader.score)}`];
   const climbed = ranks
-    .map((user, index) => ({ user, index, was: before.indexOf(user) }))
+    .map((key, index) => ({ user: board.rows[index].user, index, was: before.indexOf(key) }))
     .filter(({ index, was }) => index > 0 && before.length && (was < 0 || was > index));
   for (const { user, index } of climbed.slice(0, 3)) parts.push(`${user} is up to place ${index + 1}`);
   announce(`${parts.join(". ")}.`);

@@ -6,6 +6,9 @@
 
 const RECENT_MAX = 4096;
 
+/** What tells two users with one name apart; a server of an earlier version sends no id. */
+export const keyOf = ({ user, userId }) => userId ?? user;
+
 export class Board {
   constructor(limit) {
     this.limit = limit;
@@ -25,10 +28,10 @@ export class Board {
   }
 
   /** One change. Returns whether the visible lines are different now. */
-  apply(seq, user, score) {
+  apply(seq, { user, score, userId }) {
     if (this.seq === null || seq <= this.seq) return false;
-    this._remember({ seq, user, score });
-    return this._apply(seq, user, score);
+    this._remember({ seq, user, score, userId });
+    return this._apply(seq, { user, score, userId });
   }
 
   /**
@@ -46,7 +49,7 @@ export class Board {
       if (later.length !== cursor - seq) return false;
     }
     this._take(seq, scores);
-    for (const change of later) this._apply(change.seq, change.user, change.score);
+    for (const change of later) this._apply(change.seq, change);
     return true;
   }
 
@@ -54,23 +57,25 @@ export class Board {
     const known = scores.slice(0, this.limit);
     this.seq = seq;
     // Equal scores stand in the order they were reached; here that is the order they came in.
-    this.rows = known.map(({ user, score }, index) => ({
+    this.rows = known.map(({ user, score, userId }, index) => ({
       user,
       score,
+      userId,
       since: index - this.limit,
     }));
     this.floor = scores.length < this.limit ? -Infinity : known[known.length - 1].score;
     this.uncertain = false;
   }
 
-  _apply(seq, user, score) {
+  _apply(seq, { user, score, userId }) {
     this.seq = seq;
-    const at = this.rows.findIndex((row) => row.user === user);
+    const key = keyOf({ user, userId });
+    const at = this.rows.findIndex((row) => keyOf(row) === key);
     if (at >= 0) {
       this.rows.splice(at, 1);
       // Equal to the floor counts: whoever stands there unseen was there first.
       if (score <= this.floor) this.uncertain = true;
-      this._insert({ user, score, since: seq });
+      this._insert({ user, score, userId, since: seq });
       return true;
     }
     const full = this.rows.length >= this.limit;
@@ -78,7 +83,7 @@ export class Board {
       this.floor = Math.max(this.floor, score);
       return false;
     }
-    this._insert({ user, score, since: seq });
+    this._insert({ user, score, userId, since: seq });
     if (full) this.floor = Math.max(this.floor, this.rows.pop().score);
     return true;
   }

@@ -1,6 +1,8 @@
 // Shows lines of the board in the table; moved lines glide to their new place (FLIP: measure,
 // change, measure again, animate the difference). Knows nothing of where lines come from.
 
+import { keyOf } from "./board.js";
+
 const MOVE_MS = 450;
 const MARK_MS = 2500;
 const COUNT_MS = 400;
@@ -125,22 +127,25 @@ export class BoardView {
     const glide = animate && !calm.matches && !document.hidden;
     const before = new Map();
     if (glide) {
-      for (const [user, line] of this.lines) before.set(user, line.row.getBoundingClientRect().top);
+      for (const [key, line] of this.lines) before.set(key, line.row.getBoundingClientRect().top);
     }
-    const wanted = new Set(rows.map((row) => row.user));
-    for (const [user, line] of this.lines) {
-      if (wanted.has(user)) continue;
+    const wanted = new Set(rows.map(keyOf));
+    for (const [key, line] of this.lines) {
+      // A renamed user gets a new line.
+      const renamed = rows.some((row) => keyOf(row) === key && row.user !== line.user);
+      if (wanted.has(key) && !renamed) continue;
       line.row.remove();
-      this.lines.delete(user);
+      this.lines.delete(key);
     }
     // Bars compare with the leader; a board at or below zero has none.
     const highest = Math.max(0, ...rows.map((row) => row.score));
-    rows.forEach(({ user, score }, index) => {
-      let line = this.lines.get(user);
+    rows.forEach(({ user, score, userId }, index) => {
+      const key = keyOf({ user, userId });
+      let line = this.lines.get(key);
       const entering = !line;
       if (entering) {
         line = new Line(user);
-        this.lines.set(user, line);
+        this.lines.set(key, line);
       }
       const share = highest > 0 ? Math.max(0, score) / highest : 0;
       line.show(index + 1, score, share.toFixed(4), animate && !entering);
@@ -153,9 +158,9 @@ export class BoardView {
 
   _glide(before) {
     const moves = [];
-    for (const [user, line] of this.lines) {
+    for (const [key, line] of this.lines) {
       for (const running of line.row.getAnimations()) if (running.id === "glide") running.cancel();
-      moves.push([line, before.get(user), line.row.getBoundingClientRect().top]);
+      moves.push([line, before.get(key), line.row.getBoundingClientRect().top]);
     }
     for (const [line, from, to] of moves) {
       if (from === to) continue;

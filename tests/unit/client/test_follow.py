@@ -25,7 +25,7 @@ def seqs(events: Iterable[StreamEvent]) -> list[int]:
 def test_update_carries_the_commit_time_of_the_comment_before_it() -> None:
     [event] = read(Follower(None), hello(4) + updates(5))
 
-    assert event == Update(seq=5, user="Alice", score=5, committed_us=1005)
+    assert event == Update(seq=5, user="Alice", score=5, committed_us=1005, user_id=1)
 
 
 def test_commit_time_holds_for_the_updates_that_share_it() -> None:

@@ -33,7 +33,7 @@ def test_an_update_is_the_bytes_of_the_contract() -> None:
         b": committed 1764000000123456\n"
         b"id: 5001\n"
         b"event: update\n"
-        b'data: {"user":"Alice","score":1510}\n'
+        b'data: {"user":"Alice","score":1510,"userId":1}\n'
         b"\n"
     )
 
@@ -64,11 +64,14 @@ def test_hello_dispatches_nothing_but_sets_id_and_retry() -> None:
 
 @pytest.mark.parametrize("kind", [sse.RESET, sse.SNAPSHOT])
 def test_a_snapshot_carries_its_seq_as_id_and_as_data(kind: str) -> None:
-    snapshot = sse.Snapshot(seq=5100, scores=[Standing(user="Alice", score=1510)])
+    snapshot = sse.Snapshot(seq=5100, scores=[Standing(user="Alice", score=1510, user_id=1)])
     [event] = decode(sse.encode_snapshot(kind, snapshot))
 
     assert (event.event, event.id) == (kind, "5100")
-    assert json.loads(event.data) == {"seq": 5100, "scores": [{"user": "Alice", "score": 1510}]}
+    assert json.loads(event.data) == {
+        "seq": 5100,
+        "scores": [{"user": "Alice", "score": 1510, "userId": 1}],
+    }
 
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
