@@ -17,7 +17,8 @@ Handler = Callable[..., Coroutine[Any, Any, HTTPResponse]]
 _PREFLIGHT = {
     "access-control-allow-headers": (
         "authorization, cache-control, content-digest, content-type, idempotency-key,"
-        " if-none-match, last-event-id, scoreboard-seq, signature, signature-input, traceparent, tracestate"
+        " if-none-match, last-event-id, scoreboard-seq, signature, signature-input, traceparent,"
+        " tracestate"
     ),
     "access-control-max-age": "600",
 }
