@@ -6,8 +6,9 @@ server that has none of them keeps the specification all the same. What a server
 not asked of it. How the harness finds out is `harness.net.preflight`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -102,6 +103,44 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     def whole_board(self) -> bool:
         """Every user's score can be read, not the best ten only."""
         return self.database or bool(self.limit and self.offset)
+
+
+class Signs(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process of a run saw of a server. None: it saw nothing of the kind."""
+
+    event_ids: EventIds = EventIds.UNSEEN
+    commit_stamps: bool | None = None
+    submission_ids: bool | None = None
+    outcome_address: bool | None = None
+
+
+def refined(before: Capabilities, signs: Iterable[Signs]) -> Capabilities:
+    """What was known before a run, and what the run showed besides. What all processes saw counts;
+    ids that were followed stay as they are, since each of them was compared."""
+    shown = before
+    for seen in signs:
+        changes: dict[str, Any] = {
+            name: value if known is None else known and value
+            for name in ("commit_stamps", "submission_ids", "outcome_address")
+            if (value := getattr(seen, name)) is not None
+            for known in (getattr(shown, name),)
+        }
+        if not before.follows_ids:
+            changes["event_ids"] = _weaker(shown.event_ids, seen.event_ids, before)
+        shown = msgspec.structs.replace(shown, **changes)
+    return shown
+
+
+def _weaker(one: EventIds, other: EventIds, before: Capabilities) -> EventIds:
+    kinds = {one, other} - {EventIds.UNSEEN}
+    if not kinds:
+        return EventIds.UNSEEN
+    if EventIds.NONE in kinds and len(kinds) > 1:
+        return EventIds.OPAQUE
+    if before.sequence_header:
+        # Judged by content, so they did not prove to be the numbers of changes.
+        kinds = {EventIds.ORDERED if kind is EventIds.GAPLESS else kind for kind in kinds}
+    return next(kind for kind in EventIds if kind in kinds)
 
 
 CONTRACT = Capabilities(

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from harness.capabilities import Signs
 from harness.measure.series import Series
 from harness.net.http_wire import (
     BadAnswer,
@@ -25,6 +26,7 @@ from harness.net.http_wire import (
     answer_end,
     body_of,
     closes,
+    header_of,
     submission_id_of,
     until_close,
 )
@@ -45,6 +47,7 @@ is measured) and answers are read together: a wake-up for each would cost genera
 than the request itself."""
 
 
+NOTHING_SEEN = Signs()
 OK, FAIL, UNKNOWN, DROPPED = "ok", "fail", "unknown", "dropped"
 
 
@@ -135,6 +138,7 @@ class Submitter:
         self._sent_records: list[Sent] = []
         self._done_records: list[Done] = []
         self.busy_count = 0
+        self.signs = NOTHING_SEEN
         self._advance()
 
     def fileno(self) -> int:
@@ -313,6 +317,11 @@ class Submitter:
             outcome = OK if 200 <= status < 300 else FAIL if 400 <= status < 500 else UNKNOWN
             submission_id = submission_id_of(answer)
         if outcome == OK:
+            if self.signs is NOTHING_SEEN:
+                self.signs = Signs(
+                    submission_ids=submission_id is not None,
+                    outcome_address=header_of(answer, "location") is not None,
+                )
             histograms["response"].record((done - due) // 1000)
             histograms["service"].record((done - connection.sent_ns) // 1000)
         else:

@@ -18,6 +18,7 @@ from collections import Counter
 from harness.capabilities import StreamGzip
 from harness.engines.by_content.deliveries import accounts_of
 from harness.engines.churn import Comings
+from harness.engines.event_signs import EventSigns
 from harness.engines.listener_stats import ListenerTotals, Records
 from harness.engines.span_figures import NS, SPANS_KEPT, Read, SpanFigures
 from harness.engines.swarm_settings import SwarmSettings
@@ -74,6 +75,7 @@ class Swarm:
         self._late_head = shown.early_head is False
         # The last event id of each listener, as it was sent, where ids are not followed.
         self._last_ids: dict[int, bytes] = {}
+        self.signs = EventSigns()
         self._state = bytearray(count)
         self._coding = bytearray(count)
         self._opened_ns = array("q", bytes(8 * count))
@@ -251,6 +253,7 @@ class Swarm:
             for payload in framer.feed(data):
                 span, fresh = self._figures.span_of(payload, time.time_ns())
                 if fresh:
+                    self.signs.see(span)
                     self.deliveries.examine(index, span)
                 spans.append(span)
                 self._deliver(index, span, arrived, now)

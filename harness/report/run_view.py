@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from harness.capabilities import why_unmeasured
 from harness.measure.figures import DURATIONS, HEADLINES, PERCENTILES, RATES, Duration
 from harness.measure.slo import BadSlo, SloLimit, histogram_and_quantile, parse_slo
 from harness.measure.terminal import duration, number
@@ -51,6 +52,7 @@ class SloRow:
     value: float | None
     samples: int | None
     samples_min: int
+    why: str = ""
 
     @property
     def words(self) -> str:
@@ -58,6 +60,8 @@ class SloRow:
         seen = "" if self.samples is None else f" of {number(self.samples)} samples"
         if self.verdict != "unknown":
             return f"measured {self.measured}{seen}"
+        if self.why:
+            return f"unknown, because {self.why}"
         if not self.samples_min:
             return "not measured"
         return f"not enough samples: {number(self.samples or 0)} of {number(self.samples_min)}"
@@ -119,6 +123,7 @@ def _slo_row(document: LoadResult, result: LimitResult) -> SloRow:
             document.counts.get("intended", 0) if found is None else samples_of(document, found[0])
         ),
         samples_min=limit.samples_min,
+        why=why_unmeasured(document.capabilities, found[0]) if found and value is None else "",
     )
 
 

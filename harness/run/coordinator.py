@@ -20,7 +20,7 @@ from gevent.event import Event
 from locust.env import Environment
 from locust.runners import LocalRunner
 
-from harness.capabilities import Capabilities
+from harness.capabilities import Capabilities, refined
 from harness.checker import Verdict
 from harness.engines.delivery_spread import DeliverySpread
 from harness.evidence import board_look
@@ -283,7 +283,7 @@ class Coordinator:
             samples=self.samples,
             notes=fleet.notes,
             folder=folder,
-            capabilities=shown,
+            capabilities=refined(shown, (member.signs for member in fleet.crew)),
             ceiling=self.ceiling,
             **end,
         )

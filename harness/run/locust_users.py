@@ -257,7 +257,7 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
             journal.write(*engine.take_records())
             self._history_bytes = journal.close(drained=engine.finished)
             engine.close()
-        self.send_report(Final(history_bytes=self._history_bytes))
+        self.send_report(Final(history_bytes=self._history_bytes, signs=engine.signs))
 
 
 class ListenerPool(StreamHooks, EngineUser):
@@ -347,6 +347,7 @@ class ListenerPool(StreamHooks, EngineUser):
                 history_bytes=self._history_bytes,
                 latest=engine.table.latest,
                 reach=engine.table.to_delivery_spread().to_wire(),
+                signs=engine.signs.signs,
             )
         )
         engine.close()

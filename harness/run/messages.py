@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from harness.capabilities import Capabilities
+from harness.capabilities import Capabilities, Signs
 from harness.engines.listener_stats import ListenerTotals
 from harness.measure.clocks import Clock
 from harness.targets.description import Description
@@ -134,6 +134,7 @@ class Final(msgspec.Struct, frozen=True, kw_only=True):
     history_bytes: int
     latest: dict[str, tuple[int, int]] = {}
     reach: dict[str, int | bytes] = {}
+    signs: Signs = Signs()
 
 
 class Report(Message, frozen=True, kw_only=True):

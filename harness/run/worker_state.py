@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from harness.capabilities import Signs
 from harness.report import document
 from harness.run.messages import Report, status_document
 
@@ -29,6 +30,7 @@ class Member:
     status: dict[str, Any] = field(default_factory=dict)
     latest: dict[str, tuple[int, int]] = field(default_factory=dict)
     reach: dict[str, Any] = field(default_factory=dict)
+    signs: Signs = field(default_factory=Signs)
     final: bool = False
 
     def to_document(self) -> document.Member:
@@ -48,6 +50,7 @@ class Member:
         if report.final is not None:
             self.latest = report.final.latest
             self.reach = report.final.reach
+            self.signs = report.final.signs
             self.history_bytes = report.final.history_bytes
             self.final = True
 

@@ -8,11 +8,15 @@ from harness.capabilities import (
     Capabilities,
     EventIds,
     Framing,
+    Signs,
     describe,
     missing,
+    refined,
     why_unmeasured,
 )
+from harness.engines.event_signs import IDS_SEEN_MAX, EventSigns
 from harness.measure.slo import parse_slo, unmeasurable
+from harness.net.sse_parser import Span
 
 NOTHING = Capabilities(
     sequence_header=False, event_ids=EventIds.NONE, commit_stamps=False, early_head=False
@@ -76,3 +80,75 @@ def test_capabilities_travel_as_plain_values() -> None:
 
     assert plain["event_ids"] == "gapless"
     assert msgspec.convert(plain, Capabilities) == CONTRACT
+
+
+UPDATE = b'event: update\ndata: {"user":"A","score":1}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("ids", "kind"),
+    [
+        ([None, None], EventIds.NONE),
+        ([b"1", None, b"2"], EventIds.OPAQUE),
+        ([b"a", b"b"], EventIds.OPAQUE),
+        ([b"5", b"9", b"7"], EventIds.OPAQUE),
+        ([b"5", b"9", b"100000000000000000"], EventIds.ORDERED),
+        ([b"7", b"8", b"9"], EventIds.GAPLESS),
+        ([], EventIds.UNSEEN),
+    ],
+)
+def test_kind_of_ids_is_told_from_the_events_of_a_run(
+    ids: list[bytes | None], kind: EventIds
+) -> None:
+    signs = EventSigns()
+
+    for text in ids:
+        field = b"" if text is None else b"id: " + text + b"\n"
+        signs.see(Span(field + UPDATE, 0))
+
+    assert signs.signs.event_ids is kind
+
+
+def test_signs_of_a_long_run_are_bounded() -> None:
+    signs = EventSigns()
+    for number in range(1, 3 * IDS_SEEN_MAX):
+        signs.see(Span(b": committed 5\nid: %d\n" % number + UPDATE, 0))
+
+    assert signs.signs == Signs(event_ids=EventIds.GAPLESS, commit_stamps=True)
+    assert len(signs._seen) == IDS_SEEN_MAX
+
+
+def test_run_shows_what_the_preflight_could_not() -> None:
+    before = Capabilities(sequence_header=False)
+
+    shown = refined(
+        before,
+        [
+            Signs(event_ids=EventIds.GAPLESS, commit_stamps=False),
+            Signs(),
+            Signs(submission_ids=False, outcome_address=True),
+        ],
+    )
+
+    assert shown == Capabilities(
+        sequence_header=False,
+        event_ids=EventIds.GAPLESS,
+        commit_stamps=False,
+        submission_ids=False,
+        outcome_address=True,
+    )
+
+
+def test_processes_that_saw_different_ids_leave_the_weaker_kind() -> None:
+    seen = [Signs(event_ids=kind) for kind in (EventIds.GAPLESS, EventIds.ORDERED)]
+    mixed = [Signs(event_ids=kind) for kind in (EventIds.GAPLESS, EventIds.NONE)]
+
+    assert refined(Capabilities(), seen).event_ids is EventIds.ORDERED
+    assert refined(Capabilities(), mixed).event_ids is EventIds.OPAQUE
+
+
+def test_ids_judged_by_content_never_pass_for_followed_ones() -> None:
+    before = Capabilities(sequence_header=True)
+
+    assert not refined(before, [Signs(event_ids=EventIds.GAPLESS)]).follows_ids
+    assert refined(CONTRACT, [Signs(event_ids=EventIds.OPAQUE)]).follows_ids
