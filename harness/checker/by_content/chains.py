@@ -187,7 +187,8 @@ class _Walk:
         self._path: list[tuple[int, Shown | None, Submission | None]] = []
         self.chain = Chain(name, user, None, base_known=False)
 
-    def explain(self, base: Base) -> Chain:
+    def explain(self, base: Base, *, whole_only: bool) -> Chain:
+        """The chain; with `whole_only` it may end at the first defect."""
         chain, events = self.chain, self._events
         at = 0
         while at < len(events) and events[at].state:
@@ -203,7 +204,8 @@ class _Walk:
             self._path.append((events[at].score, events[at], None))
             at += 1
         for position in range(at, len(events)):
-            self._take_step(position)
+            if not self._take_step(position) and whole_only:
+                return chain
         self._open(base)
         chain.left = sorted(self._pool.left(), key=lambda s: s.invoked_ns)
         chain.last = self._path[-1][0] if self._path else None
@@ -213,13 +215,14 @@ class _Walk:
         self._pair_wrong_amounts()
         return chain
 
-    def _take_step(self, position: int) -> None:
+    def _take_step(self, position: int) -> bool:
+        """Whether one submission explains the next event; else the defects are noted."""
         event = self._events[position]
         score = self._path[-1][0]
         submission = self._pool.find(event.score - score, event.time_ns)
         if submission is not None:
             self._accept(event, submission)
-            return
+            return True
         best = max(
             self._assumptions(position),
             key=lambda assumed: self._promise(assumed, position + 1) - assumed.cost,
@@ -233,6 +236,7 @@ class _Walk:
             shows = best.shows[0] if best.shows else None
             self._path.append((event.score, event, shows))
         self.chain.defects += best.defects
+        return False
 
     def _accept(self, event: Shown, submission: Submission) -> None:
         self._pool.take(submission)
@@ -402,18 +406,20 @@ def explain(
     base: Base,
     *,
     rising: bool,
+    whole_only: bool = False,
 ) -> Chain:
     """The events of a name, in order, by the submissions of a user in the order of their sending.
 
     With `rising` no loss was sent: then the order is that of the scores, and no score comes twice.
     Where a name cannot have had more than 0 points, 0 is tried first; a board that shows
-    nobody with less may yet leave out somebody who has.
+    nobody with less may yet leave out somebody who has. With `whole_only` a chain that costs
+    anything need not be complete.
     """
     again = [event for event in events if event.occurrence > 1] if rising else []
     path = [event for event in events if event.occurrence == 1] if rising else events
 
     def walk(base: Base) -> Chain:
-        return _Walk(name, user, path, submissions).explain(base)
+        return _Walk(name, user, path, submissions).explain(base, whole_only=whole_only)
 
     if base.known is None and base.most == 0:
         chain = walk(Base(known=0, most=0))

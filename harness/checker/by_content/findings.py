@@ -45,6 +45,9 @@ class Judge:
         self._listeners = {c.listener for c in account.audience.connections}
         acknowledged = [s for s in evidence.submissions if s.outcome is Outcome.OK]
         self._acknowledged = len(acknowledged)
+        self._first_ns = min(
+            (s.invoked_ns for s in evidence.submissions), default=evidence.ended_ns
+        )
 
     def findings(self, *, visible_within_s: float) -> list[Finding]:
         """All verdicts, in the order of their numbers."""
@@ -305,20 +308,16 @@ class Judge:
             ):
                 untold.add(name)
         for chain in account.chains:
-            if chain.name in seen:
+            if chain.name in seen or (chain.defects and not account.covered):
                 untold.add(chain.name)
             seen.add(chain.name)
             if chain.last is not None:
                 last[chain.name] = chain.last
-        early = [r for r in self._evidence.reads if r.done_ns <= self._first_ns()]
-        if early and account.audience.followed_to_the_end(None, self._first_ns()):
+        early = [r for r in self._evidence.reads if r.done_ns <= self._first_ns]
+        if early and account.audience.followed_to_the_end(None, self._first_ns):
             for name, score in early[-1].scores:
                 last.setdefault(name, score)
         return {name: score for name, score in last.items() if name not in untold}
-
-    def _first_ns(self) -> int:
-        evidence = self._evidence
-        return min((s.invoked_ns for s in evidence.submissions), default=evidence.ended_ns)
 
     def streams(self) -> Finding:
         """I5, connection by connection."""

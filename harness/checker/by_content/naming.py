@@ -133,6 +133,7 @@ def _discover(
         del votes[name]
         naming.chains.append(chain)
     taken = {chain.user for chain in matched.values()}
+    all_votes = dict(votes)
     # What is left has something wrong; the clearest are told first.
     pairs = sorted(
         (
@@ -149,7 +150,8 @@ def _discover(
             base = bases.get(name, Base())
             chain = explain(name, user, events[name], by_user[user], base, rising=rising)
             steps = min(STEPS_ASKED, max(1, len(events[name]) - 1))
-            chain.sure = -against >= max(SURE_VOTES, SURE_SHARE * steps)
+            runner_up = sorted(all_votes[name].values())[-2:][0] if len(all_votes[name]) > 1 else 0
+            chain.sure = -against >= max(SURE_VOTES, SURE_SHARE * steps, runner_up + 1)
             naming.chains.append(chain)
     nameless = [user for user in by_user if user not in taken]
     naming.foreign += votes
@@ -209,7 +211,9 @@ def _match_whole(
             user
             for user, count in counted.items()
             if count == most
-            and not explain(name, user, shown, by_user[user], base, rising=rising).cost
+            and not explain(
+                name, user, shown, by_user[user], base, rising=rising, whole_only=True
+            ).cost
         ]
     return {
         name: explain(
