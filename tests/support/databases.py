@@ -6,6 +6,7 @@ is dropped. Not for tests of the migrations themselves: see `services.fresh_data
 """
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,8 @@ from tests.support.services import (
     mysql_parameters,
 )
 from worker.database.migrate import migrate
+
+_COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
 
 
 class Databases:
@@ -73,9 +76,14 @@ class Databases:
         with cursor_sync(url) as cursor:
             if _schema(cursor) != self._schema:
                 return False
+            cursor.execute("SHOW CREATE TABLE users")
+            counted = _COUNTER.search(cursor.fetchone()[1])
             for table in self._schema:
                 cursor.execute(f"DELETE FROM {table}")
                 cursor.execute(f"INSERT INTO {table} SELECT * FROM {template}.{table}")
+            if counted:
+                # The next user without an id is the first one again.
+                cursor.execute("ALTER TABLE users AUTO_INCREMENT = 1")
             # Redis and clients tell one history from another by it.
             cursor.execute("UPDATE boards SET incarnation = UUID()")
         return True
@@ -92,5 +100,5 @@ def _schema(cursor: Any) -> dict[str, str]:
     found = {}
     for table in tables:
         cursor.execute(f"SHOW CREATE TABLE {table}")
-        found[table] = str(cursor.fetchone()[1])
+        found[table] = _COUNTER.sub("", str(cursor.fetchone()[1]))
     return found
