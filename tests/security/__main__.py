@@ -23,6 +23,7 @@ from harness.cli.results import TITLE
 from harness.measure.machine import commit_of, fingerprint
 from harness.report.results_document import KEPT, replace_section
 from tests.security.attack import Tally, attack
+from tests.security.differential import run as compare_readers
 from tests.security.fuzz import ROOT, fuzz, quiet
 from tests.security.schemathesis_run import Report, schemathesis
 from tests.security.targets import SEEDS, TARGETS
@@ -110,6 +111,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="Schemathesis' share")
     parser.add_argument("--fuzz-seconds", type=int, default=10, help="for each parser")
+    parser.add_argument(
+        "--compare", type=int, default=1_000_000, help="requests for five readers of HTTP"
+    )
     options = parser.parse_args()
     quiet()
     started_s = time.time()
@@ -119,11 +123,12 @@ def main() -> int:
         fresh_database(services.mysql_url) as database,
     ):
         tally, report = asyncio.run(_on_the_wire(services, database, options.seconds))
+    compared, differences = compare_readers(options.compare, seed=1, processes=2)
     generated, hypothesis_finds = _hypothesis()
     fuzzed, atheris_finds = _atheris(options.fuzz_seconds)
     rows: list[dict[str, Any]] = [
         _row(
-            "corpus of known attacks, raw sockets",
+            "attacks by name, raw sockets",
             tally.inputs,
             tally.server_errors,
             tally.unexpected,
@@ -134,6 +139,7 @@ def main() -> int:
             report.server_errors,
             list(report.failures),
         ),
+        _row("requests read by five readers of HTTP", compared["inputs"], 0, differences),
         _row(f"Hypothesis, {len(TARGETS)} parsers", generated, 0, hypothesis_finds),
         _row(f"atheris, {len(TARGETS)} parsers", fuzzed, 0, atheris_finds),
     ]

@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tests.security.corpus import ADDRESSES, BODIES, Case, syntax, tokens
+from tests.security.corpus import (
+    ADDRESSES,
+    BATCHES,
+    BODIES,
+    CHUNKS,
+    METHODS,
+    TARGETS,
+    Case,
+    syntax,
+    tokens,
+)
 from tests.support.api import token
 
 DEADLINE_S = 10.0
@@ -55,6 +65,17 @@ async def attack(port: int) -> Tally:
     good = b'{"userId":1,"increment":7}'
     cases |= _named("token", {n: (_post(good, text), 401) for n, text in forged.items()})
     cases |= _named("address", {n: (_get(path), s) for n, (path, s) in ADDRESSES.items()})
+    cases |= _named(
+        "batch",
+        {n: (_post(body, bearer, "/scores/updates"), s) for n, (body, s) in BATCHES.items()},
+    )
+    cases |= _named("target", {n: (GET % target, s) for n, (target, s) in TARGETS.items()})
+    cases |= _named(
+        "chunks", {n: (_chunked(form % good, bearer), 400) for n, form in CHUNKS.items()}
+    )
+    cases |= _named(
+        "method", {n: (GET.replace(b"GET", n.encode()) % b"/scores", 405) for n in METHODS}
+    )
     tally = Tally()
     slots = asyncio.Semaphore(8)
 
@@ -73,9 +94,16 @@ def _named(kind: str, cases: Mapping[str, tuple[bytes, int]]) -> dict[str, Case]
     }
 
 
-def _post(body: bytes, bearer: str) -> bytes:
-    return (
-        b"POST /scores/update HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+GET = b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+
+def _chunked(body: bytes, bearer: str) -> bytes:
+    return _post(b"", bearer).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + body
+
+
+def _post(body: bytes, bearer: str, path: str = "/scores/update") -> bytes:
+    return b"POST %b" % path.encode() + (
+        b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
         b"Content-Type: application/json\r\nAuthorization: Bearer %b\r\n"
         b"Content-Length: %d\r\n\r\n%b" % (bearer.encode("utf-8", "surrogatepass"), len(body), body)
     )

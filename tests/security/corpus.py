@@ -299,3 +299,107 @@ ADDRESSES: Mapping[str, tuple[str, int]] = {
     "TRACE-like": ("/healthz?<script>alert(1)</script>", 200),
 }
 """Addresses to GET without a token, and their status."""
+
+
+_ITEM = b'{"userId":1,"increment":7}'
+
+BATCHES: Mapping[str, tuple[bytes, int]] = {
+    "nothing": (b"", 422),
+    "empty list": (b"[]", 422),
+    "object": (_ITEM, 422),
+    "501 items": (b"[" + b",".join([_ITEM] * 501) + b"]", 422),
+    "null item": (b"[null]", 422),
+    "nested list": (b"[[" + _ITEM + b"]]", 422),
+    "unknown member": (b'[{"userId":1,"increment":7,"admin":true}]', 422),
+    "float": (b'[{"userId":1,"increment":7.0}]', 422),
+    "NaN": (b'[{"userId":1,"increment":NaN}]', 422),
+    "text for a number": (b'[{"userId":"1","increment":7}]', 422),
+    "id zero": (b'[{"userId":0,"increment":7}]', 422),
+    "id beyond 64 bits": (b'[{"userId":18446744073709551617,"increment":7}]', 422),
+    "increment beyond 64 bits": (b'[{"userId":1,"increment":18446744073709551617}]', 422),
+    "name twice": (b'[{"userId":2,"userId":1,"increment":7}]', 422),
+    "name twice, escaped": (b'[{"userId":2,"user\\u0049d":1,"increment":7}]', 422),
+    "increment twice": (b'[{"userId":1,"increment":1,"increment":7}]', 422),
+    "key twice": (b'[{"userId":1,"increment":7,"key":"a","key":"b"}]', 422),
+    "key twice, colons in it": (b'[{"userId":1,"increment":7,"key":":","key":"\\u003a"}]', 422),
+    "name twice in the last": (b"[" + _ITEM + b',{"userId":2,"userId":1,"increment":7}]', 422),
+    "key a number": (b'[{"userId":1,"increment":7,"key":1}]', 422),
+    "trailing comma": (b"[" + _ITEM + b",]", 422),
+    "two values": (b"[" + _ITEM + b"][]", 422),
+    "byte order mark": (b"\xef\xbb\xbf[" + _ITEM + b"]", 422),
+    "UTF-16": (("[" + _ITEM.decode() + "]").encode("utf-16"), 422),
+    "broken UTF-8": (b'[{"userId":1,"increment":7,"key":"\xff"}]', 422),
+    "lone surrogate": (b'[{"userId":1,"increment":7,"key":"\\ud800"}]', 422),
+    "deep": (b"[" * 5000 + b"]" * 5000, 422),
+    "large": (b"[" + b" " * 100_000 + b"]", 413),
+}
+"""Bodies of an authorised batch that must be refused whole, and their status."""
+
+TARGETS: Mapping[str, tuple[bytes, int]] = {
+    **{
+        f"other spelling {target.decode()}": (target, 404)
+        for target in (
+            *(b"/scores/", b"//scores", b"/scores//", b"/./scores", b"/x/../scores", b"/scores/."),
+            *(b"/%73cores", b"/scores%2f", b"/scores%00", b"/%2e%2e/scores", b"/..%2fscores"),
+            *(b"/SCORES", b"/Admin/stats", b"/admin/stats/", b"/admin//stats", b"/admin/./stats"),
+            *(b"/admin%2fstats", b"/%61dmin/stats", b"/admin/stats;a=b", b"/admin/stats%20"),
+            *(b"/admin\\stats", b"/;/admin/stats", b"/scores;/../admin/stats", b"//", b"///"),
+            *(b"/scores/users/%31", b"/scores/users/1/", b"/scores/users//1", b"/assets//app.js"),
+            *(b"/assets/..%2f..%2fpyproject.toml", b"/assets/%2e%2e%2fapp.js", b"/.git/config"),
+            *(b"/healthz/", b"/healthz%0a", b"/metrics/", b"/metrics%2e", b"/scores/stream/"),
+        )
+    },
+    **{
+        f"malformed {target.decode('latin-1')}": (target, 400)
+        for target in (
+            *(b"/scores#top", b"/admin/stats#/scores", b"/scores?a=1#b", b"*", b"scores", b"?x"),
+            *(b"a:80", b"http:/scores", b"http://", b"http:///scores", b"http://u@a/scores"),
+            *(b"http://a b/scores", b"ftp://a/scores", b"http://[::1/scores", b"http://a:b/scores"),
+            *(
+                b"javascript:alert(1)",
+                b"file:///etc/passwd",
+                b"\\\\a\\b",
+                b"/scores\x7f",
+                b"/\xc3\xb6",
+            ),
+        )
+    },
+}
+"""Targets to GET as they stand, and their status."""
+
+CHUNKS: Mapping[str, bytes] = {
+    "no size": b"\r\n%b\r\n0\r\n\r\n",
+    "size of nine digits": b"00000001a\r\n%b\r\n0\r\n\r\n",
+    "size in decimal words": b"26 bytes\r\n%b\r\n0\r\n\r\n",
+    "size with blanks": b" 1a\r\n%b\r\n0\r\n\r\n",
+    "blank after the size": b"1a \r\n%b\r\n0\r\n\r\n",
+    "negative size": b"-1a\r\n%b\r\n0\r\n\r\n",
+    "size in capitals with a prefix": b"0X1A\r\n%b\r\n0\r\n\r\n",
+    "underscore in the size": b"1_a\r\n%b\r\n0\r\n\r\n",
+    "size ends with LF": b"1a\n%b\r\n0\r\n\r\n",
+    "size ends with CR": b"1a\r%b\r\n0\r\n\r\n",
+    "content ends with LF": b"1a\r\n%b\n0\r\n\r\n",
+    "content too long": b"19\r\n%b\r\n0\r\n\r\n",
+    "content too short": b"1b\r\n%b\r\n0\r\n\r\n",
+    "empty extension": b"1a;\r\n%b\r\n0\r\n\r\n",
+    "extension without a name": b"1a;=b\r\n%b\r\n0\r\n\r\n",
+    "extension without a value": b"1a;a=\r\n%b\r\n0\r\n\r\n",
+    "CR in an extension": b"1a;a\rb\r\n%b\r\n0\r\n\r\n",
+    "quote left open": b'1a;a="b\r\n%b\r\n0\r\n\r\n',
+    "NUL in an extension": b"1a;a\0\r\n%b\r\n0\r\n\r\n",
+    "extensions without end": b"1a;" + b"a" * 5000 + b"\r\n%b\r\n0\r\n\r\n",
+    "trailer Content-Length": b"1a\r\n%b\r\n0\r\nContent-Length: 1\r\n\r\n",
+    "trailer Transfer-Encoding": b"1a\r\n%b\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "trailer Host": b"1a\r\n%b\r\n0\r\nHost: b\r\n\r\n",
+    "trailer Cookie": b"1a\r\n%b\r\n0\r\nCookie: a=b\r\n\r\n",
+    "trailer Idempotency-Key": b"1a\r\n%b\r\n0\r\nIdempotency-Key: k\r\n\r\n",
+    "trailer Signature": b"1a\r\n%b\r\n0\r\nSignature: x\r\n\r\n",
+    "trailer folded": b"1a\r\n%b\r\n0\r\nX: a\r\n b\r\n\r\n",
+    "trailer without a colon": b"1a\r\n%b\r\n0\r\nX\r\n\r\n",
+    "trailers without end": b"1a\r\n%b\r\n0\r\nX: " + b"a" * 5000 + b"\r\n\r\n",
+    "request in place of trailers": b"1a\r\n%b\r\n0\r\nGET /admin/stats HTTP/1.1\r\n\r\n",
+}
+"""Chunked forms of an authorised update (%b) that must get 400."""
+
+METHODS = ("PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "get", "Get", "X", "POST")
+"""Methods that GET /scores does not take."""
