@@ -4,6 +4,7 @@ An extra source for the checker, never needed by it. Reads only; knows the table
 this project's own server (docs/architecture.md) and nothing about its processes.
 """
 
+import ssl
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,19 +31,26 @@ return {meta[1], meta[2], meta[3], redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCO
 
 
 def mysql_parameters(url: str) -> dict[str, Any]:
-    """`mysql://user:password@host:port/db` as keyword arguments of pymysql. Raises ValueError."""
+    """`mysql://user:password@host:port/db` as keyword arguments of pymysql.
+
+    Raises ValueError, also for certificates that cannot be used.
+    """
     address = mysql_address(url)
-    found = {name: getattr(address, name) for name in ("host", "port", "user", "database")}
-    tls: dict[str, Any] = {}
-    if address.ssl_mode != "DISABLED":
-        tls = {
-            "ssl_ca": address.ssl_ca or None,
-            "ssl_cert": address.ssl_cert or None,
-            "ssl_key": address.ssl_key or None,
-            "ssl_verify_cert": address.ssl_mode != "REQUIRED",
-            "ssl_verify_identity": address.ssl_mode == "VERIFY_IDENTITY",
-        }
-    return {**found, "password": address.password, **tls}
+    found: dict[str, Any] = {
+        name: getattr(address, name) for name in ("host", "port", "user", "password", "database")
+    }
+    if address.ssl_mode == "DISABLED":
+        return found | {"ssl_disabled": True}
+    try:
+        context = ssl.create_default_context(cafile=address.ssl_ca or None)
+        if address.ssl_cert:
+            context.load_cert_chain(address.ssl_cert, address.ssl_key)
+    except OSError as error:
+        raise ValueError(f"{', '.join(address.files)}: {error.strerror or error}") from None
+    context.check_hostname = address.ssl_mode == "VERIFY_IDENTITY"
+    if address.ssl_mode == "REQUIRED":
+        context.verify_mode = ssl.CERT_NONE
+    return found | {"ssl": context}
 
 
 _ROWS = (
