@@ -96,7 +96,11 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         server is judged by the content of its events. Where no stream was looked at, because the
         run has no listeners, the board's number alone tells how many changes there were.
         """
-        unasked = self.stream_framing is Framing.UNSEEN and self.event_ids is EventIds.UNSEEN
+        unasked = (
+            self.early_head is None
+            and self.stream_framing is Framing.UNSEEN
+            and self.event_ids is EventIds.UNSEEN
+        )
         return self.sequence_header is True and (unasked or self.event_ids is EventIds.GAPLESS)
 
     @property

@@ -322,6 +322,7 @@ IDS = {
     "gapless, without a sequence header": Style(id_of=lambda n: b"%d" % n),
     "milliseconds with a sequence header": Style(sequence=True, id_of=lambda n: b"%d" % (_MS + n)),
     "no ids with a sequence header": Style(sequence=True),
+    "late head with a sequence header": Style(sequence=True, late_head=True),
     "resumed as sent": Style(id_of=lambda n: "é-%d".encode() % n, ends_after=11, begin=AGAIN),
 }
 LAWFUL = dict(itertools.chain(FRAMINGS.items(), IDS.items()))

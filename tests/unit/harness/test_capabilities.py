@@ -148,7 +148,8 @@ def test_processes_that_saw_different_ids_leave_the_weaker_kind() -> None:
 
 
 def test_ids_judged_by_content_never_pass_for_followed_ones() -> None:
-    before = Capabilities(sequence_header=True)
+    before = Capabilities(sequence_header=True, early_head=False)
 
+    assert not before.follows_ids
     assert not refined(before, [Signs(event_ids=EventIds.GAPLESS)]).follows_ids
     assert refined(CONTRACT, [Signs(event_ids=EventIds.OPAQUE)]).follows_ids
