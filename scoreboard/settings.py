@@ -223,19 +223,22 @@ class ServiceSettings:
     )
 
     def __post_init__(self) -> None:
+        if found := self.conflicts():
+            raise SettingsError("; ".join(found))
+
+    def conflicts(self) -> list[str]:
+        """Settings that do not go together, one sentence each, with the variable first."""
+        found = []
         if self.otlp_endpoint and importlib.util.find_spec("opentelemetry") is None:
-            raise SettingsError(
+            found.append(
                 "SCOREBOARD_OTLP_ENDPOINT needs packages that are not installed: `make up` brings"
                 " them, or pip install '.[otel]' in the checkout"
             )
         if self.temporal_tls_cert and not self.temporal_tls_key:
-            raise SettingsError(
-                "SCOREBOARD_TEMPORAL_TLS_CERT needs SCOREBOARD_TEMPORAL_TLS_KEY beside it"
-            )
+            found.append("SCOREBOARD_TEMPORAL_TLS_CERT needs SCOREBOARD_TEMPORAL_TLS_KEY beside it")
         if self.temporal_tls_key and not self.temporal_tls_cert:
-            raise SettingsError(
-                "SCOREBOARD_TEMPORAL_TLS_KEY needs SCOREBOARD_TEMPORAL_TLS_CERT beside it"
-            )
+            found.append("SCOREBOARD_TEMPORAL_TLS_KEY needs SCOREBOARD_TEMPORAL_TLS_CERT beside it")
+        return found
 
     @property
     def temporal_uses_tls(self) -> bool:
@@ -278,8 +281,19 @@ def from_mapping(
         elif item.default is MISSING:
             faults.append(f"{name} is missing ({item.metadata['about']})")
     if faults:
-        raise SettingsError("; ".join(faults))
+        raise SettingsError("; ".join([*faults, *_conflicts(kind, found, faults)]))
     return kind(**found)
+
+
+def _conflicts(kind: type[Any], found: Mapping[str, Any], faults: list[str]) -> list[str]:
+    """What else would be wrong with these values, were the faults mended."""
+    values = object.__new__(kind)
+    for item in fields(kind):
+        default = None if item.default is MISSING else item.default
+        object.__setattr__(values, item.name, found.get(item.name, default))
+    named = {fault.partition(" ")[0] for fault in faults}
+    conflicts: list[str] = values.conflicts() if hasattr(values, "conflicts") else []
+    return [each for each in conflicts if each.partition(" ")[0] not in named]
 
 
 def _content(path: str, read: Callable[[str], bytes] | None) -> bytes:

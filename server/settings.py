@@ -7,7 +7,6 @@ from scoreboard import contract
 from scoreboard.ratelimit import RateLimit
 from scoreboard.settings import (
     ServiceSettings,
-    SettingsError,
     flag,
     non_negative_int,
     non_negative_seconds,
@@ -327,14 +326,16 @@ class ServerSettings(ServiceSettings):
         True,
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def conflicts(self) -> list[str]:
+        """Settings that do not go together, one sentence each, with the variable first."""
+        found = super().conflicts()
         if not self.jwt_secret and not self.jwks:
-            raise SettingsError(
+            found.append(
                 "SCOREBOARD_JWT_SECRET is missing (or give SCOREBOARD_JWKS): nobody could submit"
             )
         if self.signatures_required and not self.signature_keys:
-            raise SettingsError("SCOREBOARD_SIGNATURE_KEYS is missing: every signature would fail")
+            found.append("SCOREBOARD_SIGNATURE_KEYS is missing: every signature would fail")
+        return found
 
     @property
     def token_policy(self) -> TokenPolicy:

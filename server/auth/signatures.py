@@ -29,6 +29,7 @@ from http_message_signatures.exceptions import HTTPMessageSignaturesException, I
 
 from adapters.reasons import reason_of
 from scoreboard.errors import UNAUTHORIZED, Problem
+from scoreboard.settings import SettingsError
 from scoreboard.signing import ALGORITHMS, COVERED, ED25519, HMAC_SHA256, IDEMPOTENCY_KEY, TAG
 from scoreboard.strict_json import strict_json
 from scoreboard.tokens import MIN_SECRET_BYTES, SCOPE_ANY_USER, Principal
@@ -41,8 +42,11 @@ MAX_FIELD_CHARS = 2048
 ANY_SUBJECT = "*"
 
 
-class SignatureKeysError(Exception):
+class SignatureKeysError(SettingsError):
     """The key file is unusable; the message names the key and the fault, never a secret."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"SCOREBOARD_SIGNATURE_KEYS: {fault}")
 
 
 class _KeyEntry(msgspec.Struct, forbid_unknown_fields=True):

@@ -35,3 +35,22 @@ def test_a_batch_cannot_be_larger_than_a_workflow_carries() -> None:
 
 def test_the_secret_shows_nowhere() -> None:
     assert "ssss" not in repr(from_mapping(ServerSettings, NEEDED))
+
+
+def test_faults_and_conflicts_are_told_together() -> None:
+    with pytest.raises(SettingsError) as refused:
+        from_mapping(
+            ServerSettings,
+            {"SCOREBOARD_RATE_LIMIT_COUNT": "abc", "SCOREBOARD_SIGNATURES_REQUIRED": "true"},
+        )
+
+    told = str(refused.value)
+    for name in ("MYSQL_URL", "RATE_LIMIT_COUNT", "JWT_SECRET", "SIGNATURE_KEYS"):
+        assert f"SCOREBOARD_{name} " in told
+
+
+def test_a_malformed_value_is_no_second_fault() -> None:
+    with pytest.raises(SettingsError) as refused:
+        from_mapping(ServerSettings, {"SCOREBOARD_JWT_SECRET": "short"})
+
+    assert str(refused.value).count("SCOREBOARD_JWT_SECRET") == 1
