@@ -312,7 +312,7 @@ class Submitter:
         second = self.series.seconds[(due - self._settings.zero_ns) // NS]
         counters, histograms = second.counters, second.histograms
         if self._read_answer is not None:
-            outcome, submission_id = self._read_answer(status, body_of(answer))
+            outcome, submission_id = self._read_answer(status, self._content_of(answer))
         else:
             outcome = OK if 200 <= status < 300 else FAIL if 400 <= status < 500 else UNKNOWN
             submission_id = submission_id_of(answer)
@@ -335,6 +335,10 @@ class Submitter:
             self._send(connection, *self._waiting.popleft())
         else:
             self._free.append(connection)
+
+    def _content_of(self, answer: bytes) -> bytes:
+        """What `read_answer` is given of a whole answer."""
+        return body_of(answer)
 
     # Failures
 

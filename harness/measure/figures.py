@@ -30,8 +30,8 @@ PERCENTILES = (
 class Duration:
     """A duration of which a run keeps a histogram in µs. `headline` ones are in every summary.
 
-    `source` is what a run needs to have it: `submissions`, `listeners`, or `both`, and then a look
-    into MySQL or events that are known by their content.
+    `source` is what a run needs to have it: `submissions`, `reads`, `listeners`, or `both`, which
+    also needs a look into MySQL or events that are known by their content.
     """
 
     name: str
@@ -50,6 +50,13 @@ DURATIONS = (
         headline=True,
     ),
     Duration("service", "service", "actual send to 2xx", "submissions", headline=True),
+    Duration(
+        "read",
+        "read of board",
+        "intended send of a GET to its answer, 304 among them (--reads)",
+        "reads",
+        headline=True,
+    ),
     Duration("delay", "send delay", "intended send to actual send", "submissions"),
     Duration(
         "late",

@@ -58,6 +58,7 @@ class RunSettings:
     slo: str = ""
     mysql_url: str = ""
     target: str = ""
+    reads: str = "0"
     server_pid: str = ""
     server_name: str = ""
     signing_key: str = ""
@@ -78,6 +79,11 @@ class RunSettings:
             yield f"--rate: {error}"
         if profile is not None and not profile.submits and not self.listeners:
             yield "--rate 0 and --listeners 0 leave nothing to measure: give one of them"
+        try:
+            if parse_profile(self.reads).submits and profile is not None and not profile.submits:
+                yield "--reads needs submissions besides: give a --rate"
+        except BadProfile as error:
+            yield f"--reads: {error}"
         yield from self._out_of_range()
         try:
             limits = load_slo(self.slo)
@@ -125,7 +131,9 @@ class RunSettings:
                 yield f"--slo: {limit.text!r} needs submissions, and --rate {self.rate} makes none"
             return
         source = next(d.source for d in DURATIONS if d.name == found[0])
-        if source != "submissions" and not self.listeners:
+        if source == "reads" and self.reads == "0":
+            yield f"--slo: {limit.text!r} needs --reads"
+        if source in ("listeners", "both") and not self.listeners:
             yield f"--slo: {limit.text!r} needs listeners, and --listeners is 0"
         # A Poisson process may bring more arrivals than its rate says, never twice as many.
         most = submissions * (2 if self.arrivals == "poisson" else 1) + 1
@@ -225,6 +233,12 @@ OPTIONS = (
         "FILE",
         "a target file (docs/targets.md): a server with other paths, names, tokens, users or TLS; "
         "--host replaces the address in it",
+    ),
+    Option(
+        "--reads",
+        "reads",
+        "PROFILE",
+        "reads of the board besides, GET /scores in open loop: 200/s, or any profile of --rate",
     ),
     Option(
         "--server-pid",

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Literal
 
 from harness.checker import Verdict
+from harness.measure.figures import PERCENTILES
 from harness.measure.terminal import duration, number
 from harness.report.charts import shades_of
 from harness.report.compare import different_settings
@@ -55,14 +56,15 @@ FIGURES: tuple[tuple[str, Kind, Read], ...] = (
     ("outcome unknown", COUNT, _count("unknown")),
     ("never sent", COUNT, _count("dropped")),
     *(
-        (f"{words} {quantile}", TIME, _figure(f"{name}_{quantile}"))
+        (f"{words} {percentile.label}", TIME, _figure(f"{name}_{percentile.key}"))
         for name, words in (
             ("response", "response"),
             ("service", "service"),
             ("submit_deliver_median", "submit → median listener"),
             ("lag", "commit → listener"),
+            ("read", "read of the board"),
         )
-        for quantile in ("p50", "p90", "p99", "max")
+        for percentile in PERCENTILES
     ),
     ("events delivered /s", COUNT, _deliveries),
     ("server CPU, cores", COUNT, _cores),

@@ -61,6 +61,14 @@ def _load(document: LoadResult, ink: Ink) -> Iterator[str]:
             f"{number(figures['rate'] or 0)}/s intended, {number(counts.get('ok', 0))} in all"
             + (ink.warn(f"; {', '.join(bad)}") if bad else "; none refused, lost or dropped")
         )
+    if counts.get("reads_intended"):
+        failed = counts.get("reads_failed", 0) + counts.get("reads_dropped", 0)
+        yield (
+            f"  reads        {number(counts.get('reads_ok', 0) / document.seconds_measured)}/s "
+            f"answered of {number(counts['reads_intended'] / document.seconds_measured)}/s "
+            f"intended, {number(counts.get('reads_not_modified', 0))} of them not modified (304)"
+            + (ink.warn(f"; {number(failed)} failed") if failed else "")
+        )
     if swarm_statuses(document):
         length = document.seconds_measured
         yield (

@@ -197,6 +197,7 @@ class Fleet:
                 players=settings.players,
                 connections=max(1, share(settings.connections, index, len(floods))),
                 timeout_s=settings.timeout_s,
+                reads=settings.reads,
             )
             self.tell(messages.ASSIGN, member, messages.Assign(ident=member.ident, work=work))
 

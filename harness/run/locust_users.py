@@ -12,7 +12,7 @@ import socket
 import time
 import uuid
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -43,7 +43,8 @@ from harness.run.messages import (
     SwarmAssignment,
     SwarmStatus,
 )
-from harness.traffic.hooks import StreamHooks, SubmissionHooks
+from harness.traffic.board_reader import BoardReader
+from harness.traffic.hooks import StreamHooks, SubmissionHooks, board_reads
 
 NS = 1_000_000_000
 FLUSH_RECORDS = 64
@@ -171,6 +172,7 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
         EngineUser.__init__(self, environment)
         SubmissionHooks.__init__(self)
         self._engine: Submitter | None = None
+        self._board_reader: BoardReader | None = None
         self._seed = 1
         self._players = 1
         self._increments = Increments(seed=1, players=1)
@@ -180,8 +182,9 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
         return self._increments.choose(number)
 
     def drain(self) -> None:
-        if self._engine is not None:
-            self._engine.stop()
+        for engine in (self._engine, self._board_reader):
+            if engine is not None:
+                engine.stop()
 
     def take_figures(self) -> tuple[list[list[Any]], FloodStatus | None]:
         engine = self._engine
@@ -189,6 +192,8 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
             return [], None
         series = engine.series.drain()
         locust_stats.log_submissions(self.environment.stats, series)
+        if self._board_reader is not None:
+            series += self._board_reader.take_figures()
         return series, FloodStatus(
             busy=engine.busy_count,
             connections=engine.open_connections,
@@ -207,31 +212,24 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
             run_id=work.run_id,
             signing_key=signing_key(work.signing_key),
         )
-        profile = parse_profile(work.rate)
-        if work.length_s:
-            profile = profile.cut(work.length_s)
         monotonic_offset = time.time_ns() - time.monotonic_ns()
-        self._engine = engine = Submitter(
-            SubmitterSettings(
-                address=work.address,
-                start_ns=work.begin_unix_ns - monotonic_offset,
-                zero_ns=work.zero_unix_ns - monotonic_offset,
-                wrap=wrapper(work.server),
-                connections=work.connections,
-                timeout_ns=int(work.timeout_s * NS),
-                drop_after_ns=int(work.timeout_s * NS),
-            ),
-            arrivals(
-                profile,
-                seed=self._seed,
-                poisson=work.arrivals == "poisson",
-                slice_index=work.slice_index,
-                slice_count=work.slice_count,
-            ),
-            self.choose,
-            request,
-            read_answer=read_answer,
+        settings = SubmitterSettings(
+            address=work.address,
+            start_ns=work.begin_unix_ns - monotonic_offset,
+            zero_ns=work.zero_unix_ns - monotonic_offset,
+            wrap=wrapper(work.server),
+            connections=work.connections,
+            timeout_ns=int(work.timeout_s * NS),
+            drop_after_ns=int(work.timeout_s * NS),
         )
+        self._engine = engine = Submitter(
+            settings, _schedule(work, work.rate), self.choose, request, read_answer=read_answer
+        )
+        reading = None
+        if parse_profile(work.reads).submits:
+            reads = board_reads(work.server, work.users.values(), work.host_header)
+            self._board_reader = BoardReader(settings, _schedule(work, work.reads), reads)
+            reading = gevent.spawn(self._pump, self._board_reader, lambda: None)
         prefer_this_process()
         # What exists now lives as long as the run; the collector need not look at it again.
         gc.freeze()
@@ -257,6 +255,9 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
             journal.write(*engine.take_records())
             self._history_bytes = journal.close(drained=engine.finished)
             engine.close()
+            if self._board_reader is not None and reading is not None:
+                reading.kill()
+                self._board_reader.close()
         self.send_report(Final(history_bytes=self._history_bytes, signs=engine.signs))
 
 
@@ -351,6 +352,19 @@ class ListenerPool(StreamHooks, EngineUser):
             )
         )
         engine.close()
+
+
+def _schedule(work: FloodAssignment, rate: str) -> Iterator[tuple[int, int]]:
+    profile = parse_profile(rate)
+    if work.length_s:
+        profile = profile.cut(work.length_s)
+    return arrivals(
+        profile,
+        seed=work.seed,
+        poisson=work.arrivals == "poisson",
+        slice_index=work.slice_index,
+        slice_count=work.slice_count,
+    )
 
 
 def _folder(work: messages.Assignment) -> Path:

@@ -78,6 +78,7 @@ class FloodAssignment(Assignment, frozen=True, kw_only=True, tag="flood"):
     players: int
     connections: int
     timeout_s: float
+    reads: str = "0"
 
 
 class SwarmAssignment(Assignment, frozen=True, kw_only=True, tag="swarm"):

@@ -5,7 +5,7 @@ target file have a faster path of their own (`harness.net.http_wire`).
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.targets import template
@@ -187,6 +187,20 @@ class StreamRequests:
         lines += f"{contract.LAST_EVENT_ID_HEADER}: {last_event_id}\r\n"
         moment = Moment(now_ns=time.time_ns(), last_event_id=str(last_event_id))
         return self._resumed.build(values, moment, more=lines.encode())
+
+
+class BoardReads:
+    """Builds the GETs of `--reads`, by users in turn."""
+
+    def __init__(self, description: Description, users: Sequence[Values]) -> None:
+        self._builder = CallBuilder(description.scores.call, description.address)
+        self._users = [{"token": "", **values, "limit": 10, "offset": 0} for values in users]
+
+    def make(self, number: int, etag: str) -> bytes:
+        """The GET of read `number`, conditional where there is an ETag."""
+        more = f"If-None-Match: {etag}\r\n".encode() if etag else b""
+        user = self._users[number % len(self._users)]
+        return self._builder.build(user, Moment(now_ns=time.time_ns()), more=more)
 
 
 def read_request(description: Description, values: Values, *, limit: int, offset: int) -> bytes:

@@ -16,7 +16,8 @@ from harness.targets.description import (
     specified_stream,
     specified_submit,
 )
-from harness.targets.requests import StreamRequests, Submissions, Values
+from harness.targets.requests import BoardReads, StreamRequests, Submissions, Values
+from scoreboard.contract import SCORES_PATH
 from scoreboard.signing import SigningKey
 
 _specified_answer = AnswerReader(Submit(call=specified_submit(), id="submissionId")).read
@@ -43,6 +44,20 @@ def own_requests(users: Iterable[type]) -> tuple[bool, bool]:
         any(issubclass(user, SubmissionHooks) for user in own),
         any(issubclass(user, StreamHooks) for user in own),
     )
+
+
+def board_reads(
+    server: Description | None, users: Iterable[Values], host_header: str
+) -> Callable[[int, str], bytes]:
+    """Builds the GET of read n of the board, conditional with an ETag."""
+    if server is not None:
+        return BoardReads(server, list(users)).make
+
+    def make(_number: int, etag: str) -> bytes:
+        condition = {"If-None-Match": etag} if etag else {}
+        return http_request("GET", SCORES_PATH, {"Host": host_header, **condition})
+
+    return make
 
 
 class SubmissionHooks:
