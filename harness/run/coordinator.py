@@ -220,7 +220,8 @@ class Coordinator:
         )
         before = board_look.look(target, settings.players) if shown.follows_ids else NOWHERE
         journal = BoardJournal(folder, capabilities=shown)
-        journal.begin(before.seq, before.scores, before.names)
+        names = before.names if shown.follows_ids else known.names
+        journal.begin(before.seq, before.scores, names)
         watch = BoardWatch(target, journal)
         fleet = self.fleet
 

@@ -9,6 +9,7 @@ from harness.measure.settings import RunSettings
 from harness.net.target import Target, TargetError, find_target
 from harness.targets.description import with_stream_token
 from harness.targets.template import Value
+from harness.targets.users import knows_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,13 @@ class Credentials:
     settings: RunSettings
     tokens: Mapping[int, str]
     users: Mapping[int, dict[str, Value]]
+
+    @property
+    def names(self) -> dict[int, str]:
+        """How the board calls each user, where the description of the server says so."""
+        if self.target.server is None or not knows_names(self.target.server):
+            return {}
+        return {number: str(values["name"]) for number, values in self.users.items()}
 
     @property
     def stream_tokens(self) -> list[str]:

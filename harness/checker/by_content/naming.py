@@ -82,9 +82,10 @@ def name_users(
     bases = {name: _of_namesake(naming, name, base, events[name]) for name, base in bases.items()}
     by_name: dict[str, list[int]] = defaultdict(list)
     for user in by_user:
-        if user in names:
+        # A roster may be of other names than the board's: such a user is looked for.
+        if names.get(user) in events:
             by_name[names[user]].append(user)
-    open_users = {user: s for user, s in by_user.items() if user not in names}
+    open_users = {user: s for user, s in by_user.items() if names.get(user) not in events}
     open_names = {name: e for name, e in events.items() if name not in by_name}
     for name, users in by_name.items():
         base = bases.get(name, Base())

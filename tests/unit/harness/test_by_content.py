@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.checker import Finding, Verdict, overall
+from harness.checker import Finding, Verdict, check, overall, promises_of
 from tests.unit.harness.plain_run import Plan, Simulation
 
 LIES = {
@@ -138,3 +138,13 @@ def test_other_writers_leave_the_verdict_open() -> None:
 
     assert verdict is Verdict.UNKNOWN
     assert "others wrote too: events showed 3 names that this run sent nothing for" in sentences
+
+
+def test_roster_of_other_names_convicts_nobody() -> None:
+    simulation = Simulation(Plan())
+    evidence = simulation.evidence()
+    evidence.names.update({user: f"Player {user}" for user in simulation.names})
+
+    findings = check(evidence, promises_of(evidence))
+
+    assert overall(findings) is Verdict.TRUE, told(findings)
