@@ -49,7 +49,9 @@ class RedisWatch:
         board = await self._ledger.board()
         self._committed.left_s(board.seq, time.monotonic())
         try:
-            seq = await self._redis.hget(contract.META_KEY, "seq")
+            # Bounded, or what MySQL said would be old when Redis answers.
+            async with asyncio.timeout(INTERVAL_S):
+                seq = await self._redis.hget(contract.META_KEY, "seq")
         except REDIS_ERRORS:
             # To be compared again before the first read of it.
             return True
