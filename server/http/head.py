@@ -22,6 +22,9 @@ _ABSOLUTE = re.compile(rf"[Hh][Tt][Tt][Pp][Ss]?://({_AUTHORITY})([/?].*)?")
 _PATH = re.compile(r"/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]+(?:/[A-Za-z0-9\-._~!$&'()*+,;=:@]+)*/?)?")
 _DOTS = re.compile(r"/\.\.?(?:/|\Z)")
 _FRAMING: Final = ("host", "content-length", "transfer-encoding", "connection")
+METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST")
+"""All that any address takes."""
+
 CHUNKED: Final = -1
 """`Head.length` of a chunked body."""
 
@@ -83,7 +86,7 @@ def parse_head(head: bytes) -> Head:
         raise BadHead(400, "fragment")
     path = target.partition("?")[0]
     if _PATH.fullmatch(path) is None or ("/." in path and _DOTS.search(path) is not None):
-        raise BadHead(404, "path")
+        raise BadHead(404 if method in METHODS else 405, "path")
     options = ",".join(told["connection"]).lower().replace(" ", "").replace("\t", "").split(",")
     keep_alive = "close" not in options and (version == "1.1" or "keep-alive" in options)
     return Head(method, target, version, fields, length, keep_alive)

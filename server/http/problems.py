@@ -33,6 +33,7 @@ from scoreboard.errors import (
     ProblemKind,
 )
 from scoreboard.ratelimit import RateLimit
+from server.http.head import METHODS
 from server.http.protocol import RefusedHead
 from server.http.routing import Handler
 
@@ -104,6 +105,8 @@ class Problems(ErrorHandler):
             problem = Problem(kind, detail, retry_after_s=1 if status == 503 else None)
             if "Allow" in exception.headers:
                 headers["allow"] = exception.headers["Allow"]
+            elif status == 405:
+                headers["allow"] = ", ".join(METHODS)
             if status == 415:
                 headers["accept-encoding"] = "identity"
             if isinstance(exception, RefusedHead):
