@@ -6,6 +6,7 @@
 #   test.sh fast …      those that need no service, no browser and no root
 #   test.sh browser     make sure there is a browser
 #   test.sh languages   make sure there are Node and Go, for the literal servers
+#   test.sh servers     make sure there are proxies, and promtool for the alert rules
 #   test.sh ARGUMENT…   pytest with these arguments, on what is here
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -33,6 +34,14 @@ browser() {
     { command -v chromium && command -v chromedriver; } >/dev/null || install chromium chromium-driver
 }
 
+# Proxies in front of the server, and what checks the alert rules.
+servers() {
+    command -v nginx >/dev/null || install nginx
+    command -v haproxy >/dev/null || install haproxy
+    command -v caddy >/dev/null || install caddy
+    command -v promtool >/dev/null || install prometheus
+}
+
 languages() {
     command -v node >/dev/null || install nodejs
     command -v npm >/dev/null || install npm
@@ -44,6 +53,7 @@ languages() {
 all() {
     browser
     languages
+    servers
     # Apart: what whole runs leave to be collected would fail a unit test that runs meanwhile.
     pytest -n "$(nproc)" tests/unit tests/workflow
     pytest -n $(($(nproc) + 1)) tests/integration tests/security tests/model tests/e2e \
@@ -65,5 +75,6 @@ case ${1:-} in
 fast) pytest -n "$(nproc)" tests/unit tests/workflow "${@:2}" ;;
 browser) browser ;;
 languages) languages ;;
+servers) servers ;;
 *) exec .venv/bin/python -m pytest "$@" ;;
 esac

@@ -139,7 +139,9 @@ async def test_the_blocking_client_submits_and_follows_without_a_loop(api: Api) 
     async with asyncio.timeout(20):
         events, status, seq = await asyncio.to_thread(visit)
 
-    assert [event.score for event in events if isinstance(event, Update)] == [1510, 1515]
+    # Two batches may be under way, and their order is not promised.
+    scores = [event.score for event in events if isinstance(event, Update)]
+    assert scores in ([1510, 1515], [1505, 1515])
     assert (status, seq) == ("applied", 2)
 
 
