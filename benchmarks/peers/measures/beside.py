@@ -18,7 +18,7 @@ import msgspec
 from benchmarks.peers.backends import Backends
 from benchmarks.peers.cpu import cpu_s
 from benchmarks.peers.processes import GeneratorFailed
-from benchmarks.peers.programs import Running, peer
+from benchmarks.peers.programs import OURS, Running, peer
 from stack.ports import HOST
 
 FIGURES = (
@@ -112,10 +112,12 @@ async def _load(running: Running, backends: Backends, options: Mapping[str, str]
         "results": str(backends.folder),
         "result-file": str(file),
     }
+    # Ours names submissions in its ledger only; the literal server's events name theirs.
+    witness = {"SCOREBOARD_MYSQL_URL": running.mysql_url} if running.name in OURS else {}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "scoreboard_cli", "load", "--no-ceiling", "--no-seed"),
         *(text for name, value in {**options, **places}.items() for text in (f"--{name}", value)),
-        env={**os.environ, "SCOREBOARD_JWT_SECRET": running.secret.decode()},
+        env={**os.environ, "SCOREBOARD_JWT_SECRET": running.secret.decode(), **witness},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
