@@ -44,15 +44,17 @@ class System:
             zip(("mysql", "redis", "temporal", "server"), _free_ports(4), strict=True)
         )
         self._mysql_password = secrets.token_urlsafe(24)
+        self._redis_password = secrets.token_urlsafe(24)
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> "System":
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Written first: the proxies' URLs need the password, and the private MySQL adopts it.
-        password_file = self.folder / "mysql" / "password"
-        password_file.parent.mkdir(exist_ok=True)
-        password_file.touch(mode=0o600)
-        password_file.write_text(self._mysql_password, "utf-8")
+        # Written first: the proxies' URLs need the passwords, and the private services adopt them.
+        for service, password in (("mysql", self._mysql_password), ("redis", self._redis_password)):
+            password_file = self.folder / service / "password"
+            password_file.parent.mkdir(exist_ok=True)
+            password_file.touch(mode=0o600)
+            password_file.write_text(password, "utf-8")
         upstream = {
             "server": self._ports["server"],
             "redis": self._ports["redis"],
@@ -103,7 +105,7 @@ class System:
             prefix = f"SCOREBOARD_{role.upper()}_"
             mysql, redis = self.proxies[f"{role}-mysql"], self.proxies[f"{role}-redis"]
             addresses[f"{prefix}MYSQL_URL"] = self.mysql_url(mysql.port)
-            addresses[f"{prefix}REDIS_URL"] = f"redis://127.0.0.1:{redis.port}/0"
+            addresses[f"{prefix}REDIS_URL"] = self._redis_url(redis.port)
             temporal = self.proxies[f"{role}-temporal"]
             addresses[f"{prefix}TEMPORAL_ADDRESS"] = f"127.0.0.1:{temporal.port}"
         return {
@@ -136,7 +138,10 @@ class System:
     @property
     def redis_url(self) -> str:
         """Redis, not through any proxy."""
-        return f"redis://127.0.0.1:{self._ports['redis']}/0"
+        return self._redis_url(self._ports["redis"])
+
+    def _redis_url(self, port: int) -> str:
+        return f"redis://:{self._redis_password}@127.0.0.1:{port}/0"
 
     @property
     def temporal_address(self) -> str:

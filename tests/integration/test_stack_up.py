@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -187,6 +188,21 @@ def test_a_service_stopped_on_request_stays_down_until_started(running: StackRun
     assert running.ask(op="start", process="redis")["ok"]
     with redis.Redis.from_url(url) as client:
         assert client.get("kept") == b"1"
+
+
+def test_redis_is_closed_to_whoever_has_no_password(running: StackRun) -> None:
+    port = running.state["processes"]["redis"]["port"]
+    pid = running.state["processes"]["redis"]["pid"]
+    password = urlsplit(running.state["urls"]["redis"]).password
+
+    with (
+        redis.Redis(host="127.0.0.1", port=port) as stranger,
+        pytest.raises(redis.AuthenticationError),
+    ):
+        stranger.ping()
+
+    assert password
+    assert password.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def test_a_wiped_service_starts_empty(running: StackRun) -> None:

@@ -38,7 +38,9 @@ class TwoProcesses:
     def __init__(self, settings: ServerSettings, pipeline: Pipeline, edge: Proxy) -> None:
         self._pipeline = pipeline
         self.edge = edge
-        cut = f"redis://127.0.0.1:{edge.port}{urlsplit(settings.redis).path}"
+        place = urlsplit(settings.redis)
+        login, at, _ = place.netloc.rpartition("@")
+        cut = place._replace(netloc=f"{login}{at}127.0.0.1:{edge.port}").geturl()
         self._settings = (replace(settings, redis=cut), settings)
         self._stacks = [AsyncExitStack(), AsyncExitStack()]
         self._apis: list[Api | None] = [None, None]
