@@ -177,11 +177,14 @@ class Committer:
         """The answer to a submission of a user over its limit: later, the more of them come."""
         self.counts.rate_limited += 1
         problem = _over_the_limit(wait_s)
-        delay_s = self._limits.refusal_delay_s(principal)
-        if delay_s == 0:
-            raise problem
         waiter: asyncio.Future[int] = self._loop.create_future()
-        self._refusals[waiter] = self._loop.call_later(delay_s, self._refuse, waiter, problem)
+        delay_s = self._limits.refusal_delay_s(principal)
+        # Not raised: whoever hands a refusal on to a slower path would ask twice.
+        if delay_s == 0:
+            waiter.set_exception(problem)
+        else:
+            timer = self._loop.call_later(delay_s, self._refuse, waiter, problem)
+            self._refusals[waiter] = timer
         return waiter
 
     def _refuse(self, waiter: "asyncio.Future[int]", problem: Problem) -> None:

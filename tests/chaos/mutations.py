@@ -239,11 +239,11 @@ def replica_that_lags(patch: Patch) -> None:
     numbers = itertools.count()
     copies: dict[tuple[int, int], Any] = {}
 
-    async def page(self: Any, limit: int, offset: int) -> Any:
+    async def page(self: Any, limit: int, offset: int, *floor: int) -> Any:
         place = (limit, offset)
         if next(numbers) % 6 == 5 and place in copies:
             return copies.pop(place)
-        found = await original(self, limit, offset)
+        found = await original(self, limit, offset, *floor)
         copies.setdefault(place, found)
         return found
 

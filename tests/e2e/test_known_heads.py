@@ -154,7 +154,9 @@ async def test_the_body_of_a_known_read_is_never_taken_for_a_request(api: Api) -
         again = await connection.ask(smuggled)
         after = await connection.ask(READ)
 
-    assert first == again == after
+    dates = re.compile(rb"\r\ndate: [^\r]*", re.IGNORECASE)
+    answers = {(dates.sub(b"", head), body) for head, body in (first, again, after)}
+    assert len(answers) == 1
 
 
 async def test_fast_path_reads_show_submitted_changes(api: Api) -> None:
@@ -165,7 +167,7 @@ async def test_fast_path_reads_show_submitted_changes(api: Api) -> None:
             await stream.until(count)
             head, after = await connection.ask(READ)
 
-    assert b'{"user":"Alice","score":1503}' in after
+    assert b'{"user":"Alice","score":1503,"userId":1}' in after
     assert before != after
     assert contract.SEQ_HEADER.lower().encode() + b": 3" in head.lower()
 

@@ -15,7 +15,7 @@ ELSEWHERE = {
     "bench-compare: a case that head lost": "test_bench_compare.py",
 }
 """Troubles that another test plants and looks at more closely."""
-SIDE_BY_SIDE = 8
+SIDE_BY_SIDE = 5
 SECONDS_MAX = 60
 
 

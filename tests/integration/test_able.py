@@ -212,7 +212,11 @@ async def test_a_namespace_that_appears_later_is_waited_for(
     with capture_logs() as logs:
         async with running_api(later, embedded_worker=True, ready=False) as api:
             await eventually(lambda: any(e["event"] == "waiting_for_temporal" for e in logs))
-            assert await parts(api) == ["temporal"]
+
+            async def only_temporal() -> bool:
+                return await parts(api) == ["temporal"]
+
+            await eventually(only_temporal)
             period = Duration()
             period.FromTimedelta(timedelta(days=1))
             await temporal_client.workflow_service.register_namespace(
