@@ -34,18 +34,25 @@ async def test_a_right_ranking_shows_no_drift(pipeline: Pipeline) -> None:
 
 
 async def test_wrong_missing_and_surplus_users_are_repaired_and_counted(pipeline: Pipeline) -> None:
-    alice, bob = await pipeline.redis.hmget(contract.MEMBERS_KEY, ["1", "2"])
-    await pipeline.redis.zadd(contract.RANKING_KEY, {alice: -1})
-    await pipeline.redis.zrem(contract.RANKING_KEY, bob)
-    await pipeline.redis.hdel(contract.MEMBERS_KEY, "2")
-    ghost = contract.ranking_member(77, 1, "Ghost")
-    await pipeline.redis.zadd(contract.RANKING_KEY, {ghost: -9999})
-    await pipeline.redis.hset(contract.MEMBERS_KEY, "77", ghost)
+    counted: list[tuple[int, int, int]] = []
+    # The worker compares by itself each second: it may come first, and then nothing is left.
+    while (1, 1, 1) not in counted and len(counted) < 20:
+        alice, bob = await pipeline.redis.hmget(contract.MEMBERS_KEY, ["1", "2"])
+        ghost = contract.ranking_member(77, 1, "Ghost")
+        async with pipeline.redis.pipeline(transaction=True) as planting:
+            planting.zadd(contract.RANKING_KEY, {alice: -1})
+            planting.zrem(contract.RANKING_KEY, bob)
+            planting.hdel(contract.MEMBERS_KEY, "2")
+            planting.zadd(contract.RANKING_KEY, {ghost: -9999})
+            planting.hset(contract.MEMBERS_KEY, "77", ghost)
+            await planting.execute()
 
-    report = await refresh(pipeline)
+        report = await refresh(pipeline)
 
-    assert (report.wrong, report.missing, report.surplus) == (1, 1, 1)
-    assert await pipeline.ranking() == [(1, 1510), (2, 1410)]
+        counted.append((report.wrong, report.missing, report.surplus))
+        assert await pipeline.ranking() == [(1, 1510), (2, 1410)]
+    assert counted[-1] == (1, 1, 1)
+    assert set(counted) <= {(0, 0, 0), (1, 1, 1)}
 
 
 async def test_a_refresh_under_traffic_loses_no_change(pipeline: Pipeline) -> None:

@@ -33,7 +33,12 @@ SET_BACK = Path(__file__).parent / "sql" / "back.sql"
 
 
 @pytest.fixture
-def worker_settings() -> dict[str, Any]:
+def worker_settings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    async def nobody(*_: object, **__: object) -> int:
+        return 0
+
+    # The worker looks once after its start, and would come first by chance.
+    monkeypatch.setattr("worker.runtime.reopen_cases", nobody)
     return {"fraud_large_increment": 1_000}
 
 
