@@ -8,7 +8,6 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -24,6 +23,7 @@ from scoreboard.domain import Standing
 from scoreboard.errors import UNAVAILABLE, Problem
 from scoreboard.sse import Snapshot
 from server.backends.mysql import LedgerReader
+from server.board.joined_reads import JoinedReads
 from server.board.position import BoardPosition
 from server.board.read_order import HOLD_POLL_S, LEASE_S, ReadOrder
 
@@ -65,7 +65,7 @@ class Board:
         self._order = order or ReadOrder(position)
         self._clock = clock
         self._script = redis.register_script(script(__package__, "top"))
-        self._reads: dict[tuple[int, int], asyncio.Task[Page]] = {}
+        self._reads = JoinedReads[tuple[int, int], Page](clock=clock)
         self._top: Page | None = None
         self._no_redis_before = 0.0
         self._renewing: asyncio.Task[None] | None = None
@@ -141,12 +141,13 @@ class Board:
             self._history = self._position.history
             self._order.begin_anew()
             self._top = None
-            self._reads = {}
+            self._reads.forget()
 
     async def close(self) -> None:
         """End the reads under way: nobody waits for them, and they would reopen connections."""
-        renewing = [] if self._renewing is None else [self._renewing]
-        await end([*renewing, *self._reads.values()])
+        if self._renewing is not None:
+            await end([self._renewing])
+        await self._reads.close()
 
     async def snapshot(self, at_least: int = 0) -> Snapshot:
         """The default page for listeners, read again if it is older than `at_least`.
@@ -177,19 +178,7 @@ class Board:
         return page
 
     async def _joined(self, limit: int, offset: int) -> Page:
-        key = (limit, offset)
-        read = self._reads.get(key)
-        if read is None:
-            read = asyncio.create_task(self._read(limit, offset))
-            self._reads[key] = read
-            read.add_done_callback(partial(self._read_is_over, key))
-        # A caller that is cancelled must not cancel the read for the others.
-        return await asyncio.shield(read)
-
-    def _read_is_over(self, key: tuple[int, int], read: "asyncio.Task[Page]") -> None:
-        # A replaced history may have replaced this entry.
-        if self._reads.get(key) is read:
-            del self._reads[key]
+        return await self._reads.join((limit, offset), lambda: self._read(limit, offset))
 
     async def _read(self, limit: int, offset: int) -> Page:
         began = self._clock()

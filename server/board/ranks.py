@@ -5,8 +5,6 @@ equals, the user who reached the score first comes first.
 """
 
 import asyncio
-import math
-import time
 from typing import Any
 
 import msgspec
@@ -16,11 +14,11 @@ from adapters.files import script
 from adapters.mysql import MYSQL_ERRORS
 from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
-from adapters.tasks import end
 from scoreboard import contract
 from scoreboard.errors import NOT_FOUND, UNAVAILABLE, Problem
 from server.backends.mysql import LedgerReader, RankedUser
 from server.board.existence import Existence
+from server.board.joined_reads import JoinedReads
 from server.board.read_order import LEASE_S, ReadOrder
 
 log = structlog.get_logger()
@@ -57,7 +55,7 @@ class Ranks:
         self._ledger = ledger
         self._order = order
         self._existence = Existence(ledger.existing)
-        self._reads: dict[tuple[int, int], tuple[float, asyncio.Task[tuple[int, list[Place]]]]] = {}
+        self._reads = JoinedReads[tuple[int, int], tuple[int, list[Place]]]()
         self._script = redis.register_script(script(__package__, "rank"))
 
     async def around(
@@ -75,7 +73,12 @@ class Ranks:
             # Redis may lack a user who was added a moment ago.
             if not await self._exists(user_id):
                 raise Problem(NOT_FOUND, "There is no such user.")
-            found = await self._joined_from_mysql(user_id, neighbours)
+            # An older read may be behind.
+            found = await self._reads.join(
+                (user_id, neighbours),
+                lambda: self._from_mysql(user_id, neighbours),
+                within_s=LEASE_S,
+            )
         seq, places = found
         for place in places:
             if place.user_id == user_id:
@@ -113,28 +116,13 @@ class Ranks:
     async def close(self) -> None:
         """End the reads under way: nobody waits for them, and they would reopen connections."""
         await self._existence.close()
-        await end([read for _, read in self._reads.values()])
+        await self._reads.close()
 
     async def _exists(self, user_id: int) -> bool:
         try:
             return await self._existence.known(user_id)
         except MYSQL_ERRORS as error:
             raise _unreadable(error) from None
-
-    async def _joined_from_mysql(self, user_id: int, neighbours: int) -> tuple[int, list[Place]]:
-        """Equal reads that begin within LEASE_S are one read; older ones may be behind."""
-        key, now = (user_id, neighbours), time.monotonic()
-        began, read = self._reads.get(key, (-math.inf, None))
-        if read is None or now - began > LEASE_S:
-            read = asyncio.create_task(self._from_mysql(user_id, neighbours))
-            mine = self._reads[key] = (now, read)
-
-            def over(_: object) -> None:
-                if self._reads.get(key) == mine:
-                    del self._reads[key]
-
-            read.add_done_callback(over)
-        return await asyncio.shield(read)
 
     async def _from_mysql(self, user_id: int, neighbours: int) -> tuple[int, list[Place]]:
         try:
