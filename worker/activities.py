@@ -96,20 +96,19 @@ class Activities:
         published = notified = False
         try:
             with self._step(steps.VALIDATE):
-                verdicts = await self.validate(batch)
+                submissions = _decode(batch)
+                verdicts = await self._validate(submissions)
             with self._step(steps.RECORD):
-                recorded = await self.record(batch, verdicts)
+                recorded = await self._record(submissions, verdicts)
             with self._step(steps.PUBLISH):
                 await self.publish(recorded.last_seq)
             published = True
             with self._step(steps.NOTIFY):
                 await self.notify(recorded.last_seq, batch_id)
             notified = True
-        except ApplicationError as error:
-            if error.non_retryable:
-                raise
-            log.info("step_failed", batch_id=batch_id, reason=str(error))
         except Exception as error:
+            if isinstance(error, ApplicationError) and error.non_retryable:
+                raise
             log.info("step_failed", batch_id=batch_id, reason=reason_of(error))
         return Carried(
             # What follows in the history need not be there twice.
@@ -129,7 +128,9 @@ class Activities:
     @activity.defn(name=steps.VALIDATE)
     async def validate(self, batch: bytes) -> bytes:
         """Screen each submission: one byte each, the index of its Outcome."""
-        submissions = _decode(batch)
+        return await self._validate(_decode(batch))
+
+    async def _validate(self, submissions: Sequence[Submission]) -> bytes:
         wanted = {item.user_id for item in submissions}
         known = wanted & self._known_users
         if len(known) < len(wanted):
@@ -142,7 +143,9 @@ class Activities:
     @activity.defn(name=steps.RECORD)
     async def record(self, batch: bytes, verdicts: bytes) -> BatchRecorded:
         """Store every outcome and the scores in one transaction."""
-        submissions = _decode(batch)
+        return await self._record(_decode(batch), verdicts)
+
+    async def _record(self, submissions: Sequence[Submission], verdicts: bytes) -> BatchRecorded:
         outcomes = [OUTCOMES[index] for index in verdicts]
         recorded = await self._ledger.record(list(zip(submissions, outcomes, strict=True)))
         self._board.remember(recorded.run)
