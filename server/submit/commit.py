@@ -26,8 +26,9 @@ from scoreboard.domain import Submission
 from scoreboard.errors import KEY_REUSED, OVERLOADED, RATE_LIMITED, UNAVAILABLE, Problem
 from server.observe.counts import CommitCounts
 from server.submit.admission import AdmissionCode, AdmissionResult, Item
-from server.submit.fair_queue import FairQueue, KnownLimits, Shares
+from server.submit.fair_queue import FairQueue, Shares
 from server.submit.inflight_window import InflightWindow
+from server.submit.known_limits import KnownLimits
 
 log = structlog.get_logger()
 

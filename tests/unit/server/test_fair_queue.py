@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.submit import fair_queue
-from server.submit.fair_queue import FairQueue, KnownLimits, Shares
+from server.submit.fair_queue import FairQueue, Shares
 
 
 @dataclass(frozen=True)
@@ -98,45 +97,3 @@ def test_given_back_shares_are_forgotten() -> None:
 
     assert (shares.held, shares.may_take("a")) == (0, True)
     assert shares._held == {}
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_repeats_pass_at_their_rate_while_a_user_is_over_its_limit() -> None:
-    clock = Clock()
-    limits = KnownLimits(per_s=10, repeats_per_s=4, wait_max_s=1.0, clock=clock)
-    limits.note(1, 8.0)
-
-    # A second's worth and the one that is due, then the rate.
-    assert sum(limits.wait_s(1, keyed=True) == 0 for _ in range(50)) == 5
-    clock.now += 1.0
-    assert sum(limits.wait_s(1, keyed=True) == 0 for _ in range(50)) == 4
-    assert limits.wait_s(1, keyed=False) == 7.0
-    assert limits.wait_s(2, keyed=False) == 0
-
-
-def test_what_is_remembered_is_bounded() -> None:
-    clock = Clock()
-    limits = KnownLimits(per_s=10, repeats_per_s=5, wait_max_s=1.0, clock=clock)
-
-    for user in range(fair_queue.KNOWN_MAX + 5):
-        limits.note(user, 8.0)
-        limits.refusal_delay_s(str(user))
-
-    assert len(limits._until) == fair_queue.KNOWN_MAX
-    assert len(limits._refusals) <= fair_queue.KNOWN_MAX
-    assert limits.wait_s(0, keyed=False) == 0
-
-
-def test_refusals_of_a_principal_wait_no_longer_than_a_second() -> None:
-    limits = KnownLimits(per_s=10, repeats_per_s=5, wait_max_s=1.0, clock=Clock())
-
-    delays = [limits.refusal_delay_s("p") for _ in range(100)]
-
-    assert delays[:10] == [0.0] * 10
-    assert delays[-1] == 1.0
