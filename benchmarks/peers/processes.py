@@ -49,6 +49,15 @@ def answer_lines(engine: Engine, answer: Callable[[str], object]) -> None:
         engine.pump()
 
 
+async def output_of(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
+    """All that it printed, once it has ended; it does not outlive whoever waits."""
+    try:
+        return await process.communicate()
+    except BaseException:
+        process.kill()
+        raise
+
+
 async def run_json(module: str, task: msgspec.Struct, result: type[T]) -> T:
     """Run `benchmarks.peers.<module>` on a task; what it printed. Raises GeneratorFailed."""
     process = await asyncio.create_subprocess_exec(
@@ -60,11 +69,7 @@ async def run_json(module: str, task: msgspec.Struct, result: type[T]) -> T:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    try:
-        out, err = await process.communicate()
-    except BaseException:
-        process.kill()
-        raise
+    out, err = await output_of(process)
     if process.returncode != 0:
         raise GeneratorFailed(f"{module}: {err.decode(errors='replace')[-2000:]}")
     return msgspec.json.decode(out, type=result)

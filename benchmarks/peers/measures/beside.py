@@ -17,7 +17,7 @@ import msgspec
 
 from benchmarks.peers.backends import Backends
 from benchmarks.peers.cpu import cpu_s
-from benchmarks.peers.processes import GeneratorFailed
+from benchmarks.peers.processes import GeneratorFailed, output_of
 from benchmarks.peers.programs import OURS, Running, peer
 from stack.ports import HOST
 
@@ -122,11 +122,7 @@ async def _load(running: Running, backends: Backends, options: Mapping[str, str]
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    try:
-        said, _ = await process.communicate()
-    except BaseException:
-        process.kill()
-        raise
+    said, _ = await output_of(process)
     if process.returncode not in EXITS or not file.exists():
         raise GeneratorFailed(f"load of {running.name}: {said.decode(errors='replace')[-2000:]}")
     return msgspec.json.decode(file.read_bytes())
