@@ -1,19 +1,16 @@
 """Troubles of `scoreboard load`: servers that fail, load processes that die, Ctrl-C, full disks."""
 
-import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 
 from harness.engines.null_server import Faults
 from harness.engines.standalone import null_server
 from harness.trouble.cases import GOOD_RUN, CannotPlant, need, trouble
-from harness.trouble.stage import SHORT, Stage
+from harness.trouble.stage import SHORT, Stage, answering
 from harness.trouble.verdicts import NO_RESULT, Said
 
 FAILED = "valid, correctness unknown, not within SLO"
@@ -63,23 +60,6 @@ def tokens_refused_later(stage: Stage) -> Said:
         return stage.load(url).ended()
 
 
-@contextlib.contextmanager
-def _answering(answer: bytes) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def serve() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    connection, _ = listening.accept()
-                    with connection:
-                        if connection.recv(65536):
-                            connection.sendall(answer)
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        listening.shutdown(socket.SHUT_RDWR)
-
-
 @trouble(
     "the server redirects every request",
     exit=3,
@@ -88,7 +68,7 @@ def _answering(answer: bytes) -> Iterator[str]:
 )
 def redirected(stage: Stage) -> Said:
     found = b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere:1\r\nContent-Length: 0\r\n\r\n"
-    with _answering(found) as url:
+    with answering(found) as url:
         return stage.load(url).ended()
 
 

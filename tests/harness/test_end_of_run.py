@@ -1,15 +1,13 @@
 """Whatever happens at the end of a run, or before its first byte, the answer is the right one."""
 
 import os
-import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from harness.trouble.stage import answering
 
 ROOT = Path(__file__).parents[2]
 SHORT = (
@@ -28,26 +26,6 @@ def load(url: str, results: Path, *arguments: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-@contextmanager
-def answering(answer: bytes) -> Iterator[str]:
-    """A server that gives every request on a connection the same answer."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listening.accept()
-                except OSError:
-                    return
-                with connection:
-                    if connection.recv(65536):
-                        connection.sendall(answer)
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        listening.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.mark.parametrize(
