@@ -19,7 +19,7 @@ import pytest
 
 from tests.support.api import Api, api_settings, running_api, token
 from tests.support.browser import open_browser
-from tests.support.programs import need
+from tests.support.programs import program
 from tests.support.services import Services
 
 SOURCE = Path(__file__).resolve().parents[2] / "clients" / "typescript"
@@ -47,8 +47,8 @@ return {before, whole, update, outcome, refused, missed,
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The compiled package, in a folder of its own."""
-    found = shutil.which("npm") and shutil.which("node")
-    need(bool(found), "needs node and npm (Debian: nodejs, npm)")
+    program("node", "nodejs")
+    program("npm", "npm")
     folder = tmp_path_factory.mktemp("typescript") / "client"
     shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("node_modules", "dist"))
     for command in (

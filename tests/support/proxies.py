@@ -1,11 +1,14 @@
 """The proxies of deploy/proxies, run with other ports and files, where they are installed."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import aiohttp
+
+from tests.support.api import Api
+from tests.support.programs import program
 from tests.support.reserved_ports import reserved_port
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "proxies"
@@ -14,12 +17,20 @@ COMMANDS = {
     "haproxy": ("haproxy.cfg", ["haproxy", "-db", "-f"]),
     "caddy": ("Caddyfile", ["caddy", "run", "--adapter", "caddyfile", "--config"]),
 }
-INSTALLED = [name for name in COMMANDS if shutil.which(name)]
+
+
+async def passes(api: Api) -> bool:
+    """Whether the board comes through; raises AssertionError while no connection can be made."""
+    try:
+        return bool(await api.scores())
+    except aiohttp.ClientError as error:
+        raise AssertionError(str(error)) from error
 
 
 @contextmanager
 def running_proxy(name: str, folder: Path, *, upstream: int) -> Iterator[int]:
     """The port of a proxy in front of 127.0.0.1:`upstream`."""
+    program(name, package=name)
     file, command = COMMANDS[name]
     port = reserved_port()
     text = (FOLDER / file).read_text("utf-8")

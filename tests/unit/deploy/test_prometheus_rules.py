@@ -1,7 +1,6 @@
 """The alerts: about metrics that exist, with runbooks that exist, and right by promtool."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.programs import program
 from tests.unit.deploy.test_dashboard import NAME, SUFFIX, exposed
 
 ROOT = Path(__file__).parents[3]
@@ -47,11 +47,11 @@ def test_every_alert_is_named_by_the_operations_or_runbook_pages() -> None:
     assert named & {rule["alert"] for rule in alerts()} == named - {"ScoreboardClient"}
 
 
-@pytest.mark.parametrize("promtool", [path for path in [shutil.which("promtool")] if path])
 @pytest.mark.parametrize(
     "words", [["check", "rules", RULES.name], ["test", "rules", "scoreboard.rules.test.yml"]]
 )
-def test_promtool_accepts_the_rules_and_their_unit_tests(promtool: str, words: list[str]) -> None:
+def test_promtool_accepts_the_rules_and_their_unit_tests(words: list[str]) -> None:
+    promtool = program("promtool", "prometheus")
     done = subprocess.run(
         [promtool, *words], cwd=FOLDER, capture_output=True, text=True, check=False
     )
