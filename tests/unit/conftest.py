@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 BUDGET_S = 1.0
 WITH_PROCESSES = 8
@@ -41,6 +43,19 @@ SLOW = {
     ),
 }
 """Tests with a budget of their own in seconds, and why."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def first_property() -> None:
+    """In a fresh clone hypothesis takes a second to read all modules for constants, and to learn
+    Unicode: not out of the budget of the test that comes first."""
+
+    @settings(max_examples=1, database=None)
+    @given(st.text())
+    def learn(_: str) -> None:
+        pass
+
+    learn()
 
 
 @pytest.hookimpl(wrapper=True)
