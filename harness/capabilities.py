@@ -103,11 +103,6 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         )
         return self.sequence_header is True and (unasked or self.event_ids is EventIds.GAPLESS)
 
-    @property
-    def whole_board(self) -> bool:
-        """Every user's score can be read, not the best ten only."""
-        return self.database or bool(self.limit and self.offset)
-
 
 class Signs(msgspec.Struct, frozen=True, kw_only=True):
     """What one process of a run saw of a server. None: it saw nothing of the kind."""

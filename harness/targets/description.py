@@ -5,7 +5,6 @@ another machine needs no file. The defaults are the specification's API. Reading
 `harness.targets.target_file`; what becomes of it is `requests` and `answers`.
 """
 
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -150,6 +149,9 @@ class Submit(msgspec.Struct, frozen=True):
         return UNKNOWN
 
 
+UsersAndScores = list[tuple[str, int]]
+
+
 class Rows(msgspec.Struct, frozen=True):
     """Where users and scores stand in JSON: paths of the list and of the two fields of its rows.
 
@@ -160,7 +162,7 @@ class Rows(msgspec.Struct, frozen=True):
     user: str = "user"
     score: str = "score"
 
-    def read(self, value: Any) -> "list_of_rows":
+    def read(self, value: Any) -> UsersAndScores:
         """Users and scores, in order. Raises `fields.Absent` where one is missing."""
         user, score = parse_path(self.user), parse_path(self.score)
         # An index into the value itself makes a list one row.
@@ -170,9 +172,6 @@ class Rows(msgspec.Struct, frozen=True):
         members = {KEY, VALUE} & {*user, *score} != set()
         rows = rows_at(value, parse_path(self.list), members=members)
         return [user_and_score(row, user, score) for row in rows]
-
-
-list_of_rows = list[tuple[str, int]]
 
 
 class Scores(msgspec.Struct, frozen=True):
@@ -262,21 +261,3 @@ def default_description(address: Address, token: Token | None = None) -> Descrip
         stream=Stream(call=specified_stream()),
         token=token,
     )
-
-
-def secrets_of(description: Description) -> Mapping[str, Any]:
-    """What a result may say of a description: names, places and kinds, no value of a header."""
-    calls = {
-        "submit": description.submit.call,
-        "scores": description.scores.call,
-        "stream": description.stream.call,
-    }
-    return {
-        "name": description.name,
-        "url": description.address.url,
-        **{what: f"{call.method} {call.path}" for what, call in calls.items()},
-        "events": list(description.stream.events),
-        "users": len(description.users.rows),
-        "token": description.token.algorithm if description.token else "",
-        "insecure": description.tls.insecure,
-    }
