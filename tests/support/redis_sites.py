@@ -79,21 +79,24 @@ def watched_pair(folder: Path) -> Iterator[tuple[int, int, int]]:
 def cluster(folder: Path, count: int = 3) -> Iterator[list[int]]:
     """Ports of a cluster's nodes, the slots shared out in order."""
     with ExitStack() as opened:
+        # By default 10,000 above the other port, where somebody else may listen.
+        buses = [reserved_port() for _ in range(count)]
         ports = [
             opened.enter_context(
                 redis_server(
                     folder / str(number),
                     *("--cluster-enabled", "yes", "--cluster-node-timeout", "2000"),
+                    *("--cluster-port", str(bus)),
                 )
             )
-            for number in range(count)
+            for number, bus in enumerate(buses)
         ]
         for number, port in enumerate(ports):
             first, last = 16384 * number // count, 16384 * (number + 1) // count - 1
             run(port, "CLUSTER", "ADDSLOTSRANGE", first, last)
             run(port, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
             if number:
-                run(port, "CLUSTER", "MEET", "127.0.0.1", ports[0])
+                run(port, "CLUSTER", "MEET", "127.0.0.1", ports[0], buses[0])
         deadline = time.monotonic() + 30
         while any("cluster_state:ok" not in _info(port) for port in ports):
             assert time.monotonic() < deadline, "the cluster does not form"
