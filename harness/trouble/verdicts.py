@@ -11,6 +11,11 @@ SAID_CHARACTERS = 140
 NO_RESULT = "no result"
 UNKNOWN_EXIT = 124
 """Of a command that had to be stopped because it did not end."""
+_TRACEBACK = re.compile(
+    r"Traceback .*\n(?:[ \t].*\n)*[ \t]+File \S*, line \d+, in (\S+)\n(?:[ \t].*\n)*(\S.*)"
+)
+"""The innermost function, and the error."""
+
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LOGGED = re.compile(r"^\[[^\]]*\] \S+: ")
 _PROCESS = re.compile(r"process \d+ of \S+")
@@ -83,15 +88,18 @@ def judged(planted: str, must: Must, said: Said, *, seconds: float) -> TroubleCa
 
 def sentence(text: str, must: Must) -> str:
     """The line that has what must be said; without one, the first error or the last line."""
+    broke = None if must.shows_traceback else _TRACEBACK.search(text)
     lines = [line.strip() for line in _COLOUR.sub("", text).splitlines() if line.strip()]
     if not lines:
         return "nothing"
     checks: tuple[Callable[[str], bool], ...] = (
-        lambda line: "Traceback" in line and not must.shows_traceback,
         lambda line: bool(must.says) and must.says in line,
         lambda line: line.startswith("error:"),
     )
     found = next((line for check in checks for line in lines if check(line)), lines[-1])
+    if broke is not None:
+        # What broke and where; the line that names a traceback tells nobody anything.
+        found = f"Traceback: {broke[2]} in {broke[1]}"
     # What differs from run to run says nothing.
     found = _PATH.sub("", _PROCESS.sub("process …", _LOGGED.sub("", found)))
     found = _GAP.sub(": ", found.lstrip("✓✗? ").removeprefix("error: "))

@@ -56,6 +56,11 @@ def test_a_traceback_of_the_users_own_code_may_be_shown() -> None:
         ("[2026-11-28 01:18:21] vm/ERROR/harness.run: gone: process 12 of vm", "gone: process …"),
         ("/tmp/a-b/c.json is gone", "c.json is gone"),
         ("POST /scores/update is gone", "POST /scores/update is gone"),
+        (
+            'gone\nTraceback (most recent call last):\n  File "/a/b.py", line 3, in outer\n    f()\n'
+            '  File "/a/c.py", line 9, in inner\n    g()\n    ^^^\nOSError: no room\nlast',
+            "Traceback: OSError: no room in inner",
+        ),
         ("first\nlast", "last"),
         ("", "nothing"),
     ],
