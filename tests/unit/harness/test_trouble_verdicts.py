@@ -57,7 +57,8 @@ def test_a_traceback_of_the_users_own_code_may_be_shown() -> None:
         ("/tmp/a-b/c.json is gone", "c.json is gone"),
         ("POST /scores/update is gone", "POST /scores/update is gone"),
         (
-            'gone\nTraceback (most recent call last):\n  File "/a/b.py", line 3, in outer\n    f()\n'
+            "gone\nTraceback (most recent call last):\n"
+            '  File "/a/b.py", line 3, in outer\n    f()\n'
             '  File "/a/c.py", line 9, in inner\n    g()\n    ^^^\nOSError: no room\nlast',
             "Traceback: OSError: no room in inner",
         ),
