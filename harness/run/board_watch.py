@@ -123,7 +123,9 @@ class BoardWatch:
             except OSError as error:
                 rows, unread = [], str(error) or type(error).__name__
             agrees = all(score in latest.get(name, (score,)) for name, score in rows)
-            if (rows and agrees) or time.monotonic() > end or not pause():
+            # A board without players is whole where no event named one.
+            told = rows or not (latest or unread)
+            if (told and agrees) or time.monotonic() > end or not pause():
                 return unread
 
     def close(
