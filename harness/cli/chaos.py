@@ -37,6 +37,11 @@ from scoreboard_cli.types import FOLDER, Number, whole
     help="Submissions per second while nothing is broken.",
 )
 @click.option("--listeners", type=whole(least=1), help="Event streams held open.")
+@click.option(
+    "--temporal-cluster",
+    is_flag=True,
+    help="Temporal as several processes on PostgreSQL; each of them is struck, too.",
+)
 @click.option("--plan-only", is_flag=True, help="Print the schedule and stop.")
 def chaos(
     seed: int,
@@ -45,13 +50,14 @@ def chaos(
     results: Path,
     rate: float | None,
     listeners: int | None,
+    temporal_cluster: bool,
     plan_only: bool,
 ) -> int:
     """Inject faults into a stack of its own under load, then check every promise.
 
     Exit codes: 0 every promise holds, 1 one does not, 2 wrong use, 3 too little was seen to tell.
     """
-    faults = plan(seed, short=short)
+    faults = plan(seed, short=short, cluster=temporal_cluster)
     if plan_only:
         for fault in faults:
             print(f"{fault.at_s:7.1f} s  {fault.label} on {fault.target}, {fault.hold_s:g} s")
@@ -68,7 +74,7 @@ def chaos(
         sizes["rate"] = rate
     if listeners is not None:
         sizes["listeners"] = listeners
-    chosen = Plan(seed=seed, short=short, **sizes)
+    chosen = Plan(seed=seed, short=short, temporal_cluster=temporal_cluster, **sizes)
     try:
         run = uvloop.run(run_chaos(folder, chosen, _say))
     except StackFailed as error:

@@ -40,6 +40,7 @@ from stack.supervision.unit import (
     how_it_ended,
     restart_pause_s,
 )
+from stack.temporal_cluster import Cluster
 
 # A role waits for its services by itself, so a restart during an outage may take long.
 RESTART_TIMEOUT_S = 600.0
@@ -138,7 +139,8 @@ class Supervisor:
             )
         self.settings = settings = dataclasses.replace(settings, port=port)
         services = self._services()
-        for service in services:
+        cluster = self._cluster()
+        for service in [*services, *(cluster.services if cluster is not None else ())]:
             self.units[service.name] = Unit(service, settings.ports.get(service.name) or None)
         self.note_state()
 
@@ -149,7 +151,10 @@ class Supervisor:
         async with self.console.progress(waiting):
             for name, url in settings.given.items():
                 self.console.done(name, f"{without_password(url)} (given)")
-            await asyncio.gather(*(self._start_service(service) for service in services))
+            starts = [self._start_service(service) for service in services]
+            if cluster is not None:
+                starts.append(cluster.start(self._start_service))
+            await asyncio.gather(*starts)
             # A database that someone gave gets users only when someone asks for them.
             if "mysql" not in settings.given or settings.users:
                 await self._seed()
@@ -167,9 +172,14 @@ class Supervisor:
             made.append(Mysql(root / "mysql"))
         if "redis" not in self.urls:
             made.append(Redis(root / "redis"))
-        if "temporal" not in self.urls:
+        if "temporal" not in self.urls and not self.settings.temporal_is_cluster:
             made.append(Temporal(root / "temporal", ui_port=self._book.choose("temporal-ui")))
         return made
+
+    def _cluster(self) -> Cluster | None:
+        if "temporal" in self.urls or not self.settings.temporal_is_cluster:
+            return None
+        return Cluster(self.folder.root / "temporal-cluster")
 
     async def _start_service(self, service: Service) -> None:
         unit = self.units[service.name]

@@ -22,6 +22,8 @@ import redis
 
 from stack.process import Process
 from stack.services import Mysql, Redis, Service, Temporal, start
+from stack.settings import CLUSTER, TEMPORAL_SERVER_VARIABLE
+from stack.temporal_cluster import Cluster
 
 KINDS = ("auto", "local", "containers", "addresses")
 _VARIABLES = {
@@ -50,7 +52,8 @@ def open_services(kind: str, folder: Path) -> Iterator[Services]:
     """Services of one kind, ended on exit if they were started here.
 
     `auto` takes each address that the environment gives and starts the others locally. Containers
-    serve MySQL and Redis, and Temporal where SCOREBOARD_TEMPORAL_IMAGE names an image.
+    serve MySQL and Redis, and Temporal where SCOREBOARD_TEMPORAL_IMAGE names an image. With
+    SCOREBOARD_TEMPORAL_SERVER=cluster the local Temporal is one of several processes.
     """
     with ExitStack() as opened:
         urls: dict[str, str] = {}
@@ -79,6 +82,9 @@ def _open_local(names: set[str], folder: Path) -> Iterator[dict[str, str]]:
         "redis": Redis,
         "temporal": Temporal,
     }
+    several = "temporal" in names and os.environ.get(TEMPORAL_SERVER_VARIABLE) == CLUSTER
+    if several:
+        names = names - {"temporal"}
     with ExitStack() as opened:
 
         def kill_on_exit(process: Process, _port: int) -> None:
@@ -94,8 +100,20 @@ def _open_local(names: set[str], folder: Path) -> Iterator[dict[str, str]]:
             )
             return name, service.url(started.port)
 
+        async def start_part(service: Service) -> None:
+            await service.prepare()
+            await start(service, log=folder / f"{service.name}.log", on_spawn=kill_on_exit)
+
+        async def start_cluster() -> tuple[str, str]:
+            cluster = Cluster(folder / "temporal-cluster")
+            await cluster.start(start_part)
+            return "temporal", cluster.frontend.address
+
         async def start_all() -> dict[str, str]:
-            return dict(await asyncio.gather(*(start_one(name) for name in sorted(names))))
+            starts = [start_one(name) for name in sorted(names)]
+            if several:
+                starts.append(start_cluster())
+            return dict(await asyncio.gather(*starts))
 
         yield asyncio.run(start_all())
 

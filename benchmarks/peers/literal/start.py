@@ -3,13 +3,8 @@
 Not a supervisor: one process, whose end is the end of the `with` block.
 """
 
-import fcntl
-import hashlib
 import os
-import re
 import secrets
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +16,8 @@ from pathlib import Path
 
 from stack.errors import StartFailed
 from stack.process import spawn
+from stack.services.go_programs import GoProgram, go_version
+from stack.services.programs import find
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -59,26 +56,13 @@ class Literal:
         return told
 
 
-def _found(program: str) -> str | None:
-    """Where a program is: on the path, or beside Python, where a wheel puts it."""
-    beside = str(Path(sys.executable).parent)
-    return shutil.which(program) or shutil.which(program, path=beside)
-
-
 @cache
 def missing(language: str) -> str:
     """What this machine lacks to run it; empty when it lacks nothing."""
     program = _PROGRAMS[language]
-    found = _found(program) if program else ""
-    if found is None:
+    if program and find(program) is None:
         return "Node 18 or later" if program == "node" else _GO_NEEDED
-    if program == "go":
-        told = subprocess.run(
-            [found, "env", "GOVERSION"], capture_output=True, text=True, check=True
-        )
-        numbers = [int(text) for text in re.findall(r"\d+", told.stdout)[:2]]
-        return "" if numbers >= [1, 21] else _GO_NEEDED
-    return ""
+    return _GO_NEEDED if program == "go" and go_version() < (1, 21) else ""
 
 
 def command(language: str) -> list[str]:
@@ -97,41 +81,9 @@ def command(language: str) -> list[str]:
 
 def _built(package: str) -> Path:
     """The program of a Go package, from the user's cache or built into it."""
-    source = HERE / "go"
-    digest = hashlib.sha256()
-    for path in sorted(source.rglob("*")):
-        if path.suffix in {".go", ".mod", ".sum"}:
-            digest.update(path.relative_to(source).as_posix().encode() + path.read_bytes())
-    cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scoreboard-peers"
-    program = cached / "literal" / f"{package}-{digest.hexdigest()[:16]}"
-    program.parent.mkdir(parents=True, exist_ok=True)
-    with (program.parent / f"{package}.lock").open("w", encoding="utf-8") as lock:
-        # Two test processes would otherwise compile the same packages twice.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists():
-            fresh = program.with_suffix(".new")
-            built = subprocess.run(
-                [
-                    _found("go") or "go",
-                    "build",
-                    "-trimpath",
-                    "-buildvcs=false",
-                    "-o",
-                    str(fresh),
-                    f"./{package}",
-                ],
-                cwd=source,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if built.returncode:
-                raise StartFailed(f"go build ./{package} failed:", built.stderr.strip()[-2000:])
-            for old in program.parent.glob(f"{package}-*"):
-                if old != fresh:
-                    old.unlink()
-            fresh.rename(program)
-    return program
+    return GoProgram(
+        source=HERE / "go", package=f"./{package}", name=package, folder="literal"
+    ).built()
 
 
 @contextmanager

@@ -4,7 +4,15 @@ from itertools import pairwise
 
 import pytest
 
-from harness.chaos.schedule import EDGES, FAILPOINT, PROCESSES, duration_s, groups_of, plan
+from harness.chaos.schedule import (
+    CLUSTER_PARTS,
+    EDGES,
+    FAILPOINT,
+    PROCESSES,
+    duration_s,
+    groups_of,
+    plan,
+)
 from harness.net.fault_proxy import Mode
 
 
@@ -48,6 +56,16 @@ def test_the_short_form_has_one_of_each_kind_and_fits_a_ci_run(seed: int) -> Non
     assert {mode.value for mode in Mode if mode is not Mode.PASS} < kinds
     assert {"kill -9", "pause", "restart", "flushall", "comes back empty", FAILPOINT} < kinds
     assert 45 < duration_s(faults) < 100
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_a_cluster_adds_faults_of_its_parts_to_the_others(short: bool) -> None:
+    faults = plan(5, short=short, cluster=True)
+
+    of_parts = {(fault.kind, fault.target) for fault in faults if fault.target in CLUSTER_PARTS}
+    assert ("kill -9", "temporal-history") in of_parts
+    assert len(of_parts) == (3 if short else 3 * len(CLUSTER_PARTS))
+    assert len(faults) == len(plan(5, short=short)) + len(of_parts)
 
 
 def test_groups_follow_each_other_and_never_overlap_as_planned() -> None:
