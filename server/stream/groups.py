@@ -79,10 +79,13 @@ class Groups:
         return max(0.0, soonest - now)
 
     def written(
-        self, group: Group, *, began: float, ended: float, listeners: int, usual_max_s: float
+        self, group: Group, *, began: float, took_s: float, listeners: int, usual_max_s: float
     ) -> None:
-        """Schedule the next turn of a group that was just written to."""
-        group.took_s = ended - began
+        """Schedule the next turn of a group that was just written to, from `began` on."""
+        if not self._groups:
+            # Its last listener has left in between.
+            return
+        group.took_s = took_s
         all_took_s = sum(each.took_s for each in self._groups)
         period_s = flush_interval_s(listeners, usual_max_s, all_took_s)
         # The first writes after a quiet time follow each other at once; from then on turns are

@@ -14,6 +14,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import structlog
 
@@ -23,11 +24,13 @@ from scoreboard.domain import Change
 from scoreboard.errors import OVERLOADED, UNAVAILABLE, Problem
 from server.board.position import BoardPosition
 from server.observe.counts import HubCounts
-from server.stream.groups import LISTENERS_PER_GROUP, Group, Groups
+from server.stream.groups import Group, Groups
 from server.stream.listener import Listener, Shared
 from server.stream.ring import Ring
+from server.stream.slices import LISTENERS_PER_LOOK, Slices
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 CHANGES_PER_SEGMENT = 500
 RING_MAX_BYTES = 16 * 1024 * 1024
@@ -82,6 +85,8 @@ class Hub:
         # has not reached every group.
         self._spreading: deque[tuple[int, float]] = deque()
         self._reported = 0
+        # Counted, since writing to a group may find itself in another history.
+        self._restarts = 0
         self._lagging: dict[Listener, float] = {}
         self._emptied = asyncio.Event()
         self._emptied.set()
@@ -127,6 +132,7 @@ class Hub:
         """
         if replaced:
             self._position.history += 1
+        self._restarts += 1
         self._pending.clear()
         self._ring.clear(cursor)
         self._stand_at(cursor)
@@ -300,7 +306,7 @@ class Hub:
                 alarm = loop.call_later(left_s, self._wake.set)
                 continue
             self._append_pending()
-            self._write_to(group)
+            await self._write_to(group)
             self._report_written()
             # Let other work run, then the next group.
             self._wake.set()
@@ -322,35 +328,48 @@ class Hub:
             if self._on_written is not None:
                 self._spreading.append((self._ring.end, time.time()))
 
-    def _write_to(self, group: Group) -> None:
+    async def _write_to(self, group: Group) -> None:
         """Write to a group the changes after its cursor, and schedule its next turn."""
         began = self._last_write_at = self._clock()
-        counts = self.counts
+        counts, restarts = self.counts, self._restarts
         counts.ticks += 1
         oldest = self._ring.first_after(group.cursor)
         counts.commit_to_write_s.observe(max(0.0, time.time() - oldest.committed_us / 1e6))
+        slices = Slices(self._clock)
         for events, reached in self._ring.after(group.cursor):
             shared = Shared(events, group.check)
-            before, written = group.cursor, 0
+            before = group.cursor
             group.cursor = reached
-            for listener in list(group.listeners):
-                if listener.ready:
-                    if listener.cursor == before:
-                        # The cursor first: sharing may call `pause_writing`, which reads it.
-                        listener.cursor = reached
-                        counts.bytes += listener.share(shared)
-                        written += 1
-                    elif listener.cursor != NEEDS_RESET and listener.cursor < reached:
-                        # A listener that was ahead of this process, now reached.
-                        self._continue(listener)
-            counts.deliveries += written * (reached - before)
+            for some in _parts(list(group.listeners), LISTENERS_PER_LOOK):
+                if slices.over:
+                    await slices.give_way()
+                    if restarts != self._restarts:
+                        # Who is reset in between may stand where this write began.
+                        return
+                self._share(shared, some, before, reached)
         self._groups.written(
             group,
             began=began,
-            ended=self._clock(),
+            took_s=slices.took_s,
             listeners=len(self._listeners),
             usual_max_s=self._tick_max_s,
         )
+
+    def _share(self, shared: Shared, some: Sequence[Listener], before: int, reached: int) -> None:
+        """Take those of a group that are at `before` to `reached`."""
+        counts, written = self.counts, 0
+        for listener in some:
+            # Not those that a look in between has continued, reset or lost.
+            if listener.ready:
+                if listener.cursor == before:
+                    # The cursor first: sharing may call `pause_writing`, which reads it.
+                    listener.cursor = reached
+                    counts.bytes += listener.share(shared)
+                    written += 1
+                elif listener.cursor != NEEDS_RESET and listener.cursor < reached:
+                    # A listener that was ahead of this process, now reached.
+                    self._continue(listener)
+        counts.deliveries += written * (reached - before)
 
     def _report_written(self) -> None:
         """Tell `on_written` what has reached the last group."""
@@ -376,11 +395,13 @@ class Hub:
                 await self._beat()
 
     async def _beat(self) -> None:
-        for count, listener in enumerate(list(self._listeners), start=1):
-            if listener.ready:
-                listener.send(sse.HEARTBEAT)
-            if not count % LISTENERS_PER_GROUP:
-                await asyncio.sleep(0)
+        slices = Slices(self._clock)
+        for some in _parts(list(self._listeners), LISTENERS_PER_LOOK):
+            if slices.over:
+                await slices.give_way()
+            for listener in some:
+                if listener.ready:
+                    listener.send(sse.HEARTBEAT)
 
     async def _reset(self) -> None:
         while True:
@@ -392,21 +413,33 @@ class Hub:
                 await asyncio.sleep(backoff.RESET_SNAPSHOT.first_s)
                 self._reset_due.set()
                 continue
-            event = sse.encode_snapshot(sse.RESET, state)
-            for listener in list(self._listeners):
-                if listener.cursor == NEEDS_RESET and listener.ready:
-                    listener.cursor = state.seq
-                    self.counts.resets += 1
-                    self.counts.bytes += listener.send(event)
-                    if listener.ready:
-                        self._continue(listener)
+            event, restarts = sse.encode_snapshot(sse.RESET, state), self._restarts
+            slices = Slices(self._clock)
+            for some in _parts(list(self._listeners), LISTENERS_PER_LOOK):
+                if slices.over:
+                    await slices.give_way()
+                    if restarts != self._restarts:
+                        # Which has asked for another reset.
+                        break
+                for listener in some:
+                    if listener.cursor == NEEDS_RESET and listener.ready:
+                        self._start_over(listener, state.seq, event)
+
+    def _start_over(self, listener: Listener, seq: int, event: bytes) -> None:
+        """Send a snapshot that leads to `seq`, and what follows it."""
+        listener.cursor = seq
+        self.counts.resets += 1
+        self.counts.bytes += listener.send(event)
+        if listener.ready:
+            self._continue(listener)
 
 
 def _segments(changes: Sequence[Change]) -> list[Sequence[Change]]:
-    return [
-        changes[start : start + CHANGES_PER_SEGMENT]
-        for start in range(0, len(changes), CHANGES_PER_SEGMENT)
-    ]
+    return _parts(changes, CHANGES_PER_SEGMENT)
+
+
+def _parts(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _hello(cursor: int) -> bytes:

@@ -62,7 +62,7 @@ def test_turns_spread_evenly_over_the_period(groups: Groups) -> None:
         group = min(all_groups, key=lambda each: each.not_before)
         now = max(now, group.not_before)
         began.append(now)
-        groups.written(group, began=now, ended=now, listeners=100_000, usual_max_s=0.1)
+        groups.written(group, began=now, took_s=0.0, listeners=100_000, usual_max_s=0.1)
 
     # 100,000 listeners are written to every 100,000 / 64,000 seconds, a quarter of them at a time.
     gaps = [after - before for before, after in itertools.pairwise(began[8:])]

@@ -620,3 +620,115 @@ async def test_a_peer_that_has_just_gone_harms_nobody(site: Site) -> None:
     await site.take(11, 12)
 
     assert stays.seqs == [11, 12]
+
+
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other work runs between any two writes."""
+    monkeypatch.setattr("server.stream.hub.LISTENERS_PER_LOOK", 1)
+    monkeypatch.setattr("server.stream.slices.SLICE_S", 0.0)
+
+
+def once_written(wire: Wire, then: Callable[[], object]) -> None:
+    """Have `then` run after the next write to `wire`, before the one that follows it."""
+    write = wire.protocol._write  # type: ignore[union-attr]
+
+    def writing(data: bytes) -> None:
+        wire.protocol._write = write  # type: ignore[union-attr]
+        write(data)
+        asyncio.get_running_loop().call_soon(then)
+
+    wire.protocol._write = writing  # type: ignore[union-attr]
+
+
+@pytest.mark.usefixtures("one_by_one")
+async def test_other_work_runs_between_the_writes_of_one_change(site: Site) -> None:
+    wires = [await site.listen() for _ in range(5)]
+    reached: list[int] = []
+    for wire in wires:
+        once_written(wire, lambda: reached.append(sum(11 in each.seqs for each in wires)))
+
+    await site.take(11, 11)
+    await eventually(lambda: len(reached) == 5, interval_s=0.001)
+
+    assert reached == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.usefixtures("one_by_one")
+async def test_history_replaced_between_two_writes_leaves_nothing_of_the_old_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wires = [await site.listen() for _ in range(20)]
+    newcomers: list[asyncio.Task[Wire]] = []
+    site.board.seq = 10
+
+    def replace() -> None:
+        # To where the group was: whoever is reset meanwhile stands where the old write began.
+        site.hub.restart(10, replaced=True)
+        # Faster than the writing.
+        monkeypatch.setattr("server.stream.hub.LISTENERS_PER_LOOK", 100)
+        newcomers.append(asyncio.create_task(site.listen()))
+
+    once_written(wires[1], replace)
+    site.hub.take(changes(11, 12))
+    await eventually(lambda: all(("reset", 10) in w.events for w in wires), interval_s=0.001)
+    await site.take(11, 11)
+
+    await eventually(lambda: all(w.seqs[-1:] == [11] for w in site.wires), interval_s=0.001)
+    assert (await newcomers[0]).events == [("update", 11)]
+    for wire in wires:
+        assert wire.events[-2:] == [("reset", 10), ("update", 11)]
+    assert [len(wire.events) for wire in wires] == [4] * 2 + [2] * 18
+
+
+@pytest.mark.usefixtures("one_by_one")
+async def test_listeners_that_come_go_and_drain_between_two_writes_get_each_change_once(
+    site: Site,
+) -> None:
+    wires = [await site.listen() for _ in range(5)]
+    wires[3].stall()
+    await site.take(11, 11)
+    late: list[asyncio.Task[Wire]] = []
+    once_written(wires[0], wires[3].drain)
+    once_written(wires[1], lambda: late.append(asyncio.create_task(site.listen(10))))
+    once_written(wires[2], wires[4].close)
+
+    await site.take(12, 12)
+    await site.take(13, 13)
+
+    stayed = [*wires[:4], await late[0]]
+    await eventually(lambda: all(w.seqs == [11, 12, 13] for w in stayed), interval_s=0.001)
+    assert len(site.hub) == 5
+
+
+@pytest.mark.usefixtures("one_by_one")
+async def test_a_group_that_empties_between_two_writes_ends_quietly(site: Site) -> None:
+    wires = [await site.listen() for _ in range(3)]
+
+    def leave() -> None:
+        for wire in wires:
+            wire.close()
+
+    once_written(wires[0], leave)
+    await site.take(11, 11)
+    await eventually(lambda: not len(site.hub), interval_s=0.001)
+    wire = await site.listen()
+    await site.take(12, 12)
+
+    await eventually(lambda: wire.seqs == [12], interval_s=0.001)
+
+
+@pytest.mark.usefixtures("one_by_one")
+async def test_second_replacement_while_listeners_are_reset_resets_all_again(site: Site) -> None:
+    wires = [await site.listen() for _ in range(4)]
+    site.board.seq = 3
+
+    def replace_again() -> None:
+        site.board.seq = 5
+        site.hub.restart(5, replaced=True)
+
+    once_written(wires[1], replace_again)
+    site.hub.restart(3, replaced=True)
+
+    await eventually(lambda: all(("reset", 5) in w.events for w in wires), interval_s=0.001)
+    assert [("reset", 3) in wire.events for wire in wires] == [True, True, False, False]
