@@ -141,7 +141,7 @@ class System:
         return self._redis_url(self._ports["redis"])
 
     def _redis_url(self, port: int) -> str:
-        return f"redis://:{self._redis_password}@127.0.0.1:{port}/0"
+        return f"redis://default:{self._redis_password}@127.0.0.1:{port}/0"
 
     @property
     def temporal_address(self) -> str:

@@ -75,4 +75,4 @@ class Redis(Private):
             return False
 
     def url(self, port: int) -> str:
-        return f"redis://:{self.password}@{HOST}:{port}/0"
+        return f"redis://default:{self.password}@{HOST}:{port}/0"

@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -47,6 +47,7 @@ from harness.net.fault_proxy import Mode, Proxy
 from scoreboard.addresses import mysql_address
 from server.run import running
 from server.settings import ServerSettings
+from tests.support.addresses import through
 from tests.support.services import Services, flushed_redis, fresh_database
 from worker.database.migrate import migrate
 from worker.database.seed import seed
@@ -228,8 +229,8 @@ async def _api(at: Place, edges: dict[str, Proxy]) -> AsyncIterator[int]:
     await seed(pool, USERS)
     await pool.close()
     common: dict[str, Any] = {
-        "mysql": mysql_address(_through(at.mysql_url, edges["mysql"])),
-        "redis": _through(at.redis_url, edges["redis"]),
+        "mysql": mysql_address(through(at.mysql_url, edges["mysql"].port)),
+        "redis": through(at.redis_url, edges["redis"].port),
         "temporal_address": f"127.0.0.1:{edges['temporal'].port}",
         "task_queue": at.task_queue,
     }
@@ -254,13 +255,6 @@ async def _api(at: Place, edges: dict[str, Proxy]) -> AsyncIterator[int]:
 
 
 SECRET = b"a secret of the gauntlet, 32 bytes or more"
-
-
-def _through(url: str, proxy: Proxy) -> str:
-    parts = urlsplit(url)
-    user = parts.netloc.rpartition("@")[0]
-    at = f"{user}@" if user else ""
-    return urlunsplit(parts._replace(netloc=f"{at}127.0.0.1:{proxy.port}"))
 
 
 async def _until_ready(port: int) -> None:

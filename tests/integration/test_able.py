@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -21,6 +20,7 @@ from temporalio.client import Client
 from adapters.mysql import Pool, query_all
 from scoreboard.addresses import mysql_address
 from server.settings import ServerSettings
+from tests.support.addresses import as_user
 from tests.support.api import Api, api_settings, running_api, wait_until_ready
 from tests.support.eventually import eventually
 from tests.support.services import Services, execute_sync
@@ -233,12 +233,11 @@ async def test_a_redis_user_without_the_channel_costs_no_submission(
 ) -> None:
     """The default of `ACL SETUSER` since Redis 7 grants no channel."""
 
-    place = urlsplit(redis_url)
     with sync_redis.Redis.from_url(redis_url) as admin:
         admin.acl_setuser("app", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all"])
         admin.execute_command("ACL", "SETUSER", "app", "resetchannels")
         try:
-            url = place._replace(netloc=f"app:pw@{place.hostname}:{place.port}").geturl()
+            url = as_user(redis_url, "app", "pw")
             with capture_logs() as logs:
                 async with running_api(
                     replace(settings, redis=url, batches_unfinished=4, batches_running=4),

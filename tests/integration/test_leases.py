@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import redis as sync_redis
 
@@ -12,6 +12,7 @@ from adapters.redis import connect
 from harness.net.fault_proxy import Mode, Proxy
 from scoreboard import contract
 from server.stream.leases import Claim, Leases
+from tests.support.addresses import through
 from tests.support.eventually import eventually
 
 LEASE_S = 0.9
@@ -36,11 +37,11 @@ async def process(redis_url: str, lease_s: float = LEASE_S) -> AsyncIterator[Lea
 @asynccontextmanager
 async def proxied(redis_url: str) -> AsyncIterator[tuple[Proxy, str]]:
     """A way to Redis that can be cut, and the address at its near end."""
-    parts = urlsplit(redis_url)
-    proxy = Proxy("redis", parts.hostname or "", parts.port or 0)
+    place = urlsplit(redis_url)
+    proxy = Proxy("redis", place.hostname or "", place.port or 0)
     port = await proxy.start()
     try:
-        yield proxy, urlunsplit(parts._replace(netloc=f"127.0.0.1:{port}"))
+        yield proxy, through(redis_url, port)
     finally:
         await proxy.close()
 

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -13,6 +12,7 @@ from structlog.testing import capture_logs
 from adapters.redis import REDIS_ERRORS, connect
 from adapters.redis_rights import SERVER_COMMANDS, WORKER_COMMANDS, CannotWork, RedisProbe
 from scoreboard import contract
+from tests.support.addresses import as_user
 
 DOCUMENTED = (
     "~{scores}* &{scores}:done -@all"
@@ -35,9 +35,8 @@ def command(admin: sync_redis.Redis, *words: str) -> Any:
 def granted(admin: sync_redis.Redis, redis_url: str, rights: str) -> Iterator[str]:
     """The URL of a user with these rights."""
     command(admin, "ACL", "SETUSER", "app", "reset", "on", ">pw", *rights.split())
-    parts = urlsplit(redis_url)
     try:
-        yield parts._replace(netloc=f"app:pw@{parts.hostname}:{parts.port}").geturl()
+        yield as_user(redis_url, "app", "pw")
     finally:
         command(admin, "ACL", "DELUSER", "app")
 

@@ -12,6 +12,7 @@ import pytest_asyncio
 from temporalio.client import Client
 
 from harness.net.fault_proxy import Mode, Proxy
+from tests.support.addresses import through
 from tests.support.api import Api, api_settings, applied, running_api, wait_until_ready
 from tests.support.eventually import eventually
 from tests.support.pipeline import Pipeline, running_pipeline, submission
@@ -25,12 +26,6 @@ class Site:
     api: Api
     pipeline: Pipeline
     edges: dict[str, Proxy]
-
-
-def through(url: str, port: int) -> str:
-    parts = urlsplit(url)
-    login, _, _ = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{login}@127.0.0.1:{port}".lstrip("@")).geturl()
 
 
 @pytest_asyncio.fixture

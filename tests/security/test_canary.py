@@ -15,14 +15,16 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import aiohttp
+from redis import Redis
 from temporalio.client import Client
 
 from scoreboard.signing import SigningKey, sign
 from scoreboard.tokens import SCOPE_REVIEW, mint
 from tests.security.attack import exchange
+from tests.support.addresses import as_user
 from tests.support.eventually import eventually
 from tests.support.services import Services, execute_sync, mysql_parameters
 
@@ -59,12 +61,28 @@ def database_user(mysql_url: str, password: str) -> Iterator[str]:
     execute_sync(mysql_url, f"CREATE USER {name}@'%' IDENTIFIED BY '{password}'")
     try:
         execute_sync(mysql_url, f"GRANT ALL ON {parameters['db']}.* TO {name}@'%'")
-        parts = urlsplit(mysql_url)
-        yield urlunsplit(
-            parts._replace(netloc=f"{name}:{password}@{parameters['host']}:{parameters['port']}")
-        )
+        yield as_user(mysql_url, name, password)
     finally:
         execute_sync(mysql_url, f"DROP USER {name}@'%'")
+
+
+@contextmanager
+def redis_user(redis_url: str, password: str) -> Iterator[str]:
+    """The same Redis, for a user with this password."""
+    name = f"canary_{secrets.token_hex(4)}"
+    with Redis.from_url(redis_url) as admin:
+        admin.acl_setuser(
+            name,
+            enabled=True,
+            passwords=[f"+{password}"],
+            keys=["*"],
+            channels=["*"],
+            commands=["+@all"],
+        )
+        try:
+            yield as_user(redis_url, name, password)
+        finally:
+            admin.acl_deluser(name)
 
 
 @asynccontextmanager
@@ -155,16 +173,16 @@ async def test_no_secret_is_in_a_log_an_answer_a_stream_or_a_history(
     }
     keys.write_text(json.dumps({"keys": [entry]}))
     key = SigningKey(id="game", algorithm="hmac-sha256", material=hmac_secret)
-    redis_parts = urlsplit(redis_url)
     answers: list[bytes] = []
 
-    with database_user(mysql_url, password) as database:
+    with (
+        database_user(mysql_url, password) as database,
+        redis_user(redis_url, redis_password) as place,
+    ):
         environment = {
             **os.environ,
             "SCOREBOARD_MYSQL_URL": database,
-            "SCOREBOARD_REDIS_URL": urlunsplit(
-                redis_parts._replace(netloc=f"default:{redis_password}@{redis_parts.netloc}")
-            ),
+            "SCOREBOARD_REDIS_URL": place,
             "SCOREBOARD_TEMPORAL_ADDRESS": services.temporal_address,
             "SCOREBOARD_TASK_QUEUE": task_queue,
             "SCOREBOARD_JWT_SECRET": jwt_secret,

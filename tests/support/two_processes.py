@@ -16,6 +16,7 @@ from temporalio.client import Client
 from harness.net.fault_proxy import Mode, Proxy
 from scoreboard import contract
 from server.settings import ServerSettings
+from tests.support.addresses import through
 from tests.support.api import Api, running_api
 from tests.support.pipeline import Pipeline, running_pipeline, submission
 
@@ -38,9 +39,7 @@ class TwoProcesses:
     def __init__(self, settings: ServerSettings, pipeline: Pipeline, edge: Proxy) -> None:
         self._pipeline = pipeline
         self.edge = edge
-        place = urlsplit(settings.redis)
-        login, at, _ = place.netloc.rpartition("@")
-        cut = place._replace(netloc=f"{login}{at}127.0.0.1:{edge.port}").geturl()
+        cut = through(settings.redis, edge.port)
         self._settings = (replace(settings, redis=cut), settings)
         self._stacks = [AsyncExitStack(), AsyncExitStack()]
         self._apis: list[Api | None] = [None, None]
