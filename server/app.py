@@ -112,6 +112,7 @@ def create_app(
         timeout_s=settings.submit_timeout_s,
         running_usual=settings.batches_running,
         running_max=settings.batches_unfinished,
+        interval_s=settings.batch_interval_s,
         repeats_per_s=settings.replay_limit.count / (settings.replay_limit.window_us / 1e6),
         log_accepted=settings.log_requests,
     )

@@ -22,12 +22,23 @@ from server.auth.origins import origins
 from server.backends.listen import listen_addresses
 
 
+BATCH_INTERVAL_MAX_S = 1.0
+
+
 def batch_size(value: str) -> int:
     """Submissions in one batch: from 1 to the bound of one workflow."""
     number = positive_int(value)
     if number > contract.MAX_BATCH:
         raise ValueError(f"must be a whole number from 1 to {contract.MAX_BATCH}")
     return number
+
+
+def batch_interval(value: str) -> float:
+    """Seconds between batches; a longer wait would take too much of a submission's time."""
+    seconds = non_negative_seconds(value)
+    if seconds > BATCH_INTERVAL_MAX_S:
+        raise ValueError(f"must be a number of seconds from 0 to {BATCH_INTERVAL_MAX_S:g}")
+    return seconds
 
 
 def jwks_setting(value: str) -> str:
@@ -190,6 +201,13 @@ class ServerSettings(ServiceSettings):
         positive_int,
         "Workflows in flight while they complete on time; higher values only make batches smaller",
         2,
+    )
+    batch_interval_s: float = setting(
+        "SCOREBOARD_BATCH_INTERVAL_S",
+        batch_interval,
+        "Least seconds from the start of one batch to that of the next, unless that is full: fewer"
+        " batches cost less CPU, and responses wait half of it longer",
+        0.0,
     )
     batches_unfinished: int = setting(
         "SCOREBOARD_BATCHES_UNFINISHED",

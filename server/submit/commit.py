@@ -96,6 +96,7 @@ class Committer:
         timeout_s: float,
         running_usual: int,
         running_max: int,
+        interval_s: float = 0.0,
         repeats_per_s: float = 100.0,
         log_accepted: bool = False,
         clock: Callable[[], float] = time.monotonic,
@@ -127,7 +128,11 @@ class Committer:
         self._log_accepted = log_accepted
         self.counts = CommitCounts()
         self.window = InflightWindow(
-            running_usual, running_max, clock=clock, on_room=self._pump_soon
+            running_usual,
+            running_max,
+            clock=clock,
+            interval_s=interval_s,
+            on_room=self._pump_soon,
         )
 
     @property

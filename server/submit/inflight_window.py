@@ -2,7 +2,8 @@
 
 Each batch has a fixed cost, so only a few are in flight, and submissions that arrive meanwhile
 join the next one. Batches start evenly apart: two at once would queue for the same lock, end
-together and start together again. Further batches start when the next one is full and, slowly,
+together and start together again. An operator may ask for a least interval between starts, which
+trades latency for CPU. Further batches start when the next one is full and, slowly,
 when none finishes, for example without a worker: accepted submissions then wait in Temporal
 instead of here.
 
@@ -49,11 +50,13 @@ class InflightWindow:
         maximum: int,
         *,
         clock: Callable[[], float],
+        interval_s: float = 0.0,
         on_room: Callable[[], None] = lambda: None,
     ) -> None:
         self.usual = min(usual, maximum)
         self.maximum = maximum
         self._clock = clock
+        self._interval_s = interval_s
         self._known_at: dict[str, float] = {}
         self._began_at: dict[str, float] = {}
         self._last_began_at = -math.inf
@@ -73,12 +76,13 @@ class InflightWindow:
         count = len(self._known_at) + starting
         if count >= self.maximum:
             return None
-        if count == 0 or full:
+        if full:
             return 0.0
-        if count < self.usual:
-            due = self._last_began_at + min(self._mean_s / self.usual, PATIENCE_S)
-        else:
-            due = self._moved_at + PATIENCE_S
+        due = self._last_began_at + self._interval_s
+        if 0 < count < self.usual:
+            due = max(due, self._last_began_at + min(self._mean_s / self.usual, PATIENCE_S))
+        elif count:
+            due = max(due, self._moved_at + PATIENCE_S)
         return max(0.0, due - self._clock())
 
     def oldest_s(self) -> float:

@@ -65,6 +65,29 @@ def test_batches_start_evenly_apart(clock: Clock) -> None:
     assert room(window)
 
 
+def test_batches_keep_the_interval_that_was_asked_for(clock: Clock) -> None:
+    window = InflightWindow(2, 9, clock=clock, interval_s=0.04)
+    assert room(window)
+    window.add("a", window.begin())
+    clock.now += 0.01
+    assert window.room_in_s(0, full=False) == pytest.approx(0.03)
+    # Neither the end of a batch nor an idle machine shortens it, a full batch does.
+    window.discard("a")
+    assert window.room_in_s(0, full=False) == pytest.approx(0.03)
+    assert room(window, full=True)
+
+    clock.now += 0.03
+    assert room(window)
+
+
+def test_interval_never_lets_more_than_usual_run(clock: Clock) -> None:
+    window = InflightWindow(1, 9, clock=clock, interval_s=0.04)
+    window.add("a", window.begin())
+    clock.now += 0.05
+
+    assert window.room_in_s(0, full=False) == pytest.approx(module.PATIENCE_S - 0.05)
+
+
 def test_first_batch_after_a_pause_and_full_batches_do_not_wait(clock: Clock) -> None:
     window = InflightWindow(2, 9, clock=clock)
     window.add("slow", window.begin())

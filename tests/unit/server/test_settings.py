@@ -33,6 +33,13 @@ def test_a_batch_cannot_be_larger_than_a_workflow_carries() -> None:
         from_mapping(ServerSettings, NEEDED | {"SCOREBOARD_BATCH_MAX": "1001"})
 
 
+def test_batches_come_at_least_once_a_second() -> None:
+    with pytest.raises(
+        SettingsError, match="SCOREBOARD_BATCH_INTERVAL_S must be a number of seconds from 0 to 1"
+    ):
+        from_mapping(ServerSettings, NEEDED | {"SCOREBOARD_BATCH_INTERVAL_S": "1.5"})
+
+
 def test_the_secret_shows_nowhere() -> None:
     assert "ssss" not in repr(from_mapping(ServerSettings, NEEDED))
 
