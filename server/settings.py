@@ -21,7 +21,6 @@ from server.auth.jwks import jwks_sources
 from server.auth.origins import origins
 from server.backends.listen import listen_addresses
 
-
 BATCH_INTERVAL_MAX_S = 1.0
 
 
