@@ -58,6 +58,20 @@ def test_conviction_names_the_right_promise_and_the_lie(
     assert judged("node", lie, 1, code, result(*explanations), TOLD).held is held
 
 
+@pytest.mark.parametrize(
+    ("submitted_by", "convicted", "held"),
+    [("User00007", "User00006", True), ("User00003", "Bob", True), ("Alice", "Bob", True)]
+    + [("User00007", "User00008", False)],
+)
+def test_an_invented_event_is_about_the_user_before(
+    submitted_by: str, convicted: str, held: bool
+) -> None:
+    told = [{"lie": "invented-event", "user": submitted_by, "increment": "61"}]
+    said = result(("I2 ledger", f"{convicted}: its submissions do not add up to 832"))
+
+    assert judged("node", "invented-event", 1, 1, said, told).held is held
+
+
 def test_table_counts_each_lie_by_language_and_lists_what_failed() -> None:
     trials = [
         judged("go", HONEST, 1, 0, result(), []),

@@ -37,6 +37,8 @@ CONVICTED_BY: Mapping[str, Sequence[str]] = {
 """The invariants that a lie may break. `late-events` breaks none: its lag shows."""
 NAMELESS = ("torn-event",)
 """A lie that hides whom it is about."""
+OF_ANOTHER = ("wrong-user", "shown-for-another", "invented-event")
+"""Lies about the user before the one who submitted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,20 @@ def judged(
 
 def _names(text: str, told: Sequence[Mapping[str, str]]) -> bool:
     """Whether a sentence names the user and the increment of a lie, or the user alone."""
-    return any(each["user"] in text or f"+{each['increment']} " in text for each in told)
+    return any(
+        f"+{each['increment']} " in text or any(name in text for name in _about(each))
+        for each in told
+    )
+
+
+def _about(told: Mapping[str, str]) -> list[str]:
+    """The users that a lie is about."""
+    user = told["user"]
+    if told["lie"] not in OF_ANOTHER:
+        return [user]
+    number = {"Alice": 1, "Bob": 2}.get(user) or int(user.removeprefix("User"))
+    another = number - 1 if number > 1 else 2
+    return [user, {1: "Alice", 2: "Bob"}.get(another, f"User{another:05d}")]
 
 
 def document(
