@@ -60,8 +60,12 @@ def test_conviction_names_the_right_promise_and_the_lie(
 
 @pytest.mark.parametrize(
     ("submitted_by", "convicted", "held"),
-    [("User00007", "User00006", True), ("User00003", "Bob", True), ("Alice", "Bob", True)]
-    + [("User00007", "User00008", False)],
+    [
+        ("User00007", "User00006", True),
+        ("User00003", "Bob", True),
+        ("Alice", "Bob", True),
+        ("User00007", "User00008", False),
+    ],
 )
 def test_an_invented_event_is_about_the_user_before(
     submitted_by: str, convicted: str, held: bool
