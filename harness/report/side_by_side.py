@@ -174,7 +174,7 @@ def html_page(document: SideBySideResult, runs: Sequence[Sequence[LoadResult]]) 
         "side_by_side.html",
         title=" beside ".join(names),
         about=f"{about} · {when(document.started_unix_s)}",
-        heads=[("", ""), *((name, "") for name in names)],
+        heads=[("figure", ""), *((name, "") for name in names)],
         verdicts=[_row(name, texts) for name, texts in verdicts(document)],
         figures=[_row(figure.name, list(cells(figure))) for figure in document.figures],
         notes=[

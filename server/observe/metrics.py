@@ -5,8 +5,7 @@ forms, so that they cannot disagree.
 """
 
 import asyncio
-import os
-import socket
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
@@ -67,9 +66,9 @@ class Metrics:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._started_at = time.monotonic()
-        # With its start time: a restarted process counts from zero and must not be taken for
-        # the old one.
-        self._instance = f"{socket.gethostname()}:{os.getpid()}:{int(time.time())}"
+        # A restarted process counts from zero and must not be taken for the old one. Made up, so
+        # that it tells no host name, process id or start time.
+        self._instance = secrets.token_hex(4)
 
     async def stats(self) -> dict[str, Any]:
         """The metrics as `GET /admin/stats` returns them."""
@@ -101,15 +100,21 @@ class Metrics:
             },
         }
 
-    async def exposition(self) -> bytes:
+    async def exposition(self, *, machine: bool = True) -> bytes:
         """The metrics in Prometheus' text format.
 
-        Includes the client library's global registry: the process metrics, and those of an
-        embedded worker.
+        Includes the client library's global registry: the metrics of an embedded worker and, with
+        `machine`, those of the process and of Python.
         """
+        families = self._families(await self._gauges())
+        families += [
+            family
+            for family in REGISTRY.collect()
+            if machine or not family.name.startswith(("process_", "python_"))
+        ]
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Families(self._families(await self._gauges())))
-        return generate_latest(registry) + generate_latest(REGISTRY)
+        registry.register(_Families(families))
+        return generate_latest(registry)
 
     async def _gauges(self) -> Gauges:
         gauges = self._source.gauges()

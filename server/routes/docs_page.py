@@ -1,14 +1,15 @@
 """`/openapi.json` and `/docs`, a static page made from that document.
 
-No script, no font, nothing from other hosts: a browser loads a single response. The
-curl lines beside the operations try them.
+Nothing from other hosts. Without JavaScript all of the text is there; with it, the curl lines name
+the address that the page was opened at, and a form at each operation sends its request.
 """
 
-import base64
 import hashlib
+import importlib.resources
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
+from string import Template
 from typing import Any
 
 import msgspec
@@ -17,36 +18,12 @@ from sanic.response import HTTPResponse
 
 from server.http.responses import is_unmodified
 from server.http.routing import Route
+from server.routes import pages
 from server.routes.openapi import document
 
 OPENAPI_PATH = "/openapi.json"
 DOCS_PATH = "/docs"
-
-_STYLE = """
-:root{color-scheme:light dark;--line:light-dark(#dfe3ee,#2a3049);--soft:light-dark(#f4f5fb,#171b2c);
---muted:light-dark(#565d78,#a0a8c6);--accent:light-dark(#4f46e5,#8b8cff)}
-body{font:100%/1.5 ui-sans-serif,system-ui,sans-serif;max-width:56rem;margin:0 auto;
-padding:1.5rem clamp(.75rem,3vw,2rem) 4rem;background:light-dark(#fff,#0c0f1a)}
-h1{margin:0}h2{margin:2.5rem 0 .25rem}a{color:var(--accent)}
-details{border:1px solid var(--line);border-radius:.6rem;margin:.6rem 0;padding:.6rem .9rem}
-summary{cursor:pointer;display:flex;gap:.7rem;align-items:baseline;flex-wrap:wrap}
-summary:focus-visible{outline:3px solid var(--accent);outline-offset:2px;border-radius:.4rem}
-b.method{font:700 .75rem ui-monospace,monospace;color:var(--accent);min-width:3rem}
-code,pre{font:.85rem/1.45 ui-monospace,monospace}
-pre{background:var(--soft);border-radius:.4rem;padding:.7rem;overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-size:.9rem}
-td,th{text-align:left;padding:.3rem .6rem .3rem 0;border-top:1px solid var(--line);
-vertical-align:top}
-.muted{color:var(--muted)}
-"""
-_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_HEADERS = {
-    "content-security-policy": f"default-src 'none'; style-src 'sha256-{_DIGEST}';"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-cache",
-}
+_FRAME = Template(importlib.resources.files(pages).joinpath("docs.html").read_text("utf-8"))
 
 
 def routes(port: int, base: str) -> list[Route]:
@@ -60,7 +37,11 @@ def routes(port: int, base: str) -> list[Route]:
 
 
 def _route(path: str, body: bytes, content_type: str) -> Route:
-    headers = {**_HEADERS, "etag": f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'}
+    headers = {
+        **pages.SECURITY_HEADERS,
+        "cache-control": "no-cache",
+        "etag": f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"',
+    }
 
     async def handler(request: Request) -> HTTPResponse:
         if is_unmodified(request.headers.getall("if-none-match", ()), headers["etag"]):
@@ -72,50 +53,99 @@ def _route(path: str, body: bytes, content_type: str) -> Route:
 
 def page(description: Mapping[str, Any], server: str = "http://localhost:3000") -> str:
     """The page of an OpenAPI document, as HTML, with examples for `server`."""
-    info = description["info"]
-    parts = [
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width">',
-        f"<title>{escape(info['title'])} API</title><style>{_STYLE}</style></head><body><main>",
-        f"<h1>{escape(info['title'])} API</h1><p>{escape(info['description'])}",
-        f' <a href="{OPENAPI_PATH[1:]}">{OPENAPI_PATH}</a></p>',
-    ]
-    for tag in description["tags"]:
-        parts.append(f"<h2>{escape(tag['name'].capitalize())}</h2>")
+    info, tags = description["info"], description["tags"]
+    operations = {
+        tag["name"]: [
+            (path, method, operation)
+            for path, methods in description["paths"].items()
+            for method, operation in methods.items()
+            if tag["name"] in operation["tags"]
+        ]
+        for tag in tags
+    }
+    contents, parts = [], []
+    for tag in tags:
+        name = tag["name"]
+        contents.append(_link(name, name.capitalize()) + '<ul class="operations">')
+        contents += [
+            _link(operation["operationId"], operation["summary"]) + "</li>"
+            for _, _, operation in operations[name]
+        ]
+        contents.append("</ul></li>")
+        parts.append(f'<h2 id="{escape(name)}">{escape(name.capitalize())}</h2>')
         parts.append(f'<p class="muted">{escape(tag["description"])}</p>')
-        for path, methods in description["paths"].items():
-            for method, operation in methods.items():
-                if tag["name"] in operation["tags"]:
-                    parts.append(_operation(server, path, method, operation))
-    parts.append("<h2>Shapes</h2>")
+        parts += [_operation(server, *operation) for operation in operations[name]]
+    contents.append(_link("schemas", "Schemas") + "</li>")
+    parts.append('<h2 id="schemas">Schemas</h2>')
     for name, schema in sorted(description["components"]["schemas"].items()):
         parts.append(
             f'<details id="{escape(name)}"><summary><code>{escape(name)}</code></summary>'
             f"<pre>{_json(schema)}</pre></details>"
         )
-    return "".join([*parts, "</main></body></html>"])
+    return _FRAME.substitute(
+        title=escape(info["title"]),
+        description=escape(info["description"]),
+        server=escape(server),
+        contents="".join(contents),
+        operations="".join(parts),
+    )
+
+
+def _link(anchor: str, text: str) -> str:
+    """An item of a list, left open for a list within it."""
+    return f'<li><a href="#{escape(anchor)}">{escape(text)}</a>'
 
 
 def _operation(server: str, path: str, method: str, operation: Mapping[str, Any]) -> str:
     parts = [
-        f'<details><summary><b class="method">{method.upper()}</b><code>{escape(path)}</code>',
+        f'<details id="{escape(operation["operationId"])}"><summary>',
+        f'<b class="method {method}">{method.upper()}</b><code>{escape(path)}</code>',
         f' <span class="muted">{escape(operation["summary"])}</span></summary>',
     ]
     if "description" in operation:
         parts.append(f"<p>{_text(operation['description'])}</p>")
-    parts.append(f"<pre>{escape(_curl(server + path, method, operation))}</pre>")
-    parameters = [
-        (item["name"], item["in"], _kind(item["schema"]), item.get("description", ""))
-        for item in operation.get("parameters", ())
-    ]
+    parts.append(
+        f'<pre><code class="example">{escape(_curl(server + path, method, operation))}</code></pre>'
+    )
+    parameters = operation.get("parameters", ())
+    parts.append(_form(path, method, operation, parameters))
     if parameters:
-        parts.append(_table(("parameter", "in", "value", ""), parameters))
+        rows = [
+            (item["name"], item["in"], _kind(item["schema"]), item.get("description", ""))
+            for item in parameters
+        ]
+        parts.append(_table(("parameter", "in", "value", "meaning"), rows))
     answers = [
         (status, ", ".join(answer.get("content", {})), answer["description"])
         for status, answer in operation["responses"].items()
     ]
-    parts.append(_table(("status", "type", ""), answers))
+    parts.append(_table(("status", "type", "meaning"), answers))
     return "".join([*parts, "</details>"])
+
+
+def _form(
+    path: str, method: str, operation: Mapping[str, Any], parameters: Sequence[Mapping[str, Any]]
+) -> str:
+    """What `docs.js` sends the request from."""
+    fields = "".join(
+        f"<label>{escape(item['name'])}<input name='{escape(item['name'])}'"
+        f" data-in='{item['in']}' autocomplete='off'{' required' * (item['in'] == 'path')}></label>"
+        for item in parameters
+        if item["in"] != "cookie"
+    )
+    body = ""
+    if "requestBody" in operation:
+        example = operation["requestBody"]["content"]["application/json"]["example"]
+        body = f"<label>Body<textarea spellcheck='false'>{_json(example)}</textarea></label>"
+    row = f"<div class='row'>{fields}</div>" if fields else ""
+    name = escape(f"{method.upper()} {path}")
+    return (
+        f"<form class='try needs-script' data-method='{method.upper()}' data-path='{escape(path)}'"
+        f" aria-label='Try {name}'>"
+        f"{row}{body}"
+        "<div><button type='submit' class='button'>Send</button></div>"
+        "<output aria-live='polite'></output></form>"
+    )
 
 
 def _curl(url: str, method: str, operation: Mapping[str, Any]) -> str:
@@ -141,11 +171,18 @@ def _kind(schema: Mapping[str, Any]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    """The roles say what the elements mean once a phone's style lays them out as blocks."""
+    heads = "".join(f'<th role="columnheader" scope="col">{escape(cell)}</th>' for cell in head)
     body = "".join(
-        "<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows
+        f'<tr role="row"><th role="rowheader" scope="row">{_text(name)}</th>'
+        + "".join(f'<td role="cell">{_text(cell)}</td>' for cell in cells)
+        + "</tr>"
+        for name, *cells in rows
     )
-    return f"<table><tr>{cells}</tr>{body}</table>"
+    return (
+        f'<table role="table"><thead role="rowgroup"><tr role="row">{heads}</tr></thead>'
+        f'<tbody role="rowgroup">{body}</tbody></table>'
+    )
 
 
 def _text(text: str) -> str:

@@ -1,7 +1,8 @@
 """`GET /metrics` for Prometheus and `GET /admin/stats` for the operator's page.
 
-Open to everyone by default, since they expose counts only; with
-SCOREBOARD_METRICS_OPEN=false only to tokens with `scores:operate`.
+Open to everyone by default, since they expose counts only: what tells of the machine (memory, file
+descriptors, start time, Python's version) needs a token with `scores:operate`, and with
+SCOREBOARD_METRICS_OPEN=false everything does.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,19 +48,26 @@ class MetricsRoutes:
 
     async def get_metrics(self, request: Request) -> HTTPResponse:
         """This process's metrics in Prometheus' text format."""
-        self._require_permission(request)
+        machine = self._is_operator(request)
         return HTTPResponse(
-            await self._metrics.exposition(), headers=NOT_STORED, content_type=CONTENT_TYPE
+            await self._metrics.exposition(machine=machine),
+            headers=NOT_STORED,
+            content_type=CONTENT_TYPE,
         )
 
     async def get_stats(self, request: Request) -> HTTPResponse:
         """The same metrics as JSON."""
-        self._require_permission(request)
+        self._is_operator(request)
         return json_response(await self._metrics.stats(), NOT_STORED)
 
-    def _require_permission(self, request: Request) -> None:
-        if not self._open_to_all and SCOPE_OPERATE not in self._principal(request).scopes:
+    def _is_operator(self, request: Request) -> bool:
+        """Whether an operator's token came with it; refuses the request if one must and did not."""
+        if self._open_to_all and "authorization" not in request.headers:
+            return False
+        operator = SCOPE_OPERATE in self._principal(request).scopes
+        if not operator and not self._open_to_all:
             raise Problem(FORBIDDEN, "This token may not see the metrics.")
+        return operator
 
 
 def metrics_of(

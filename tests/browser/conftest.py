@@ -25,8 +25,13 @@ def browser(window: Browser) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def site() -> Iterator[BoardSite]:
-    """A board of twelve: P01 with 1200 points down to P12 with 100."""
+def empty_site() -> Iterator[BoardSite]:
     with board_site() as running:
-        running.put({f"P{place:02d}": 1300 - 100 * place for place in range(1, 13)})
         yield running
+
+
+@pytest.fixture
+def site(empty_site: BoardSite) -> BoardSite:
+    """A board of twelve: P01 with 1200 points down to P12 with 100."""
+    empty_site.put({f"P{place:02d}": 1300 - 100 * place for place in range(1, 13)})
+    return empty_site

@@ -127,6 +127,55 @@ def test_equal_scores_stand_in_the_order_they_were_reached(
     assert [user for user, _ in shown(browser)[:4]] == ["P01", "P02", "P05", "P04"]
 
 
+def test_equal_scores_share_a_rank_as_in_the_api(browser: Browser, site: BoardSite) -> None:
+    opened(browser, site)
+
+    site.change(("P03", 1100), ("P04", 1100))
+
+    eventually_sync(lambda: shown(browser) == expected(site))
+    ranks = texts(browser.find_all("#rows .rank-number"))
+    assert ranks[:5] == ["1", "2", "2", "2", "5"]
+
+
+def test_scores_below_zero_and_losses_have_one_minus_sign(
+    browser: Browser, empty_site: BoardSite
+) -> None:
+    empty_site.put({"Below": -50})
+    browser.open(empty_site.url + "/")
+    eventually_sync(lambda: pill(browser) == "Live")
+    empty_site.change(("Below", -1090))
+
+    eventually_sync(lambda: "−1,090" in browser.find("#rows tr").text)
+    assert "−1,040" in browser.find("#rows tr").text
+    assert "-" not in browser.find("main").text
+
+
+def test_names_that_show_nothing_are_said_and_none_reverses_its_line(
+    browser: Browser, empty_site: BoardSite
+) -> None:
+    empty_site.put({"": 3, " \u2028": 2, "\u202egnp.exe": 1})
+    browser.open(empty_site.url + "/")
+    eventually_sync(lambda: len(browser.find_all("#rows tr")) == 3)
+
+    assert texts(browser.find_all("#rows .name")) == [
+        "(no name, user 1)",
+        "(no name, user 2)",
+        "gnp.exe",
+    ]
+
+
+def test_charts_stay_inside_their_card(browser: Browser, site: BoardSite) -> None:
+    for size in (DESKTOP, PHONE, (320, 640)):
+        browser.resize(size)
+        opened(browser, site)
+        inside = browser.run(
+            "const box = (s) => document.querySelector(s).getBoundingClientRect();"
+            "const card = document.querySelector('#sparkline').closest('.card');"
+            "return box('#sparkline').right <= card.getBoundingClientRect().right - 8"
+        )
+        assert inside, size
+
+
 def test_a_lost_connection_is_resumed_without_losing_changes(
     browser: Browser, site: BoardSite
 ) -> None:
@@ -222,7 +271,13 @@ def test_a_board_that_wants_a_token_is_shown_with_one(browser: Browser, site: Bo
     browser.find("#token").send_keys("wrong" + Keys.ENTER)
     eventually_sync(lambda: site.tickets_refused == 1)
     eventually_sync(form.is_displayed)
-    assert form.text.startswith("The server did not accept this token.")
+    assert form.text.startswith("The server did not accept this token: it is wrong or has expired.")
+    assert pill(browser) == "Locked"
+    assert browser.driver.switch_to.active_element.get_attribute("id") == "token"
+    # Asking again without another token would change nothing.
+    asked = len(site.stream_requests)
+    time.sleep(1.5)
+    assert len(site.stream_requests) == asked
     assert not browser.find("#banner").is_displayed()
     browser.find("#token").send_keys("sesame" + Keys.ENTER)
 
@@ -263,7 +318,7 @@ def test_a_flood_of_changes_ends_in_the_right_board(browser: Browser, site: Boar
     eventually_sync(lambda: shown(browser) == expected(site), timeout_s=20)
     assert site.seq == 5000
     assert len(browser.find_all("#feed li")) == 8
-    assert browser.find("#seq").text == "change 5,000"
+    assert browser.find("#seq").text == "change no. 5,000"
 
 
 def test_names_are_text_whatever_they_contain(browser: Browser, site: BoardSite) -> None:

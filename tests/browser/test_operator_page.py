@@ -1,67 +1,24 @@
 """The operator's page in a real browser, on figures that the test makes up."""
 
-from typing import Any
+import re
+from functools import partial
 
 import pytest
+from selenium.webdriver import ActionChains
 
 from tests.browser.test_board_page import CONTRASTS
 from tests.support.board_site import BoardSite
 from tests.support.browser import DESKTOP, PHONE, Browser, texts
 from tests.support.eventually import eventually_sync
-
-BOUNDS = [0.001, 0.01, 0.1]
-
-
-def figures(
-    accepted: int = 0, *, instance: str = "api:1:1764000000", **changes: Any
-) -> dict[str, Any]:
-    """What /admin/stats answers after `accepted` submissions."""
-    timed = {"bounds": BOUNDS, "counts": [0, accepted, 0, 0], "total": 1.0}
-    gauges = {
-        "queue": 40,
-        "queueMax": 50,
-        "batchesUnfinished": 2,
-        "batchesUnfinishedMax": 16,
-        "listeners": 7,
-        "listenersMax": 100,
-        "listenersLagging": 1,
-        "hubSeq": 90,
-        "boardSeq": 93,
-    }
-    return {
-        "instance": instance,
-        "uptimeS": 60.0,
-        "draining": False,
-        "services": {"mysql": True, "redis": True, "temporal": changes.get("temporal", True)},
-        "counters": {
-            "submissions": {
-                "accepted": accepted,
-                "replayed": 3,
-                "rate_limited": 0,
-                "key_reused": 0,
-                "overloaded": 0,
-                "unavailable": 0,
-            },
-            "batchesStarted": accepted // 10,
-            "ticks": 5,
-            "streamBytes": 1000,
-            "deliveries": accepted * 7,
-            "resets": 2,
-            "listenersOpened": 9,
-            "listenersCut": 0,
-        },
-        "gauges": gauges | changes.get("gauges", {}),
-        "histograms": {
-            "batchSize": {"bounds": [1, 10, 100], "counts": [0, accepted, 0, 0], "total": 1},
-            "admissionSeconds": timed,
-            "startSeconds": timed,
-            "commitToWriteSeconds": timed,
-        },
-    }
+from tests.support.page_states import figures
 
 
 def text(browser: Browser, selector: str) -> str:
     return browser.find(selector).text
+
+
+def shows(browser: Browser, selector: str, words: str) -> bool:
+    return text(browser, selector) == words
 
 
 def opened(browser: Browser, site: BoardSite) -> None:
@@ -78,7 +35,7 @@ def test_operator_page_shows_current_state(browser: Browser, site: BoardSite) ->
     assert text(browser, "#queue-more") == "of 50 places"
     assert text(browser, "#listeners-more") == "of 100 streams · 1 lagging · 2 resets"
     assert browser.find("#queue-meter").get_attribute("value") == "40"
-    assert "This is api:1, up" in text(browser, "#instance")
+    assert "API process 1f, up for" in text(browser, "#instance")
     assert texts(browser.find_all("#services .pill")) == ["mysql", "redis", "temporal"]
 
 
@@ -98,14 +55,45 @@ def test_counters_become_rates_and_buckets_quantiles(browser: Browser, site: Boa
     assert text(browser, "#outcomes tr:nth-child(2)").startswith("repeated, same answer 0 3")
 
 
+def test_chart_shows_the_value_under_the_pointer(browser: Browser, site: BoardSite) -> None:
+    opened(browser, site)
+    site.stats = figures(50)
+    eventually_sync(lambda: text(browser, "#accepted") not in {"0", "–"})
+
+    chart = browser.find("#accepted-line")
+    right = chart.size["width"] // 2 - 1
+    ActionChains(browser.driver).move_to_element_with_offset(chart, right, 0).perform()
+    value = browser.find("#accepted-line + .spark-value")
+    assert re.fullmatch(r"[\d.,]+ · (now|1 s ago)", value.text)
+    ActionChains(browser.driver).move_to_element_with_offset(chart, -right, 0).perform()
+    assert value.text == "0 · 59 s ago"
+    ActionChains(browser.driver).move_to_element(browser.find("h1")).perform()
+    assert not value.is_displayed()
+
+
+def test_a_wrong_token_and_one_without_the_scope_are_told_apart(
+    browser: Browser, site: BoardSite
+) -> None:
+    opened(browser, site)
+    for status, words in (
+        (401, "The server did not accept this token: it is wrong or has expired."),
+        (403, "This token cannot review: it needs the scope scores:review."),
+    ):
+        site.cases_status = status
+        browser.run("sessionStorage.setItem('scoreboard-operator-token', 'x')")
+        browser.open(site.url + "/operator")
+        eventually_sync(partial(shows, browser, "#cases-note", words))
+    browser.run("sessionStorage.clear()")
+
+
 def test_another_process_starts_its_own_figures(browser: Browser, site: BoardSite) -> None:
     opened(browser, site)
     site.stats = figures(1_000_000)
     eventually_sync(lambda: text(browser, "#accepted") not in {"0", "–"})
 
-    site.stats = figures(5, instance="api:2:1764000001")
+    site.stats = figures(5, instance="2e")
 
-    eventually_sync(lambda: "api:2" in text(browser, "#instance"))
+    eventually_sync(lambda: "process 2e" in text(browser, "#instance"))
     assert text(browser, "#accepted") == "0"
 
 
@@ -141,7 +129,8 @@ def test_locked_figures_open_with_a_token_that_stays_in_the_tab(
 
     browser.find("#token").send_keys("wrong")
     browser.find("#token-form button").click()
-    eventually_sync(lambda: "may not see" in text(browser, "#banner"))
+    eventually_sync(lambda: "did not accept this token" in text(browser, "#token-form"))
+    assert not browser.find("#banner").is_displayed()
     browser.find("#token").send_keys("sesame")
     browser.find("#token-form button").click()
     eventually_sync(lambda: text(browser, "#pill") == "Live")

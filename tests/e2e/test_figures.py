@@ -1,6 +1,8 @@
 """Metrics and the operator's figures, counted by a real pipeline."""
 
 import asyncio
+import re
+import socket
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -135,6 +137,36 @@ async def test_figures_come_without_any_service(task_queue: str) -> None:
     assert found["scoreboard_service_up{service=redis}"] == 0
     assert "scoreboard_board_seq" not in found
     assert numbers["gauges"]["boardSeq"] is None
+
+
+async def test_open_figures_tell_of_the_machine_to_operators_only(task_queue: str) -> None:
+    settings = api_settings(
+        mysql_url="mysql://root@127.0.0.1:9/none",
+        redis_url="redis://127.0.0.1:9/0",
+        temporal_address="127.0.0.1:9",
+        task_queue=task_queue,
+    )
+    operator = mint(SECRET, subject="op", now_s=_now_s(), ttl_s=60, scopes=(SCOPE_OPERATE,))
+    async with running_api(settings, ready=False) as api:
+        texts = {}
+        for name, bearer in {"anyone": None, "user": token(1), "operator": operator}.items():
+            headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+            async with api.http.get(api.url + "/metrics", headers=headers) as response:
+                assert response.status == 200
+                texts[name] = await response.text()
+        async with api.http.get(
+            api.url + "/metrics", headers={"Authorization": "Bearer wrong"}
+        ) as response:
+            assert response.status == 401
+        numbers = await stats(api)
+
+    for name in ("anyone", "user"):
+        assert "scoreboard_listeners" in texts[name]
+        assert not re.search(r"^(# \w+ )?(process|python)_", texts[name], re.MULTILINE)
+    assert "process_resident_memory_bytes" in texts["operator"]
+    assert "python_info" in texts["operator"]
+    assert socket.gethostname() not in str(numbers)
+    assert re.fullmatch(r"[0-9a-f]{8}", numbers["instance"])
 
 
 async def test_closed_figures_need_their_scope(task_queue: str) -> None:

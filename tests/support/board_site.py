@@ -17,6 +17,8 @@ from aiohttp import web
 
 from scoreboard import contract, sse
 from scoreboard.domain import Change, Standing
+from server.routes.docs_page import page as docs_page
+from server.routes.openapi import document
 from server.routes.pages import read_pages
 
 
@@ -33,6 +35,9 @@ class BoardSite:
         self.stats: dict[str, Any] | None = None
         self.stats_token: str | None = None
         self.stream_token: str | None = None
+        self.cases: list[dict[str, Any]] = []
+        self.cases_status = 200
+        self.silent = False
         self.tickets_refused = 0
         self._tickets: set[str] = set()
         self._loop = asyncio.new_event_loop()
@@ -99,7 +104,7 @@ class BoardSite:
                 transport.abort()
 
     async def _serve_page(self, request: web.Request) -> web.Response:
-        page = self._pages[request.path]
+        page = self._pages[request.path.removeprefix("/board")]
         return web.Response(
             body=page.body, headers={**page.headers, "Content-Type": page.content_type}
         )
@@ -107,7 +112,10 @@ class BoardSite:
     async def _serve_scores(self, request: web.Request) -> web.Response:
         self.top_reads += 1
         limit = int(request.query.get("limit", contract.TOP_DEFAULT))
-        lines = [{"user": line.user, "score": line.score} for line in self.top(limit)]
+        lines = [
+            {"user": line.user, "score": line.score, "userId": line.user_id}
+            for line in self.top(limit)
+        ]
         return web.Response(
             text=json.dumps(lines),
             content_type="application/json",
@@ -122,7 +130,18 @@ class BoardSite:
         self._tickets.add(ticket)
         return web.json_response({"ticket": ticket, "expiresInS": 30})
 
+    async def _serve_cases(self, request: web.Request) -> web.Response:
+        if not request.headers.get("Authorization"):
+            return web.json_response({"code": "unauthorized"}, status=401)
+        return web.json_response(self.cases, status=self.cases_status)
+
+    async def _serve_docs(self, _: web.Request) -> web.Response:
+        body = docs_page(document())
+        return web.Response(text=body, content_type="text/html")
+
     async def _serve_stats(self, request: web.Request) -> web.Response:
+        if self.silent:
+            await asyncio.sleep(3600)
         if self.stats_token and request.headers.get("Authorization") != (
             f"Bearer {self.stats_token}"
         ):
@@ -134,6 +153,8 @@ class BoardSite:
     async def _serve_stream(self, request: web.Request) -> web.StreamResponse:
         last = request.headers.get(contract.LAST_EVENT_ID_HEADER)
         self.stream_requests.append((last, request.query_string))
+        if self.silent:
+            await asyncio.sleep(3600)
         if self.stream_token:
             ticket = request.query.get("ticket", "")
             if ticket not in self._tickets:
@@ -175,6 +196,11 @@ class BoardSite:
         app.router.add_get(contract.STREAM_PATH, self._serve_stream)
         app.router.add_post("/scores/stream/ticket", self._serve_ticket)
         app.router.add_get("/admin/stats", self._serve_stats)
+        app.router.add_get("/admin/reviews", self._serve_cases)
+        app.router.add_get("/docs", self._serve_docs)
+        # As through a proxy that adds a path of its own.
+        app.router.add_get("/board/docs", self._serve_docs)
+        app.router.add_get("/board/assets/{name}", self._serve_page)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -49,7 +49,10 @@ ROUTES = {
             "app.js",
             "board.js",
             "cases.js",
+            "docs.css",
+            "docs.js",
             "icon.svg",
+            "noscript.css",
             "operator.css",
             "operator.js",
             "quantile.js",
@@ -59,6 +62,7 @@ ROUTES = {
             "style.css",
             "theme.js",
             "view.js",
+            "words.js",
         )
     },
 }

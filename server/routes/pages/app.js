@@ -5,7 +5,8 @@ import { Rates } from "./rates.js";
 import { drawSparkline } from "./sparkline.js";
 import { CONNECTING, LIVE, LOST, Stream } from "./stream.js";
 import { setUpTheme } from "./theme.js";
-import { BoardView, format, signed } from "./view.js";
+import { BoardView, ranksOf } from "./view.js";
+import { format, nameOf, signed } from "./words.js";
 
 const STREAM = "scores/stream?snapshot=1";
 const TOP = 10;
@@ -55,14 +56,14 @@ function onWhole(kind, { seq, scores }) {
 }
 
 function onUpdate(seq, change) {
-  const { user, score } = change;
+  const { score } = change;
   const key = keyOf(change);
   if (board.seq !== null && seq <= board.seq) return;
   rates.add(Date.now());
   const before = knownScores.get(key);
   if (before === undefined && knownScores.size >= KNOWN_SCORES_MAX) knownScores.clear();
   knownScores.set(key, score);
-  feed.unshift({ seq, user, score, gained: before === undefined ? null : score - before });
+  feed.unshift({ seq, user: nameOf(change), score, gained: before === undefined ? null : score - before });
   if (feed.length > FEED_LENGTH) feed.pop();
   board.apply(seq, change);
   if (board.uncertain) refetchSoon();
@@ -105,7 +106,7 @@ function render() {
   view.show(board.rows, !first);
   at("empty").hidden = board.rows.length > 0;
   at("empty").textContent = board.seq === null ? "Waiting for the board…" : "No scores yet.";
-  at("seq").textContent = board.seq === null ? "" : `change ${format(board.seq)}`;
+  at("seq").textContent = board.seq === null ? "" : `change no. ${format(board.seq)}`;
   showFeed();
   announceSoon();
 }
@@ -155,15 +156,17 @@ function ago(ms) {
 
 function showState() {
   const { state } = stream;
-  const text = { [CONNECTING]: "Connecting", [LIVE]: "Live", [LOST]: "Reconnecting" }[state];
+  const locked = !at("token-form").hidden;
+  const words = { [CONNECTING]: "Connecting", [LIVE]: "Live", [LOST]: locked ? "Locked" : "Reconnecting" };
   const pill = at("pill");
   pill.dataset.state = paused && state === LIVE ? "paused" : state;
-  at("pill-text").textContent = paused && state === LIVE ? "Paused" : text;
+  at("pill-text").textContent = paused && state === LIVE ? "Paused" : words[state];
   const staleFor = stream.freshAt === null ? 0 : Date.now() - stream.freshAt;
   const stale = state === LOST && (stream.freshAt === null || staleFor > STALE_MS);
   document.body.classList.toggle("stale", stale);
+  if (locked && board.seq === null) setText(at("empty"), "This board is shown with a token.");
   // A board that asks for a token is not out of reach.
-  const lost = stale && at("token-form").hidden;
+  const lost = stale && !locked;
   at("banner").hidden = !lost;
   if (lost) {
     const age = stream.freshAt === null ? "" : ` These scores are from ${ago(staleFor)}.`;
@@ -210,8 +213,9 @@ async function onRefused() {
 
 function askForToken() {
   const shown = !at("token-form").hidden;
-  if (token) setText(at("token-label"), "The server did not accept this token. Enter another one.");
+  if (token) setText(at("token-said"), "The server did not accept this token: it is wrong or has expired.");
   token = "";
+  stream.stop();
   at("token-form").hidden = false;
   if (!shown) at("token").focus();
   showState();
@@ -240,11 +244,12 @@ function announceRanks() {
   announcedRanks = ranks;
   if (!ranks.length || ranks.every((key, index) => key === before[index])) return;
   const leader = board.rows[0];
-  const parts = [`${leader.user} leads with ${format(leader.score)}`];
+  const places = ranksOf(board.rows);
+  const parts = [`${nameOf(leader)} leads with ${format(leader.score)}`];
   const climbed = ranks
-    .map((key, index) => ({ user: board.rows[index].user, index, was: before.indexOf(key) }))
+    .map((key, index) => ({ user: nameOf(board.rows[index]), index, was: before.indexOf(key) }))
     .filter(({ index, was }) => index > 0 && before.length && (was < 0 || was > index));
-  for (const { user, index } of climbed.slice(0, 3)) parts.push(`${user} is up to place ${index + 1}`);
+  for (const { user, index } of climbed.slice(0, 3)) parts.push(`${user} is up to rank ${places[index]}`);
   announce(`${parts.join(". ")}.`);
 }
 
@@ -273,6 +278,7 @@ at("token-form").addEventListener("submit", (event) => {
   token = at("token").value.trim();
   at("token").value = "";
   at("token-form").hidden = true;
+  setText(at("empty"), "Waiting for the board…");
   stream.connect();
 });
 addEventListener("online", () => {

@@ -1,8 +1,9 @@
 // Submissions that wait for a person: lists them, and sends what was decided.
 
+import { nameOf, signed } from "./words.js";
+
 const TIMEOUT_MS = 12000;
 const at = (id) => document.getElementById(id);
-const number = new Intl.NumberFormat("en", { signDisplay: "exceptZero" });
 const time = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
 
 const rows = new Map();
@@ -20,6 +21,12 @@ function note(text) {
   if (at("cases-note").textContent !== text) at("cases-note").textContent = text;
 }
 
+function refusal(status) {
+  if (status === 401) return "The server did not accept this token: it is wrong or has expired.";
+  if (status === 403) return "This token cannot review: it needs the scope scores:review.";
+  return "The cases cannot be read now.";
+}
+
 /** Show the open cases that this token may see. */
 export async function showCases(token) {
   if (!token) return;
@@ -33,7 +40,7 @@ export async function showCases(token) {
   at("unlock").hidden = !refused;
   at("cases-table").hidden = !answer.ok;
   if (!answer.ok) {
-    note(refused ? "This token cannot review: it needs the scope scores:review." : "The cases cannot be read now.");
+    note(refusal(answer.status));
     return;
   }
   const cases = await answer.json();
@@ -56,19 +63,23 @@ export async function showCases(token) {
 
 function rowOf(held, token) {
   const row = document.createElement("tr");
+  row.setAttribute("role", "row");
   const name = document.createElement("th");
   name.scope = "row";
   name.dir = "auto";
-  name.textContent = held.user ?? `user ${held.userId}`;
+  name.textContent = nameOf(held);
+  name.setAttribute("role", "rowheader");
   row.append(name);
   const cells = [
-    number.format(held.increment),
+    signed(held.increment),
     held.reasons.map((reason) => reason.replaceAll("_", " ")).join(", "),
     time.format(held.openedAtUs / 1000),
   ];
   for (const text of cells) row.insertCell().textContent = text;
-  row.cells[1].className = "end";
+  row.cells[1].className = "end points";
   const last = row.insertCell();
+  last.className = "decision";
+  for (const cell of row.querySelectorAll("td")) cell.setAttribute("role", "cell");
   for (const decision of ["approve", "reject"]) {
     const button = document.createElement("button");
     button.type = "button";
@@ -82,7 +93,7 @@ function rowOf(held, token) {
 }
 
 async function decide(row, held, decision, token) {
-  const what = `${number.format(held.increment)} points for ${held.user ?? held.userId}`;
+  const what = `${signed(held.increment)} points for ${nameOf(held)}`;
   // It cannot be taken back: an approved submission is on the board at once.
   if (!confirm(`${decision === "approve" ? "Approve" : "Reject"} ${what}?`)) return;
   for (const button of row.querySelectorAll("button")) button.disabled = true;

@@ -21,6 +21,10 @@ const OUTCOMES = {
   overloaded: "queue full",
   unavailable: "backend unavailable",
 };
+const REFUSALS = {
+  401: "The server did not accept this token: it is wrong or has expired.",
+  403: "This token lacks the scope.",
+};
 const TIMES = {
   batchSize: ["Submissions in a batch", (value) => whole.format(value)],
   admissionSeconds: ["Admission", milliseconds],
@@ -117,7 +121,7 @@ function show() {
     return pill;
   }));
   at("instance").textContent =
-    `This is ${stats.instance.replace(/:\d+$/, "")}, up for ${duration(stats.uptimeS)}. Each API process has its own metrics; Grafana shows all of them.`;
+    `API process ${stats.instance}, up for ${duration(stats.uptimeS)}. Each API process has its own metrics; Grafana shows all of them.`;
 }
 
 function meter(name, value, maximum, unit) {
@@ -161,7 +165,8 @@ function state(name, text, banner = "") {
 
 // --- polling
 
-function ask(scope) {
+function ask(scope, said = "") {
+  if (at("token-said").textContent !== said) at("token-said").textContent = said;
   at("scope").textContent = scope;
   at("token-form").hidden = false;
 }
@@ -174,8 +179,9 @@ async function poll() {
   });
   const refused = answer.status === 401 || answer.status === 403;
   if (refused) {
-    ask("scores:operate");
-    state("lost", "Locked", token ? "This token may not see the metrics." : "");
+    ask("scores:operate", token ? REFUSALS[answer.status] : "");
+    state("lost", "Locked");
+    at("waiting").hidden = true;
     at("figures").hidden = true;
     return;
   }
@@ -186,6 +192,8 @@ async function poll() {
   if (samples.length > WINDOW + 1) samples.shift();
   failures = 0;
   at("figures").hidden = false;
+  at("waiting").hidden = true;
+  at("token-said").textContent = "";
   state("live", "Live");
   show();
 }

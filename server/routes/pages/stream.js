@@ -77,6 +77,15 @@ export class Stream {
     });
   }
 
+  /** Stay away until `connect` is called: trying again would change nothing. */
+  stop() {
+    this.attempt += 1;
+    clearTimeout(this.retryTimer);
+    this.retryAt = null;
+    this._close();
+    this._become(LOST);
+  }
+
   _alive() {
     this.freshAt = Date.now();
     this.failures = 0;

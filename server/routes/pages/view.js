@@ -2,18 +2,12 @@
 // change, measure again, animate the difference). Knows nothing of where lines come from.
 
 import { keyOf } from "./board.js";
+import { format, nameOf, signed } from "./words.js";
 
 const MOVE_MS = 450;
 const MARK_MS = 2500;
 const COUNT_MS = 400;
-const number = new Intl.NumberFormat("en");
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
-
-export const format = (value) => number.format(value);
-
-export function signed(value) {
-  return value < 0 ? `−${number.format(-value)}` : `+${number.format(value)}`;
-}
 
 /** A colour and letters for a name, the same each time. */
 export function badgeOf(name) {
@@ -24,6 +18,11 @@ export function badgeOf(name) {
   return { hue: hash % 360, letters: letters.map((word) => [...word][0] ?? "?").join("") };
 }
 
+/** Each row's rank: one more than the number of rows with a higher score. */
+export function ranksOf(rows) {
+  return rows.map(({ score }) => 1 + rows.findIndex((row) => row.score === score));
+}
+
 function element(tag, className, ...children) {
   const made = document.createElement(tag);
   if (className) made.className = className;
@@ -32,7 +31,8 @@ function element(tag, className, ...children) {
 }
 
 class Line {
-  constructor(user) {
+  constructor(user, userId) {
+    const shown = nameOf({ user, userId });
     const { hue, letters } = badgeOf(user);
     this.user = user;
     this.score = null;
@@ -45,9 +45,11 @@ class Line {
     const badge = element("span", "badge", letters.toLocaleUpperCase("en"));
     badge.setAttribute("aria-hidden", "true");
     badge.style.setProperty("--hue", hue);
-    const name = element("span", "name", user);
+    const name = element("span", "name", shown);
     name.dir = "auto";
-    name.title = user;
+    name.title = shown;
+    // A long name is cut; on a screen without a pointer there is no title to hover for.
+    name.addEventListener("click", () => name.classList.toggle("whole"));
     this.scoreText = element("span", "score-number");
     this.delta = element("span", "delta");
     this.delta.setAttribute("aria-hidden", "true");
@@ -75,6 +77,7 @@ class Line {
     this.rankText.textContent = rank;
     this.row.dataset.rank = rank;
     this.bar.style.setProperty("--share", share);
+    this.scoreText.classList.toggle("long", format(score).length > 12);
     this._count(from, score, animate);
     if (animate && (moved || gained)) this._mark(moved, gained);
   }
@@ -139,16 +142,18 @@ export class BoardView {
     }
     // Bars compare with the leader; a board at or below zero has none.
     const highest = Math.max(0, ...rows.map((row) => row.score));
+    // Equal scores share a rank, as in the API.
+    const ranks = ranksOf(rows);
     rows.forEach(({ user, score, userId }, index) => {
       const key = keyOf({ user, userId });
       let line = this.lines.get(key);
       const entering = !line;
       if (entering) {
-        line = new Line(user);
+        line = new Line(user, userId);
         this.lines.set(key, line);
       }
       const share = highest > 0 ? Math.max(0, score) / highest : 0;
-      line.show(index + 1, score, share.toFixed(4), animate && !entering);
+      line.show(ranks[index], score, share.toFixed(4), animate && !entering);
       if (this.body.children[index] !== line.row) {
         this.body.insertBefore(line.row, this.body.children[index] ?? null);
       }

@@ -1,0 +1,34 @@
+"""axe-core finds nothing wrong on any page: each state, light and dark, on a desk and a phone."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.axe import axe_source, violations
+from tests.support.board_site import BoardSite
+from tests.support.browser import DESKTOP, PHONE, Browser
+from tests.support.page_states import STATES, State
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return axe_source(tmp_path_factory.mktemp("axe"))
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
+def test_page_has_no_accessibility_violation_and_fits_its_window(
+    browser: Browser, empty_site: BoardSite, axe: str, tmp_path: Path, state: State
+) -> None:
+    browser.prefer(prefers_reduced_motion="reduce")
+    state(browser, empty_site, tmp_path)
+
+    found = []
+    for scheme in ("light", "dark"):
+        browser.prefer(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
+        for size in (DESKTOP, PHONE):
+            browser.resize(size)
+            found += [f"{scheme} {size}: {line}" for line in violations(browser, axe)]
+            if int(str(browser.run("return document.documentElement.scrollWidth"))) > size[0]:
+                found.append(f"{scheme} {size}: the page scrolls sideways")
+
+    assert not found, "\n".join(found)
