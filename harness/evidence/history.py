@@ -365,10 +365,12 @@ class HistoryWriter:
         self.put(End, drained=drained, about=about or {})
 
     def close(self) -> None:
-        """Flush and close. Idempotent."""
+        """Flush and close, the file also where the disk is full. Idempotent. Raises OSError."""
         if not self._file.closed:
-            self.flush()
-            self._file.close()
+            try:
+                self.flush()
+            finally:
+                self._file.close()
 
     def __enter__(self) -> Self:
         return self

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.measure.terminal import reason_of
+
 PIECE_BYTES = 1 << 20
 """Of the file; compressed it is about a tenth."""
 TIMEOUT_S = 120.0
@@ -52,10 +54,7 @@ class Handover:
         self._ask(ident, 0)
 
     def take(self, ident: str, offset: int, piece: bytes, problem: str) -> None:
-        """A piece, or why there is none. Ignored unless it is the one asked for.
-
-        Raises OSError when it cannot be written.
-        """
+        """A piece, or why there is none. Ignored unless it is the one asked for."""
         awaited = self._awaited.get(ident)
         if awaited is None or offset != awaited.arrived or awaited.problem:
             return
@@ -68,8 +67,12 @@ class Handover:
         if not content:
             awaited.problem = problem or "the file ends early"
             return
-        with awaited.draft.open("ab" if offset else "wb") as file:
-            file.write(content)
+        try:
+            with awaited.draft.open("ab" if offset else "wb") as file:
+                file.write(content)
+        except OSError as error:
+            awaited.problem = reason_of(error)
+            return
         awaited.arrived += len(content)
         if awaited.arrived < awaited.size:
             self._ask(ident, awaited.arrived)

@@ -60,8 +60,10 @@ class _Journal:
 
     def close(self, *, drained: bool, about: Mapping[str, Any] | None = None) -> int:
         """Write the closing record and close the file; its size in bytes."""
-        self._writer.end(drained=drained, about=dict(about or {}))
-        self._writer.close()
+        try:
+            self._writer.end(drained=drained, about=dict(about or {}))
+        finally:
+            self._writer.close()
         return self._writer.bytes_written
 
 
@@ -99,7 +101,7 @@ class SubmissionJournal(_Journal):
 
 
 class ListenerJournal(_Journal):
-    """Writes what the listeners of a swarm received, into a file of its own."""
+    """Writes what the listeners of a process received, into a file of its own."""
 
     def __init__(
         self, folder: Path, *, name: str, shift_ns: int = 0, by_content: bool = False
@@ -110,7 +112,7 @@ class ListenerJournal(_Journal):
     def write(
         self, events: Sequence[tuple[int, str, int] | Sighting], stretches: list[Stretch]
     ) -> None:
-        """Append the records that a swarm returned."""
+        """Append the records that the engine returned."""
         write_listeners(self._writer, events, stretches)
 
 
@@ -196,8 +198,10 @@ class BoardJournal:
 
     def read(self, look: Callable[[int], Page], limit: int) -> Page:
         """Read the board and record the read's start and end. Raises OSError as `look` does."""
+        # The record counts even when the disk does not take it.
+        index = self._writer.records_written
         with self._noted():
-            index = self._writer.read(client="coordinator", limit=limit)
+            self._writer.read(client="coordinator", limit=limit)
         try:
             page = look(limit)
         except OSError:
@@ -229,4 +233,18 @@ class BoardJournal:
                 seq, scores = board
                 self._writer.put(FinalBoard, seq=seq, scores=list(scores.items()))
             self._writer.end(drained=drained, about=dict(about or {}))
+        with self._noted():
             self._writer.close()
+
+
+@contextlib.contextmanager
+def closed_at_the_end(close: Callable[[], None]) -> Iterator[None]:
+    """Closes a history when an engine has ended. What ended the engine counts, as a full disk;
+    that the end cannot be written either is no news."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            close()
+        raise
+    close()

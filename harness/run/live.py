@@ -4,6 +4,7 @@ On anything but a terminal it writes a line when the phase changes, so a log of
 CI stays short.
 """
 
+import contextlib
 import shutil
 import time
 from typing import TextIO
@@ -28,7 +29,11 @@ class LiveView:
         self._started = time.monotonic()
 
     def draw(self) -> None:
-        """Redraw the current state."""
+        """Redraw the current state, where the output takes it."""
+        with contextlib.suppress(OSError):
+            self._draw()
+
+    def _draw(self) -> None:
         if not self._out.isatty():
             if self._coordinator.phase != self._phase:
                 self._phase = self._coordinator.phase
@@ -78,13 +83,13 @@ class LiveView:
                 + (ink.warn(f"  {number(bad)} not accepted") if bad else "")
             )
             lines.append(f"  response     {_quantiles(response)}")
-        swarms = [m.status for m in coordinator.members.values() if m.kind == "swarm" and m.status]
-        if swarms:
+        pools = [
+            m.status for m in coordinator.members.values() if m.kind == "listeners" and m.status
+        ]
+        if pools:
             lag = Histogram.union(seconds[n].histograms["lag"] for n in recent if n in seconds)
             faults = sum(
-                int(s.get(name, 0))
-                for s in swarms
-                for name in ("missing", "duplicates", "reorders")
+                int(s.get(name, 0)) for s in pools for name in ("missing", "duplicates", "reorders")
             )
             lines.append(
                 f"  listeners    {number(coordinator.fleet.connected):>7} open"

@@ -5,6 +5,7 @@ listeners. A user joins, is told its slice or stays idle, and reports every seco
 nothing about the run. How Locust is set up for them is `harness.run.locust_setup`.
 """
 
+import contextlib
 import gc
 import logging
 import os
@@ -28,7 +29,11 @@ from harness.engines.submitter import Submitter, SubmitterSettings
 from harness.engines.swarm import Swarm
 from harness.engines.swarm_settings import SwarmSettings
 from harness.evidence.history_upload import read_piece
-from harness.evidence.history_writer import ListenerJournal, SubmissionJournal
+from harness.evidence.history_writer import (
+    ListenerJournal,
+    SubmissionJournal,
+    closed_at_the_end,
+)
 from harness.measure.clocks import shift_ns, this_clock
 from harness.measure.schedule import arrivals, parse_profile
 from harness.measure.settings import signing_key
@@ -38,10 +43,10 @@ from harness.net.tls import wrapper
 from harness.run import locust_stats, messages
 from harness.run.messages import (
     Final,
-    FloodAssignment,
-    FloodStatus,
-    SwarmAssignment,
-    SwarmStatus,
+    ListenerAssignment,
+    ListenerStatus,
+    SubmitterAssignment,
+    SubmitterStatus,
 )
 from harness.traffic.board_reader import BoardReader
 from harness.traffic.hooks import StreamHooks, SubmissionHooks, board_reads
@@ -65,7 +70,7 @@ class EngineUser(User):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self.ident = uuid.uuid4().hex
-        self._work: FloodAssignment | SwarmAssignment | None = None
+        self._work: SubmitterAssignment | ListenerAssignment | None = None
         self._assigned = Event()
         self._finishing = Event()
         self._target = -1
@@ -88,7 +93,7 @@ class EngineUser(User):
         """Leave the run."""
         active.pop(self.ident, None)
 
-    def assign(self, work: FloodAssignment | SwarmAssignment) -> None:
+    def assign(self, work: SubmitterAssignment | ListenerAssignment) -> None:
         """What to do, from the coordinator."""
         self._work = work
         self._assigned.set()
@@ -109,7 +114,7 @@ class EngineUser(User):
         )
         self._send(messages.REPORT, report)
 
-    def take_figures(self) -> tuple[list[list[Any]], FloodStatus | SwarmStatus | None]:
+    def take_figures(self) -> tuple[list[list[Any]], SubmitterStatus | ListenerStatus | None]:
         """The series since the last time and how the engine stands; nothing before it runs."""
         return [], None
 
@@ -166,7 +171,7 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
     """Sends submissions on schedule, in open loop, over many connections."""
 
     abstract = True
-    kind = "flood"
+    kind = "submitters"
 
     def __init__(self, environment: Environment) -> None:
         EngineUser.__init__(self, environment)
@@ -186,7 +191,7 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
             if engine is not None:
                 engine.stop()
 
-    def take_figures(self) -> tuple[list[list[Any]], FloodStatus | None]:
+    def take_figures(self) -> tuple[list[list[Any]], SubmitterStatus | None]:
         engine = self._engine
         if engine is None:
             return [], None
@@ -194,14 +199,14 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
         locust_stats.log_submissions(self.environment.stats, series)
         if self._board_reader is not None:
             series += self._board_reader.take_figures()
-        return series, FloodStatus(
+        return series, SubmitterStatus(
             busy=engine.busy_count,
             connections=engine.open_connections,
             finished=engine.finished,
             cpu_s=time.process_time(),
         )
 
-    def run_engine(self, work: FloodAssignment) -> None:
+    def run_engine(self, work: SubmitterAssignment) -> None:
         self._seed, self._players = work.seed, work.players
         self._increments = Increments(seed=work.seed, players=work.players)
         request, read_answer = self.bind(
@@ -222,17 +227,6 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
             timeout_ns=int(work.timeout_s * NS),
             drop_after_ns=int(work.timeout_s * NS),
         )
-        self._engine = engine = Submitter(
-            settings, _schedule(work, work.rate), self.choose, request, read_answer=read_answer
-        )
-        reading = None
-        if parse_profile(work.reads).submits:
-            reads = board_reads(work.server, work.users.values(), work.host_header)
-            self._board_reader = BoardReader(settings, _schedule(work, work.reads), reads)
-            reading = gevent.spawn(self._pump, self._board_reader, lambda: None)
-        prefer_this_process()
-        # What exists now lives as long as the run; the collector need not look at it again.
-        gc.freeze()
         journal = SubmissionJournal(
             _folder(work),
             name=work.name,
@@ -240,6 +234,19 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
             shift_ns=shift_ns(this_clock(), work.clock),
         )
         self._history = journal.path
+        self._engine = engine = Submitter(
+            settings, _schedule(work, work.rate), self.choose, request, read_answer=read_answer
+        )
+        opened = contextlib.ExitStack()
+        opened.callback(engine.close)
+        if parse_profile(work.reads).submits:
+            reads = board_reads(work.server, work.users.values(), work.host_header)
+            self._board_reader = reader = BoardReader(settings, _schedule(work, work.reads), reads)
+            opened.callback(reader.close)
+            opened.callback(gevent.spawn(self._pump, reader, lambda: None).kill)
+        prefer_this_process()
+        # What exists now lives as long as the run; the collector need not look at it again.
+        gc.freeze()
         next_flush = 0
 
         def flush() -> None:
@@ -249,15 +256,12 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
                 journal.write(*engine.take_records())
                 next_flush = now + FLUSH_EVERY_NS
 
-        try:
-            self._pump(engine, flush)
-        finally:
+        def close() -> None:
             journal.write(*engine.take_records())
             self._history_bytes = journal.close(drained=engine.finished)
-            engine.close()
-            if self._board_reader is not None and reading is not None:
-                reading.kill()
-                self._board_reader.close()
+
+        with opened, closed_at_the_end(close):
+            self._pump(engine, flush)
         self.send_report(Final(history_bytes=self._history_bytes, signs=engine.signs))
 
 
@@ -265,7 +269,7 @@ class ListenerPool(StreamHooks, EngineUser):
     """Holds open SSE streams and accounts for every event."""
 
     abstract = True
-    kind = "swarm"
+    kind = "listeners"
 
     def __init__(self, environment: Environment) -> None:
         EngineUser.__init__(self, environment)
@@ -275,19 +279,19 @@ class ListenerPool(StreamHooks, EngineUser):
         self._last: ListenerTotals | None = None
         self._logs_events = False
 
-    def take_figures(self) -> tuple[list[list[Any]], SwarmStatus | None]:
+    def take_figures(self) -> tuple[list[list[Any]], ListenerStatus | None]:
         engine = self._engine
         if engine is None:
             return [], None
         series = engine.series.drain()
         locust_stats.log_deliveries(self.environment.stats, series, events=self._logs_events)
-        return series, SwarmStatus(
+        return series, ListenerStatus(
             account=self._last or engine.account(),
             cpu_s=time.process_time(),
             grown_kib=self._grown_kib,
         )
 
-    def run_engine(self, work: SwarmAssignment) -> None:
+    def run_engine(self, work: ListenerAssignment) -> None:
         process = psutil.Process()
         rss_before = process.memory_info().rss
         self._logs_events = work.first_number == 0
@@ -298,6 +302,13 @@ class ListenerPool(StreamHooks, EngineUser):
             host_header=work.host_header,
             gzip=work.gzip,
         )
+        journal = ListenerJournal(
+            _folder(work),
+            name=work.name,
+            shift_ns=shift_ns(this_clock(), work.clock),
+            by_content=not work.capabilities.follows_ids,
+        )
+        self._history = journal.path
         self._engine = engine = Swarm(
             SwarmSettings(
                 address=work.address,
@@ -315,13 +326,6 @@ class ListenerPool(StreamHooks, EngineUser):
                 read_event=read_event,
             )
         )
-        journal = ListenerJournal(
-            _folder(work),
-            name=work.name,
-            shift_ns=shift_ns(this_clock(), work.clock),
-            by_content=not work.capabilities.follows_ids,
-        )
-        self._history = journal.path
         next_flush = 0
 
         def flush() -> None:
@@ -333,28 +337,29 @@ class ListenerPool(StreamHooks, EngineUser):
                 journal.write(*engine.take_records())
                 next_flush = now + FLUSH_EVERY_NS
 
-        try:
-            self._pump(engine, flush)
-            # While the streams are still open: closing them says nothing of the server.
-            self._last = engine.account(self._target)
-        finally:
+        def close() -> None:
             engine.stop()
             journal.write(*engine.take_records())
             self._history_bytes = journal.close(
                 drained=self._finishing.is_set(), about=engine.deliveries.beyond()
             )
-        self.send_report(
-            Final(
-                history_bytes=self._history_bytes,
-                latest=engine.table.latest,
-                reach=engine.table.to_delivery_spread().to_wire(),
-                signs=engine.signs.signs,
+
+        with contextlib.closing(engine):
+            with closed_at_the_end(close):
+                self._pump(engine, flush)
+                # While the streams are still open: closing them says nothing of the server.
+                self._last = engine.account(self._target)
+            self.send_report(
+                Final(
+                    history_bytes=self._history_bytes,
+                    latest=engine.table.latest,
+                    reach=engine.table.to_delivery_spread().to_wire(),
+                    signs=engine.signs.signs,
+                )
             )
-        )
-        engine.close()
 
 
-def _schedule(work: FloodAssignment, rate: str) -> Iterator[tuple[int, int]]:
+def _schedule(work: SubmitterAssignment, rate: str) -> Iterator[tuple[int, int]]:
     profile = parse_profile(rate)
     if work.length_s:
         profile = profile.cut(work.length_s)

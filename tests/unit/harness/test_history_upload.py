@@ -37,7 +37,7 @@ def sender(tmp_path: Path) -> Sender:
 
 
 def test_a_history_arrives_piece_by_piece(tmp_path: Path, sender: Sender) -> None:
-    ours = tmp_path / "history-flood-0.jsonl"
+    ours = tmp_path / "history-submitters-0.jsonl"
     handover = Handover(sender.ask)
 
     handover.expect("a", ours, size=SIZE, host="there")
@@ -64,7 +64,7 @@ def test_a_history_that_is_there_is_not_asked_for(sender: Sender) -> None:
 def test_a_piece_that_never_comes_is_named_and_the_rest_is_removed(
     tmp_path: Path, sender: Sender
 ) -> None:
-    ours = tmp_path / "history-flood-0.jsonl"
+    ours = tmp_path / "history-submitters-0.jsonl"
     handover = Handover(sender.ask)
     handover.expect("a", ours, size=SIZE, host="there")
 
@@ -72,7 +72,7 @@ def test_a_piece_that_never_comes_is_named_and_the_rest_is_removed(
     [lacking] = handover.give_up()
 
     assert lacking == (
-        "history-flood-0.jsonl of there did not arrive whole: 1,048,576 of 2,097,153 bytes "
+        "history-submitters-0.jsonl of there did not arrive whole: 1,048,576 of 2,097,153 bytes "
         "(within 120 s)"
     )
     assert list(tmp_path.iterdir()) == [sender.path]
@@ -90,7 +90,7 @@ def test_invalid_piece_ends_the_upload(
     tmp_path: Path, sender: Sender, piece: bytes, problem: str, reason: str
 ) -> None:
     handover = Handover(sender.ask)
-    handover.expect("a", tmp_path / "history-flood-0.jsonl", size=SIZE, host="there")
+    handover.expect("a", tmp_path / "history-submitters-0.jsonl", size=SIZE, host="there")
 
     sender.answer(handover)
     handover.take("a", PIECE_BYTES, piece, problem)
@@ -99,8 +99,21 @@ def test_invalid_piece_ends_the_upload(
     assert reason in handover.give_up()[0]
 
 
+def test_a_piece_that_finds_no_room_is_a_reason(tmp_path: Path, sender: Sender) -> None:
+    ours = tmp_path / "history-submitters-0.jsonl"
+    ours.with_suffix(".part").symlink_to("/dev/full")
+    handover = Handover(sender.ask)
+
+    handover.expect("a", ours, size=SIZE, host="there")
+    sender.answer(handover)
+
+    assert handover.ended
+    [reason] = handover.give_up()
+    assert "No space left on device" in reason
+
+
 def test_a_piece_out_of_turn_changes_nothing(tmp_path: Path, sender: Sender) -> None:
-    ours = tmp_path / "history-flood-0.jsonl"
+    ours = tmp_path / "history-submitters-0.jsonl"
     handover = Handover(sender.ask)
     handover.expect("a", ours, size=SIZE, host="there")
 
