@@ -24,8 +24,10 @@ from harness.cli.preflight import (
     drop_locust_variables,
     reachable,
     room_for,
+    running,
     warn_if_insecure,
     writable,
+    writable_file,
 )
 from harness.measure.settings import (
     OPTIONS,
@@ -36,7 +38,7 @@ from harness.measure.settings import (
     settings_from,
 )
 from harness.measure.slo import joined
-from scoreboard_cli.group import BAD, CommandError, command, refuse
+from scoreboard_cli.group import COULD_NOT_TELL, CommandError, command, refuse
 from scoreboard_cli.types import FILE, parsed, whole
 
 LOADTESTS = Path("loadtests")
@@ -176,7 +178,9 @@ def load(
     room_for(settings, shutil.disk_usage(settings.results).free)
     for flag, file in (("--result-file", result_file), *(("--export", e.path) for e in exports)):
         if file is not None:
-            writable(flag, file.parent)
+            writable_file(flag, file)
+    running(settings)
+    scenario = locustfile or (LOADTESTS if LOADTESTS.is_dir() else SCENARIO)
     server = described(settings.target, host)
     warn_if_insecure(server)
     if server is not None or host is not None:
@@ -190,7 +194,7 @@ def load(
         settings=settings,
         host=host,
         workers=workers,
-        locustfile=locustfile or (LOADTESTS if LOADTESTS.is_dir() else SCENARIO),
+        locustfile=scenario,
         seed_users=not no_seed,
         ceiling=not no_ceiling,
         environ=dict(os.environ),
@@ -204,7 +208,9 @@ def load(
     try:
         write_exports(exports, session.document)
     except OSError as error:
-        raise CommandError(f"{error.filename}: {error.strerror}", code or BAD) from None
+        # The verdict stands; that somebody lacks it must not look like a good run.
+        message = f"--export: {error.filename}: {error.strerror}"
+        raise CommandError(message, code or COULD_NOT_TELL) from None
     return code
 
 

@@ -12,6 +12,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 from harness.measure.settings import RunSettings
+from harness.net.server_processes import absent_processes
 from harness.targets.description import Description, parse_address
 from harness.targets.target_file import BadTarget, read_target_file
 from scoreboard_cli.group import COULD_NOT_TELL, CommandError, refuse
@@ -63,6 +64,19 @@ def writable(flag: str, folder: Path) -> None:
         refuse(f"{flag}: {folder} is not a folder")
     except OSError as error:
         refuse(f"{flag}: nothing can be written to {folder}: {error.strerror}")
+
+
+def writable_file(flag: str, file: Path) -> None:
+    """Returns when a file of that name can be written; otherwise wrong use."""
+    if file.is_dir():
+        refuse(f"{flag}: {file} is a folder, not a file")
+    writable(flag, file.parent)
+
+
+def running(settings: RunSettings) -> None:
+    """Returns when the processes of the server that were named exist; otherwise wrong use."""
+    if absent := absent_processes(pids=settings.server_pid, name=settings.server_name):
+        refuse(absent)
 
 
 def room_for(settings: RunSettings, free_bytes: int) -> None:

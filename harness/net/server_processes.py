@@ -19,6 +19,16 @@ def server_processes(address: tuple[str, int], *, pids: str = "", name: str = ""
     return _topmost(_listening(port)) if host in LOOPBACK else []
 
 
+def absent_processes(*, pids: str, name: str) -> str:
+    """Which of the processes asked for do not run on this machine, in a sentence; else empty."""
+    absent = [pid for pid in pids.split(",") if pid and not psutil.pid_exists(int(pid))]
+    if absent:
+        return f"--server-pid: no process on this machine has the number {', '.join(absent)}"
+    if name and not any(_called(name)):
+        return f"--server-name: no process on this machine is called {name!r}"
+    return ""
+
+
 def _called(name: str) -> Iterable[int]:
     if not name:
         return

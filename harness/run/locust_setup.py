@@ -8,14 +8,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent
 from locust import User, events, runners
 from locust.dispatch import UsersDispatcher
 from locust.env import Environment
 
-from harness.measure.settings import add_options
+from harness.measure.settings import add_options, settings_from
 from harness.report.document import LoadResult
 from harness.report.result_files import read_result_as
 from harness.report.summary import print_summary
@@ -24,7 +24,8 @@ from harness.run.coordinator import Coordinator
 from harness.run.locust_users import EngineUser, active
 from harness.run.messages import OtherVersion, T
 from harness.run.worker_state import users_for
-from scoreboard_cli.group import COULD_NOT_TELL
+from harness.targets.description import parse_address
+from scoreboard_cli.group import WRONG_USE
 
 REPORT_EVERY_S = 1.0
 """A second is the grain of every figure here."""
@@ -73,10 +74,11 @@ def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
         return
     session = getattr(environment, "scoreboard_session", False)
     if (strangers := strangers_among(environment.user_classes)) and not session:
-        print(f"error: {strangers}", file=sys.stderr)
-        sys.exit(COULD_NOT_TELL)
+        _refuse(strangers)
     environment.user_classes[:] = engines
     options = environment.parsed_options
+    if web_ui is None and not session and options is not None:
+        _refuse_wrong_use(options, environment.host)
     if options is not None and options.num_users is None:
         _suggest_users(environment)
     environment.dispatcher_class = SteadyDispatcher
@@ -101,6 +103,21 @@ def _end_with_the_run(environment: Environment, coordinator: Coordinator, web_ui
         environment.events.quit.add_listener(lambda **_: _print_verdict(coordinator))
     if web_ui is None and options is not None and options.headless:
         gevent.spawn(_quit_when_judged, environment.runner, coordinator)
+
+
+def _refuse_wrong_use(options: Any, host: str | None) -> None:
+    """Ends the command when its options cannot be run; a web form tells of them itself."""
+    try:
+        settings_from(vars(options))
+        if host and not options.scoreboard_target:
+            parse_address(host)
+    except ValueError as error:
+        _refuse(str(error))
+
+
+def _refuse(message: str) -> NoReturn:
+    print("error: " + message.replace("\n", "\n       "), file=sys.stderr)
+    sys.exit(WRONG_USE)
 
 
 def _receive(

@@ -34,7 +34,7 @@ from harness.run.locust_setup import PARENT_VARIABLE, strangers_among
 from harness.run.locust_users import EngineUser
 from harness.sessions.ceiling import known_ceiling
 from harness.sessions.managed_stack import own_stack
-from scoreboard_cli.group import COULD_NOT_TELL
+from scoreboard_cli.group import COULD_NOT_TELL, refuse
 
 log = logging.getLogger(__name__)
 WORKER_TIMEOUT_S = 60.0
@@ -67,6 +67,8 @@ class Session:
         for number in (signal.SIGINT, signal.SIGTERM):
             gevent.signal_handler(number, self._interrupt, here)
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+        # Before anything starts: a scenario that cannot run is wrong use.
+        environment = self._environment()
         try:
             with contextlib.ExitStack() as stack:
                 target = self._find()
@@ -74,7 +76,7 @@ class Session:
                     target = stack.enter_context(
                         own_stack(self._find, folder=self.folder, say=self._say, sleep=gevent.sleep)
                     )
-                return self._measure(target)
+                return self._measure(environment, target)
         except (TargetError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return COULD_NOT_TELL
@@ -101,8 +103,7 @@ class Session:
 
     # The run
 
-    def _measure(self, target: Target) -> int:
-        environment = self._environment()
+    def _measure(self, environment: Environment, target: Target) -> int:
         environment.scoreboard_session = True
         runner = environment.create_master_runner(master_bind_host="127.0.0.1", master_bind_port=0)
         environment.events.init.fire(environment=environment, runner=runner, web_ui=None)
@@ -163,12 +164,12 @@ class Session:
             classes, _ = load_locustfile(str(path))
             users.update(classes)
         if not any(issubclass(user, EngineUser) for user in users.values()):
-            raise TargetError(
-                f"{self.locustfile} has no class that submits or listens: derive one from "
-                "OpenLoopSubmitters or ListenerPool of harness.locusts"
+            refuse(
+                f"--locustfile: {self.locustfile} has no class that submits or listens: derive one "
+                "from OpenLoopSubmitters or ListenerPool of harness.locusts"
             )
         if strangers := strangers_among(users.values()):
-            raise TargetError(strangers)
+            refuse(f"--locustfile: {strangers}")
         return Environment(
             user_classes=list(users.values()),
             events=locust.events,
@@ -219,8 +220,10 @@ class Session:
                 worker.wait()
 
     def _say(self, text: str) -> None:
-        if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+        # A log on a full disk costs the words, not the run.
+        with contextlib.suppress(OSError):
+            if not self.quiet:
+                print(text, file=sys.stderr, flush=True)
 
 
 def _scenarios(path: Path) -> list[Path]:

@@ -57,14 +57,16 @@ def parse_address(text: str) -> Address:
     form = f"must look like http://host:port or https://host:port/path, not {text!r}"
     try:
         parts = urlsplit(text if "//" in text else f"http://{text}")
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        port = parts.port
+        if port is None:
+            port = 443 if parts.scheme == "https" else 80
     except ValueError:
         raise BadAddress(form) from None
     if parts.scheme in ("h2", "h2c"):
         raise BadAddress(HTTP2)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise BadAddress(form)
-    if any(mark in text for mark in " ?#@"):
+    if port == 0 or any(mark in text for mark in " ?#@"):
         raise BadAddress(form)
     return Address(parts.scheme, parts.hostname, port, parts.path.rstrip("/"))
 

@@ -167,7 +167,15 @@ def test_a_whole_number_is_read_as_one() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://h", "http://", "http://h:99999", "http://h ", "http://u:p@h", "http://h?x"],
+    [
+        "ftp://h",
+        "http://",
+        "http://h:99999",
+        "http://h:0",
+        "http://h ",
+        "http://u:p@h",
+        "http://h?x",
+    ],
 )
 def test_an_address_with_more_than_host_port_and_path_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="must look like http://host:port"):
@@ -263,13 +271,22 @@ def test_command_runs_with_closed_streams(closed: str) -> None:
         (("load", "--label", "gr\udcc3n"), "is no UTF-8 text: set a UTF-8 locale"),
         (("load", "--slo", "p99:1s", "--slo", "p150:1s"), "--slo: 'p150:1s'"),
         (("check", ".", "--skip", "I4,I99"), "--skip must name invariants from I1 to I10, not I99"),
+        (("load", "--export", "junit:."), "--export: . is a folder, not a file"),
+        (("load", "--server-pid", "999999999"), "no process on this machine has the number 99"),
+        (("load", "--server-name", "no-such-program"), "is called 'no-such-program'"),
         (("nullserver", "--stall", "nan+2"), "--stall must be AT+SECONDS"),
         (("nullserver", "--stall", "-1+2"), "--stall must be AT+SECONDS"),
     ],
 )
 def test_odd_values_are_refused_before_anything_starts(
-    words: Sequence[str], told: str, capsys: pytest.CaptureFixture[str]
+    words: Sequence[str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+
     assert run("scoreboard", words) == 2
 
     assert told in capsys.readouterr().err
