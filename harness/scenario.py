@@ -3,9 +3,9 @@
 from harness.locusts import ListenerPool, OpenLoopSubmitters
 
 
-class SubmissionFlood(OpenLoopSubmitters):
+class Submitters(OpenLoopSubmitters):
     """Submits at the given rate."""
 
 
-class ListenerSwarm(ListenerPool):
+class Listeners(ListenerPool):
     """Holds the streams open."""

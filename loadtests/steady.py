@@ -10,9 +10,9 @@ Override `choose` to shape the traffic (`docs/load-testing.md`, "Your own scenar
 from harness.locusts import ListenerPool, OpenLoopSubmitters
 
 
-class SubmissionFlood(OpenLoopSubmitters):
+class Submitters(OpenLoopSubmitters):
     """Submits at the given rate whatever the server does, each time for one of `--players`."""
 
 
-class ListenerSwarm(ListenerPool):
+class Listeners(ListenerPool):
     """Holds `--listeners` streams open and checks every event id on each of them."""

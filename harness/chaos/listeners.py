@@ -1,4 +1,4 @@
-"""Listeners of a chaos run: the swarm of a load run, some of whose listeners keep reconnecting.
+"""Listeners of a chaos run: those of a load run, some of whose listeners keep reconnecting.
 
 Each resumes with ``Last-Event-ID`` after every loss, at once or a little later. This is only the
 shell that pumps the engine in asyncio's loop and writes its records as they are made.
@@ -44,7 +44,7 @@ class Audience:
         self._awake = count - sleepers
         self._error: Exception | None = None
         asleep_s = (sleep_s * 0.05, sleep_s)
-        self._swarm = Swarm(
+        self._engine = Swarm(
             SwarmSettings(
                 address=("127.0.0.1", port),
                 host_header=f"127.0.0.1:{port}",
@@ -66,18 +66,18 @@ class Audience:
 
     def start(self) -> None:
         """Connect all of them."""
-        asyncio.get_running_loop().add_reader(self._swarm.fileno(), self._pump)
+        asyncio.get_running_loop().add_reader(self._engine.fileno(), self._pump)
         self._pump()
 
     def newest_of(self, user: str) -> int:
         """The seq of the newest change of `user` that any listener has seen, -1 for none."""
-        return self._swarm.table.latest.get(user, (-1, 0))[0]
+        return self._engine.table.latest.get(user, (-1, 0))[0]
 
     async def until_all(self, seq: int, *, timeout_s: float) -> bool:
         """Whether all but the sleepers are told where they stand, and reach `seq`, in time."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
-        while min(self._swarm.deliveries.cursor[: self._awake], default=seq) < seq:
+        while min(self._engine.deliveries.cursor[: self._awake], default=seq) < seq:
             if self._error is not None:
                 raise self._error
             if loop.time() > deadline:
@@ -87,21 +87,21 @@ class Audience:
 
     async def stop(self) -> None:
         """End of the run: close every stream and write the last accounts."""
-        asyncio.get_running_loop().remove_reader(self._swarm.fileno())
-        self._swarm.stop()
+        asyncio.get_running_loop().remove_reader(self._engine.fileno())
+        self._engine.stop()
         self._write()
-        self._swarm.close()
+        self._engine.close()
         if self._error is not None:
             raise self._error
 
     def _pump(self) -> None:
         try:
-            self._swarm.pump()
+            self._engine.pump()
             self._write()
         except Exception as error:
             # In a callback of the loop it would only be logged, for ever.
             self._error = error
-            asyncio.get_running_loop().remove_reader(self._swarm.fileno())
+            asyncio.get_running_loop().remove_reader(self._engine.fileno())
 
     def _write(self) -> None:
-        write_listeners(self._writer, *self._swarm.take_records())
+        write_listeners(self._writer, *self._engine.take_records())

@@ -40,7 +40,7 @@ def html_page(report: ChaosResult) -> str:
         "chaos.html",
         title=f"Chaos run, seed {report.seed}",
         about=f"commit {report.commit} · {when(report.started_unix_s)} · "
-        f"{report.flood_s:.0f} s of load, {len(report.faults)} faults · "
+        f"{report.load_s:.0f} s of load, {len(report.faults)} faults · "
         f"{machine.cpus} CPUs, Python {machine.python}",
         cards=[
             _card(

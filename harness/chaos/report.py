@@ -40,7 +40,7 @@ def report_of(run: "Run") -> ChaosResult:
         verdict=verdict,
         verdict_black_box=overall(run.black_box),
         seconds=round(run.seconds, 1),
-        flood_s=round(run.flood_s, 1),
+        load_s=round(run.load_s, 1),
         accepted=outcomes.count(Outcome.OK),
         refused=outcomes.count(Outcome.FAIL),
         unknown=outcomes.count(Outcome.UNKNOWN),
@@ -171,7 +171,7 @@ def terminal(report: ChaosResult) -> str:
     return (
         f"{table}\n\n{findings_table(report.findings)}\n\n"
         f"{report.accepted} accepted, {report.refused} refused, {report.unknown} unknown "
-        f"submissions in {report.flood_s:.0f} s ({report.attempts_unknown} of "
+        f"submissions in {report.load_s:.0f} s ({report.attempts_unknown} of "
         f"{report.attempts} attempts without an answer); {report.listeners} listeners, "
         f"{report.reconnects} reconnects; {len(report.faults)} faults\n"
         f"verdict: {report.verdict}; from HTTP and streams alone: "
@@ -199,7 +199,7 @@ def markdown(report: ChaosResult, file: str) -> str:
         f"database: **{report.verdict_black_box}**. Result file: [`{file}`]({file}); the "
         "mechanism behind each promise: [docs/reliability.md](docs/reliability.md).",
         "",
-        f"- {report.flood_s:.0f} s of load: {report.accepted:,} acknowledged submissions, "
+        f"- {report.load_s:.0f} s of load: {report.accepted:,} acknowledged submissions, "
         f"{report.refused:,} refused, {report.unknown:,} with unknown effect; "
         f"{report.attempts_unknown:,} of {report.attempts:,} attempts got no answer, "
         f"{report.attacks:,} attacks.",

@@ -134,7 +134,7 @@ class Run:
     """The verdict that HTTP and streams alone would give."""
     counts: Counter[str]
     seconds: float
-    flood_s: float
+    load_s: float
     about: dict[str, Any]
 
 
@@ -171,7 +171,7 @@ async def run_chaos(folder: Path, chosen: Plan, say: Say) -> Run:
         black_box=black_box,
         counts=coordinator.counts,
         seconds=time.monotonic() - began,
-        flood_s=coordinator.flood_s,
+        load_s=coordinator.load_s,
         about=about,
     )
 
@@ -193,7 +193,7 @@ class _Coordinator:
 
     def __init__(self, system: System, writer: HistoryWriter, chosen: Plan, say: Say) -> None:
         self.counts: Counter[str] = Counter()
-        self.flood_s = 0.0
+        self.load_s = 0.0
         self._system = system
         self._writer = writer
         self._plan = chosen
@@ -265,7 +265,7 @@ class _Coordinator:
             await _sleep_until(began + self._plan.least_s)
         finally:
             await self._clients.stop(timeout_s=60)
-            self.flood_s = time.monotonic() - began
+            self.load_s = time.monotonic() - began
             for task in background:
                 task.cancel()
             ended = await asyncio.gather(*background, return_exceptions=True)

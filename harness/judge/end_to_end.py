@@ -27,7 +27,7 @@ JOURNEY_HISTOGRAMS = ("submit_deliver_first", "submit_deliver_median", "submit_d
 def reached(spreads: Sequence[DeliverySpread]) -> npt.NDArray[np.int64]:
     """Rows of commit, first, median and last time, Unix µs: one for each event that was heard.
 
-    Over several swarms the median is the latest of theirs: never better than the truth.
+    Over several listener pools the median is the latest of theirs: never better than the truth.
     """
     known = [spread for spread in spreads if spread.base >= 0]
     base = min((spread.base for spread in known), default=0)
@@ -58,7 +58,7 @@ def journeys(
 def _journey(
     due_us: int | None, times: Sequence[tuple[int, int, int]]
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Over several swarms the median is the latest of theirs: never better than the truth."""
+    """Over several pools the median is the latest of theirs: never better than the truth."""
     if due_us is not None and times:
         yield (
             due_us,
@@ -101,10 +101,10 @@ def complete_series(
 
 
 def _add_spread(record: RunRecord, spreads: Sequence[DeliverySpread]) -> None:
-    """Replace what swarms could tell meanwhile of first to last listeners by what was so.
+    """Replace what listener pools could tell meanwhile of first to last listeners by what was so.
 
     Each counted by itself, and without the listeners that were seconds late. Where
-    a swarm had too many events to send them there is no figure then.
+    a pool had too many events to send them there is no figure then.
     """
     for second in record.series.seconds.values():
         for name in REACH_HISTOGRAMS:

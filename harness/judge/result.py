@@ -37,7 +37,7 @@ from harness.report.document import (
     Second,
     Window,
 )
-from harness.report.listener_cost import swarm_cost
+from harness.report.listener_cost import listener_cost
 from harness.report.load_page import html_report
 from harness.report.result_files import read_result_as, write_result_file, write_whole
 
@@ -114,10 +114,11 @@ def _write(result: LoadResult, path: Path) -> Path:
 
 def _write_result(result: LoadResult, path: Path) -> Path:
     """Write a result, to the folder for temporary files if need be; where it is."""
-    elsewhere = Path(tempfile.gettempdir()) / path.name
     try:
         write_result_file(result, path)
     except OSError as error:
+        # Asked for only now: where every such folder is full, asking is an error, too.
+        elsewhere = Path(tempfile.gettempdir()) / path.name
         write_result_file(result, elsewhere)
         log.error("%s: %s; the result is %s", path, error.strerror or error, elsewhere)
         return elsewhere
@@ -169,7 +170,7 @@ def document_of(record: RunRecord, judgement: Judgement) -> LoadResult:
         final_seq=record.final_seq,
         converged=record.converged,
         members=record.members,
-        swarm=swarm_cost(
+        listener_cost=listener_cost(
             record.members,
             cpu_us=record.counter("cpu_us"),
             reads=record.counter("reads"),

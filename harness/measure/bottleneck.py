@@ -23,6 +23,7 @@ UNFINISHED_FULL = 0.9
 SINGLE_THREADED = ("server", "worker", "redis")
 """Programs whose main work runs on one thread, so that they can use one core at most."""
 OWN_PREFIX = "harness "
+OTHERS = "other programs"
 FOREIGN = "server under test"
 """The processes of a server that is not our own: how many threads do its work is not known."""
 COUNTED = ("mysql", "redis", "temporal")
@@ -89,25 +90,35 @@ def name_bottleneck(usage: Usage | None) -> str:
     """One sentence: the saturated resource and its evidence, or that none is saturated."""
     if usage is None:
         return "unknown: nothing was sampled"
-    name, cores = max(usage.cores.items(), key=lambda p: p[1], default=("nothing seen", 0.0))
     if all(process.startswith(OWN_PREFIX) for process in usage.cores):
         none = (
             "unknown: no process of the server is seen from here (--server-pid or --server-name "
             "where it runs on this machine)"
         )
     else:
+        name, cores = _largest(usage)[0]
         none = (
             f"no resource is full (machine {usage.busy:.0%} busy, most by {name} {cores:.2f} cores)"
         )
     return next(chain(_processors(usage), _foreign(usage), _stores(usage)), none)
 
 
+def _largest(usage: Usage) -> list[tuple[str, float]]:
+    """Who used how many cores, other programs among them, the greatest first."""
+    cores = {**usage.cores, OTHERS: usage.elsewhere}
+    return sorted(cores.items(), key=lambda pair: -pair[1])
+
+
 def _processors(usage: Usage) -> Iterator[str]:
     """Saturated resources of the machine itself. They slow everything else, so they come first."""
-    largest = sorted(usage.cores.items(), key=lambda pair: -pair[1])
+    largest = _largest(usage)
     for name, cores in largest:
         if name.startswith(OWN_PREFIX) and cores >= HARNESS_FULL:
-            yield f"the harness itself: {name.removeprefix(OWN_PREFIX)} uses {cores:.0%} of a core"
+            own = name.removeprefix(OWN_PREFIX)
+            yield (
+                f"the harness itself: its {own} {'use' if own.endswith('s') else 'uses'} "
+                f"{cores:.0%} of a core"
+            )
     if usage.available_mib < MEMORY_LEFT * usage.memory_mib:
         name, mib = max(usage.rss_mib.items(), key=lambda p: p[1], default=("none seen", 0.0))
         yield (

@@ -1,7 +1,7 @@
 """One descriptor that is readable when any of thousands is, or when a timer expires.
 
 An epoll descriptor can itself be polled, so gevent waits for this one descriptor
-and the thousand sockets behind it cost it nothing (the reason a swarm is one
+and the thousand sockets behind it cost it nothing (the reason a listener pool is one
 Locust user). A timerfd inside wakes to the microsecond, where libev and
 epoll_wait round up to the next millisecond.
 """

@@ -14,7 +14,7 @@ from harness.checker.verdict import Finding, Verdict
 from harness.measure.machine import commit_of
 from harness.report.listener_cost import ListenerCost
 
-VERSION = 2
+VERSION = 3
 """Counted up when a field changes its meaning or goes away. Added fields leave it as it is."""
 Settings: TypeAlias = dict[str, str | int | float | bool]
 
@@ -73,7 +73,7 @@ class LoadVerdict(Part, frozen=True, kw_only=True):
 
 
 class Member(Part, frozen=True, kw_only=True):
-    """A Locust user that took part: `flood` submits, `swarm` listens."""
+    """A Locust user that took part: `submitters` send, `listeners` hold streams."""
 
     kind: str
     host: str = ""
@@ -158,7 +158,7 @@ class LoadResult(Document, frozen=True, kw_only=True, tag="scoreboard-run"):
     final_seq: int = -1
     converged: bool = True
     members: list[Member] = []
-    swarm: ListenerCost = ListenerCost()
+    listener_cost: ListenerCost = ListenerCost()
     backlog: list[tuple[int, int]] = []
     """Pairs (second, seq of the board then)."""
     resources: Resources
@@ -176,7 +176,7 @@ class LoadResult(Document, frozen=True, kw_only=True, tag="scoreboard-run"):
     @property
     def listeners(self) -> int:
         """Listeners over all processes."""
-        return sum(m.status.get("listeners", 0) for m in self.members if m.kind == "swarm")
+        return sum(m.status.get("listeners", 0) for m in self.members if m.kind == "listeners")
 
 
 class SearchPlan(Part, frozen=True, kw_only=True):
@@ -411,7 +411,7 @@ class ChaosResult(Document, frozen=True, kw_only=True, tag="scoreboard-chaos"):
     verdict: Verdict
     verdict_black_box: Verdict
     seconds: float = 0.0
-    flood_s: float
+    load_s: float
     accepted: int
     refused: int
     unknown: int

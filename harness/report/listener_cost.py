@@ -27,18 +27,18 @@ class ListenerCost(msgspec.Struct, frozen=True, kw_only=True):
     kib_per_listener: float | None = None
 
 
-def swarm_cost(members: "Sequence[Member]", *, cpu_us: int, reads: int) -> ListenerCost:
-    """µs of CPU per read and KiB of memory per listener over all swarms of a run.
+def listener_cost(members: "Sequence[Member]", *, cpu_us: int, reads: int) -> ListenerCost:
+    """µs of CPU per read and KiB of memory per listener over all listener pools of a run.
 
     `cpu_us` and `reads` are those of the measured
     window. None for what cannot be told: CPU of a process that sends submissions too
     or of few reads, memory of few listeners.
     """
-    swarms = [m for m in members if m.kind == "swarm"]
-    senders = {(m.host, m.pid) for m in members if m.kind != "swarm"}
-    shared = any((m.host, m.pid) in senders for m in swarms)
-    grown_kib: list[Any] = [m.status.get("grown_kib") for m in swarms]
-    listeners = sum(int(m.status.get("listeners", 0)) for m in swarms)
+    pools = [m for m in members if m.kind == "listeners"]
+    senders = {(m.host, m.pid) for m in members if m.kind != "listeners"}
+    shared = any((m.host, m.pid) in senders for m in pools)
+    grown_kib: list[Any] = [m.status.get("grown_kib") for m in pools]
+    listeners = sum(int(m.status.get("listeners", 0)) for m in pools)
     told = None not in grown_kib and listeners >= LISTENERS_MIN
     return ListenerCost(
         us_per_read=cpu_us / reads if reads >= READS_MIN and not shared else None,

@@ -20,8 +20,8 @@ from harness.report.run_view import (
     duration_rows,
     error_rows,
     finding_words,
+    listener_statuses,
     slo_rows,
-    swarm_statuses,
     within_slo,
 )
 
@@ -109,14 +109,16 @@ def _tiles(document: LoadResult) -> Iterator[tuple[str, str]]:
         yield "response p99", duration(figures["response_p99"])
         failed = sum(counts.get(name, 0) for name in ("fail", "unknown", "dropped"))
         yield "not accepted", number(failed)
-    if swarm_statuses(document):
+    if listener_statuses(document):
         yield "listeners", number(document.listeners)
         yield (
             "delivered per second",
             number(counts.get("deliveries", 0) / document.seconds_measured),
         )
         yield "lag p99", duration(figures["lag_p99"])
-        yield from ((f"harness: {name}", figure) for name, figure, _ in cost_words(document.swarm))
+        yield from (
+            (f"harness: {name}", figure) for name, figure, _ in cost_words(document.listener_cost)
+        )
     if resources.harness_share is not None:
         yield "harness' share of the machine", f"{resources.harness_share:.0%}"
     if ceiling := document.ceiling:

@@ -3,6 +3,7 @@
 Whatever a file holds, reading it ends in a document or in one sentence.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,11 +60,13 @@ def decode_result(content: bytes, *, name: str = "the document") -> Result:
                 f"{name} has version {head.version}, this program reads up to version {VERSION}: "
                 "use the newer one that wrote it"
             )
-        if head.version == VERSION or kind not in UPGRADES:
+        if head.version == VERSION:
             found: Any = msgspec.json.decode(content, type=kind)
         else:
-            upgraded = UPGRADES[kind](msgspec.json.decode(content))
-            found = msgspec.convert(upgraded, kind, strict=False)
+            old = msgspec.json.decode(content)
+            if head.version == 1 and kind in UPGRADES:
+                old = UPGRADES[kind](old)
+            found = msgspec.convert({**_renamed(old), "version": VERSION}, kind, strict=False)
     except RecursionError:
         raise UnreadableResult(f"{name} is no result document: it is nested too deeply") from None
     except msgspec.MsgspecError as error:
@@ -125,7 +128,6 @@ def _upgraded_run(old: dict[str, Any]) -> dict[str, Any]:
         verdict.setdefault("correctness", "true" if verdict["correct"] else wrong)
     return {
         **old,
-        "version": VERSION,
         "verdict": verdict,
         "findings": findings,
         "seconds": [_upgraded_second(second) for second in old.get("seconds", ())],
@@ -151,6 +153,25 @@ def _upgraded_second(old: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _renamed(old: Any) -> Any:
+    """A value of version 2 with the names of version 3, in keys and in texts.
+
+    Version 2 called the processes of the harness flood, swarm and conductor.
+    """
+    if isinstance(old, dict):
+        return {FIELDS.get(key) or _renamed(key): _renamed(value) for key, value in old.items()}
+    if isinstance(old, list):
+        return [_renamed(value) for value in old]
+    if isinstance(old, str):
+        return PROCESS.sub(lambda found: PROCESSES[found[0]], old)
+    return old
+
+
+FIELDS = {"swarm": "listener_cost", "flood_s": "load_s"}
+PROCESSES = {"flood": "submitters", "swarm": "listeners", "conductor": "coordinator"}
+PROCESS = re.compile(rf"\b(?:{'|'.join(PROCESSES)})\b")
+
+
 def _upgraded_self_test(old: dict[str, Any]) -> dict[str, Any]:
     """Version 1 held each percentile of the stall in a field such as `p99_ms`."""
     stall = old.get("stall", {})
@@ -161,7 +182,7 @@ def _upgraded_self_test(old: dict[str, Any]) -> dict[str, Any]:
         }
         for report in stall.get("reports", ())
     ]
-    return {**old, "version": VERSION, "stall": {**stall, "reports": reports}}
+    return {**old, "stall": {**stall, "reports": reports}}
 
 
 UPGRADES: dict[type[Document], Callable[[dict[str, Any]], dict[str, Any]]] = {

@@ -75,7 +75,7 @@ def load_command(document: LoadResult) -> str:
         value = told.get(name, defaults.get(name))
         if name in ALWAYS_TOLD or (name not in NEVER_TOLD and value != defaults.get(name)):
             words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
-    workers = sum(1 for member in document.members if member.kind == "flood")
+    workers = sum(1 for member in document.members if member.kind == "submitters")
     if workers > 1:
         words += ["--workers", str(workers)]
     return shlex.join(words)
@@ -120,7 +120,7 @@ def load_section(document: LoadResult, file: str) -> str:
         )
         + f" Bottleneck: {resources.bottleneck}.",
     ]
-    if costs := cost_words(document.swarm):
+    if costs := cost_words(document.listener_cost):
         lines.append(
             "Cost of listening, for the harness: "
             + ", ".join(f"{name} {figure}" for name, figure, _ in costs)

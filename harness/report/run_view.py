@@ -184,7 +184,7 @@ def error_rows(document: LoadResult) -> list[ErrorRow]:
         if n
     ]
     ended: Counter[str] = Counter()
-    for status in swarm_statuses(document):
+    for status in listener_statuses(document):
         ended.update(status.get("disconnects") or {})
     rows += [
         ErrorRow(
@@ -206,9 +206,9 @@ def _status(code: str) -> str:
         return f"HTTP {code}" if code.isdigit() else code.replace("_", " ")
 
 
-def swarm_statuses(document: LoadResult) -> list[Mapping[str, Any]]:
+def listener_statuses(document: LoadResult) -> list[Mapping[str, Any]]:
     """The last word of every listener pool."""
-    return [member.status for member in document.members if member.kind == "swarm"]
+    return [member.status for member in document.members if member.kind == "listeners"]
 
 
 def finding_words(counts: Mapping[str, Any]) -> Iterator[str]:

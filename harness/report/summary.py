@@ -13,8 +13,8 @@ from harness.report.run_view import (
     correctness,
     duration_rows,
     error_rows,
+    listener_statuses,
     slo_rows,
-    swarm_statuses,
     within_slo,
 )
 
@@ -69,14 +69,14 @@ def _load(document: LoadResult, ink: Ink) -> Iterator[str]:
             f"intended, {number(counts.get('reads_not_modified', 0))} of them not modified (304)"
             + (ink.warn(f"; {number(failed)} failed") if failed else "")
         )
-    if swarm_statuses(document):
+    if listener_statuses(document):
         length = document.seconds_measured
         yield (
             f"  listeners    {number(document.listeners)} connected, "
             f"{number(counts.get('deliveries', 0) / length)} events/s delivered, "
             f"{counts.get('bytes', 0) / length / 1e6:.1f} MB/s"
         )
-        if costs := cost_words(document.swarm):
+        if costs := cost_words(document.listener_cost):
             yield f"  {'own cost':13}" + ", ".join(
                 f"{name} {figure if within else ink.warn(figure)}" for name, figure, within in costs
             )
@@ -131,6 +131,8 @@ def _verdict(document: LoadResult, ink: Ink) -> Iterator[str]:
     verdict, figures = document.verdict, document.figures
     of = "p99" if figures.get("late_p99") is not None else "max"
     late = f"generator late by {duration(figures.get(f'late_{of}'))} ({of})"
+    if figures.get(f"late_{of}") is None:
+        late = "nothing was to be submitted" if not document.totals.get("intended") else late
     valid = "true" if verdict.valid else "false"
     yield from _line(ink, valid, "valid", verdict.invalid, late)
     good = "; ".join(_good_words(document))

@@ -186,7 +186,7 @@ def closing_of(
     """
     kinds = {member.kind for member in crew}
     reasons = []
-    if "swarm" in kinds and not converged and final_seq >= 0:
+    if "listeners" in kinds and not converged and final_seq >= 0:
         reasons.append(f"the listeners did not all reach the last change, {final_seq}")
     if unread:
         reasons.append(f"the board could not be read at the end: {unread}")
@@ -203,8 +203,8 @@ def closing_of(
         "about": {
             "reasons": reasons,
             "processes": [member.name for member in crew],
-            "submissions": "flood" in kinds,
-            "listeners": "swarm" in kinds,
+            "submissions": "submitters" in kinds,
+            "listeners": "listeners" in kinds,
         },
     }
 
@@ -218,11 +218,11 @@ def latest_of(crew: Sequence[Member]) -> dict[str, set[int]]:
     return scores
 
 
-def shown_to(swarms: Sequence[Member], series: Series) -> tuple[bool, object]:
+def shown_to(pools: Sequence[Member], series: Series) -> tuple[bool, object]:
     """Whether every listener was shown as many events as were acknowledged, and what changes as
     long as events come."""
-    events = [int(member.status.get("events", 0)) for member in swarms]
-    behind = sum(int(member.status.get("behind", 0)) for member in swarms)
+    events = [int(member.status.get("events", 0)) for member in pools]
+    behind = sum(int(member.status.get("behind", 0)) for member in pools)
     whole = all(count >= series.total("ok") for count in events) and not behind
     return whole, (tuple(events), behind, series.total("deliveries"))
 
@@ -240,7 +240,7 @@ def closing_by_content(
         "about": {
             "reasons": reasons,
             "processes": [member.name for member in crew],
-            "submissions": "flood" in kinds,
-            "listeners": "swarm" in kinds,
+            "submissions": "submitters" in kinds,
+            "listeners": "listeners" in kinds,
         },
     }

@@ -66,6 +66,11 @@ PATIENCE_S = 5.0
 KEEP_EVERY_NS = 10 * NS
 """Between two results so far on disk. A single process has engines to run beside: it writes one
 when the load ends."""
+UNOFFERED = {
+    "submitters": "no Locust user submits: start users of both classes (-u 2), or give --rate 0",
+    "listeners": "no Locust user listens: start users of both (-u 2), or give --listeners 0",
+}
+"""Why load that was asked for is not offered, so that the run says nothing."""
 IDLE = "idle"
 """The phase before a run has begun."""
 
@@ -278,7 +283,7 @@ class Coordinator:
             begin_second=self.begin_second,
             measured_s=self._measured_s(begin_unix_ns, length_s),
             members=[member.to_document() for member in fleet.crew],
-            spreads=[DeliverySpread.from_wire(m.reach, m.name) for m in fleet.working("swarm")],
+            spreads=[DeliverySpread.from_wire(m.reach, m.name) for m in fleet.working("listeners")],
             before=before,
             backlog=watch.backlog,
             samples=self.samples,
@@ -295,7 +300,7 @@ class Coordinator:
         self.phase = "draining"
         fleet.drain()
         fleet.until(
-            lambda: all(m.status.get("finished") for m in fleet.working("flood")),
+            lambda: all(m.status.get("finished") for m in fleet.working("submitters")),
             settings.timeout_s + DRAIN_MARGIN_S,
         )
         self._pause(LAST_REPORT_S)
@@ -332,7 +337,7 @@ class Coordinator:
         fleet = self.fleet
         if not shown.follows_ids:
             settled = watch.settle_by_content(
-                lambda: shown_to(fleet.working("swarm"), fleet.series),
+                lambda: shown_to(fleet.working("listeners"), fleet.series),
                 timeout_s=SETTLE_TIMEOUT_S,
                 pause=self._still_waits,
             )
@@ -344,7 +349,7 @@ class Coordinator:
         return final_seq, final_seq >= 0 and fleet.until(
             lambda: all(
                 m.status.get("cursor_min") == final_seq == m.status.get("cursor_max")
-                for m in fleet.working("swarm")
+                for m in fleet.working("listeners")
             ),
             SETTLE_TIMEOUT_S,
         )
@@ -362,16 +367,15 @@ class Coordinator:
         # Users without work stay idle, so a run of listeners or submissions alone is whole.
         submits = parse_profile(self.settings.rate).submits
         listens = self.settings.listeners > 0
-        fleet.choose({*(("flood",) if submits else ()), *(("swarm",) if listens else ())})
-        if submits and not fleet.working("flood"):
-            log.warning("no Locust user makes submissions: start at least two users")
-        if listens and not fleet.working("swarm"):
-            log.warning("no Locust user makes listeners: start at least two users")
+        fleet.choose({*(("submitters",) if submits else ()), *(("listeners",) if listens else ())})
+        for asked, kind in ((submits, "submitters"), (listens, "listeners")):
+            if asked and not fleet.working(kind):
+                fleet.trouble(UNOFFERED[kind])
         self.settings = replace(
             self.settings,
             connections=connections_that_fit(
                 self.settings,
-                workers=max(1, len(fleet.working("swarm"))),
+                workers=max(1, len(fleet.working("listeners"))),
                 descriptors=min((m.descriptors for m in fleet.crew), default=-1),
             ),
         )

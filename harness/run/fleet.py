@@ -133,7 +133,7 @@ class Fleet:
 
     def drain(self) -> None:
         """No new submissions."""
-        for member in self.working("flood"):
+        for member in self.working("submitters"):
             self.tell(messages.DRAIN, member, messages.Drain(ident=member.ident))
 
     def finish(self, target: int) -> None:
@@ -163,13 +163,13 @@ class Fleet:
     def assign_listeners(
         self, settings: RunSettings, common: dict[str, Any], known: Credentials
     ) -> int:
-        """Give the swarms their listeners; how many there are in all."""
-        first, swarms = 0, self.working("swarm")
+        """Give the listener pools their listeners; how many there are in all."""
+        first, pools = 0, self.working("listeners")
         length_s = settings.warmup_s + settings.duration_s if settings.duration_s else 0.0
         events_max = events_allowed(parse_profile(settings.rate), length_s)
-        for index, member in enumerate(swarms):
-            part = share(settings.listeners, index, len(swarms))
-            work = messages.SwarmAssignment(
+        for index, member in enumerate(pools):
+            part = share(settings.listeners, index, len(pools))
+            work = messages.ListenerAssignment(
                 **common,
                 name=member.name,
                 listeners=part,
@@ -184,18 +184,18 @@ class Fleet:
         return first
 
     def assign_submissions(self, settings: RunSettings, common: dict[str, Any]) -> None:
-        """Give the floods their slices of the schedule."""
-        floods = self.working("flood")
-        for index, member in enumerate(floods):
-            work = messages.FloodAssignment(
+        """Give the submitters their slices of the schedule."""
+        submitters = self.working("submitters")
+        for index, member in enumerate(submitters):
+            work = messages.SubmitterAssignment(
                 **common,
                 name=member.name,
                 slice_index=index,
-                slice_count=len(floods),
+                slice_count=len(submitters),
                 rate=settings.rate,
                 arrivals=settings.arrivals,
                 players=settings.players,
-                connections=max(1, share(settings.connections, index, len(floods))),
+                connections=max(1, share(settings.connections, index, len(submitters))),
                 timeout_s=settings.timeout_s,
                 reads=settings.reads,
             )
@@ -214,12 +214,12 @@ class Fleet:
 
     @property
     def connected(self) -> int:
-        """Streams open now, over all swarms."""
+        """Streams open now, over all pools."""
         return sum(int(m.status.get("streaming", 0)) for m in self.members.values())
 
     def processes(self) -> dict[str, list[int]]:
         """The process ids of the harness on this machine, by what they do."""
-        own = {"harness conductor": [os.getpid()]}
+        own = {"harness coordinator": [os.getpid()]}
         here = socket.gethostname()
         for member in self.crew:
             if member.host == here and member.pid != os.getpid():

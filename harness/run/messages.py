@@ -16,7 +16,7 @@ from harness.measure.clocks import Clock
 from harness.targets.description import Description
 from harness.targets.template import Value
 
-VERSION = 2
+VERSION = 3
 """Raise it with every change of a message: master and workers must be of the same version."""
 
 JOIN, ASSIGN, DRAIN, FINISH = (f"scoreboard_{w}" for w in ("join", "assign", "drain", "finish"))
@@ -63,7 +63,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     server: Description | None = None
 
 
-class FloodAssignment(Assignment, frozen=True, kw_only=True, tag="flood"):
+class SubmitterAssignment(Assignment, frozen=True, kw_only=True, tag="submitters"):
     """The slice of the schedule that a user sends. Secrets travel here, never in a command line."""
 
     tokens: dict[int, str]
@@ -81,7 +81,7 @@ class FloodAssignment(Assignment, frozen=True, kw_only=True, tag="flood"):
     reads: str = "0"
 
 
-class SwarmAssignment(Assignment, frozen=True, kw_only=True, tag="swarm"):
+class ListenerAssignment(Assignment, frozen=True, kw_only=True, tag="listeners"):
     """The listeners that a user holds, the tokens that they carry in turn, and what the server
     showed before the run."""
 
@@ -97,7 +97,7 @@ class SwarmAssignment(Assignment, frozen=True, kw_only=True, tag="swarm"):
 class Assign(Message, frozen=True, kw_only=True):
     """Work for one user."""
 
-    work: FloodAssignment | SwarmAssignment
+    work: SubmitterAssignment | ListenerAssignment
 
 
 class Drain(Message, frozen=True, kw_only=True):
@@ -111,7 +111,7 @@ class Finish(Message, frozen=True, kw_only=True):
     target: int
 
 
-class FloodStatus(msgspec.Struct, frozen=True, kw_only=True, tag="flood"):
+class SubmitterStatus(msgspec.Struct, frozen=True, kw_only=True, tag="submitters"):
     """How a submitter stands."""
 
     busy: int
@@ -120,8 +120,8 @@ class FloodStatus(msgspec.Struct, frozen=True, kw_only=True, tag="flood"):
     cpu_s: float
 
 
-class SwarmStatus(msgspec.Struct, frozen=True, kw_only=True, tag="swarm"):
-    """How a swarm stands. `grown_kib`: what its process took to connect all its listeners."""
+class ListenerStatus(msgspec.Struct, frozen=True, kw_only=True, tag="listeners"):
+    """How listeners stand. `grown_kib`: what its process took to connect all its listeners."""
 
     account: ListenerTotals
     cpu_s: float
@@ -129,7 +129,7 @@ class SwarmStatus(msgspec.Struct, frozen=True, kw_only=True, tag="swarm"):
 
 
 class Final(msgspec.Struct, frozen=True, kw_only=True):
-    """What only the last report has: the history's size, and from a swarm each user's newest
+    """What only the last report has: the history's size, and from listeners each user's newest
     change and when events had reached its listeners."""
 
     history_bytes: int
@@ -142,7 +142,7 @@ class Report(Message, frozen=True, kw_only=True):
     """What happened since the last report; without status while the engine does not run."""
 
     series: SeriesWire = []
-    status: FloodStatus | SwarmStatus | None = None
+    status: SubmitterStatus | ListenerStatus | None = None
     final: Final | None = None
 
 
@@ -188,7 +188,7 @@ def unpack(data: object, kind: type[T]) -> T:
         ) from error
 
 
-def status_document(status: FloodStatus | SwarmStatus) -> dict[str, Any]:
+def status_document(status: SubmitterStatus | ListenerStatus) -> dict[str, Any]:
     """The status as the result document has it: flat, with text for keys."""
     values: dict[str, Any] = msgspec.to_builtins(status, str_keys=True)
     del values["type"]

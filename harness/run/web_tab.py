@@ -89,7 +89,9 @@ def rows(coordinator: Coordinator, *, report: str = REPORT_PATH) -> Iterator[dic
         ("dropped", "dropped, never sent"),
     ):
         yield _row(f"6 submissions: {title}", number(series.total(counter)))
-    statuses = [m.status for m in coordinator.members.values() if m.kind == "swarm" and m.status]
+    statuses = [
+        m.status for m in coordinator.members.values() if m.kind == "listeners" and m.status
+    ]
     yield _row("7 listeners: connected", number(coordinator.fleet.connected))
     yield _row("7 listeners: events delivered", number(series.total("deliveries")))
     for name, title in LISTENER_ACCOUNT.items():

@@ -13,6 +13,8 @@ from harness.report import document
 from harness.run.messages import Report, status_document
 
 T = TypeVar("T")
+ROLES = ("submitters", "listeners")
+"""What the process of a Locust user does; the first is served first."""
 
 
 @dataclass(kw_only=True)
@@ -71,16 +73,17 @@ def assign_roles(members: Iterable[Member]) -> list[Member]:
     chosen: list[Member] = []
     # Those without a choice first, so that the others can make up for them.
     for candidates in sorted(processes.values(), key=len):
-        kind = min(candidates, key=lambda kind: (taken[kind], kind))
+        kind = min(candidates, key=lambda kind: (taken[kind], ROLES.index(kind)))
         taken[kind] += 1
         chosen.append(candidates[kind])
     for kind in sorted(kinds - set(taken)):
         chosen += [c[kind] for c in processes.values() if kind in c]
     numbers: Counter[str] = Counter()
-    for member in sorted(chosen, key=lambda m: (m.kind, m.host, m.pid)):
+    chosen.sort(key=lambda m: (ROLES.index(m.kind), m.host, m.pid))
+    for member in chosen:
         member.name = f"{member.kind}-{numbers[member.kind]}"
         numbers[member.kind] += 1
-    return sorted(chosen, key=lambda m: (m.kind, m.host, m.pid))
+    return chosen
 
 
 def users_for(workers: int, kinds: Sequence[str]) -> int:
@@ -97,5 +100,5 @@ def share(total: int, index: int, count: int) -> int:
 
 
 def in_turn(tokens: Sequence[T], first: int, count: int) -> list[T]:
-    """What listeners `first` onward carry, so that all swarms together use all players evenly."""
+    """What listeners `first` onward carry, so that all pools together use all players evenly."""
     return [tokens[(first + i) % len(tokens)] for i in range(min(count, len(tokens)))]

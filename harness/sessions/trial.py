@@ -92,8 +92,8 @@ def run_trial(
     run_id = f"trial-{zero_unix_ns}"
     board = BoardJournal(folder, capabilities=capabilities)
     board.begin(before.seq, before.scores, before.names)
-    submissions = SubmissionJournal(folder, name="flood-0", run_id=run_id)
-    events = ListenerJournal(folder, name="swarm-0", by_content=by_content)
+    submissions = SubmissionJournal(folder, name="submitters-0", run_id=run_id)
+    events = ListenerJournal(folder, name="listeners-0", by_content=by_content)
     offset = zero_unix_ns - time.monotonic_ns()
     swarm = Swarm(
         SwarmSettings(
@@ -149,7 +149,7 @@ def run_trial(
     board.close(
         drained=by_content or after.seq == final_seq,
         board=None if after.scores is None else (after.seq, after.scores),
-        about={"processes": ["flood-0", "swarm-0"], "listeners": listeners},
+        about={"processes": ["submitters-0", "listeners-0"], "listeners": listeners},
     )
     series = Series()
     series.absorb(sender.series.drain())

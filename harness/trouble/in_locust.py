@@ -38,13 +38,15 @@ def _sender(master: Started, workers: list[Started]) -> Started:
     """The worker that submits, once it does."""
 
     def found() -> list[Started]:
-        return [w for w in workers if any(w.results.glob("*/history-flood-0.jsonl"))]
+        return [w for w in workers if any(w.results.glob("*/history-submitters-0.jsonl"))]
 
     master.when(lambda: bool(found()), "sending")
     return found()[0]
 
 
-@trouble("locust: a worker is killed", exit=3, says="flood-0 was lost: process", verdict=UNFINISHED)
+@trouble(
+    "locust: a worker is killed", exit=3, says="submitters-0 was lost: process", verdict=UNFINISHED
+)
 def worker_killed(stage: Stage) -> Said:
     with null_server(players=100) as (url, _):
         master, workers = _machines(stage, url, _free_port(), "--duration", "60")
@@ -53,7 +55,9 @@ def worker_killed(stage: Stage) -> Said:
         return master.ended()
 
 
-@trouble("locust: a worker leaves", exit=3, says="flood-0 was lost: process", verdict=UNFINISHED)
+@trouble(
+    "locust: a worker leaves", exit=3, says="submitters-0 was lost: process", verdict=UNFINISHED
+)
 def worker_leaves(stage: Stage) -> Said:
     with null_server(players=100) as (url, _):
         master, workers = _machines(stage, url, _free_port(), "--duration", "60")
@@ -81,6 +85,22 @@ def few_descriptors(stage: Stage) -> Said:
     with null_server(players=100) as (url, _):
         options = (*HEADLESS, "--host", url, "--listeners", "400")
         return stage.locust(*options, descriptors=200).ended()
+
+
+@trouble("locust: --rate fast", exit=2, says="'fast' is not an arrival profile", verdict=NO_RESULT)
+def wrong_rate(stage: Stage) -> Said:
+    return stage.locust(*HEADLESS, "--host", "http://127.0.0.1:9", "--rate", "fast").ended()
+
+
+@trouble(
+    "locust: one user, so that nobody submits",
+    exit=3,
+    says="no Locust user submits",
+    verdict="not valid, correct, SLO unknown",
+)
+def one_user(stage: Stage) -> Said:
+    with null_server(players=100) as (url, _):
+        return stage.locust(*HEADLESS, "--host", url, "--users", "1", "--duration", "60").ended()
 
 
 @trouble("locust: Ctrl-C while measuring", exit=0, says="acknowledged", verdict=GOOD_RUN)
@@ -150,7 +170,7 @@ def stop_timeout(stage: Stage) -> Said:
 
 @trouble(
     "locust: a user's own class beside ours",
-    exit=3,
+    exit=2,
     says="Mine cannot run in the same run as ours",
     verdict=NO_RESULT,
 )

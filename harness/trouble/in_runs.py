@@ -83,26 +83,26 @@ def no_server(stage: Stage) -> Said:
 @trouble(
     "the process that submits is killed",
     exit=3,
-    says="flood-0 was lost: process",
+    says="submitters-0 was lost: process",
     verdict=UNFINISHED,
 )
 def submitter_killed(stage: Stage) -> Said:
     with null_server(players=100) as (url, _):
         run = stage.load(url, "--duration", "60").when_sending(500)
-        os.kill(run.member("flood"), signal.SIGKILL)
+        os.kill(run.member("submitters"), signal.SIGKILL)
         return run.ended()
 
 
 @trouble(
     "the process that listens is killed",
     exit=3,
-    says="swarm-0 was lost: process",
+    says="listeners-0 was lost: process",
     verdict=UNFINISHED,
 )
 def listener_killed(stage: Stage) -> Said:
     with null_server(players=100) as (url, _):
         run = stage.load(url, "--duration", "60").when_sending(500)
-        os.kill(run.member("swarm"), signal.SIGKILL)
+        os.kill(run.member("listeners"), signal.SIGKILL)
         return run.ended()
 
 

@@ -202,7 +202,7 @@ def stage(folder: Path) -> Iterator[Stage]:
 
 def _sent(results: Path) -> int:
     return sum(
-        path.read_bytes().count(b"\n") // 2 for path in results.glob("*/history-flood-*.jsonl")
+        path.read_bytes().count(b"\n") // 2 for path in results.glob("*/history-submitters-*.jsonl")
     )
 
 

@@ -82,7 +82,7 @@ async def test_applications_submit_through_the_client_and_see_it_applied(
     assert applied["max_response_time"] > submitted["min_response_time"] > 0
 
 
-async def test_the_whole_folder_is_the_flood_and_its_listeners_alone(tmp_path: Path) -> None:
+async def test_the_whole_folder_is_the_open_loop_scenario_alone(tmp_path: Path) -> None:
     async def judged() -> bool:
         return bool(list(tmp_path.glob("results/*.html")))
 
@@ -101,7 +101,7 @@ async def test_the_whole_folder_is_the_flood_and_its_listeners_alone(tmp_path: P
     document = json.loads(path.read_text())
     assert document["verdict"]["good"]
     assert document["totals"]["ok"] == 300
-    assert sorted(member["kind"] for member in document["members"]) == ["flood", "swarm"]
+    assert sorted(member["kind"] for member in document["members"]) == ["submitters", "listeners"]
 
 
 async def test_without_a_server_the_run_has_failed(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Load:
 
         def submitting() -> bool:
             assert self.popen.poll() is None, self.log
-            histories = (self.folder / "results").glob("*/history-flood-0.jsonl")
+            histories = (self.folder / "results").glob("*/history-submitters-0.jsonl")
             return any('"submit"' in path.read_text() for path in histories)
 
         eventually_sync(submitting, timeout_s=90)

@@ -55,7 +55,7 @@ def test_check_repeats_the_verdict_of_a_run(
 def test_torn_history_is_no_acquittal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with null_server(players=100) as (url, _):
         run_trial(url, rate="100", seconds=1.0, listeners=5, folder=tmp_path)
-    path = tmp_path / "history-flood-0.jsonl"
+    path = tmp_path / "history-submitters-0.jsonl"
     path.write_bytes(path.read_bytes()[:-200])
 
     code, found = checked(tmp_path, capsys)

@@ -115,7 +115,7 @@ def test_a_single_process_ends_by_itself_with_a_verdict(tmp_path: Path) -> None:
     document = result(tmp_path)
     assert document["verdict"]["good"]
     assert document["totals"]["ok"] == 1200
-    assert sorted(member["kind"] for member in document["members"]) == ["flood", "swarm"]
+    assert sorted(member["kind"] for member in document["members"]) == ["submitters", "listeners"]
     printed = (tmp_path / "log").read_text()
     assert all(f"✓ {word}" in printed for word in ("valid", "correct", "within SLO"))
     assert f"{document['run_id']}.html" in printed
@@ -162,7 +162,7 @@ def test_remote_workers_get_work_and_upload_their_histories(
     assert document["verdict"]["good"]
     assert document["totals"]["ok"] == 1200
     kinds = [member["kind"] for member in document["members"]]
-    assert sorted(kinds) == ["flood", "flood", "swarm", "swarm"]
+    assert sorted(kinds) == ["submitters", "submitters", "listeners", "listeners"]
     assert len({member["pid"] for member in document["members"]}) == 4
     written = [histories(tmp_path / f"worker{number}") for number in range(4)]
     assert all(len(names) == 1 for names in written)
@@ -173,7 +173,7 @@ def test_a_history_that_does_not_arrive_voids_the_run(tmp_path: Path) -> None:
     with null_server(players=100) as (url, _), machines(tmp_path, url, workers=2) as processes:
 
         def history() -> Path | None:
-            return next(tmp_path.glob("worker*/results/*/history-swarm-0.jsonl"), None)
+            return next(tmp_path.glob("worker*/results/*/history-listeners-0.jsonl"), None)
 
         # The worker goes on writing; there is only no file to hand over.
         found = eventually_sync(history, timeout_s=60)
@@ -184,7 +184,7 @@ def test_a_history_that_does_not_arrive_voids_the_run(tmp_path: Path) -> None:
     document = result(tmp_path / "master")
     assert code == 3
     [reason] = document["verdict"]["invalid"]
-    assert reason.startswith("history-swarm-0.jsonl of ")
+    assert reason.startswith("history-listeners-0.jsonl of ")
     assert "did not arrive whole: 0 of " in reason
     assert not any(name.endswith(".part") for name in histories(tmp_path / "master"))
 
@@ -193,7 +193,7 @@ def test_a_killed_worker_ends_the_run_in_seconds_and_is_named(tmp_path: Path) ->
     with null_server(players=100) as (url, _), machines(tmp_path, url, workers=2) as processes:
 
         def sender() -> Path | None:
-            return next(tmp_path.glob("worker*/results/*/history-flood-0.jsonl"), None)
+            return next(tmp_path.glob("worker*/results/*/history-submitters-0.jsonl"), None)
 
         found = eventually_sync(sender, timeout_s=60)
         assert found
@@ -205,10 +205,10 @@ def test_a_killed_worker_ends_the_run_in_seconds_and_is_named(tmp_path: Path) ->
     assert time.monotonic() - began < 30
     document = result(tmp_path / "master")
     assert not document["verdict"]["valid"]
-    assert document["verdict"]["invalid"][0].startswith("flood-0 was lost: process ")
+    assert document["verdict"]["invalid"][0].startswith("submitters-0 was lost: process ")
     # The listeners stayed, and are still judged.
-    swarm = next(m for m in document["members"] if m["kind"] == "swarm")
-    assert swarm["status"]["missing"] == swarm["status"]["behind"] == 0
+    pool = next(m for m in document["members"] if m["kind"] == "listeners")
+    assert pool["status"]["missing"] == pool["status"]["behind"] == 0
 
 
 def test_a_worker_that_comes_late_takes_no_engine_from_a_run(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_worker_that_comes_late_takes_no_engine_from_a_run(tmp_path: Path) -> 
         machines(tmp_path, url, 2, "--duration", "8", port=port) as processes,
     ):
         eventually_sync(
-            lambda: any(tmp_path.glob("worker*/results/*/history-flood-0.jsonl")), timeout_s=60
+            lambda: any(tmp_path.glob("worker*/results/*/history-submitters-0.jsonl")), timeout_s=60
         )
         with worker(tmp_path / "late", port):
             code = processes[0].wait(60)

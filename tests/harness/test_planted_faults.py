@@ -49,7 +49,7 @@ def test_events_spoiled_for_one_listener_are_attributed_to_it(
     assert wrongs(found) == expected
     assert found.listeners.verdict is Verdict.FALSE
     if "conflicts" not in expected:
-        # Listeners connect in order, so the server's victim is the swarm's.
+        # Listeners connect in order, so the server's victim is the first listener's.
         assert set(found.account.faulty) == {3}
 
 

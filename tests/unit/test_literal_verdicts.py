@@ -47,7 +47,7 @@ def test_late_events_are_seen_in_the_lag_alone() -> None:
         ("apply-twice", [("I1 exactly once", "User00003 (user 3): +5 was never shown")], False),
         ("apply-twice", [], False),
         ("stale-board", [("I3 reads", "the board read at 3.2 s shows Alice with 1500")], True),
-        ("torn-event", [("I5 streams", "swarm-0/listener-1: bytes that are no event")], True),
+        ("torn-event", [("I5 streams", "listeners-0/listener-1: bytes that are no event")], True),
     ],
 )
 def test_conviction_names_the_right_promise_and_the_lie(

@@ -57,9 +57,9 @@ def run_document(*, run_id: str = "r1", response_us: int = 5000, **changes: Any)
         },
         "findings": [{"witness": "MySQL ledger", "problems": [], "counts": {"acknowledged": 5}}],
         "members": [
-            {"kind": "swarm", "host": "secret-host", "pid": 77, "status": {"listeners": 1000}}
+            {"kind": "listeners", "host": "secret-host", "pid": 77, "status": {"listeners": 1000}}
         ],
-        "swarm": {"us_per_read": 7.25, "kib_per_listener": 0.5},
+        "listener_cost": {"us_per_read": 7.25, "kib_per_listener": 0.5},
         "resources": {
             "samples": [],
             "cores": {"server": 0.5},
@@ -162,7 +162,7 @@ def chaos_document(**changes: Any) -> dict[str, Any]:
         "good": True,
         "verdict": "true",
         "verdict_black_box": "true",
-        "flood_s": 612.3,
+        "load_s": 612.3,
         "accepted": 123456,
         "refused": 5,
         "unknown": 6,

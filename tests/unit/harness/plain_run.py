@@ -112,7 +112,7 @@ class Simulation:
             unix_us=1,
             about={"kind": "load"},
         )
-        self._put("flood-0", Header, 0, version=1, process="flood-0", unix_us=1)
+        self._put("submitters-0", Header, 0, version=1, process="submitters-0", unix_us=1)
         self._read(S // 2)
         self._submit_all()
         self._listen_all()
@@ -166,17 +166,17 @@ class Simulation:
         elif not lie and chance < plan.refused + plan.unknown:
             outcome, status, applied = Outcome.UNKNOWN, None, self.random.random() < 0.5
         of = self._put(
-            "flood-0",
+            "submitters-0",
             Submit,
             now_ns,
-            client="flood-0",
+            client="submitters-0",
             principal=str(user),
             user=user,
             increment=increment,
             digest="",
             key=f"run-{number}",
         )
-        self._put("flood-0", Done, answered_ns, of=of, outcome=outcome, status=status)
+        self._put("submitters-0", Done, answered_ns, of=of, outcome=outcome, status=status)
         if applied:
             if lie:
                 self.lied_about.append((self.names[user], increment))
@@ -284,7 +284,7 @@ class Simulation:
             swarms[index % plan.processes].opened(index)
         self._play(swarms, sorted(steps, key=lambda step: step[:3]))
         for number, swarm in enumerate(swarms):
-            self._write(f"swarm-{number}", swarm)
+            self._write(f"listeners-{number}", swarm)
 
     def _batches(self, index: int) -> Iterator[Step]:
         """What one listener receives, and when: what comes within 5 ms comes together."""

@@ -30,7 +30,12 @@ def short_of_memory() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("kept", "sentence"),
     [
-        (sample(0.99, server=1.0, harness_flood=0.9), "the harness itself: flood uses 90%"),
+        (
+            sample(0.99, server=1.0, harness_submitters=0.9),
+            "the harness itself: its submitters use 90%",
+        ),
+        (sample(0.9, server=0.2), "no resource is full (machine 90% busy, most by other programs"),
+        (sample(0.99, server=0.2), "the machine's 2 CPUs, 99% busy (cores: other programs 1.78"),
         (short_of_memory(), "the machine's memory: 200 of 8,000 MiB left (most with mysql: 6,500"),
         (sample(0.99, server=0.9, temporal=0.8), "the machine's 2 CPUs, 99% busy"),
         (sample(0.6, server=0.97), "the server process: its one core is 97% busy"),
@@ -69,7 +74,7 @@ def test_bottleneck_prefers_a_full_machine_to_the_resources_it_slows() -> None:
 
 
 def test_usage_shares_are_of_the_machine_and_include_other_programs() -> None:
-    usage = usage_of([sample(0.9, server=0.6, harness_flood=0.2, harness_swarm=0.2)], 2)
+    usage = usage_of([sample(0.9, server=0.6, harness_submitters=0.2, harness_listeners=0.2)], 2)
 
     assert usage is not None
     assert usage.harness_share == pytest.approx(0.2)

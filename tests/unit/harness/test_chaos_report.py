@@ -101,7 +101,7 @@ def test_chaos_command_keeps_the_evidence_of_a_bad_run_only(
             black_box=[finding],
             counts=Counter(),
             seconds=1.0,
-            flood_s=1.0,
+            load_s=1.0,
             about={},
         )
 

@@ -76,7 +76,7 @@ def test_a_runs_figures_hold_the_late_listener(tmp_path: Path) -> None:
     over(found, 1, 5 * S, 5 * S, 5 * S, count=1)
     over(found, 2, 10, 20, 30, count=10)
     run = record(tmp_path, spreads=[DeliverySpread.from_wire(found.to_delivery_spread().to_wire())])
-    # What the swarm told meanwhile, without the late one.
+    # What the listeners told meanwhile, without the late one.
     run.series.seconds[BEGIN].histograms["reach_last"].record(30, 2)
 
     complete_series(run, None)
@@ -109,7 +109,7 @@ def test_events_without_ids_tell_when_their_submissions_reached_the_listeners(
     found = ContentTable(10)
     found.new_number(event.name, event.score)
     over(found, 0, 10 * S, 20 * S, 30 * S, count=5)
-    spread = DeliverySpread.from_wire(found.to_delivery_spread().to_wire(), "swarm-0")
+    spread = DeliverySpread.from_wire(found.to_delivery_spread().to_wire(), "listeners-0")
     made = record(tmp_path, spreads=[spread])
 
     complete_series(made, None, account)

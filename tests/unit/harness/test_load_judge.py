@@ -31,7 +31,7 @@ def black_box(
     board.begin(10, {"A": 100, "B": 50}, {})
     board.close(drained=True, board=after, about={"listeners": 0, **(about or {})})
     if submissions:
-        journal = SubmissionJournal(folder, name="flood-0", run_id="r")
+        journal = SubmissionJournal(folder, name="submitters-0", run_id="r")
         done: list[submitter.Done] = [
             (number, outcome, 202 if outcome == "ok" else 503, b"id-%d" % number, 2_000)
             for number, outcome in enumerate(outcomes.split(), start=1)
@@ -89,10 +89,10 @@ def test_board_that_was_never_at_rest_is_in_doubt(tmp_path: Path) -> None:
 
 
 def test_missing_history_does_not_count_against_the_server(tmp_path: Path) -> None:
-    findings = black_box(tmp_path, about={"processes": ["flood-0"]}, submissions=False)
+    findings = black_box(tmp_path, about={"processes": ["submitters-0"]}, submissions=False)
 
     assert findings["I1"].verdict is Verdict.UNKNOWN
-    assert "the history of flood-0 is missing" in findings["I1"].explanations
+    assert "the history of submitters-0 is missing" in findings["I1"].explanations
 
 
 def test_history_that_breaks_off_convicts_of_a_loss_only(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_listeners_alone_can_be_good(tmp_path: Path) -> None:
     board = BoardJournal(tmp_path)
     board.begin(10, {"A": 1}, {})
     board.close(drained=True, board=(10, {"A": 1}), about={"submissions": False, "listeners": 1})
-    journal = ListenerJournal(tmp_path, name="swarm-0")
+    journal = ListenerJournal(tmp_path, name="listeners-0")
     journal.write([], [Stretch(0, "open"), Stretch(0, "close", last=10, detail="stopped")])
     journal.close(drained=True)
 

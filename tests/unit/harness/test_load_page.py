@@ -155,7 +155,7 @@ def test_correctness_has_three_verdicts(found: str, words: str) -> None:
 def test_errors_are_broken_down_by_status_and_cause() -> None:
     counts = {"intended": 1000, "ok": 900, "status_202": 900, "status_429": 40, "status_503": 30}
     counts |= {"cause_timeout": 20, "dropped": 10}
-    members = [{"kind": "swarm", "status": {"listeners": 5, "disconnects": {"status_503": 4}}}]
+    members = [{"kind": "listeners", "status": {"listeners": 5, "disconnects": {"status_503": 4}}}]
 
     _, read = page(counts=counts, members=members)
 

@@ -24,7 +24,7 @@ def sample(second: int, **pids: int) -> dict[str, Any]:
     return {
         "t": second,
         "processes": {
-            "harness flood": {"cpu": 0.5, "rss_mib": 90.0},
+            "harness submitters": {"cpu": 0.5, "rss_mib": 90.0},
             **{
                 name: {"cpu": 0.1, "rss_mib": 50.0 if pid > 0 else 0.0, "pid": abs(pid)}
                 for name, pid in pids.items()

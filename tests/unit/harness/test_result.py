@@ -17,15 +17,15 @@ from harness.judge.result import file_name
 from harness.measure.series import Series
 from harness.measure.settings import RunSettings
 from harness.run.board_watch import closing_of
-from harness.run.messages import Final, Report, SwarmStatus
+from harness.run.messages import Final, ListenerStatus, Report
 from harness.run.worker_state import Member
 
 BEGIN = 2
 """The schedule's second 0 in the series."""
 
 
-def swarm(**status: int) -> Member:
-    return Member(ident="s", kind="swarm", pid=1, host="h", status=status)
+def pool(**status: int) -> Member:
+    return Member(ident="s", kind="listeners", pid=1, host="h", status=status)
 
 
 def record(folder: Path, **changed: Any) -> RunRecord:
@@ -54,10 +54,10 @@ def record(folder: Path, **changed: Any) -> RunRecord:
 
 
 def test_a_users_last_word_outlives_the_reports_that_follow() -> None:
-    member = swarm()
+    member = pool()
 
     def report(behind: int, final: Final | None = None) -> Report:
-        status = SwarmStatus(account=ListenerTotals(behind=behind), cpu_s=1)
+        status = ListenerStatus(account=ListenerTotals(behind=behind), cpu_s=1)
         return Report(ident=member.ident, status=status, final=final)
 
     member.hear(report(0))
@@ -74,13 +74,13 @@ def judged(run: RunRecord, *findings: Finding) -> Judgement:
 
 def closed(folder: Path, *, converged: bool = True, moved_to: int = 10) -> JudgedRun:
     """A run whose one listener pool wrote nothing but its end."""
-    members = [swarm(listeners=3)]
-    members[0].name = "swarm-0"
+    members = [pool(listeners=3)]
+    members[0].name = "listeners-0"
     after = Look(seq=moved_to, scores={"A": 5})
     journal = BoardJournal(folder)
     journal.begin(10, {"A": 5}, {})
     journal.close(**closing_of(members, 10, after, converged=converged))
-    ListenerJournal(folder, name="swarm-0").close(drained=True)
+    ListenerJournal(folder, name="listeners-0").close(drained=True)
     return judge_saved_run(folder)
 
 
@@ -106,16 +106,16 @@ def test_run_with_listeners_short_of_the_end_does_not_pass(
 
 def test_history_of_a_lost_process_is_named(tmp_path: Path) -> None:
     journal = BoardJournal(tmp_path)
-    journal.close(drained=True, about={"processes": ["flood-0"]})
+    journal.close(drained=True, about={"processes": ["submitters-0"]})
 
     found = judge_saved_run(tmp_path)
 
     assert found.verdict is Verdict.UNKNOWN
-    assert any("the history of flood-0 is missing" in f.explanations for f in found.findings)
+    assert any("the history of submitters-0 is missing" in f.explanations for f in found.findings)
 
 
 def test_a_history_too_large_to_judge_is_unknown(tmp_path: Path) -> None:
-    SubmissionJournal(tmp_path, name="flood-0", run_id="r").close(drained=True)
+    SubmissionJournal(tmp_path, name="submitters-0", run_id="r").close(drained=True)
 
     found = judge_saved_run(tmp_path, bytes_max=10)
 
@@ -166,7 +166,7 @@ def test_a_late_generator_voids_a_run_however_short(
     [
         (10, (), 0, "true"),
         (10, (), 3, "false"),
-        (10, ("flood-0 was lost",), 3, "unknown"),
+        (10, ("submitters-0 was lost",), 3, "unknown"),
         (0, (), 0, "unknown"),
     ],
 )

@@ -1,5 +1,6 @@
 """Result files are read whole or refused in one sentence, and the published schema is the truth."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,26 @@ def test_version_1_is_upgraded() -> None:
     assert [finding.invariant for finding in new.findings] == ["MySQL ledger", "I2 ledger"]
     assert new.findings[0].counts == {"acknowledged": 5}
     assert new.seconds[3].counters == {"intended": 1000, "ok": 1000}
+
+
+def test_version_2_is_read_with_the_names_of_today() -> None:
+    old = copy.deepcopy(CURRENT) | {"version": 2}
+    old["members"] = [{"kind": "flood"}, {"kind": "swarm", "status": {"listeners": 9}}]
+    old["swarm"] = {"us_per_read": 7.25}
+    old["resources"] = {
+        "cores": {"harness flood": 0.1, "harness conductor": 0.2, "server": 0.3},
+        "bottleneck": "the harness itself: swarm uses 90% of a core",
+    }
+    old["verdict"]["invalid"] = ["flood-0 was lost: process 7 of h"]
+
+    new = decoded(LoadResult, old)
+
+    assert [member.kind for member in new.members] == ["submitters", "listeners"]
+    assert new.listeners == 9
+    assert new.listener_cost.us_per_read == 7.25
+    assert set(new.resources.cores) == {"harness submitters", "harness coordinator", "server"}
+    assert new.resources.bottleneck == "the harness itself: listeners uses 90% of a core"
+    assert new.verdict.invalid == ["submitters-0 was lost: process 7 of h"]
 
 
 def test_unknown_fields_of_a_newer_program_are_ignored() -> None:

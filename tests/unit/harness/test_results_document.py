@@ -30,8 +30,8 @@ def load_run(
     **settings: Any,
 ) -> dict[str, Any]:
     """A result document as far as its section reads it."""
-    members = [{"kind": "flood", "status": {}}] * workers
-    members += [{"kind": "swarm", "status": {"listeners": listeners // workers}}] * workers
+    members = [{"kind": "submitters", "status": {}}] * workers
+    members += [{"kind": "listeners", "status": {"listeners": listeners // workers}}] * workers
     asked = RunSettings(listeners=listeners, duration_s=seconds, **settings)
     believed = {"valid": True, "correct": True, "within_slo": True, "limits": [], "good": good}
     return {

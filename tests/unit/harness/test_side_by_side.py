@@ -35,7 +35,7 @@ def test_figures_are_medians_with_their_range_and_dashes_where_nothing_was_measu
 
 
 def test_cpu_is_the_servers_and_per_submission() -> None:
-    cores = {"server under test": 0.5, "harness flood": 0.9}
+    cores = {"server under test": 0.5, "harness submitters": 0.9}
     document = side_by_side(["go", "node"], [[run(1e3, cores=cores)], [run(1e3)]])
     found = {figure.name: figure.median for figure in document.figures}
 

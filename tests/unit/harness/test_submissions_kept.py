@@ -59,13 +59,13 @@ def test_submission_is_recorded_before_its_first_byte_leaves(
 
 
 def test_the_digest_is_that_of_the_body_sent(tmp_path: Path, requests: SubmissionRequests) -> None:
-    journal = SubmissionJournal(tmp_path, name="flood-0", run_id="r")
+    journal = SubmissionJournal(tmp_path, name="submitters-0", run_id="r")
     journal.write([(7, 1, 5, 10)], [])
     journal.close(drained=True)
 
     [kept] = [
         record
-        for record in read_history(history_path(tmp_path, "flood-0")).records
+        for record in read_history(history_path(tmp_path, "submitters-0")).records
         if isinstance(record, Submit)
     ]
 

@@ -14,7 +14,7 @@ from harness.run.messages import OtherVersion, pack, unpack
 from harness.run.worker_state import Member, assign_roles, in_turn, share, users_for
 
 COMMON: dict[str, Any] = {
-    "name": "flood-0",
+    "name": "submitters-0",
     "address": ("127.0.0.1", 3000),
     "host_header": "localhost:3000",
     "run_id": "run",
@@ -23,7 +23,7 @@ COMMON: dict[str, Any] = {
     "seed": 1,
     "zero_unix_ns": 7,
 }
-FLOOD = messages.FloodAssignment(
+FLOOD = messages.SubmitterAssignment(
     **COMMON,
     tokens={1: "token"},
     signing_key=("id", b"key"),
@@ -37,7 +37,7 @@ FLOOD = messages.FloodAssignment(
     connections=4,
     timeout_s=10.0,
 )
-SWARM = messages.SwarmAssignment(
+SWARM = messages.ListenerAssignment(
     **COMMON,
     listeners=5,
     first_number=3,
@@ -46,7 +46,7 @@ SWARM = messages.SwarmAssignment(
     capabilities=CONTRACT,
     events_max=9,
 )
-SWARM_STATUS = messages.SwarmStatus(
+SWARM_STATUS = messages.ListenerStatus(
     account=ListenerTotals(listeners=2, faulty={1: {"gaps": 1}}), cpu_s=1
 )
 
@@ -61,7 +61,7 @@ def series() -> messages.SeriesWire:
 @pytest.mark.parametrize(
     "message",
     [
-        messages.Join(ident="a", kind="flood", pid=1, host="h", descriptors=1024),
+        messages.Join(ident="a", kind="submitters", pid=1, host="h", descriptors=1024),
         messages.Assign(ident="a", work=FLOOD),
         messages.Assign(ident="a", work=SWARM),
         messages.Drain(ident="a"),
@@ -92,7 +92,7 @@ def test_a_message_arrives_as_it_was_sent(message: messages.Message) -> None:
     [
         None,
         {},
-        {"ident": "a", "kind": "flood", "pid": 1, "host": "h", "descriptors": 9},
+        {"ident": "a", "kind": "submitters", "pid": 1, "host": "h", "descriptors": 9},
         {**pack(messages.Drain(ident="a")), "version": messages.VERSION + 1},
         {"version": messages.VERSION},
         {"version": messages.VERSION, "message": b"\xc1"},
@@ -122,7 +122,7 @@ def test_the_document_of_a_status_is_flat_with_text_for_keys() -> None:
 
 def members(*processes: str) -> list[Member]:
     """One process each, with a user for every letter: f(lood) or s(warm)."""
-    kinds = {"f": "flood", "s": "swarm"}
+    kinds = {"f": "submitters", "s": "listeners"}
     return [
         Member(ident=f"{pid}{number}", kind=kinds[letter], pid=pid, host="h")
         for pid, letters in enumerate(processes)
@@ -133,15 +133,18 @@ def members(*processes: str) -> list[Member]:
 @pytest.mark.parametrize(
     ("processes", "expected"),
     [
-        (["fs"], [("flood-0", 0), ("swarm-0", 0)]),
-        (["f"], [("flood-0", 0)]),
-        (["ffss"], [("flood-0", 0), ("swarm-0", 0)]),
-        (["f", "s"], [("flood-0", 0), ("swarm-0", 1)]),
-        (["fs", "fs"], [("flood-0", 0), ("swarm-0", 1)]),
-        (["fs", "f"], [("flood-0", 1), ("swarm-0", 0)]),
-        (["fs", "s", "f"], [("flood-0", 0), ("flood-1", 2), ("swarm-0", 1)]),
-        (["f", "f"], [("flood-0", 0), ("flood-1", 1)]),
-        (["fs"] * 4, [("flood-0", 0), ("flood-1", 2), ("swarm-0", 1), ("swarm-1", 3)]),
+        (["fs"], [("submitters-0", 0), ("listeners-0", 0)]),
+        (["f"], [("submitters-0", 0)]),
+        (["ffss"], [("submitters-0", 0), ("listeners-0", 0)]),
+        (["f", "s"], [("submitters-0", 0), ("listeners-0", 1)]),
+        (["fs", "fs"], [("submitters-0", 0), ("listeners-0", 1)]),
+        (["fs", "f"], [("submitters-0", 1), ("listeners-0", 0)]),
+        (["fs", "s", "f"], [("submitters-0", 0), ("submitters-1", 2), ("listeners-0", 1)]),
+        (["f", "f"], [("submitters-0", 0), ("submitters-1", 1)]),
+        (
+            ["fs"] * 4,
+            [("submitters-0", 0), ("submitters-1", 2), ("listeners-0", 1), ("listeners-1", 3)],
+        ),
     ],
     ids=str,
 )
@@ -156,7 +159,7 @@ def test_every_process_has_one_role_where_there_are_enough(
 
 @pytest.mark.parametrize(("workers", "users"), [(1, 2), (2, 2), (3, 4), (4, 4), (5, 6), (8, 8)])
 def test_the_default_number_of_users_leaves_no_worker_idle(workers: int, users: int) -> None:
-    assert users_for(workers, ["swarm", "flood"]) == users
+    assert users_for(workers, ["listeners", "submitters"]) == users
     # Locust places users of the classes in turn on the workers in turn.
     processes = [""] * workers
     for number in range(users):
@@ -166,7 +169,7 @@ def test_the_default_number_of_users_leaves_no_worker_idle(workers: int, users: 
 
     assert {member.pid for member in chosen} == set(range(workers))
     assert len(chosen) == max(2, workers)
-    assert {member.kind for member in chosen} == {"flood", "swarm"}
+    assert {member.kind for member in chosen} == {"submitters", "listeners"}
 
 
 def test_shares_add_up_and_differ_by_one_at_most() -> None:
@@ -176,7 +179,7 @@ def test_shares_add_up_and_differ_by_one_at_most() -> None:
     assert max(parts) - min(parts) == 1
 
 
-def test_listeners_of_several_swarms_carry_the_tokens_in_turn() -> None:
+def test_listeners_of_several_processes_carry_the_tokens_in_turn() -> None:
     assert in_turn(["a", "b", "c"], 2, 2) == ["c", "a"]
     assert in_turn(["a", "b"], 1, 5) == ["b", "a"]
     assert in_turn([], 3, 5) == []
