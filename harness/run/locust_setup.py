@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 import gevent
@@ -52,11 +52,34 @@ class SteadyDispatcher(UsersDispatcher):
 @events.init_command_line_parser.add_listener
 def _options(parser: Any) -> None:
     add_options(parser)
+    _outweigh()
+
+
+_weights: dict[type[User], float] = {}
+"""Of our users, while they outweigh all others."""
+OUTWEIGHS = 1e9
+
+
+def _outweigh() -> None:
+    """Leave users of other classes that are loaded, too, no share of Locust's own tables.
+
+    `--show-task-ratio` and its like come before any event at which users could be left out.
+    """
+    for user in _subclasses(EngineUser):
+        user.weight = _weights.setdefault(user, user.weight) * OUTWEIGHS
+
+
+def _subclasses(user: type[User]) -> Iterator[type[User]]:
+    for below in user.__subclasses__():
+        yield below
+        yield from _subclasses(below)
 
 
 @events.init.add_listener
 def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
     runner = environment.runner
+    for user, weight in _weights.items():
+        user.weight = weight
     if any(issubclass(user, EngineUser) for user in environment.user_classes):
         _ignore_tags(environment)
     if isinstance(runner, runners.WorkerRunner | runners.LocalRunner):

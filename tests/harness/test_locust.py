@@ -107,6 +107,28 @@ def test_a_scenario_may_name_the_users_as_now_or_as_before(tmp_path: Path, names
     assert sender not in shown
 
 
+@pytest.mark.parametrize(
+    ("named", "shares"),
+    [
+        ((), {"Submitters": 0.5, "Listeners": 0.5, "ApplicationUser": 0.0}),
+        (("ApplicationUser",), {"ApplicationUser": 1.0}),
+    ],
+)
+def test_users_that_run_alone_have_no_share_beside_ours(
+    named: tuple[str, ...], shares: dict[str, float]
+) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "locust", "-f", "loadtests", "--show-task-ratio-json", *named],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    ratios = json.loads(shown.stdout)["per_class"]
+    assert {name: round(entry["ratio"], 3) for name, entry in ratios.items()} == shares
+
+
 def test_a_single_process_ends_by_itself_with_a_verdict(tmp_path: Path) -> None:
     with null_server(players=100) as (url, _), locust(tmp_path, *RUN, "--host", url) as process:
         code = process.wait(60)
