@@ -30,7 +30,7 @@ setup: ## install everything that is missing (other targets install what they ne
 $(LEVELS): setup-%:
 	@scripts/bootstrap.sh $*
 
-up: setup-run ## run everything until Ctrl-C (PORT=3000)
+up: setup-load ## run everything until Ctrl-C (PORT=3000)
 	@exec $(RUN) -m stack up $(if $(PORT),--port $(PORT))
 
 down: ## stop what `make up` runs in another terminal

@@ -80,7 +80,9 @@ class LazyGroup(Group):
             found: click.Command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
             raise CommandError(
-                f"{cmd_name} cannot run here: the package {error.name} is not installed", WRONG_USE
+                f"{cmd_name} cannot run here: the package {error.name} is not installed; in a "
+                "checkout, `make setup` installs all of them",
+                WRONG_USE,
             ) from None
         return found
 

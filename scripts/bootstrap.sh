@@ -2,8 +2,9 @@
 # Makes a checkout ready: system programs where they are missing, a virtual environment, the pinned
 # Python packages. Quick when everything is there. Installs no system service.
 #
-#   bootstrap.sh run    what `make up` needs
-#   bootstrap.sh load   that, and what load runs and chaos runs need
+#   bootstrap.sh run    what the stack needs
+#   bootstrap.sh load   that, and what load runs and chaos runs need; `make up` has it, so that
+#                       `locust -f loadtests/` works as soon as there is a server
 #   bootstrap.sh check  what linters and unit tests need: packages of Python alone
 #   bootstrap.sh dev    all of it, for tests and benchmarks (the default)
 #

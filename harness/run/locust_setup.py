@@ -3,6 +3,7 @@
 The users themselves are `harness.run.locust_users`, the run is `harness.run.coordinator`'s.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -52,21 +53,29 @@ class SteadyDispatcher(UsersDispatcher):
 @events.init_command_line_parser.add_listener
 def _options(parser: Any) -> None:
     add_options(parser)
-    _outweigh()
 
 
-_weights: dict[type[User], float] = {}
-"""Of our users, while they outweigh all others."""
 OUTWEIGHS = 1e9
+_own_weights: dict[type[User], float] = {}
+"""Of our users, until a run can be started."""
 
 
-def _outweigh() -> None:
+@events.init_command_line_parser.add_listener
+def _outweigh_others(**_: Any) -> None:
     """Leave users of other classes that are loaded, too, no share of Locust's own tables.
 
     `--show-task-ratio` and its like come before any event at which users could be left out.
     """
     for user in _subclasses(EngineUser):
-        user.weight = _weights.setdefault(user, user.weight) * OUTWEIGHS
+        user.weight = _own_weights.setdefault(user, user.weight) * OUTWEIGHS
+
+
+def _weigh_as_told() -> None:
+    """Before a run: Locust parses options again for each that its form starts."""
+    with contextlib.suppress(ValueError):
+        events.init_command_line_parser.remove_listener(_outweigh_others)
+    for user, weight in _own_weights.items():
+        user.weight = weight
 
 
 def _subclasses(user: type[User]) -> Iterator[type[User]]:
@@ -78,8 +87,7 @@ def _subclasses(user: type[User]) -> Iterator[type[User]]:
 @events.init.add_listener
 def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
     runner = environment.runner
-    for user, weight in _weights.items():
-        user.weight = weight
+    _weigh_as_told()
     if any(issubclass(user, EngineUser) for user in environment.user_classes):
         _ignore_tags(environment)
     if isinstance(runner, runners.WorkerRunner | runners.LocalRunner):
