@@ -98,6 +98,7 @@ class ServerSettings(ServiceSettings):
         "Files or URLs of public keys for tokens (RS256 to RS512, PS256 to PS512, ES256 to ES512,"
         " EdDSA), separated by blanks. `issuer|URL`: these keys prove tokens of that issuer only",
         "",
+        files=lambda value: [each.place for each in jwks_sources(value) if not each.is_address],
     )
     jwks_interval_s: float = setting(
         "SCOREBOARD_JWKS_INTERVAL_S", positive_seconds, "Seconds between reloads of the JWKS", 300.0
@@ -136,7 +137,11 @@ class ServerSettings(ServiceSettings):
         ("scope", "scp", "permissions"),
     )
     signature_keys: str = setting(
-        "SCOREBOARD_SIGNATURE_KEYS", str, "File of keys for signed requests (RFC 9421)", ""
+        "SCOREBOARD_SIGNATURE_KEYS",
+        str,
+        "File of keys for signed requests (RFC 9421)",
+        "",
+        files=lambda path: [path],
     )
     signature_authorities: tuple[str, ...] = setting(
         "SCOREBOARD_SIGNATURE_AUTHORITIES",

@@ -64,7 +64,8 @@ def up(folder: RunFolder, port: int | None, users: int, **service_ports: int | N
     SCOREBOARD_REDIS_URL or SCOREBOARD_TEMPORAL_ADDRESS replaces that instance.
     """
     # What only this command needs takes a while to import.
-    from stack.environment import faults, unknown
+    from scoreboard.settings.names import unknown
+    from stack.environment import faults
     from stack.supervision.supervisor import Supervisor
 
     environment = {**os.environ, **({} if port is None else {"SCOREBOARD_PORT": str(port)})}

@@ -37,6 +37,11 @@ class Source(NamedTuple):
     issuer: str | None
     place: str
 
+    @property
+    def is_address(self) -> bool:
+        """Whether it is fetched by HTTP; otherwise it is a file."""
+        return urlsplit(self.place).scheme in ("http", "https")
+
 
 def jwks_sources(value: str) -> tuple[Source, ...]:
     """The setting: files or URLs, each alone or as `issuer|place`. Raises ValueError."""
@@ -45,7 +50,10 @@ def jwks_sources(value: str) -> tuple[Source, ...]:
         issuer, bar, place = entry.rpartition("|")
         if not place or (bar and not issuer):
             raise ValueError("must be files or URLs separated by blanks, each may be issuer|URL")
-        found.append(Source(issuer or None, place))
+        source = Source(issuer or None, place)
+        if "://" in place and not source.is_address:
+            raise ValueError("must be files or URLs of http or https")
+        found.append(source)
     return tuple(found)
 
 

@@ -1,5 +1,8 @@
 """What holds for every setting of every process."""
 
+import os
+import subprocess
+import sys
 from dataclasses import Field, fields
 from typing import Any
 
@@ -58,3 +61,29 @@ def test_every_default_is_a_value_that_its_parser_takes(kind: type[ServiceSettin
     for item in fields(kind):
         if item.type in (int, float):
             assert item.metadata["parse"](str(item.default)) == item.default
+
+
+@pytest.mark.parametrize("module", ["server", "worker", "stack.api"])
+def test_process_alone_names_faults_together_and_warns_of_unknown_names(module: str) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "SCOREBOARD_MYSQL_URL": "nonsense",
+        "SCOREBOARD_REDIS_URL": "redis://127.0.0.1/0?sl_ca_certs=x",
+        "SCOREBOARD_RATE_LIMT_COUNT": "5",
+    }
+
+    done = subprocess.run(
+        (sys.executable, "-m", module),
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 2
+    assert "SCOREBOARD_MYSQL_URL must look like mysql://user:password@host" in done.stderr
+    assert "'sl_ca_certs'; the nearest is ssl_ca_certs" in done.stderr
+    assert "SCOREBOARD_TEMPORAL_ADDRESS is missing (Temporal: host:port)" in done.stderr
+    assert "did you mean SCOREBOARD_RATE_LIMIT_COUNT?" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

@@ -220,9 +220,39 @@ def test_temporal_connection_errors_are_reported_with_the_others() -> None:
     assert str(caught.value).split("; ") == [
         "SCOREBOARD_TEMPORAL_ADDRESS must look like host:port",
         "SCOREBOARD_TEMPORAL_TLS must be true or false",
-        "SCOREBOARD_TEMPORAL_TLS_CA must name a file that can be read: No such file or directory",
-        "SCOREBOARD_TEMPORAL_TLS_CERT must name a file that is not empty",
+        "SCOREBOARD_TEMPORAL_TLS_CA must name a file that can be read: /missing: "
+        "No such file or directory",
+        "SCOREBOARD_TEMPORAL_TLS_CERT must name a file that is not empty: /empty",
         "SCOREBOARD_TEMPORAL_API_KEY must be printable ASCII",
+    ]
+
+
+def test_any_value_may_stand_in_a_file() -> None:
+    files = {**FILES, "/secret": b"mysql://app:secret@db:3306/board\n"}
+    without = {name: value for name, value in GOOD.items() if name != "SCOREBOARD_MYSQL_URL"}
+
+    settings = from_mapping(
+        ServiceSettings, without | {"SCOREBOARD_MYSQL_URL_FILE": "/secret"}, files.__getitem__
+    )
+
+    assert settings.mysql.host == "db"
+
+
+def test_value_and_file_together_and_files_that_cannot_be_read_are_refused() -> None:
+    faulty = {
+        "SCOREBOARD_REDIS_URL_FILE": "/key",
+        "SCOREBOARD_TASK_QUEUE_FILE": "/missing",
+        "SCOREBOARD_OTLP_ENDPOINT": "localhost",
+    }
+
+    with pytest.raises(SettingsError) as caught:
+        from_mapping(ServiceSettings, GOOD | faulty, read)
+
+    assert str(caught.value).split("; ") == [
+        "SCOREBOARD_REDIS_URL_FILE stands beside SCOREBOARD_REDIS_URL: give one of them",
+        "SCOREBOARD_TASK_QUEUE_FILE must name a file that can be read: /missing: "
+        "No such file or directory",
+        "SCOREBOARD_OTLP_ENDPOINT must look like http://host:port",
     ]
 
 

@@ -1,10 +1,13 @@
 """The environment is judged as a whole before anything starts; typos are named."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from stack.environment import faults, unknown
+from scoreboard.settings.names import NAMES, unknown
+from stack.environment import faults
+from stack.manual import configuration
 
 
 def test_all_wrong_options_are_reported_with_the_right_form() -> None:
@@ -17,10 +20,10 @@ def test_all_wrong_options_are_reported_with_the_right_form() -> None:
 
     assert faults(environment) == [
         "SCOREBOARD_MYSQL_URL must look like mysql://user:password@host:port/database",
-        "SCOREBOARD_RATE_LIMIT_COUNT must be a whole number above 0",
-        "SCOREBOARD_WORKER_REDIS_URL must look like redis://host:port/0",
         "SCOREBOARD_JWKS must name a file that can be read: /nowhere/keys.json: "
         "No such file or directory",
+        "SCOREBOARD_RATE_LIMIT_COUNT must be a whole number above 0",
+        "SCOREBOARD_WORKER_REDIS_URL must look like redis://host:port/0",
     ]
 
 
@@ -48,6 +51,18 @@ def test_mistyped_name_is_reported_with_the_nearest_match() -> None:
     ]
 
 
+def test_the_list_of_names_is_that_of_the_manual() -> None:
+    documented = set(re.findall(r"SCOREBOARD_[A-Z0-9_]*[A-Z0-9]\b", configuration()))
+
+    assert documented - {"SCOREBOARD_LOAD_RATE"} == NAMES
+
+
+def test_addresses_by_file_are_for_processes_that_run_alone() -> None:
+    assert faults({"SCOREBOARD_MYSQL_URL_FILE": "/run/secrets/mysql"}) == [
+        "SCOREBOARD_MYSQL_URL_FILE is for processes that run alone; set SCOREBOARD_MYSQL_URL"
+    ]
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -57,6 +72,7 @@ def test_mistyped_name_is_reported_with_the_nearest_match() -> None:
         "SCOREBOARD_WORKER_TEMPORAL_ADDRESS",
         "SCOREBOARD_LOAD_RATE",
         "SCOREBOARD_TOKEN",
+        "SCOREBOARD_JWT_SECRET_FILE",
         "HOME",
     ],
 )

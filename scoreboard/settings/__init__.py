@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from scoreboard.addresses import MySqlAddress, mysql_address, redis_files, redis_url
 from scoreboard.contract import TASK_QUEUE
+from scoreboard.settings.names import FILE
 from scoreboard.tokens import MIN_SECRET_BYTES
 
 T = TypeVar("T")
@@ -120,6 +121,14 @@ def api_key(value: str) -> str:
     return value
 
 
+def web_address(value: str) -> str:
+    """An address of HTTP. Raises ValueError when it is none."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must look like http://host:port")
+    return value
+
+
 def codec_name(value: str) -> str:
     """Where a payload codec is found. Raises ValueError for another form."""
     if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
@@ -157,7 +166,7 @@ def _field(metadata: dict[str, Any], default: Any, *, secret: bool) -> Any:
 class ServiceSettings:
     """Where the services are; every process needs these."""
 
-    mysql: MySqlAddress = setting(
+    mysql: MySqlAddress = setting(  # noqa: RUF009 (pyproject names it by where others import it from)
         "SCOREBOARD_MYSQL_URL",
         mysql_address,
         "MySQL: mysql://user:password@host:port/database",
@@ -205,7 +214,7 @@ class ServiceSettings:
     task_queue: str = setting("SCOREBOARD_TASK_QUEUE", str, "Temporal task queue", TASK_QUEUE)
     otlp_endpoint: str = setting(
         "SCOREBOARD_OTLP_ENDPOINT",
-        str,
+        web_address,
         "Collector of OpenTelemetry traces, like http://127.0.0.1:4318; needs the extra `otel`",
         "",
     )
@@ -265,7 +274,11 @@ def from_mapping(
     found: dict[str, Any] = {}
     for item in fields(kind):  # type: ignore[arg-type]
         name = item.metadata["variable"]
-        text = values.get(name, "").strip()
+        try:
+            text = _text(name, values, read)
+        except ValueError as error:
+            faults.append(f"{name}{FILE} {error}")
+            continue
         if text:
             try:
                 if "file" in item.metadata:
@@ -285,6 +298,18 @@ def from_mapping(
     return kind(**found)
 
 
+def _text(name: str, values: Mapping[str, str], read: Callable[[str], bytes] | None) -> str:
+    """The value of a variable, or of the file that its _FILE form names: for mounted secrets."""
+    text = values.get(name, "").strip()
+    path = values.get(name + FILE, "").strip()
+    if path and text:
+        raise ValueError(f"stands beside {name}: give one of them")
+    try:
+        return _content(path, read).decode().strip() if path else text
+    except UnicodeDecodeError:
+        raise ValueError(f"must name a file of text: {path}") from None
+
+
 def _conflicts(kind: type[Any], found: Mapping[str, Any], faults: list[str]) -> list[str]:
     """What else would be wrong with these values, were the faults mended."""
     values = object.__new__(kind)
@@ -300,9 +325,9 @@ def _content(path: str, read: Callable[[str], bytes] | None) -> bytes:
     try:
         content = read(path) if read is not None else b""
     except OSError as error:
-        raise ValueError(f"must name a file that can be read: {error.strerror}") from None
+        raise ValueError(f"must name a file that can be read: {path}: {error.strerror}") from None
     if not content:
-        raise ValueError("must name a file that is not empty")
+        raise ValueError(f"must name a file that is not empty: {path}")
     return content
 
 
