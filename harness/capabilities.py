@@ -205,7 +205,7 @@ UNLOCKS = (
     ),
     Unlock(
         "database",
-        "a look into MySQL (--mysql)",
+        "a look into MySQL (--mysql-url)",
         "each submission's row in the ledger",
     ),
 )
