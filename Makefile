@@ -6,7 +6,7 @@ SOURCES := scoreboard adapters server worker stack harness scoreboard_client sco
 LEVELS := setup-run setup-load setup-check
 CHECKED := $(wildcard $(SOURCES) loadtests benchmarks tests)
 
-.PHONY: help up down token test test-fast test-containers check format load chaos bench bench-compare bench-peers literal results clean setup $(LEVELS)
+.PHONY: help up down token test test-fast test-containers check format load chaos bench bench-compare bench-peers literal results sbom hashes clean setup $(LEVELS)
 
 help: ## list the targets
 	@printf 'Scoreboard\n\n'
@@ -82,6 +82,15 @@ bench-peers: setup ## compare with alternative designs, check the targets (ONLY,
 
 literal: setup ## count the verdicts on honest and lying servers of others (ARGS="--seeds 2")
 	@exec $(RUN) -m benchmarks.peers.literal --jobs 4 --write RESULTS.md $(ARGS)
+
+sbom: setup ## list what is shipped with its licences, and write a bill of materials (CycloneDX)
+	@exec $(RUN) scripts/sbom.py --extra stack $(ARGS)
+
+hashes: setup-check ## write dist/requirements.txt: every package of the server with its hashes
+	@mkdir -p dist
+	@.venv/bin/uv pip compile -q --generate-hashes --no-header --no-annotate -c constraints.txt \
+		--extra stack --output-file dist/requirements.txt pyproject.toml $(ARGS)
+	@echo 'pip install --require-hashes -r dist/requirements.txt' >&2
 
 clean: ## remove all data, logs and installed packages of this checkout
 	@if [ -x $(RUN) ]; then $(RUN) -m stack down; fi

@@ -59,7 +59,7 @@ def prepare(folder: RunFolder) -> None:
     """Makes the folder, and sees that it can be used. Raises DataFolderUnusable."""
     where = shown_path(folder)
     try:
-        folder.root.mkdir(parents=True, exist_ok=True)
+        close_to_others(folder)
         probe = folder.root / f"probe-{os.getpid()}"
         probe.write_bytes(b"x" * 4096)
         probe.unlink()
@@ -74,6 +74,21 @@ def prepare(folder: RunFolder) -> None:
             where,
             f"no space left: {room >> 20} MiB are free, at least {needed >> 20} MiB are needed",
         )
+
+
+def close_to_others(folder: RunFolder) -> None:
+    """Makes the folder and what will be in it its owner's alone, whatever umask the shell has.
+
+    One that exists already is closed only if it is ours: `SCOREBOARD_DATA_DIR=/tmp` must not take
+    that from everybody. Raises OSError.
+    """
+    os.umask(0o077)
+    ours = [folder.root] if folder.secret.exists() or folder.state.exists() else []
+    folder.root.mkdir(parents=True, exist_ok=True)
+    ours += [folder.root / name for name in ("logs", "mysql", "redis", "temporal")]
+    for each in ours:
+        if each.is_dir() and each.stat().st_uid == os.geteuid():
+            each.chmod(0o700)
 
 
 def private_secret(folder: RunFolder) -> str:

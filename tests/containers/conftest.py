@@ -60,6 +60,7 @@ def composed() -> Iterator[Composed]:
         environment={
             **os.environ,
             "SCOREBOARD_JWT_SECRET": secret,
+            "SCOREBOARD_MYSQL_PASSWORD": secrets.token_hex(12),
             "SCOREBOARD_PORT": str(port),
             "SCOREBOARD_TEMPORAL_UI_PORT": str(reserved_port()),
         },

@@ -15,18 +15,27 @@ from worker.settings import WorkerSettings
 ROOT = Path(__file__).parents[2]
 SERVICE_KEYS = {
     "build",
+    "cap_add",
+    "cap_drop",
     "command",
     "depends_on",
     "environment",
     "healthcheck",
     "image",
     "init",
+    "mem_limit",
+    "pids_limit",
     "ports",
+    "read_only",
     "restart",
+    "security_opt",
     "stop_grace_period",
+    "tmpfs",
+    "user",
     "volumes",
 }
 HEALTHCHECK_KEYS = {"test", "interval", "timeout", "retries"}
+SECRETS = {"SCOREBOARD_JWT_SECRET": "s" * 32, "SCOREBOARD_MYSQL_PASSWORD": "p" * 16}
 CONDITIONS = {"service_healthy", "service_started", "service_completed_successfully"}
 VARIABLE = re.compile(r"\$\$|\$\{(\w+)(?::(-|\?)([^}]*))?\}|\$")
 
@@ -53,13 +62,33 @@ def text() -> str:
 
 @pytest.fixture(scope="module")
 def compose(text: str) -> dict[str, Any]:
-    resolved: dict[str, Any] = yaml.safe_load(resolve(text, {"SCOREBOARD_JWT_SECRET": "s" * 32}))
+    resolved: dict[str, Any] = yaml.safe_load(resolve(text, SECRETS))
     return resolved
 
 
-def test_compose_asks_for_a_secret_instead_of_shipping_one(text: str) -> None:
-    with pytest.raises(AssertionError, match="SCOREBOARD_JWT_SECRET is required"):
-        resolve(text, {})
+@pytest.mark.parametrize("name", SECRETS)
+def test_compose_asks_for_each_secret_instead_of_shipping_one(text: str, name: str) -> None:
+    with pytest.raises(AssertionError, match=f"{name} is required"):
+        resolve(text, {other: value for other, value in SECRETS.items() if other != name})
+
+
+def test_containers_have_no_more_rights_than_they_need(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert {"mem_limit", "pids_limit"} <= set(service), name
+        assert service.get("read_only") or name == "mysql"
+    assert {name for name, service in services.items() if "cap_add" in service} == {
+        *("mysql", "redis"),
+    }
+    holders = {
+        name
+        for name, service in services.items()
+        if "SCOREBOARD_JWT_SECRET" in service.get("environment", {})
+    }
+    assert holders == {"server"}
+    assert "password" not in services["mysql"]["healthcheck"]["test"].replace("$MYSQL_PASSWORD", "")
 
 
 def test_compose_resolves_to_five_parts_and_the_demo_users(compose: dict[str, Any]) -> None:

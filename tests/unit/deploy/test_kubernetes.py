@@ -371,6 +371,7 @@ def test_pods_are_as_restricted_as_their_namespace_demands() -> None:
 def test_secrets_are_named_and_never_written_down() -> None:
     assert of_kind("Secret") == {}
     assert secrets_wanted() == {
+        ("scoreboard-load", "mysql-url"),
         ("scoreboard-services", "mysql-url"),
         ("scoreboard-services", "redis-url"),
         ("scoreboard-temporal", "api-key"),

@@ -1,6 +1,8 @@
 """Troubles of the data folder are sentences, not tracebacks."""
 
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -77,3 +79,40 @@ def test_a_token_that_could_never_work_is_refused(
 ) -> None:
     assert main(["token", "--user", "1", *arguments]) == 2
     assert "must be a whole number from 1" in capsys.readouterr().err
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_new_folder_and_all_that_comes_into_it_are_its_owners_alone(tmp_path: Path) -> None:
+    folder = RunFolder(root=tmp_path / "data")
+
+    prepare(folder)
+    (folder.root / "mysql").mkdir()
+    (folder.root / "mysql" / "table").write_text("x")
+
+    assert mode(folder.root) == mode(folder.root / "mysql") == 0o700
+    assert mode(folder.root / "mysql" / "table") == 0o600
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_folder_of_an_earlier_version_is_closed_and_one_of_others_is_left(tmp_path: Path) -> None:
+    earlier, others = RunFolder(root=tmp_path / "earlier"), RunFolder(root=tmp_path / "others")
+    for folder in (earlier, others):
+        (folder.root / "logs").mkdir(parents=True)
+    earlier.secret.write_text("x" * 32)
+
+    prepare(earlier)
+    prepare(others)
+
+    assert mode(earlier.root) == mode(earlier.root / "logs") == 0o700
+    assert mode(others.root) == 0o755
