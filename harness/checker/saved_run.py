@@ -25,6 +25,7 @@ from harness.evidence.database import (
     load_database_snapshot,
     read_database_snapshot,
     save_database_snapshot,
+    words_of,
 )
 from harness.evidence.database_snapshot import DatabaseSnapshot
 from harness.evidence.history import Header, HistoryFile, InitialBoard, history_paths, read_history
@@ -114,7 +115,7 @@ def _database_snapshot(
     except pymysql.MySQLError as error:
         where = mysql_address(mysql_url)
         raise DatabaseUnreadable(
-            f"the ledger at {where.host} port {where.port} cannot be read: {error.args[-1]}"
+            f"the ledger at {where.host} port {where.port} cannot be read: {words_of(error)}"
         ) from error
     if keep and kept is not None:
         save_database_snapshot(database, kept)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pymysql
 
-from harness.evidence.database import mysql_parameters
+from harness.evidence.database import mysql_parameters, words_of
 from harness.measure.terminal import reason_of
 from harness.net.target import Target, get_board, get_scores
 
@@ -31,7 +31,7 @@ def connect(url: str) -> "pymysql.Connection[Any]":
     try:
         return pymysql.connect(**mysql_parameters(url), autocommit=True, connect_timeout=5)
     except pymysql.MySQLError as error:
-        raise OSError(f"MySQL cannot be read: {error.args[-1]}") from error
+        raise OSError(f"MySQL cannot be read: {words_of(error)}") from error
 
 
 def look(target: Target, players: int) -> Look:
@@ -66,7 +66,7 @@ def look_into_mysql(url: str) -> Look:
             users = cursor.fetchall()
             cursor.execute("COMMIT")
     except pymysql.MySQLError as error:
-        raise OSError(f"MySQL cannot be read: {error.args[-1]}") from error
+        raise OSError(f"MySQL cannot be read: {words_of(error)}") from error
     finally:
         connection.close()
     return Look(

@@ -4,6 +4,7 @@ An extra source for the checker, never needed by it. Reads only; knows the table
 this project's own server (docs/architecture.md) and nothing about its processes.
 """
 
+import re
 import ssl
 import uuid
 from dataclasses import dataclass, field
@@ -51,6 +52,11 @@ def mysql_parameters(url: str) -> dict[str, Any]:
     if address.ssl_mode == "REQUIRED":
         context.verify_mode = ssl.CERT_NONE
     return found | {"ssl": context}
+
+
+def words_of(error: pymysql.MySQLError) -> str:
+    """What the server or the driver says, without numbers that only programs read."""
+    return re.sub(r"\[Errno -?\d+\] ", "", str(error.args[-1] if error.args else error))
 
 
 _ROWS = (

@@ -8,6 +8,8 @@ from harness.judge.record import RunRecord
 from harness.measure.histogram import Histogram
 from harness.measure.slo import SloResult, judge, load_slo
 
+REASONS_MAX = 2
+"""Of each invariant that is not held."""
 WARM_UP_ONLY = "the run ended in its warm-up: nothing was measured"
 
 
@@ -40,13 +42,18 @@ class Judgement:
 
     @property
     def incorrect(self) -> list[str]:
-        """Why it is not correct, the proven before the doubtful; each reason once."""
-        reasons: dict[str, None] = {}
+        """Why it is not correct, the proven before the doubtful; each reason once, with all the
+        invariants that it concerns."""
+        reasons: dict[tuple[Verdict, str], dict[str, None]] = {}
         for verdict in (Verdict.FALSE, Verdict.UNKNOWN):
             for finding in self.findings:
                 if finding.verdict is verdict:
-                    reasons.update(dict.fromkeys(_reasons(finding)))
-        return list(reasons)
+                    name = finding.invariant.split()[0]
+                    for text in finding.explanations[:REASONS_MAX]:
+                        reasons.setdefault((verdict, text), {})[name] = None
+        return [
+            f"{', '.join(names)} {verdict}: {text}" for (verdict, text), names in reasons.items()
+        ]
 
     @property
     def within_slo(self) -> bool:
@@ -87,11 +94,6 @@ def judge_run(
         limits=judge(load_slo(record.settings.slo), figures),
         figures=figures,
     )
-
-
-def _reasons(finding: Finding) -> list[str]:
-    name = finding.invariant.split()[0]
-    return [f"{name} {finding.verdict}: {text}" for text in finding.explanations[:2]]
 
 
 def _late(record: RunRecord) -> list[str]:

@@ -5,7 +5,7 @@ import ssl
 import pymysql
 import pytest
 
-from harness.evidence.database import mysql_parameters
+from harness.evidence.database import mysql_parameters, words_of
 
 ADDRESS = "mysql://u:p%23@db:3307/scores"
 
@@ -44,3 +44,11 @@ def test_tls_is_checked_as_far_as_the_address_asks(
 def test_certificate_that_cannot_be_read_is_named() -> None:
     with pytest.raises(ValueError, match=r"^/nowhere/ca\.pem: No such file"):
         mysql_parameters(f"{ADDRESS}?ssl_mode=VERIFY_CA&ssl_ca=/nowhere/ca.pem")
+
+
+def test_reason_of_a_refused_connection_has_no_numbers() -> None:
+    told = "Can't connect to MySQL server on 'h' ([Errno 111] Connection refused)"
+
+    assert words_of(pymysql.err.OperationalError(2003, told)) == (
+        "Can't connect to MySQL server on 'h' (Connection refused)"
+    )

@@ -132,13 +132,18 @@ def test_reasons_list_violations_first_without_repeats() -> None:
         findings=[
             finding("I1 exactly once", Verdict.UNKNOWN, "torn"),
             finding("I2 ledger", Verdict.TRUE),
+            finding("I3 reads", Verdict.UNKNOWN, "torn", "late"),
             finding("I5 streams", Verdict.FALSE, "gap", "gap", "more"),
         ],
         limits=[],
         figures={},
     )
 
-    assert judgement.incorrect == ["I5 false: gap", "I1 unknown: torn"]
+    assert judgement.incorrect == [
+        "I5 false: gap",
+        "I1, I3 unknown: torn",
+        "I3 unknown: late",
+    ]
     assert judgement.correctness is Verdict.FALSE
     assert judgement.valid
     assert not judgement.good
