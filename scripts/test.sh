@@ -39,8 +39,9 @@ browser() {
     { command -v chromium && command -v chromedriver; } >/dev/null || install chromium chromium-driver
 }
 
-# Proxies in front of the server, and what checks the alert rules.
+# Proxies in front of the server, a client of HTTP/2, and what checks the alert rules.
 servers() {
+    command -v curl >/dev/null || install curl
     command -v nginx >/dev/null || install nginx
     command -v haproxy >/dev/null || install haproxy
     command -v caddy >/dev/null || install caddy

@@ -45,6 +45,8 @@ async def test_what_is_public_passes_and_nothing_else(
                     path: (await behind.http.get(api.url + path)).status
                     for path in (
                         "/",
+                        "/docs",
+                        "/openapi.json",
                         "/scores/users/1",
                         "/assets/style.css",
                         "/metrics",
@@ -72,4 +74,6 @@ def test_every_file_names_the_same_public_paths() -> None:
         text = (FOLDER / file).read_text("utf-8")
         assert "/scores" in text
         assert "/assets" in text
+        assert "/docs" in text
+        assert "/openapi.json" in text
         assert "SCOREBOARD_PROXIES_COUNT=1" in text

@@ -10,6 +10,7 @@ import aiohttp
 from tests.support.api import Api
 from tests.support.programs import program
 from tests.support.reserved_ports import reserved_port
+from tests.support.tls_proxy import Identity
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "proxies"
 COMMANDS = {
@@ -17,6 +18,20 @@ COMMANDS = {
     "haproxy": ("haproxy.cfg", ["haproxy", "-db", "-f"]),
     "caddy": ("Caddyfile", ["caddy", "run", "--adapter", "caddyfile", "--config"]),
 }
+
+
+def _with_http2(name: str, folder: Path, identity: Identity) -> Iterator[tuple[str, str]]:
+    """What each file's comment says of HTTP/2."""
+    both = folder / "both.pem"
+    both.write_bytes(identity.cert.read_bytes() + identity.key.read_bytes())
+    files = f"ssl_certificate {identity.cert}; ssl_certificate_key {identity.key};"
+    yield {
+        "nginx": ("listen 8080;", f"listen 8080 ssl http2; {files}"),
+        "haproxy": ("bind :8080", f"bind :8080 ssl crt {both} alpn h2,http/1.1"),
+        "caddy": (":8080 {", f"https://127.0.0.1:8080 {{\n\ttls {identity.cert} {identity.key}"),
+    }[name]
+    # It would listen on port 80 to send browsers here.
+    yield "auto_https off", "auto_https disable_redirects"
 
 
 async def passes(api: Api) -> bool:
@@ -28,13 +43,17 @@ async def passes(api: Api) -> bool:
 
 
 @contextmanager
-def running_proxy(name: str, folder: Path, *, upstream: int) -> Iterator[int]:
-    """The port of a proxy in front of 127.0.0.1:`upstream`."""
+def running_proxy(
+    name: str, folder: Path, *, upstream: int, identity: Identity | None = None
+) -> Iterator[int]:
+    """The port of a proxy in front of 127.0.0.1:`upstream`; with an `identity` it is the TLS end
+    and speaks HTTP/2 to clients."""
     program(name, package=name)
     file, command = COMMANDS[name]
     port = reserved_port()
     text = (FOLDER / file).read_text("utf-8")
     for old, new in (
+        *(_with_http2(name, folder, identity) if identity else ()),
         ("8080", f"{port}"),
         # Descriptors that a machine for tests may not have.
         ("maxconn 40000", "maxconn 1000"),

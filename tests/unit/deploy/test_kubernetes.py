@@ -344,6 +344,7 @@ def test_ingress_passes_only_public_paths() -> None:
 
     public = {contract.SCORES_PATH, contract.UPDATE_PATH, contract.STREAM_PATH}
     public |= {contract.OUTCOMES_PATH, contract.USERS_PATH, "/", "/assets/app.js"}
+    public |= {"/docs", "/openapi.json"}
     inside = {METRICS_PATH, STATS_PATH, contract.REVIEWS_PATH, "/operator", "/healthz"}
     assert {path for path in public if passes(path)} == public
     assert {path for path in inside if passes(path)} == set()
