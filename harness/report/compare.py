@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from harness.measure.settings import RunSettings
-from harness.report.document import LoadResult
+from harness.report.document import LoadResult, Second
 from harness.report.run_view import correctness
 
 EFFECT = 0.10
@@ -112,9 +112,13 @@ def judge(
     )
 
 
-def _samples(document: LoadResult, key: str, quantile: str) -> list[float]:
+def _measured(document: LoadResult) -> list[Second]:
     window = document.window
-    seconds = [s for s in document.seconds if window.start <= s.t < window.end]
+    return [s for s in document.seconds if window.start <= s.t < window.end]
+
+
+def _samples(document: LoadResult, key: str, quantile: str) -> list[float]:
+    seconds = _measured(document)
     if not quantile:
         return [float(s.counters.get(key, 0)) for s in seconds]
     return [float(s.times[key][quantile]) for s in seconds if quantile in s.times.get(key, {})]
@@ -133,9 +137,11 @@ def why_untold(
         reasons.append("the second run could not be told correct")
     if load := different_loads(before, after):
         reasons.append(f"the two runs had different loads: {'; '.join(load)}")
-    seconds = [f"{document.seconds_measured} s" for document in (before, after)]
+    seconds = [f"{len(_measured(document))} s" for document in (before, after)]
     if not differences:
         reasons.append(f"nothing in common to compare: {' and '.join(seconds)} were measured")
+    elif lost := lost_figures(before, after):
+        reasons.append(f"the second run has lost {', '.join(lost)}, which the first has")
     unclear = [found.name for found in differences if found.judgement == "unclear"]
     if unclear:
         reasons.append(
@@ -143,6 +149,16 @@ def why_untold(
             f"{SECONDS_MIN} are needed in each run"
         )
     return reasons
+
+
+def lost_figures(before: LoadResult, after: LoadResult) -> list[str]:
+    """Figures of the first run that the second does not have: nobody knows whether they are
+    worse."""
+    return [
+        name
+        for name, key, q, _ in FIGURES
+        if _samples(before, key, q) and not _samples(after, key, q)
+    ]
 
 
 def different_loads(before: LoadResult, after: LoadResult) -> list[str]:

@@ -5,7 +5,7 @@ published schema is `docs/result.schema.json`; what readers may rely on is in
 `docs/results-format.md`.
 """
 
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -81,6 +81,10 @@ class Member(Part, frozen=True, kw_only=True):
     status: dict[str, Any] = {}
     """Its last report: connections, listeners, positions, CPU."""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.status.get("listeners", 0), int):
+            raise ValueError("the listeners of a member are no number")
+
 
 class Sample(Part, frozen=True, kw_only=True):
     """What the processes used in the second that ended at `t`."""
@@ -136,7 +140,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     """What all results have."""
 
     version: int = VERSION
-    started_unix_s: float = 0.0
+    started_unix_s: Annotated[float, msgspec.Meta(ge=0, lt=1 << 36)] = 0.0
     machine: Machine = Machine()
 
 

@@ -55,7 +55,9 @@ def decode_result(content: bytes, *, name: str = "the document") -> Result:
         kind = KINDS.get(head.kind)
         if kind is None:
             raise UnreadableResult(f"{name} is no result document: its kind is {head.kind[:40]!r}")
-        if not 1 <= head.version <= VERSION:
+        if head.version < 1:
+            raise UnreadableResult(f"{name} is no result document: no version is {head.version}")
+        if head.version > VERSION:
             raise UnreadableResult(
                 f"{name} has version {head.version}, this program reads up to version {VERSION}: "
                 "use the newer one that wrote it"

@@ -14,6 +14,10 @@ def verdict(**words: Any) -> dict[str, Any]:
     return {**run_document()["verdict"], **words}
 
 
+def without_times() -> list[dict[str, Any]]:
+    return [{**second, "times": {}} for second in run_document()["seconds"]]
+
+
 @pytest.mark.parametrize(
     ("after", "code", "told"),
     [
@@ -26,6 +30,7 @@ def verdict(**words: Any) -> dict[str, Any]:
         (run_document(verdict=verdict(correct=False), converged=False), 1, "run is not correct"),
         (run_document(seconds=[]), 3, "nothing in common to compare"),
         (run_document(seconds=run_document()["seconds"][:7]), 3, "too few seconds"),
+        (run_document(seconds=without_times()), 3, "the second run has lost response p50"),
         (run_document(settings={"rate": "500"}), 3, "had different loads: rate: 1000 and 500"),
         (run_document(settings={"rate": "500"}, response_us=9000), 3, "had different loads"),
         (run_document(settings={"seed": 2}), 0, "not the same: seed: 1 and 2"),

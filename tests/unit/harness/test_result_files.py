@@ -150,6 +150,10 @@ ODD = {
     "old seconds text": json.dumps({**run_document(), "seconds": "abc"}).encode(),
     "old verdict text": json.dumps({**run_document(), "verdict": "good"}).encode(),
     "old findings null": json.dumps({**run_document(), "findings": [None]}).encode(),
+    "a year that no calendar has": json.dumps({**CURRENT, "started_unix_s": 1e300}).encode(),
+    "listeners in words": json.dumps(
+        {**CURRENT, "members": [{"kind": "listeners", "status": {"listeners": "many"}}]}
+    ).encode(),
     "figures list": json.dumps({**CURRENT, "figures": []}).encode(),
 }
 
