@@ -116,7 +116,7 @@ def broken(
         (other_schema, "mysql", "lacks migration 6"),
     ],
 )
-async def test_a_service_that_answers_and_cannot_work_makes_the_api_unready_and_heals(
+async def test_a_service_that_cannot_work_makes_the_api_unready(
     api: Api,
     redis_url: str,
     mysql_url: str,

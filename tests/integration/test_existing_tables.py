@@ -160,7 +160,7 @@ async def _poisoned(pool: Pool) -> None:
     )
 
 
-async def test_migrations_that_an_earlier_program_marked_on_a_specified_table_are_repeated(
+async def test_migrations_an_earlier_program_marked_are_repeated(
     pool: Pool,
 ) -> None:
     await _poisoned(pool)
@@ -171,7 +171,7 @@ async def test_migrations_that_an_earlier_program_marked_on_a_specified_table_ar
     assert await run(pool, "SELECT name FROM users WHERE id = 1") == [("Alice",)]
 
 
-async def test_a_table_that_was_renamed_away_is_made_again_while_nothing_is_decided(
+async def test_a_table_renamed_away_is_made_again_before_any_decision(
     pool: Pool,
 ) -> None:
     await _poisoned(pool)

@@ -106,7 +106,7 @@ async def test_a_newer_schema_that_admits_this_program_is_accepted(
     assert await migrate(pool) == version + 1
 
 
-async def test_the_schema_of_the_release_before_is_reached_by_forgetting_what_came_later(
+async def test_the_earlier_schema_is_reached_by_forgetting_later_steps(
     pool: Pool,
 ) -> None:
     """docs/runbooks/bad-release.md: its programs look at the numbers alone."""

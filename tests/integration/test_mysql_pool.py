@@ -215,7 +215,7 @@ async def test_a_wrong_end_of_the_connection_is_refused_with_the_reason(
             await _cipher(address)
 
 
-async def test_a_server_without_tls_gets_no_password_of_an_address_that_asks_for_it(
+async def test_a_server_without_tls_gets_no_password_if_tls_is_asked(
     mysql_url: str,
 ) -> None:
     plain = mysql_address(mysql_url)

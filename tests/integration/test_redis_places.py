@@ -110,7 +110,7 @@ async def test_a_connection_to_a_demoted_redis_is_left_without_sentinels_too(
         assert await client.client_id() != before
 
 
-async def test_a_cluster_is_used_through_any_node_and_followed_when_the_slot_moves(
+async def test_a_cluster_is_used_through_any_node_and_a_moving_slot(
     tmp_path: Path, clients: list[Redis]
 ) -> None:
     with cluster(tmp_path) as ports:

@@ -73,7 +73,7 @@ async def lose_everything_after(pipeline: Pipeline, seq: int) -> None:
         )
 
 
-async def test_lost_submissions_come_back_once_and_a_second_time_there_is_nothing(
+async def test_lost_submissions_come_back_exactly_once(
     pipeline: Pipeline,
 ) -> None:
     kept, lost = [submission(1, 10)], [submission(2, 7), submission(1, 20), submission(999, 1)]

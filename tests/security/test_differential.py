@@ -8,7 +8,7 @@ from tests.security.differential import run
 INPUTS = 20_000
 
 
-def test_what_the_server_takes_every_other_reader_takes_the_same_way_or_refuses() -> None:
+def test_other_readers_take_or_refuse_what_the_server_takes() -> None:
     counts, finds = run(INPUTS, seed=7, processes=1)
 
     assert finds == []

@@ -59,7 +59,7 @@ def test_whole_contract_lacks_only_the_database() -> None:
     assert [unlock.capability for unlock in missing(CONTRACT)] == ["database"]
 
 
-def test_figure_is_unmeasured_only_where_its_capability_is_known_to_be_absent() -> None:
+def test_figure_is_unmeasured_only_without_its_capability() -> None:
     assert "commit stamps" in why_unmeasured(NOTHING, "lag")
     assert why_unmeasured(Capabilities(), "lag") == ""
     assert why_unmeasured(CONTRACT, "lag") == ""

@@ -36,7 +36,7 @@ def without_times() -> list[dict[str, Any]]:
         (run_document(settings={"seed": 2}), 0, "not the same: seed: 1 and 2"),
     ],
 )
-def test_compare_exit_code_says_whether_the_second_run_is_worse_or_incorrect(
+def test_compare_exit_code_tells_worse_and_incorrect_runs(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     after: dict[str, Any],

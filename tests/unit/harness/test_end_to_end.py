@@ -100,7 +100,7 @@ def test_a_table_too_large_to_send_leaves_no_figure(
     assert run.figures()["reach_last_max"] is None
 
 
-def test_events_without_ids_tell_when_their_submissions_reached_the_listeners(
+def test_events_without_ids_tell_when_submissions_arrived(
     tmp_path: Path,
 ) -> None:
     simulation = Simulation(Plan(submissions=1, users=3, lie_at=9))

@@ -24,7 +24,7 @@ def test_sides_take_turns_and_the_order_changes_every_round() -> None:
     assert order(3, 1) == [0, 1, 2]
 
 
-def test_figures_are_medians_with_their_range_and_dashes_where_nothing_was_measured() -> None:
+def test_figures_are_medians_with_range_and_dashes_for_unmeasured() -> None:
     document = side_by_side(["go", "node"], [[run(1e3), run(3e3), run(9e3)], [run(None)]])
 
     [figure] = [f for f in document.figures if f.name == "response p99"]

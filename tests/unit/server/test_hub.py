@@ -682,7 +682,7 @@ async def test_history_replaced_between_two_writes_leaves_nothing_of_the_old_one
 
 
 @pytest.mark.usefixtures("one_by_one")
-async def test_listeners_that_come_go_and_drain_between_two_writes_get_each_change_once(
+async def test_listeners_that_come_and_go_between_writes_get_changes_once(
     site: Site,
 ) -> None:
     wires = [await site.listen() for _ in range(5)]

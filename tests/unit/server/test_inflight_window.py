@@ -190,7 +190,7 @@ async def test_silent_batches_are_looked_up_until_they_have_ended(
     look_up.cancel()
 
 
-async def test_batches_that_end_unannounced_are_looked_up_sooner_until_one_is_announced(
+async def test_unannounced_batches_are_looked_up_sooner(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOOK_UP_INTERVAL_S", 0.001)

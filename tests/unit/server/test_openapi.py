@@ -96,7 +96,7 @@ def test_document_refuses_bodies_that_the_parser_refuses(body: dict[str, int]) -
         jsonschema.validate(body, document()["components"]["schemas"]["Update"])
 
 
-def test_the_page_loads_files_of_ours_only_and_every_link_within_it_leads_somewhere() -> None:
+def test_the_page_loads_only_our_files_and_its_links_lead_somewhere() -> None:
     html = page(document())
     links = set(re.findall(r'(?:href|src)="([^"]*)"', html))
     anchors = {link[1:] for link in links if link.startswith("#")}

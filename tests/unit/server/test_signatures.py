@@ -147,7 +147,7 @@ def test_the_own_addresses_are_names() -> None:
     assert local_names(None) == ("localhost",)
 
 
-def test_a_signed_submission_is_named_by_its_signature_and_not_by_the_token() -> None:
+def test_a_signed_submission_is_named_by_its_signature() -> None:
     """What the same bytes do does not depend on who sends them."""
     one, other = Signed("game", "n1"), Signed("phone", "n1")
 

@@ -61,7 +61,7 @@ async def test_each_attempt_at_a_step_is_timed_and_failures_are_counted() -> Non
     assert value("scoreboard_worker_step_failures_total", step=name) == failed + 1
 
 
-async def test_a_step_that_keeps_failing_is_logged_once_with_its_reason_and_its_end() -> None:
+async def test_a_failing_step_is_logged_once_with_reason_and_end() -> None:
     patient, impatient = StepWatch(), StepWatch(patience_s=0)
 
     with capture_logs() as logs:
