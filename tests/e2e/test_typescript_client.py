@@ -104,6 +104,46 @@ def test_the_clients_own_tests_pass_in_node(built: Path) -> None:
     assert "# pass 0" not in done.stdout
 
 
+CONSUMER = """
+import { ScoreboardClient, Refused } from "scoreboard-client";
+const client = new ScoreboardClient("http://127.0.0.1:9", { token: () => "t" });
+export async function last(): Promise<number> {
+  for await (const event of client.follow({ snapshot: true })) {
+    if (event.type === "update") return event.score;
+  }
+  throw new Error(Refused.name);
+}
+"""
+
+
+def test_the_packed_package_is_complete_and_works_from_its_file(
+    built: Path, tmp_path: Path
+) -> None:
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, f"{command}:\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    [packed] = json.loads(run("npm", "pack", "--json", str(built)))
+    run("npm", "init", "--yes")
+    run("npm", "install", "--offline", "--no-audit", "--no-fund", f"./{packed['filename']}")
+    (tmp_path / "use.ts").write_text(CONSUMER, "utf-8")
+    told = run(
+        *("node", "--input-type=module", "--eval"),
+        'import * as all from "scoreboard-client"; console.log(Object.keys(all).join())',
+    )
+    options = ("--noEmit", "--strict", "--module", "nodenext", "--lib", "ES2022,DOM")
+    run("node", str(built / "node_modules/typescript/bin/tsc"), *options, "use.ts")
+
+    files = {file["path"] for file in packed["files"]}
+    assert {"LICENSE", "README.md", "package.json"} <= files
+    assert {"dist/scoreboard.js", "dist/scoreboard.d.ts"} <= files
+    assert not any(path.startswith(("src/", "test/")) for path in files)
+    assert "ScoreboardClient" in told
+
+
 @pytest.mark.parametrize("tickets", [False, True], ids=["header", "ticket"])
 async def test_node_submits_and_follows(built: Path, api: Api, tickets: bool) -> None:
     file = built / f"story-{tickets}.mjs"
