@@ -129,13 +129,13 @@ def test_the_packed_package_is_complete_and_works_from_its_file(
     [packed] = json.loads(run("npm", "pack", "--json", str(built)))
     run("npm", "init", "--yes")
     run("npm", "install", "--offline", "--no-audit", "--no-fund", f"./{packed['filename']}")
-    (tmp_path / "use.ts").write_text(CONSUMER, "utf-8")
+    (tmp_path / "use.mts").write_text(CONSUMER, "utf-8")
     told = run(
         *("node", "--input-type=module", "--eval"),
         'import * as all from "scoreboard-client"; console.log(Object.keys(all).join())',
     )
     options = ("--noEmit", "--strict", "--module", "nodenext", "--lib", "ES2022,DOM")
-    run("node", str(built / "node_modules/typescript/bin/tsc"), *options, "use.ts")
+    run("node", str(built / "node_modules/typescript/bin/tsc"), *options, "use.mts")
 
     files = {file["path"] for file in packed["files"]}
     assert {"LICENSE", "README.md", "package.json"} <= files
