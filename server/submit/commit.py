@@ -251,7 +251,7 @@ class Committer:
                 self._pump_timer = self._loop.call_later(wait_s, self._pump_soon)
                 break
             batch = self._queue.take(self._batch_max)
-            task = asyncio.create_task(self._commit(batch, self.window.begin()))
+            task = asyncio.create_task(self._commit(batch, self.window.begin(len(batch))))
             self._running.add(task)
             task.add_done_callback(self._batch_is_over)
 

@@ -2,10 +2,11 @@
 
 Each batch has a fixed cost, so only a few are in flight, and submissions that arrive meanwhile
 join the next one. Batches start evenly apart: two at once would queue for the same lock, end
-together and start together again. An operator may ask for a least interval between starts, which
-trades latency for CPU. Further batches start when the next one is full and, slowly,
-when none finishes, for example without a worker: accepted submissions then wait in Temporal
-instead of here.
+together and start together again. Once batches hold several submissions, they also keep a least
+interval: so many wait for each that fewer, larger ones answer sooner on average. An operator may
+ask for a longer one, which trades latency for CPU. Further batches start when the next one is
+full and, slowly, when none finishes, for example without a worker: accepted submissions then wait
+in Temporal instead of here.
 
 A finished batch is announced over Redis pub/sub. An announcement can get lost, so a batch that
 stays silent for long is looked up in Temporal.
@@ -27,7 +28,12 @@ PATIENCE_S = 0.25
 """When no batch has started or finished for this long, one more than usual may start."""
 
 SMOOTHING = 0.2
-"""The weight of the last batch in the moving average of their duration."""
+"""The weight of the last batch in the moving averages of their duration and size."""
+
+BUSY_INTERVAL_S = 0.02
+BUSY_BATCH = 5
+"""From so many submissions in a batch on, batches keep this interval; smaller ones a part of it,
+and batches of one none."""
 
 LOOK_UP_AFTER_S = 3.0
 LOOK_UP_INTERVAL_S = 0.5
@@ -61,6 +67,7 @@ class InflightWindow:
         self._began_at: dict[str, float] = {}
         self._last_began_at = -math.inf
         self._mean_s = 0.0
+        self._mean_size = 1.0
         self._moved_at = clock()
         self._on_room = on_room
         self._announced = True
@@ -78,12 +85,17 @@ class InflightWindow:
             return None
         if full:
             return 0.0
-        due = self._last_began_at + self._interval_s
+        due = self._last_began_at + self._apart_s()
         if 0 < count < self.usual:
             due = max(due, self._last_began_at + min(self._mean_s / self.usual, PATIENCE_S))
         elif count:
             due = max(due, self._moved_at + PATIENCE_S)
         return max(0.0, due - self._clock())
+
+    def _apart_s(self) -> float:
+        """The least interval between two starts."""
+        busy = min(1.0, (self._mean_size - 1) / (BUSY_BATCH - 1))
+        return max(self._interval_s, busy * BUSY_INTERVAL_S)
 
     def oldest_s(self) -> float:
         """Age of the oldest batch under way; 0 without one."""
@@ -94,8 +106,9 @@ class InflightWindow:
         full = len(self._known_at) >= self.maximum
         return full and self._clock() - self._moved_at > patience_s
 
-    def begin(self) -> float:
-        """A batch is taken from the queue; returns the time, for `add`."""
+    def begin(self, size: int = 1) -> float:
+        """A batch of so many is taken from the queue; returns the time, for `add`."""
+        self._mean_size += SMOOTHING * (size - self._mean_size)
         self._last_began_at = self._clock()
         return self._last_began_at
 

@@ -41,6 +41,7 @@ class Backends:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.start_takes_s = 0.0
         self.results: dict[bytes, AdmissionResult] = {}
         self.asked: list[list[Item]] = []
         self.batches: list[list[Submission]] = []
@@ -61,6 +62,7 @@ class Backends:
         assert timeout_s > 0
         self.batches.append(contract.decode_batch(payload))
         self.batch_ids.append(batch_id)
+        self.now += self.start_takes_s
         await self.gate.wait()
         if self.start_error:
             raise self.start_error
@@ -125,6 +127,7 @@ async def test_submissions_during_a_start_form_the_next_batch(
 
 async def test_a_batch_holds_no_more_than_it_may(backends: Backends) -> None:
     committer = backends.committer(batch_max=8)
+    backends.start_takes_s = 0.02
 
     waiters = [committer.submit(submission(), keyed=False) for _ in range(20)]
 
@@ -233,6 +236,7 @@ async def test_a_start_that_hangs_is_given_up(backends: Backends) -> None:
 async def test_a_full_queue_refuses_at_once(backends: Backends) -> None:
     backends.gate.clear()
     committer = backends.committer(queue_max=5)
+    backends.start_takes_s = 0.02
     waiters = [committer.submit(submission(), keyed=False) for _ in range(5)]
 
     with pytest.raises(Problem) as refused:

@@ -80,6 +80,22 @@ def test_batches_keep_the_interval_that_was_asked_for(clock: Clock) -> None:
     assert room(window)
 
 
+def test_batches_of_several_keep_an_interval_and_batches_of_one_none(clock: Clock) -> None:
+    window = InflightWindow(2, 9, clock=clock)
+
+    def apart_s(size: int) -> float:
+        for _ in range(30):
+            window.begin(size)
+        return window.room_in_s(0, full=False) or 0.0
+
+    assert apart_s(1) == 0
+    assert apart_s(3) == pytest.approx(module.BUSY_INTERVAL_S / 2, rel=0.01)
+    assert apart_s(200) == module.BUSY_INTERVAL_S
+    # After a pause the next one starts at once, however busy it was before.
+    clock.now += 1
+    assert room(window)
+
+
 def test_interval_never_lets_more_than_usual_run(clock: Clock) -> None:
     window = InflightWindow(1, 9, clock=clock, interval_s=0.04)
     window.add("a", window.begin())
