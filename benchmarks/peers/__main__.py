@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import report
+from benchmarks.peers import picture, report
 from benchmarks.peers.backends import open_backends
 from benchmarks.peers.measures.submissions import WrongAnswer
 from benchmarks.peers.processes import GeneratorFailed
@@ -91,7 +91,12 @@ def _conclude(document: dict[str, Any], write: Path | None) -> int:
         kept.write_text(report.to_json(document), "utf-8")
         text = write.read_text("utf-8") if write.exists() else "# Results\n"
         section = report.markdown(document, name)
-        write.write_text(replace_section(text, report.SECTION, section), "utf-8")
+        text = replace_section(text, report.SECTION, section)
+        if image := picture.latency_over_load(document["samples"]):
+            place = f"{KEPT}/{report.OPENING}.svg"
+            (write.parent / place).write_text(image, "utf-8")
+            text = report.opened_with(text, report.opening(document, name, place))
+        write.write_text(text, "utf-8")
     return 0 if all(result.met for result in results) and not document["failures"] else 1
 
 

@@ -1,11 +1,11 @@
 """A process that holds N listeners open and counts what reaches each. Commands in, JSON out.
 
-    python -m benchmarks.peers.count_listeners PORT LISTENERS
+    python -m benchmarks.peers.count_listeners PORT LISTENERS PATH
 
 Prints a line when all streams are open; then answers each line on stdin with
-`{"total":…,"least":…,"most":…,"open":…,"reads":…}`. An event is counted by its one `{`,
-which no cut between two reads can split, so every peer's framing is counted the
-same cheap way. It does not check content: `harness.engines.swarm` does, for ours.
+`{"total":…,"least":…,"most":…,"open":…,"reads":…}`. An event is counted by the one `U` of
+its user's name, which no cut between two reads can split, so every peer's framing is
+counted the same cheap way. It does not check content: `harness.engines.swarm` does, for ours.
 """
 
 import json
@@ -17,7 +17,6 @@ from array import array
 from benchmarks.peers.processes import answer_lines
 from harness.engines.standalone import drive
 from harness.net.sockets import raise_descriptor_limit
-from scoreboard.contract import STREAM_PATH
 from stack.ports import HOST
 
 PER_SOURCE = 20_000
@@ -29,8 +28,9 @@ _RECEIVE_BYTES = 1 << 20
 class Listeners:
     """The streams and their counts."""
 
-    def __init__(self, port: int, count: int) -> None:
+    def __init__(self, port: int, count: int, path: str) -> None:
         self._port = port
+        self._path = path
         self._poller = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._index: dict[int, int] = {}
@@ -44,7 +44,7 @@ class Listeners:
         """Open all streams, CONNECT_AT_ONCE at a time. Raises RuntimeError when one is refused."""
         raise_descriptor_limit()
         request = (
-            f"GET {STREAM_PATH} HTTP/1.1\r\nHost: {HOST}:{self._port}\r\n"
+            f"GET {self._path} HTTP/1.1\r\nHost: {HOST}:{self._port}\r\n"
             "Accept: text/event-stream\r\n\r\n"
         ).encode()
         for first in range(0, count, CONNECT_AT_ONCE):
@@ -84,7 +84,7 @@ class Listeners:
                 if not buffer.startswith(b"HTTP/1.1 200"):
                     raise RuntimeError(f"refused: {bytes(buffer[:80])!r}")
                 waiting.discard(fd)
-            counts[index[fd]] += buffer.count(b"{", 0, size)
+            counts[index[fd]] += buffer.count(b"U", 0, size)
             reads += 1
         self.reads += reads
 
@@ -101,8 +101,8 @@ class Listeners:
 
 def main() -> None:
     """Open, say so, count."""
-    port, count = int(sys.argv[1]), int(sys.argv[2])
-    listeners = Listeners(port, count)
+    port, count, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    listeners = Listeners(port, count, path)
     listeners.open(count)
     print(json.dumps({"open": count}), flush=True)
     answer_lines(listeners, listeners.told)

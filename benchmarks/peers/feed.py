@@ -1,9 +1,9 @@
 """A process that publishes changes at a steady rate into whatever a peer listens to. JSON out.
 
-    python -m benchmarks.peers.feed '{"kind":"nchan"|"pubsub"|"board", …}'
+    python -m benchmarks.peers.feed '{"kind":"nchan"|"centrifugo"|"pubsub"|"board", …}'
 
-One message per change, at its time, to every kind of peer: nginx gets a POST,
-the queues a Redis PUBLISH, ours an entry in the board's Redis stream. A peer
+One message per change, at its time, to every kind of peer: nginx and Centrifugo
+get a POST, the queues a Redis PUBLISH, ours an entry in the board's Redis stream. A peer
 that takes messages slower than they are due gets fewer; the answer says how many.
 """
 
@@ -22,6 +22,11 @@ from scoreboard.domain import Change
 from stack.ports import HOST
 
 _USERS = 2000
+POSTED = {
+    "nchan": ("/publish", b"%b"),
+    "centrifugo": ("/api/publish", b'{"channel":"scores","data":%b}'),
+}
+"""Path and body of a change, for peers that are published to over HTTP."""
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,18 +49,19 @@ def publisher(task: Task) -> Callable[[int, int], None]:
             for n in range(first, last + 1)
         ]
 
-    if task.kind == "nchan":
+    if task.kind in POSTED:
         connection = http.client.HTTPConnection(HOST, task.port)
+        path, form = POSTED[task.kind]
         headers = {"X-EventSource-Event": "update", "Content-Type": "application/json"}
 
-        def to_nchan(first: int, last: int) -> None:
+        def by_post(first: int, last: int) -> None:
             for text in texts(first, last):
-                connection.request("POST", "/publish", text, headers)
+                connection.request("POST", path, form % text, headers)
                 answer = connection.getresponse()
                 answer.read()
-                assert answer.status in (201, 202), answer.status
+                assert answer.status in (200, 201, 202), answer.status
 
-        return to_nchan
+        return by_post
     client = redis.Redis.from_url(task.redis_url)
     if task.kind == "pubsub":
 

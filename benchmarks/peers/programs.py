@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.peers import nginx
+from benchmarks.peers import centrifugo, nginx
 from benchmarks.peers.backends import Backends, fresh_surroundings, mysql_connection, query
 from benchmarks.peers.literal.start import command as literal_command
+from scoreboard.contract import STREAM_PATH
 from stack.ports import HOST
 from stack.process import Process, spawn
 from stack.services import Program, start
@@ -36,6 +37,8 @@ _PYTHON = {
     "ours-stream": ("server", "/readyz"),
     "ceiling": (f"{APPS}.ceiling", "/none"),
     "direct": (f"{APPS}.direct", "/none"),
+    "direct-stream": (f"{APPS}.direct", "/none"),
+    "redis": (f"{APPS}.redis_board", "/none"),
     "queue": (f"{APPS}.sse_queue", "/none"),
     "sse-starlette": (f"{APPS}.sse_starlette_app", "/none"),
 }
@@ -52,6 +55,11 @@ class Running:
     pids: Sequence[int]
     log: Path
     workers: Sequence[Process] = ()
+
+    @property
+    def stream_path(self) -> str:
+        """Where it serves its event stream."""
+        return centrifugo.STREAM_PATH if self.name == "centrifugo" else STREAM_PATH
 
     @property
     def secret(self) -> bytes:
@@ -71,6 +79,8 @@ class _Python:
         self.name = name
         self._module, self._probe = _PYTHON[name]
         self._environment = dict(environment)
+        if name == "direct-stream":
+            self._environment["STREAMS"] = "1"
 
     def command(self, port: int) -> list[str]:
         self._environment["SCOREBOARD_PORT"] = str(port)
@@ -132,6 +142,25 @@ class _Nchan:
         return await http_status(port, "/none") == 404
 
 
+class _Centrifugo:
+    """Centrifugo without clients' tokens or history; it is published to over HTTP."""
+
+    name = "centrifugo"
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "centrifugo.json"
+
+    def command(self, port: int) -> list[str]:
+        return centrifugo.command(self._file, port)
+
+    def environment(self) -> None:
+        return None
+
+    async def answers(self, port: int, pid: int) -> bool:
+        del pid
+        return await http_status(port, "/none") == 404
+
+
 async def http_status(port: int, path: str) -> int:
     """The status of a GET, 0 when there is none."""
     try:
@@ -172,11 +201,13 @@ async def peer(
             environment |= NO_LIMIT
         if prepared is None and name in OURS:
             await seed_ours(environment, users, backends.folder)
-        elif name == "direct":
+        elif name.startswith("direct"):
             await _seed_peer(environment["SCOREBOARD_MYSQL_URL"], users)
         program: Program
         if name == "nchan":
             program = _Nchan(backends.folder)
+        elif name == "centrifugo":
+            program = _Centrifugo(backends.folder)
         elif name == "literal":
             program = _Literal(environment, users, "api" if workers else "")
         else:

@@ -1,14 +1,17 @@
 """The results of a run as lines, as JSON and as the table in RESULTS.md."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+from benchmarks.peers import picture
 from benchmarks.peers.targets import TARGETS, Result, Samples, Target, judge
 from harness.measure.machine import commit_of
+from harness.report.results_document import replace_section
 
 VERSION = 1
 BESIDE = {
@@ -21,8 +24,8 @@ BESIDE = {
     "services_cores": "CPU of MySQL, Redis and Temporal, cores",
 }
 SIDES = ("ours", "literal")
-SECTION = "peers"
-"""The name of the section in RESULTS.md and of the file kept for it."""
+SECTION, OPENING = "peers", "everyday"
+"""The names of the sections in RESULTS.md, and of the files kept for them."""
 
 
 def number(value: float | None) -> str:
@@ -155,21 +158,57 @@ def beside(document: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def markdown(document: Mapping[str, Any], file: str) -> str:
-    """The section of RESULTS.md; `file` is where the figures are kept."""
-    machine, settings, samples = document["machine"], document["settings"], document["samples"]
+def head(document: Mapping[str, Any]) -> str:
+    """The commands' machine, revision and rounds, for both sections."""
+    machine, settings = document["machine"], document["settings"]
     if parts := settings.get("parts"):
         told = f"measured in parts ({'; '.join(parts)})"
     else:
         told = f"{settings['rounds']} interleaved rounds, commit {commit_of(machine)}"
+    return (
+        f"{machine['cpus']} × {machine['cpu']}, {machine['memory_mib']} MiB, Linux"
+        f" {machine['kernel']}, Python {machine['python']}; {told}; load average before the run"
+        f" {settings['load_before']:.2f}; services and load generator on the same machine"
+    )
+
+
+def opening(document: Mapping[str, Any], file: str, image: str) -> str:
+    """The section that RESULTS.md opens with: the picture and its figures."""
+    return "\n".join(
+        (
+            "## Latency over offered load",
+            "",
+            f"![{picture.TITLE}]({image})",
+            "",
+            "Each peer on the same services, one after the other in each round; a curve ends where"
+            " its peer no longer keeps up. *Redis alone* loses what it has not synced when it"
+            " dies, and *token check only* stores nothing. p50 / p99 of an accepted submission,"
+            " and the cores of server and services:",
+            "",
+            *picture.table(document["samples"]),
+            "",
+            f"`make bench-peers` on {head(document)}. Result file: [`{file}`]({file}).",
+        )
+    )
+
+
+def opened_with(text: str, body: str) -> str:
+    """RESULTS.md with the opening section, which stands before all others."""
+    if f"<!-- begin:{OPENING} -->" not in text:
+        first = re.search(r"^(## |<!-- begin)", text, re.MULTILINE)
+        at = first.start() if first else len(text)
+        text = f"{text[:at]}<!-- begin:{OPENING} --><!-- end:{OPENING} -->\n\n{text[at:]}"
+    return replace_section(text, OPENING, body)
+
+
+def markdown(document: Mapping[str, Any], file: str) -> str:
+    """The section of RESULTS.md; `file` is where the figures are kept."""
+    samples = document["samples"]
     lines = [
         "## Comparison with alternative designs",
         "",
-        f"`make bench-peers` on {machine['cpus']} × {machine['cpu']}, {machine['memory_mib']} MiB,"
-        f" Linux {machine['kernel']}, Python {machine['python']}; {told}; load average before the"
-        f" run {settings['load_before']:.2f}; services and load generator on the same machine."
-        f" [benchmarks/README.md](benchmarks/README.md) describes the peers. Result file:"
-        f" [`{file}`]({file}).",
+        f"`make bench-peers` on {head(document)}. [benchmarks/README.md](benchmarks/README.md)"
+        f" describes the peers. Result file: [`{file}`]({file}).",
         "",
         "| figure | target | median | spread | verdict |",
         "|---|---|---|---|---|",

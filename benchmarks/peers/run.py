@@ -11,9 +11,11 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.peers import centrifugo
 from benchmarks.peers.backends import Backends
 from benchmarks.peers.measures import (
     beside,
+    capacity,
     everyday,
     growth,
     idle,
@@ -50,7 +52,13 @@ class Scale:
     sizes: tuple[growth.Size, ...]
     listener_sizes: tuple[int, ...]
     everyday_rates: tuple[float, ...]
+    capacity_peers: tuple[str, ...]
+    capacity_most: int
+    capacity_s: float
+    capacity_slo: str
     hostile: tuple[int, ...]
+    builds: bool
+    """Whether what takes minutes to build is built, or only used where it stands."""
 
 
 FULL = Scale(
@@ -72,8 +80,13 @@ FULL = Scale(
         growth.Size(users=1_000_000, ledger_rows=10_000_000),
     ),
     listener_sizes=(100, 1000, 10_000),
-    everyday_rates=(100, 500, 1000, 1500),
+    everyday_rates=(100, 500, 1000, 1500, 3000),
+    capacity_peers=("ours", "literal", "direct-stream", "redis"),
+    capacity_most=8000,
+    capacity_s=10,
+    capacity_slo=capacity.SLO,
     hostile=(14, 40),
+    builds=True,
 )
 TINY = Scale(
     rounds=1,
@@ -90,7 +103,13 @@ TINY = Scale(
     sizes=(growth.Size(users=1000), growth.Size(users=3000, ledger_rows=2000)),
     listener_sizes=(10, 30),
     everyday_rates=(50,),
+    capacity_peers=("redis",),
+    capacity_most=16,
+    capacity_s=2,
+    # So few samples have no percentile.
+    capacity_slo="max<5s,submit_deliver_last_max<5s",
     hostile=(2,),
+    builds=False,
 )
 
 
@@ -234,7 +253,7 @@ async def run_beside(backends: Backends, scale: Scale, rounds: int, recorder: Re
 async def run_everyday(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
     """The curve of latency and CPU over offered load, far from saturation."""
     for number in range(rounds):
-        for name in turns(("ours", "direct", "ceiling", "literal"), number):
+        for name in turns(("ours", "direct", "redis", "ceiling", "literal"), number):
             try:
                 found = await everyday.measure(
                     name,
@@ -250,6 +269,22 @@ async def run_everyday(backends: Backends, scale: Scale, rounds: int, recorder: 
                 found = []
             for part in found:
                 _keep_everyday(recorder, f"everyday {part.rate:g}/{name}", part)
+
+
+async def run_capacity(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
+    """The highest rate within the SLO, with listeners that each get every change."""
+    for number in range(rounds):
+        for name in turns(scale.capacity_peers, number):
+            searching = capacity.measure(
+                name,
+                backends,
+                listeners=scale.listeners,
+                seconds=scale.capacity_s,
+                most=scale.capacity_most,
+                repeats=1,
+                slo=scale.capacity_slo,
+            )
+            await recorder.take(searching, rate=f"capacity/{name}")
 
 
 async def run_fairness(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
@@ -278,10 +313,13 @@ def _keep_everyday(recorder: Recorder, name: str, part: everyday.Everyday) -> No
 
 
 async def run_streams(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
-    """Deliveries per CPU-second of four SSE servers."""
+    """Deliveries per CPU-second of SSE servers. Centrifugo is left out where it needs Go."""
+    names = ["ours-stream", "nchan", "queue", "sse-starlette"]
+    if centrifugo.available() if scale.builds else centrifugo.is_built():
+        names.append("centrifugo")
     for number in range(rounds):
         for rate in scale.stream_rates:
-            for name in turns(("ours-stream", "nchan", "queue", "sse-starlette"), number):
+            for name in turns(names, number):
                 measuring = streams.measure(
                     name, backends, listeners=scale.listeners, rate=rate, duration_s=scale.stream_s
                 )
@@ -350,6 +388,7 @@ GROUPS: dict[str, Callable[[Backends, Scale, int, Recorder], Awaitable[None]]] =
     "idle": run_idle,
     "beside": run_beside,
     "everyday": run_everyday,
+    "capacity": run_capacity,
     "fairness": run_fairness,
     "streams": run_streams,
     "crowd": run_crowd,

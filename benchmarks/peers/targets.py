@@ -123,6 +123,26 @@ TARGETS = (
             ("cores", "CPU of server and services", 2),
         )
     ),
+    Target(
+        group="capacity",
+        what="submissions/s within p99 ≤ 100 ms and submit → last of 1,000 listeners p99 ≤ 300 ms",
+        figure="capacity/ours",
+        bound=3000,
+        unit="/s",
+    ),
+    *(
+        Target(
+            group="capacity",
+            what=f"the same, relative to {peer}",
+            figure="capacity/ours",
+            against=f"capacity/{name}",
+            bound=3,
+        )
+        for name, peer in (
+            ("literal", "the literal server in Go"),
+            ("direct-stream", "INSERT + UPDATE + COMMIT, then PUBLISH"),
+        )
+    ),
     *(
         target
         for count in (14, 40)
@@ -173,6 +193,13 @@ TARGETS = (
         figure="streams 1000/ours-stream",
         against="streams 1000/sse-starlette",
         bound=20,
+    ),
+    Target(
+        group="streams",
+        what="the same, relative to Centrifugo",
+        figure="streams 1000/ours-stream",
+        against="streams 1000/centrifugo",
+        bound=5,
     ),
     Target(
         group="crowd",

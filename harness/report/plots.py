@@ -25,6 +25,7 @@ STYLE = """
 .plot .shade{fill:#8b93a3;opacity:.12}.plot .fault{fill:#d9480f;opacity:.14}
 .plot .mark{font-size:8px}.plot .limit{stroke:#d9480f;stroke-width:1;stroke-dasharray:4 3}
 .plot .line{fill:none;stroke-width:1.8;stroke-linejoin:round}
+.plot .dashed{stroke-dasharray:5 4}
 .plot .c1{stroke:#3056d3}.plot .c2{stroke:#0b8a6a}.plot .c3{stroke:#c2410c}
 .plot .c4{stroke:#8b3fc7}.plot .c5{stroke:#b08900}.plot .c6{stroke:#0e7490}
 .plot .c7{stroke:#be185d}.plot .c8{stroke:#64748b}
@@ -41,10 +42,14 @@ STYLE = """
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A named series of points; a None breaks the line."""
+    """A named series of points; a None breaks the line.
+
+    Lines of one name have one colour and one place in the legend, and differ by `dashed`.
+    """
 
     name: str
     points: Sequence[tuple[float, float | None]]
+    dashed: bool = False
 
     @property
     def known(self) -> bool:
@@ -253,10 +258,14 @@ def line_plot(
             f'<line class="limit" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<text x="{WIDTH - RIGHT}" y="{y - 4:.1f}" text-anchor="end">{escape(name)}</text>'
         )
-    for colour, line in zip(COLOURS, lines, strict=False):
+    colours = dict(zip(dict.fromkeys(line.name for line in lines), COLOURS, strict=False))
+    for line in lines:
+        if (colour := colours.get(line.name)) is None:
+            break
+        dashed = " dashed" if line.dashed else ""
         parts.append(
-            f'<path class="line {colour}" d="{_path(frame, line)}"><title>{escape(line.name)}'
-            "</title></path>"
+            f'<path class="line {colour}{dashed}" d="{_path(frame, line)}">'
+            f"<title>{escape(line.name)}</title></path>"
         )
         if dots:
             parts += [
@@ -275,8 +284,7 @@ def line_plot(
         faults = [s.label for s in shades if s.kind == "fault" and s.start <= x <= s.end]
         texts[x] = "\n".join([texts[x], *faults])
     parts.append(_strips(frame, texts))
-    legend = [(c, line.name) for c, line in zip(COLOURS, lines, strict=False)]
-    return _document(title, parts, legend)
+    return _document(title, parts, [(colour, name) for name, colour in colours.items()])
 
 
 def heat_map(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.peers import nginx
+from benchmarks.peers import centrifugo, nginx
 from benchmarks.peers.backends import open_backends
 from benchmarks.peers.literal.start import missing
 from benchmarks.peers.measures import beside
@@ -39,9 +39,10 @@ FIGURES = {
     },
     "everyday": {
         f"everyday 50/{name}/{figure}"
-        for name in ("ours", "direct", "ceiling", "literal")
+        for name in ("ours", "direct", "redis", "ceiling", "literal")
         for figure in ("answer_p50_ms", "answer_p99_ms", "server_cores", "cores")
     },
+    "capacity": {"capacity/redis"},
     "fairness": {
         "fairness/2 hostile connections/not accepted",
         *(
@@ -53,7 +54,10 @@ FIGURES = {
     "streams": {
         f"streams {rate}/{name}"
         for rate in (100, 1000)
-        for name in ("ours-stream", "nchan", "queue", "sse-starlette")
+        for name in (
+            *("ours-stream", "nchan", "queue", "sse-starlette"),
+            *(["centrifugo"] if centrifugo.is_built() else []),
+        )
     },
     "crowd": {
         f"{name}/{figure}"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.peers import report
+from benchmarks.peers import picture, report
 from benchmarks.peers.run import turns
 from benchmarks.peers.targets import TARGETS, Samples, Target, judge
 
@@ -127,3 +127,44 @@ def test_ours_stands_beside_the_literal_server_with_its_verdicts() -> None:
     assert "| verdicts, worker killed | 3 × correct | 1 × correct, 1 × convicted |" in text
     assert "| verdicts, undisturbed | – | – |" in text
     assert "beside/ours" not in text
+
+
+EVERYDAY: dict[str, list[float | None]] = {
+    "everyday 100/ours/answer_p50_ms": [12.0, 11.0, 13.0],
+    "everyday 100/ours/answer_p99_ms": [30.0, None, 34.0],
+    "everyday 100/ours/cores": [0.9, 0.8, 1.0],
+    "everyday 1000/ours/answer_p50_ms": [18.0],
+    "everyday 1000/ours/answer_p99_ms": [40.0],
+    "everyday 100/direct/answer_p50_ms": [1.5],
+    "everyday 100/direct/answer_p99_ms": [5.0],
+}
+
+
+def test_the_picture_has_a_curve_for_each_peer_and_quantile_with_units() -> None:
+    svg = picture.latency_over_load(EVERYDAY)
+
+    assert picture.curves(EVERYDAY)["ours", "p99"] == [(100, 32), (1000, 40)]
+    for text in ("100", "1,000", "10 ms", "this server", "SQL in the handler"):
+        assert f">{text}</text>" in svg
+    assert svg.count("<path") == 4
+    # One colour a peer, the dashed line its p99.
+    assert [svg.count(f'class="line {c} dashed"') for c in ("c1", "c2", "c3")] == [1, 1, 0]
+    assert "prefers-color-scheme:dark" in svg
+    assert "literal" not in svg
+
+
+def test_without_everyday_figures_there_is_no_picture() -> None:
+    assert picture.latency_over_load({"idle/ours": [9.0]}) == ""
+
+
+def test_results_open_with_the_picture_and_keep_the_rest() -> None:
+    document = run_of("everyday", EVERYDAY)
+    text = "# Results\n\nIntroduction.\n\n## First\n\n<!-- begin:x -->\n<!-- end:x -->\n"
+
+    once = report.opened_with(text, report.opening(document, "x.json", "x.svg"))
+    twice = report.opened_with(once, report.opening(document, "x.json", "y.svg"))
+
+    assert once.index("Introduction.") < once.index("](x.svg)") < once.index("## First")
+    assert "| 100/s | 12 / 32 ms, 0.90 cores | 1.5 / 5 ms |" in once
+    assert "| 1,000/s | 18 / 40 ms | – |" in once
+    assert twice == once.replace("](x.svg)", "](y.svg)")

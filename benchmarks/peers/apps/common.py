@@ -3,8 +3,10 @@
 Kept apart so that peers differ only in what they are compared for.
 """
 
+import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +114,12 @@ def accepted(submission_id: str) -> HTTPResponse:
         status=202,
         content_type="application/json",
     )
+
+
+def board_response(rows: Sequence[tuple[str, int]]) -> HTTPResponse:
+    """The ten highest scores, as in the specification."""
+    board = [{"user": name, "score": score} for name, score in rows]
+    return HTTPResponse(json.dumps(board), content_type="application/json")
 
 
 def run(app: "Sanic[Any, Any]", settings: PeerSettings) -> None:

@@ -17,7 +17,13 @@ from benchmarks.peers.measures.submissions import WrongAnswer
 from benchmarks.peers.processes import Conversation, conversation, run_json
 from benchmarks.peers.programs import OURS, Running, peer
 
-FEEDS = {"nchan": "nchan", "queue": "pubsub", "sse-starlette": "pubsub", "ours-stream": "board"}
+FEEDS = {
+    "nchan": "nchan",
+    "centrifugo": "centrifugo",
+    "queue": "pubsub",
+    "sse-starlette": "pubsub",
+    "ours-stream": "board",
+}
 RAMP_S = 1.0
 DRAIN_TIMEOUT_S = 60.0
 
@@ -42,7 +48,8 @@ async def measure(
     """One round of one peer, started anew. Raises WrongAnswer when ours misses an event."""
     async with peer(name, backends) as running:
         rss_before = rss_bytes(running.pids)
-        async with conversation("count_listeners", str(running.port), str(listeners)) as counting:
+        where = str(running.port), str(listeners), running.stream_path
+        async with conversation("count_listeners", *where) as counting:
             await counting.heard()
             kib = (rss_bytes(running.pids) - rss_before) / 1024 / listeners
             return await _flow(running, backends, counting, rate, duration_s, kib)
