@@ -53,7 +53,8 @@ class Scale:
     listener_sizes: tuple[int, ...]
     everyday_rates: tuple[float, ...]
     capacity_peers: tuple[str, ...]
-    capacity_most: int
+    capacity_rates: tuple[int, int]
+    """The first rate tried, and the greatest."""
     capacity_s: float
     capacity_slo: str
     hostile: tuple[int, ...]
@@ -82,7 +83,7 @@ FULL = Scale(
     listener_sizes=(100, 1000, 10_000),
     everyday_rates=(100, 500, 1000, 1500, 3000),
     capacity_peers=("ours", "literal", "direct-stream", "redis"),
-    capacity_most=8000,
+    capacity_rates=(250, 8000),
     capacity_s=10,
     capacity_slo=capacity.SLO,
     hostile=(14, 40),
@@ -104,7 +105,7 @@ TINY = Scale(
     listener_sizes=(10, 30),
     everyday_rates=(50,),
     capacity_peers=("redis",),
-    capacity_most=16,
+    capacity_rates=(8, 8),
     capacity_s=2,
     # So few samples have no percentile.
     capacity_slo="max<5s,submit_deliver_last_max<5s",
@@ -280,7 +281,7 @@ async def run_capacity(backends: Backends, scale: Scale, rounds: int, recorder: 
                 backends,
                 listeners=scale.listeners,
                 seconds=scale.capacity_s,
-                most=scale.capacity_most,
+                rates=scale.capacity_rates,
                 repeats=1,
                 slo=scale.capacity_slo,
             )

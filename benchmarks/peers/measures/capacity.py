@@ -22,7 +22,7 @@ from stack.ports import HOST
 
 SLO = "p99<100ms,submit_deliver_last_p99<300ms"
 STARTS = {"literal": 5}
-"""The first rate tried, where it is not a 32nd of the greatest."""
+"""The first rate tried for a peer that others' would overload for minutes."""
 EXITS = (0, 1, 3)
 
 
@@ -40,18 +40,18 @@ async def measure(
     *,
     listeners: int,
     seconds: float,
-    most: int,
+    rates: tuple[int, int],
     repeats: int,
     slo: str = SLO,
 ) -> Sustained:
-    """One search of one peer, started anew."""
+    """One search of one peer, started anew, from the first of `rates` up to the second."""
     options = {
         "slo": slo,
         "listeners": str(listeners),
         "duration": f"{seconds:g}",
         "warmup": f"{seconds / 4:g}",
-        "start": str(STARTS.get(name, max(1, most // 32))),
-        "most": str(most),
+        "start": str(STARTS.get(name, rates[0])),
+        "most": str(rates[1]),
         "repeats": str(repeats),
         "players": "2000",
     }
