@@ -215,6 +215,7 @@ FIGURE_NEEDS = {
     "reach_median": "commit_stamps",
     "reach_last": "commit_stamps",
     "connect": "early_head",
+    "catch_up": "event_ids",
 }
 """Durations (`harness.measure.figures`) that a server must show something for."""
 

@@ -96,6 +96,9 @@ def _chain(inquiry: Inquiry, seqs: list[int], listener: str, records: list[Liste
     for record in records:
         redelivered += record.redelivered
         match record.what:
+            case "open" if record.last_event_id is None:
+                # Another listener, who knows of nothing before.
+                cursor = None
             case "violation":
                 inquiry.violation(f"{listener}: {record.detail}")
             case "range" if record.first is not None and record.last is not None:

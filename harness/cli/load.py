@@ -32,12 +32,11 @@ from harness.cli.preflight import (
 from harness.measure.settings import (
     OPTIONS,
     RunSettings,
-    connections_that_fit,
-    processes_that_fit,
     read_signing_key,
     settings_from,
 )
 from harness.measure.slo import joined
+from harness.run.worker_state import connections_that_fit, processes_that_fit
 from scoreboard_cli.group import COULD_NOT_TELL, CommandError, command, refuse
 from scoreboard_cli.types import FILE, parsed, whole
 

@@ -18,6 +18,7 @@ from scoreboard.sse import RETRY_MS, Snapshot
 MAX_FAULTY = 1000
 """Listeners that an `ListenerTotals` names one by one."""
 MAX_RETRY_MS = 30_000
+NOTHING_SHOWN = "had come lately and was shown nothing"
 MISSING_MAX = 1 << 53
 VIOLATIONS_NOTED = 20
 """Violations of one kind and listener that go into the history; all are counted."""
@@ -53,6 +54,8 @@ class Deliveries:
         # Stretches of ids that a listener lacks, ascending.
         self._missing: dict[int, list[tuple[int, int]]] = {}
         self._moved_to: dict[int, int] = {}
+        # Listeners that came in another's place: nobody owes them what was sent before.
+        self._newcomers: set[int] = set()
         self._totals: Counter[str] = Counter()
         self._faulty: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self._events: list[tuple[int, str, int]] = []
@@ -70,7 +73,23 @@ class Deliveries:
         """The connection ended."""
         self._check_moved(index)
         self._end_range(index)
+        if not self._was_shown(index):
+            cause = NOTHING_SHOWN
         self._note(index, "close", last=self.cursor[index], detail=cause)
+
+    def resume_after(self, index: int) -> int | bytes | None:
+        """What a listener's next request says as its last event id."""
+        return self.cursor[index] if self.cursor[index] >= 0 else None
+
+    def forget(self, index: int) -> None:
+        """Another listener comes in the place of one that left."""
+        self.cursor[index] = self._range_first[index] = -1
+        self._missing.pop(index, None)
+        self._regular_again(index)
+        self._newcomers.add(index)
+
+    def _was_shown(self, index: int) -> bool:
+        return self.cursor[index] >= 0 or index not in self._newcomers
 
     def examine(self, index: int, span: Span) -> None:
         """Compare a span read for the first time, by listener `index`, with the events so far."""
@@ -244,12 +263,16 @@ class Deliveries:
         self, *, streaming: int, disconnects: dict[str, int], target: int | None
     ) -> ListenerTotals:
         """Where every listener stands; `behind` counts cursors that are not exactly `target`."""
+        standing = self.cursor
+        if self._newcomers:
+            shown = (seq for index, seq in enumerate(self.cursor) if self._was_shown(index))
+            standing = array("q", shown)
         return ListenerTotals(
             listeners=self._count,
             streaming=streaming,
-            cursor_min=min(self.cursor, default=-1),
-            cursor_max=max(self.cursor, default=-1),
-            behind=0 if target is None else sum(1 for seq in self.cursor if seq != target),
+            cursor_min=min(standing, default=-1),
+            cursor_max=max(standing, default=-1),
+            behind=0 if target is None else sum(1 for seq in standing if seq != target),
             missing=min(
                 MISSING_MAX, sum(h - low + 1 for m in self._missing.values() for low, h in m)
             ),

@@ -17,17 +17,17 @@ from collections import Counter
 
 from harness.capabilities import StreamGzip
 from harness.engines.by_content.deliveries import accounts_of
-from harness.engines.churn import Comings
+from harness.engines.churn import Comings, Recovery
 from harness.engines.event_signs import EventSigns
 from harness.engines.listener_stats import ListenerTotals, Records
 from harness.engines.span_figures import NS, SPANS_KEPT, Read, SpanFigures
 from harness.engines.swarm_settings import SwarmSettings
 from harness.measure.series import Second, Series
-from harness.net.http_wire import after_interim, status_of
+from harness.net.http_wire import after_interim
 from harness.net.readiness import EPOLLIN, EPOLLOUT, Readiness
 from harness.net.sockets import Dialer
 from harness.net.sse_parser import Span
-from harness.net.stream_framing import Framer, framer_of
+from harness.net.stream_framing import Framer, head_of
 from harness.net.tls import AnySocket, Handshakes
 from scoreboard.gzipped import HasHistory
 
@@ -37,22 +37,22 @@ _ANCILLARY_BYTES = 64
 _TIMESPEC = struct.Struct("qq")
 HANDSHAKES_AT_ONCE = 256
 HANDSHAKE_TIMEOUT_NS = 15 * NS
-HEAD_BYTES_MAX = 65536
 CONNECT_TICK_NS = 5_000_000
-"""While listeners are still to be opened: 25 at a time at the default rate, so the server meets a
-stream of connects, not bursts."""
-LEFT, STOPPED = "left to come back", "stopped"
+"""While listeners are still to be opened: 25 at a time at the default rate, not a burst."""
+LEFT, CUT, STOPPED = "left to come back", "cut by us", "stopped"
+OURS = (LEFT, CUT)
+"""Causes that are no fault of the server."""
 
 
 class Swarm:
     """The engine. `series` gets the figures, `account()` the sworn statement.
 
-    Counters: connected (a gauge, once a second), reads, bytes, deliveries,
-    connects, disconnects, cpu_us (of the whole process). Histograms in µs: connect
-    (first SYN to first block), lag (commit to the kernel of each listener, one entry
-    per event and listener), reach_first, reach_median, reach_last (one entry per event, of the
-    listeners that had it within SETTLE_AFTER_NS; the table knows the later ones),
-    and notice (kernel to this process: the harness's own delay).
+    Counters: connected (a gauge, once a second), reads, bytes, deliveries, connects, disconnects,
+    cpu_us (of the whole process), and `Recovery`'s. Histograms in µs: connect (first SYN to first
+    block), lag (commit to the kernel of each listener, one entry per event and listener),
+    reach_first, reach_median, reach_last (one entry per event, of the listeners that had it within
+    SETTLE_AFTER_NS; the table knows the later ones), notice (kernel to this process: the harness's
+    own delay), reconnect and catch_up (after a storm).
     """
 
     def __init__(self, settings: SwarmSettings, *, series: Series | None = None) -> None:
@@ -69,12 +69,10 @@ class Swarm:
             read_event=settings.read_event,
             by_content=not settings.capabilities.follows_ids,
         )
-        shown = settings.capabilities
-        self._by_content = not shown.follows_ids
-        self._own_gzip = self._by_content or shown.stream_gzip is StreamGzip.ORDINARY
-        self._late_head = shown.early_head is False
-        # The last event id of each listener, as it was sent, where ids are not followed.
-        self._last_ids: dict[int, bytes] = {}
+        ordinary_gzip = settings.capabilities.stream_gzip is StreamGzip.ORDINARY
+        self._by_content = not settings.capabilities.follows_ids
+        self._own_gzip = self._by_content or ordinary_gzip
+        self._late_head = settings.capabilities.early_head is False
         self.signs = EventSigns()
         self._state = bytearray(count)
         self._coding = bytearray(count)
@@ -85,6 +83,7 @@ class Swarm:
         self._framers: dict[int, Framer] = {}
         self._heads: dict[int, bytes] = {}
         self._comings = Comings(settings.churn, seed=settings.seed)
+        self._recovery = Recovery(self._second_now)
         self._next_listener = 0
         self._handshakes = 0
         self._handshake = Handshakes(self._ready)
@@ -107,14 +106,13 @@ class Swarm:
         """The least cursor of all listeners, -1 while one has none."""
         return min(self.deliveries.cursor, default=-1)
 
-    # The turn
-
     def pump(self) -> None:
         """Do all that can be done now without waiting."""
         by_fd, state, sockets = self._by_fd, self._state, self._sockets
         reads, framers, coding = self._figures.reads, self._framers, self._coding
         deliveries, heard = self.deliveries, self._heard_unix_ns
         cursor, irregular = deliveries.cursor, deliveries.irregular
+        recovery = self._recovery
         stamps = self._settings.kernel_stamps
         unpack = _TIMESPEC.unpack
         clock = time.time_ns
@@ -161,6 +159,7 @@ class Swarm:
                 and cursor[index] + 1 == known.first
                 and index not in framers
                 and index not in irregular
+                and (not recovery or index not in recovery)
                 and state[index] == STREAMING
             ):
                 cursor[index] = known.last
@@ -180,10 +179,12 @@ class Swarm:
             self._publish()
         self._leave_due(now)
         self._open_due(now)
+        self._recovery.look(self.deliveries.cursor, now)
         if len(self._figures) > SPANS_KEPT:
             self.settle()
         due = min(self._next_second_ns, self._comings.due_ns)
-        if self._next_listener < self._settings.listeners and not self._stopping:
+        to_come = self._next_listener < self._settings.listeners and not self._stopping
+        if to_come or self._recovery:
             due = min(due, now + CONNECT_TICK_NS)
         self._ready.rest(due, gather=gather)
 
@@ -192,13 +193,10 @@ class Swarm:
         second.counters["connected"] += self.streaming
         before_us, self._cpu_us = self._cpu_us, time.process_time_ns() // 1000
         second.counters["cpu_us"] += self._cpu_us - before_us
-        for name, value in (
-            ("reads", self._read_count),
-            ("bytes", self._byte_count),
-            ("deliveries", self.deliveries.delivered),
-        ):
-            if value:
-                second.counters[name] += value
+        if self._read_count:
+            second.counters["reads"] += self._read_count
+            second.counters["bytes"] += self._byte_count
+            second.counters["deliveries"] += self.deliveries.delivered
         self._read_count = self._byte_count = self.deliveries.delivered = 0
         self.settle()
         self._expire()
@@ -214,8 +212,6 @@ class Swarm:
 
     def _second_now(self) -> Second:
         return self.series.seconds[(time.time_ns() - self._settings.start_unix_ns) // NS]
-
-    # Receiving
 
     def _received(
         self, index: int, data: bytes, arrived: int, now: int, known: Read | None
@@ -268,13 +264,9 @@ class Swarm:
         return spans
 
     def _deliver(self, index: int, span: Span, arrived: int, now: int) -> None:
-        if self.deliveries.deliver(index, span, arrived):
+        if self.deliveries.deliver(index, span, arrived) and index not in self._recovery:
             span.arrived.append(arrived)
             span.noticed.append(now)
-        if self._by_content and (last := span.last_event_id) is not None:
-            self._last_ids[index] = last
-
-    # Connections
 
     def _open_due(self, now: int) -> None:
         if self._stopping:
@@ -282,11 +274,13 @@ class Swarm:
         settings = self._settings
         allowed = int((now - self._started_ns) * settings.connect_per_s / NS) + 1
         until = min(settings.listeners, allowed)
-        while self._next_listener < until and self._handshakes < HANDSHAKES_AT_ONCE:
+        # In a storm all come at once, as browsers do.
+        at_once = settings.listeners if self._recovery else HANDSHAKES_AT_ONCE
+        while self._next_listener < until and self._handshakes < at_once:
             self._open(self._next_listener, now)
             self._next_listener += 1
         returning = self._comings.returning(now)
-        while self._handshakes < HANDSHAKES_AT_ONCE and (index := next(returning, -1)) >= 0:
+        while self._handshakes < at_once and (index := next(returning, -1)) >= 0:
             self._open(index, now)
 
     def _leave_due(self, now: int) -> None:
@@ -294,6 +288,16 @@ class Swarm:
             # The connection may have been lost since.
             if self._is_counted(index) and self._opened_ns[index] == opened_ns:
                 self._lost(index, LEFT)
+                if self._comings.replaces(index):
+                    self.deliveries.forget(index)
+
+    def storm(self) -> None:
+        """Cut every stream but the first, as a deploy does; each comes back at once."""
+        now = time.monotonic_ns()
+        for index in range(1, self._settings.listeners):
+            if self._is_counted(index):
+                self._recovery.cut(index, now)
+                self._lost(index, CUT)
 
     def _open(self, index: int, now: int) -> None:
         sock = self._dialer.dial(self._settings.first_number + index)
@@ -320,7 +324,7 @@ class Swarm:
             if not self._handshake.advance(sock):
                 return
             # A request this short always fits an empty send buffer.
-            sock.send(self._settings.opening_request(index, self._last_event_id(index)))
+            sock.send(self._settings.opening_request(index, self.deliveries.resume_after(index)))
         except OSError:
             self._lost(index, "reset")
             return
@@ -329,12 +333,6 @@ class Swarm:
         if self._late_head:
             self._counted(index)
 
-    def _last_event_id(self, index: int) -> int | bytes | None:
-        if self._by_content:
-            return self._last_ids.get(index)
-        cursor = self.deliveries.cursor[index]
-        return cursor if cursor >= 0 else None
-
     def _counted(self, index: int) -> None:
         """The listener is connected: by its head, or where that comes late by its request."""
         self._handshakes -= 1
@@ -342,25 +340,25 @@ class Swarm:
         self._second_now().counters["connects"] += 1
         self._heard_unix_ns[index] = time.time_ns()
         self.deliveries.opened(index)
-        self._comings.opened(index, self._opened_ns[index], time.monotonic_ns())
+        now = time.monotonic_ns()
+        self._comings.opened(index, self._opened_ns[index], now)
+        goal = None if self._by_content else max(self.deliveries.cursor)
+        self._recovery.back(index, now, goal)
 
     def _head(self, index: int, data: bytes) -> bytes:
         """Read the answer's head; returns what follows it."""
         try:
             data = after_interim(self._heads.pop(index, b"") + data)
-            end = data.find(b"\r\n\r\n")
-            if end < 0:
-                if len(data) > HEAD_BYTES_MAX:
-                    raise ValueError("no end of headers in 64 KiB")
-                self._heads[index] = data
-                return b""
-            status = status_of(data)
-            if status != 200:
-                self._lost(index, f"status_{status}")
-                return b""
-            framer = framer_of(data, own_gzip=self._own_gzip)
+            head = head_of(data, own_gzip=self._own_gzip)
         except ValueError as error:
             self._unreadable(index, "bad_answer", str(error))
+            return b""
+        if head is None:
+            self._heads[index] = data
+            return b""
+        status, framer, rest = head
+        if framer is None:
+            self._lost(index, f"status_{status}")
             return b""
         self._coding[index] = framer.coding
         if not framer.empty:
@@ -370,7 +368,7 @@ class Swarm:
             self._counted(index)
             took_us = (time.monotonic_ns() - self._opened_ns[index]) // 1000
             self._second_now().histograms["connect"].record(took_us)
-        return data[end + 4 :]
+        return rest
 
     def _is_counted(self, index: int) -> bool:
         state = self._state[index]
@@ -398,14 +396,17 @@ class Swarm:
         self._state[index] = IDLE
         if not self._stopping:
             self._disconnects[cause] += 1
-            self._second_now().counters["disconnects"] += 1
-            self._retry(index)
+            if cause not in OURS:
+                self._second_now().counters["disconnects"] += 1
+            self._recovery.lost(index)
+            self._retry(index, at_once=cause == CUT)
 
-    def _retry(self, index: int) -> None:
+    def _retry(self, index: int, *, at_once: bool = False) -> None:
         self._state[index] = WAITING
         # Jitter, so that listeners do not stampede a restarted server.
         retry_s = self.deliveries.retry_ms / 1000
-        away_s = self._settings.reconnect_s or (retry_s * 0.5, retry_s * 1.5)
+        usual_s = self._settings.reconnect_s or (retry_s * 0.5, retry_s * 1.5)
+        away_s = (0.0, 0.0) if at_once else usual_s
         self._comings.lost(index, away_s, time.monotonic_ns())
 
     def _expire(self) -> None:
@@ -421,8 +422,6 @@ class Swarm:
             for index in range(self._settings.listeners):
                 if self._is_counted(index) and self._heard_unix_ns[index] < limit:
                     self._lost(index, "silence")
-
-    # The end
 
     def take_records(self) -> Records:
         """First sights of events, and listeners' stretches, since last time."""

@@ -6,7 +6,6 @@ by their content; an event's does not, since its commit time is on the stream.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +16,9 @@ from harness.checker.evidence import Submission
 from harness.engines.delivery_spread import COLUMNS, DeliverySpread
 from harness.evidence.history import Outcome
 from harness.judge.record import RunRecord
-from harness.measure.schedule import arrivals, parse_profile
 
 NEVER_US = 1 << 62
+MARGIN_S = 10.0
 REACH_HISTOGRAMS = ("reach_first", "reach_median", "reach_last")
 JOURNEY_HISTOGRAMS = ("submit_deliver_first", "submit_deliver_median", "submit_deliver_last")
 
@@ -126,14 +125,20 @@ def _number(submission: Submission) -> int:
 
 
 def _due_us(record: RunRecord, numbers: Sequence[int]) -> dict[int, int]:
-    """When submissions were due, Unix µs, up to the last of these. Only the schedule knows."""
-    settings = record.settings
-    schedule = arrivals(
-        parse_profile(settings.rate), seed=settings.seed, poisson=settings.arrivals == "poisson"
-    )
+    """When these submissions were due, Unix µs. Only the schedule knows."""
     begin_us = round(record.started_unix_s * 1e6)
-    last = max(numbers, default=-1)
-    return {number: begin_us + due // 1000 for number, due in islice(schedule, last + 1)}
+    lacking = set(numbers)
+    found = {}
+    settings = record.settings
+    # Of a run that was stopped nothing is due later than a moment after what was measured.
+    ran_s = settings.warmup_s + (settings.duration_s or record.measured_s + MARGIN_S)
+    schedule = settings.workload.schedule(ran_s)
+    while lacking and (step := next(schedule, None)) is not None:
+        number, due = step
+        if number in lacking:
+            lacking.remove(number)
+            found[number] = begin_us + due // 1000
+    return found
 
 
 def _record(record: RunRecord, found: Iterable[tuple[int, int, int, int]]) -> None:

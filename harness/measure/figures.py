@@ -30,8 +30,8 @@ PERCENTILES = (
 class Duration:
     """A duration of which a run keeps a histogram in µs. `headline` ones are in every summary.
 
-    `source` is what a run needs to have it: `submissions`, `reads`, `listeners`, or `both`, which
-    also needs a look into MySQL or events that are known by their content.
+    `source` is what a run needs to have it: `submissions`, `reads`, `listeners`, `storms`, or
+    `both`, which also needs a look into MySQL or events that are known by their content.
     """
 
     name: str
@@ -95,6 +95,20 @@ DURATIONS = (
     Duration("submit_deliver_last", "submit → last", "intended send to the last listener", "both"),
     Duration("notice", "harness delay", "kernel to the harness, not part of lag", "listeners"),
     Duration("connect", "connect", "connection begun to stream open", "listeners", headline=True),
+    Duration(
+        "reconnect",
+        "reconnect",
+        "all streams cut to this listener's open again (--reconnect-storm)",
+        "storms",
+        headline=True,
+    ),
+    Duration(
+        "catch_up",
+        "catch up",
+        "all streams cut to this listener having all it missed (--reconnect-storm)",
+        "storms",
+        headline=True,
+    ),
 )
 DURATION_NAMES = tuple(duration.name for duration in DURATIONS)
 HEADLINES = tuple(duration for duration in DURATIONS if duration.headline)

@@ -24,14 +24,14 @@ from harness.measure.slo import (
     load_slo,
     with_defaults,
 )
+from harness.measure.workload import DURATIONS as TRAFFIC_DURATIONS
+from harness.measure.workload import OPTIONS as TRAFFIC_OPTIONS
+from harness.measure.workload import Traffic, Workload
 from scoreboard.addresses import mysql_address
 from scoreboard.signing import SigningKey, parse_key
 
 PREFIX = "SCOREBOARD_LOAD_"
 ARRIVALS = ("constant", "poisson")
-PROCESSES_PER_CORE = 8
-DESCRIPTORS_BESIDE = 64
-"""Descriptors a load process has open beside its connections, generously."""
 
 
 class BadSettings(ValueError):
@@ -39,7 +39,7 @@ class BadSettings(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSettings:
+class RunSettings(Traffic):
     """One run. `duration_s` 0 means until stopped; `slo` lists limits (`harness.measure.slo`).
 
     Raises BadSettings with everything that is wrong.
@@ -85,6 +85,16 @@ class RunSettings:
         except BadProfile as error:
             yield f"--reads: {error}"
         yield from self._out_of_range()
+        traffic = [
+            *self.faults_of_traffic(
+                listeners=self.listeners,
+                players=self.players,
+                length_s=self.warmup_s + self.duration_s if self.duration_s else 0.0,
+            )
+        ]
+        yield from traffic
+        if traffic:
+            return
         try:
             limits = load_slo(self.slo)
         except BadSlo as error:
@@ -102,7 +112,13 @@ class RunSettings:
         return self._arrivals(self.warmup_s + self.duration_s) if self.duration_s else 0.0
 
     def _arrivals(self, end_s: float) -> float:
-        return sum(s.arrivals for s in parse_profile(self.rate).cut(end_s).segments)
+        return sum(s.arrivals for s in self.workload.profile(end_s).segments) if end_s else 0.0
+
+    @property
+    def workload(self) -> Workload:
+        """When its submissions are due, and whose they are."""
+        values = {field.name: getattr(self, field.name) for field in fields(Workload)}
+        return Workload(**values)
 
     def _out_of_range(self) -> Iterator[str]:
         if self.arrivals not in ARRIVALS:
@@ -133,6 +149,8 @@ class RunSettings:
         source = next(d.source for d in DURATIONS if d.name == found[0])
         if source == "reads" and self.reads == "0":
             yield f"--slo: {limit.text!r} needs --reads"
+        if source == "storms" and not self.reconnect_storm:
+            yield f"--slo: {limit.text!r} needs --reconnect-storm"
         if source in ("listeners", "both") and not self.listeners:
             yield f"--slo: {limit.text!r} needs listeners, and --listeners is 0"
         # A Poisson process may bring more arrivals than its rate says, never twice as many.
@@ -240,6 +258,7 @@ OPTIONS = (
         "PROFILE",
         "reads of the board besides, GET /scores in open loop: 200/s, or any profile of --rate",
     ),
+    *(Option(*row) for row in TRAFFIC_OPTIONS),
     Option(
         "--server-pid",
         "server_pid",
@@ -294,7 +313,7 @@ def _mysql_url(value: str) -> str:
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("players", "listeners", "connections", "seed"), parse_whole),
-    **dict.fromkeys(("duration_s", "warmup_s", "timeout_s"), _seconds),
+    **dict.fromkeys(("duration_s", "warmup_s", "timeout_s", *TRAFFIC_DURATIONS), _seconds),
     "late_limit_ms": _milliseconds,
     "slo": _slo,
     "mysql_url": _mysql_url,
@@ -382,33 +401,6 @@ def _without_defaults(slo: str) -> str:
         return canonical(limit for limit in load_slo(slo) if limit not in DEFAULT_LIMITS)
     except BadSlo:
         return slo
-
-
-def connections_that_fit(settings: RunSettings, *, workers: int, descriptors: int) -> int:
-    """As many of `--connections` as each load process may open descriptors for; -1 is no limit.
-
-    Raises BadSettings when the listeners do not fit: the run would end without them.
-    """
-    if descriptors < 0:
-        return settings.connections
-    room = descriptors - DESCRIPTORS_BESIDE
-    each = -(-settings.listeners // workers)
-    if each > room or room < 1:
-        raise BadSettings(
-            f"--listeners {settings.listeners} needs about {each + DESCRIPTORS_BESIDE:,} file "
-            f"descriptors in a load process, and the limit is {descriptors:,}: raise it "
-            "(`ulimit -Hn`), add --workers, or ask for fewer listeners"
-        )
-    return min(settings.connections, room * workers)
-
-
-def processes_that_fit(workers: int, cores: int) -> None:
-    """Raises BadSettings for more load processes than any core could use."""
-    if workers > PROCESSES_PER_CORE * cores:
-        raise BadSettings(
-            f"--workers {workers} starts {2 * workers:,} processes on {cores} cores: at most "
-            f"{PROCESSES_PER_CORE * cores} here, and one of each kind for a core is enough"
-        )
 
 
 def read_signing_key(option: str) -> tuple[str, bytes] | None:

@@ -27,13 +27,16 @@ class Dialer:
     """Begins connections to one server without waiting, also more than one address has ports for.
 
     Raises OSError when the server's name is unknown. With `kernel_stamps` the kernel notes when
-    each packet arrived.
+    each packet arrived. `receive_bytes` is what it keeps for a reader that does not read.
     """
 
-    def __init__(self, address: tuple[str, int], *, kernel_stamps: bool) -> None:
+    def __init__(
+        self, address: tuple[str, int], *, kernel_stamps: bool, receive_bytes: int = 0
+    ) -> None:
         self._family, self._target = resolve(address)
         self._rotate = self._family == socket.AF_INET and self._target[0].startswith("127.")
         self._kernel_stamps = kernel_stamps
+        self._receive_bytes = receive_bytes
 
     def dial(self, number: int) -> _socket.socket | None:
         """The socket of connection `number`, which is being established; None when refused."""
@@ -44,6 +47,8 @@ class Dialer:
             sock.bind((f"127.0.0.{2 + number // PORTS_PER_SOURCE % 250}", 0))
         if self._kernel_stamps:
             sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        if self._receive_bytes:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_bytes)
         if sock.connect_ex(self._target) in (0, errno.EINPROGRESS):
             return sock
         sock.close()

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.net.http_wire import CHUNK_BYTES_MAX, chunk_at, header_of
+from harness.net.http_wire import CHUNK_BYTES_MAX, chunk_at, header_of, status_of
 from scoreboard.gzipped import unpacked, without_head
 
 UNCHUNKED, GZIP, OWN_GZIP = 1, 2, 4
@@ -21,6 +21,9 @@ BOM = b"\xef\xbb\xbf"
 PIECES_MAX = 64
 COST_EVENTS, COST_LISTENERS = 1100, 64
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
+
+
+HEAD_BYTES_MAX = 65536
 
 
 class Framer:
@@ -181,6 +184,21 @@ class Framer:
             else:
                 yield raw[start:end]
         self.raw = raw[position:]
+
+
+def head_of(data: bytes, *, own_gzip: bool) -> "tuple[int, Framer | None, bytes] | None":
+    """Status, the framer of a 200, and what follows the head; None until the head is whole.
+
+    Raises ValueError for an answer that cannot be read.
+    """
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        if len(data) > HEAD_BYTES_MAX:
+            raise ValueError("no end of headers in 64 KiB")
+        return None
+    status = status_of(data)
+    framer = framer_of(data, own_gzip=own_gzip) if status == 200 else None
+    return status, framer, data[end + 4 :]
 
 
 def framer_of(answer: bytes, *, own_gzip: bool = False) -> Framer:

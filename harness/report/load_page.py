@@ -22,6 +22,7 @@ from harness.report.run_view import (
     finding_words,
     listener_statuses,
     slo_rows,
+    traffic_rows,
     within_slo,
 )
 
@@ -37,6 +38,14 @@ SETTINGS = {
     "connections": ("connections at most", ""),
     "timeout_s": ("timeout of an answer", "s"),
     "seed": ("seed of the schedule", ""),
+    "reads": ("reads of the board", "a second"),
+    "bursts": ("bursts", ""),
+    "sessions": ("visits", ""),
+    "hot_users": ("popularity of users", ""),
+    "listeners_ramp_s": ("listeners come within", "s"),
+    "listener_stay_s": ("a listener stays about", "s"),
+    "reconnect_storm": ("all streams cut at", ""),
+    "slow_listeners": ("slow listeners", ""),
     "late_limit_ms": ("limit of the generator's own delay", "ms"),
     "slo": ("SLO", ""),
     "signing_key": ("id of the signing key", ""),
@@ -60,6 +69,7 @@ MACHINE = {
 def html_report(document: LoadResult) -> str:
     """The page. A few hundred kilobytes for a minute."""
     start_s = document.window.start
+    traffic = list(traffic_rows(document))
     return render(
         "load.html",
         title=document.label or f"Load run {document.run_id}",
@@ -84,6 +94,11 @@ def html_report(document: LoadResult) -> str:
         promises=list(promises(document.findings)),
         table_heads=[("name", ""), ("value", "text")],
         tables={
+            **(
+                {"Form of the traffic": [(n, [(words, "text")]) for n, words, _ in traffic]}
+                if traffic
+                else {}
+            ),
             "Settings": list(_named(document.settings, SETTINGS)),
             "Machine": list(_named(msgspec.structs.asdict(document.machine), MACHINE)),
         },

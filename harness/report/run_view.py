@@ -29,6 +29,8 @@ STREAM_CAUSES = {
     "handshake_timeout": "no answer to the request for the stream",
     "gzip_with_history": "gzip stream that refers to earlier chunks",
 }
+OWN_ENDS = ("stopped", "left to come back", "cut by us")
+"""Streams that the run itself ended."""
 FINDING_COUNTS = {
     "acknowledged": "acknowledged",
     "unknown": "outcome unknown",
@@ -194,7 +196,7 @@ def error_rows(document: LoadResult) -> list[ErrorRow]:
             share=None,
         )
         for cause, n in ended.items()
-        if cause != "stopped"
+        if cause not in OWN_ENDS
     ]
     return sorted(rows, key=lambda row: -row.count)
 
@@ -216,3 +218,49 @@ def finding_words(counts: Mapping[str, Any]) -> Iterator[str]:
     for name, count in counts.items():
         if count:
             yield f"{number(count)} {FINDING_COUNTS.get(name, name.replace('_', ' '))}"
+
+
+def traffic_rows(document: LoadResult) -> Iterator[tuple[str, str, bool]]:
+    """What form the traffic had beside its rate: a name, words, and whether something lacks.
+
+    Counts are of the whole run: leaving, storms and slow readers may begin in the warm-up.
+    """
+    settings, totals = document.settings, document.totals
+    shape = [
+        f"{flag} {settings[name]}"
+        for flag, name in (("bursts", "bursts"), ("visits", "sessions"), ("users", "hot_users"))
+        if settings.get(name)
+    ]
+    if shape:
+        yield "shape", ", ".join(shape), False
+    if seconds := settings.get("listeners_ramp_s"):
+        yield "ramp", f"listeners came within {seconds:g} s", False
+    if seconds := settings.get("listener_stay_s"):
+        left = sum(
+            (status.get("disconnects") or {}).get("left to come back", 0)
+            for status in listener_statuses(document)
+        )
+        yield (
+            "churn",
+            f"{number(left)} listeners left after about {seconds:g} s, others came",
+            False,
+        )
+    if cut := totals.get("storm_cut", 0):
+        back, whole = totals.get("reconnects", 0), totals.get("catch_ups", 0)
+        at_s = settings["reconnect_storm"]
+        words = [f"{number(cut)} streams cut at {at_s}", _until_all("back", back, cut)]
+        if why := why_unmeasured(document.capabilities, "catch_up"):
+            words.append(f"whether they caught up cannot be told: {why}")
+        else:
+            words.append(_until_all("caught up", whole, cut))
+        yield "storm", "; ".join(words), back < cut or (not why and whole < cut)
+    if asked := settings.get("slow_listeners"):
+        ended, refused = totals.get("slow_cut", 0), totals.get("slow_refused", 0)
+        words = [f"{asked} read slowly", f"the server ended {number(ended)} of their streams"]
+        if refused:
+            words.append(f"and refused them {number(refused)} times")
+        yield "slow readers", "; ".join([words[0], " ".join(words[1:])]), False
+
+
+def _until_all(what: str, count: int, of: int) -> str:
+    return f"all {what}" if count >= of else f"only {number(count)} {what}"

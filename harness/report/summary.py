@@ -15,6 +15,7 @@ from harness.report.run_view import (
     error_rows,
     listener_statuses,
     slo_rows,
+    traffic_rows,
     within_slo,
 )
 
@@ -38,6 +39,7 @@ def lines(document: LoadResult, ink: Ink, path: str) -> Iterator[str]:
     )
     yield ""
     yield from _load(document, ink)
+    yield from _traffic(document, ink)
     yield ""
     yield from _durations(document, ink)
     yield from _errors(document, ink)
@@ -80,6 +82,11 @@ def _load(document: LoadResult, ink: Ink) -> Iterator[str]:
             yield f"  {'own cost':13}" + ", ".join(
                 f"{name} {figure if within else ink.warn(figure)}" for name, figure, within in costs
             )
+
+
+def _traffic(document: LoadResult, ink: Ink) -> Iterator[str]:
+    for name, words, lacking in traffic_rows(document):
+        yield f"  {name:13}{ink.warn(words) if lacking else words}"
 
 
 def _durations(document: LoadResult, ink: Ink) -> Iterator[str]:

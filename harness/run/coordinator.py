@@ -35,25 +35,24 @@ from harness.measure.schedule import parse_profile
 from harness.measure.series import Series
 from harness.measure.settings import (
     RunSettings,
-    connections_that_fit,
     read_signing_key,
     settings_from,
 )
 from harness.measure.terminal import reason_of
+from harness.measure.workload import parse_storms
 from harness.net.target import Target, TargetError
 from harness.report.document import Ceiling
 from harness.run.board_watch import NOWHERE, BoardWatch, refused_alike, shown_to
 from harness.run.fleet import TICK_S, Fleet
-from harness.run.resources import Sampler, foreign_processes
+from harness.run.resources import Sampler, foreign_processes, sample_until_killed
 from harness.run.seeding import look_before, seed_users
-from harness.run.worker_state import Member
+from harness.run.worker_state import Member, connections_that_fit
 from harness.traffic.credentials import credentials, target_of_run
 from harness.traffic.hooks import own_requests
 
 log = logging.getLogger(__name__)
 NS = 1_000_000_000
 JOIN_TIMEOUT_S = 60.0
-CONNECT_TIMEOUT_S = 90.0
 START_AHEAD_S = 1.0
 DRAIN_MARGIN_S = 5.0
 """What users have beyond the timeout of their last submissions to tell that they are done."""
@@ -64,8 +63,7 @@ FINAL_TIMEOUT_S = 30.0
 PATIENCE_S = 5.0
 """How long a run that has sent everything goes on waiting after a Ctrl-C."""
 KEEP_EVERY_NS = 10 * NS
-"""Between two results so far on disk. A single process has engines to run beside: it writes one
-when the load ends."""
+"""Between two results so far on disk. A single process writes one when the load ends."""
 UNOFFERED = {
     "submitters": "no Locust user submits: start users of both classes (-u 2), or give --rate 0",
     "listeners": "no Locust user listens: start users of both (-u 2), or give --listeners 0",
@@ -247,9 +245,8 @@ class Coordinator:
             "server": target.server,
         }
         first = fleet.assign_listeners(settings, {**common, "capabilities": shown}, known)
-        fleet.until(lambda: fleet.connected >= first or self._stop.is_set(), CONNECT_TIMEOUT_S)
-        if fleet.connected < first and not self._stop.is_set():
-            fleet.notes.append(f"only {fleet.connected} of {first} listeners connected")
+        early = len(fleet.working("listeners")) if settings.listeners_ramp_s else first
+        fleet.wait_for_streams(early, self._stop.is_set)
         self._sampler = gevent.spawn(self._sample, target)
 
         machine = fingerprint()
@@ -294,6 +291,8 @@ class Coordinator:
             **end,
         )
         self._watch(begin_unix_ns, length_s, watch)
+        if settings.listeners_ramp_s:
+            fleet.wait_for_streams(first, self._stop.is_set)
         self._stopped_unix_ns = time.time_ns()
         self._keep("the run was broken off before its end was judged")
 
@@ -386,12 +385,16 @@ class Coordinator:
         next_look = begin_unix_ns
         next_keep = begin_unix_ns + KEEP_EVERY_NS
         alone = isinstance(self.environment.runner, LocalRunner)
+        storms = [begin_unix_ns + int(s * NS) for s in parse_storms(self.settings.reconnect_storm)]
         while not self._stop.is_set():
             now = time.time_ns()
             if end_unix_ns is not None and now >= end_unix_ns:
                 break
             if now >= begin_unix_ns + int(self.settings.warmup_s * NS):
                 self.phase = "measuring"
+            if storms and now >= storms[0]:
+                storms.pop(0)
+                self.fleet.storm()
             if now >= next_look:
                 next_look = now + NS
                 watch.look((now - begin_unix_ns) // NS)
@@ -416,15 +419,9 @@ class Coordinator:
     def _sample(self, target: Target) -> None:
         """Watch the processes until killed; every sample belongs to the second it ends in."""
         own = {**self.fleet.processes(), **foreign_processes(target, self.settings)}
-        # Workers are children of the coordinator, counted by themselves.
         sampler = Sampler(target, own, {pid for group in own.values() for pid in group})
-        try:
-            while True:
-                gevent.sleep(1.0)
-                second = (time.time_ns() - self.zero_unix_ns) // NS - self.begin_second
-                self.samples.append({"t": int(second), **sampler.sample()})
-        finally:
-            sampler.close()
+        first_ns = self.zero_unix_ns + self.begin_second * NS
+        sample_until_killed(sampler, self.samples, lambda: (time.time_ns() - first_ns) // NS)
 
     def _keep(self, reason: str) -> None:
         """Put what was measured so far on disk; the judged result replaces it."""

@@ -22,9 +22,9 @@ from harness.evidence.history_upload import TIMEOUT_S as UPLOAD_TIMEOUT_S
 from harness.evidence.history_upload import Handover
 from harness.evidence.history_writer import history_path
 from harness.measure.histogram import Histogram
-from harness.measure.schedule import parse_profile
 from harness.measure.series import Series
 from harness.measure.settings import RunSettings
+from harness.measure.workload import parse_slow
 from harness.run import messages
 from harness.run.messages import Message, OtherVersion, T
 from harness.run.worker_state import Member, assign_roles, in_turn, share
@@ -32,6 +32,7 @@ from harness.traffic.credentials import Credentials
 
 log = logging.getLogger(__name__)
 TICK_S = 0.2
+CONNECT_TIMEOUT_S = 90.0
 OWN_S = 5.0
 """What a hurried run leaves its load processes for their last reports and histories."""
 LOST_AFTER_S = 5.0
@@ -136,6 +137,11 @@ class Fleet:
         for member in self.working("submitters"):
             self.tell(messages.DRAIN, member, messages.Drain(ident=member.ident))
 
+    def storm(self) -> None:
+        """All streams are cut at once."""
+        for member in self.working("listeners"):
+            self.tell(messages.STORM, member, messages.Storm(ident=member.ident))
+
     def finish(self, target: int) -> None:
         """Wind up; listeners should stand at `target`."""
         for member in self.crew:
@@ -163,12 +169,15 @@ class Fleet:
     def assign_listeners(
         self, settings: RunSettings, common: dict[str, Any], known: Credentials
     ) -> int:
-        """Give the listener pools their listeners; how many there are in all."""
+        """Give the pools their listeners; how many streams should be open, slow ones apart."""
         first, pools = 0, self.working("listeners")
         length_s = settings.warmup_s + settings.duration_s if settings.duration_s else 0.0
-        events_max = events_allowed(parse_profile(settings.rate), length_s)
+        events_max = events_allowed(settings.workload.profile(length_s), length_s)
+        slow, slow_bytes_per_s = parse_slow(settings.slow_listeners, settings.listeners)
         for index, member in enumerate(pools):
             part = share(settings.listeners, index, len(pools))
+            slow_part = min(share(slow, index, len(pools)), part - 1)
+            part -= slow_part
             work = messages.ListenerAssignment(
                 **common,
                 name=member.name,
@@ -177,11 +186,16 @@ class Fleet:
                 tokens=in_turn(known.stream_tokens, first, part),
                 users=in_turn(list(known.users.values()), first, part),
                 gzip=settings.stream_gzip,
+                ramp_s=settings.listeners_ramp_s,
+                stay_s=settings.listener_stay_s,
+                slow=slow_part,
+                slow_bytes_per_s=slow_bytes_per_s,
                 events_max=events_max,
             )
             self.tell(messages.ASSIGN, member, messages.Assign(ident=member.ident, work=work))
             first += part
-        return first
+        # Where listeners come and go, some are always on their way.
+        return first * 9 // 10 if settings.listener_stay_s else first
 
     def assign_submissions(self, settings: RunSettings, common: dict[str, Any]) -> None:
         """Give the submitters their slices of the schedule."""
@@ -192,9 +206,7 @@ class Fleet:
                 name=member.name,
                 slice_index=index,
                 slice_count=len(submitters),
-                rate=settings.rate,
-                arrivals=settings.arrivals,
-                players=settings.players,
+                workload=settings.workload,
                 connections=max(1, share(settings.connections, index, len(submitters))),
                 timeout_s=settings.timeout_s,
                 reads=settings.reads,
@@ -216,6 +228,12 @@ class Fleet:
     def connected(self) -> int:
         """Streams open now, over all pools."""
         return sum(int(m.status.get("streaming", 0)) for m in self.members.values())
+
+    def wait_for_streams(self, count: int, stopped: Callable[[], bool]) -> None:
+        """Wait until so many are open; a run with fewer is not what was asked for."""
+        self.until(lambda: self.connected >= count or stopped(), CONNECT_TIMEOUT_S)
+        if self.connected < count and not stopped():
+            self.notes.append(f"only {self.connected} of {count} listeners connected")
 
     def processes(self) -> dict[str, list[int]]:
         """The process ids of the harness on this machine, by what they do."""

@@ -93,6 +93,7 @@ def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
     if isinstance(runner, runners.WorkerRunner | runners.LocalRunner):
         _receive(runner, messages.ASSIGN, messages.Assign, lambda user, m: user.assign(m.work))
         _receive(runner, messages.DRAIN, messages.Drain, lambda user, _: user.drain())
+        _receive(runner, messages.STORM, messages.Storm, lambda user, _: user.storm())
         _receive(runner, messages.FINISH, messages.Finish, lambda user, m: user.finish(m.target))
         _receive(runner, messages.FETCH, messages.Fetch, lambda user, m: user.hand_over(m.offset))
         gevent.spawn(_report_every_second)

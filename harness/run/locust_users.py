@@ -23,6 +23,7 @@ from gevent.event import Event
 from locust import User, task
 from locust.env import Environment
 
+from harness.engines.churn import Churn
 from harness.engines.increments import Increments
 from harness.engines.listener_stats import ListenerTotals
 from harness.engines.submitter import Submitter, SubmitterSettings
@@ -35,7 +36,7 @@ from harness.evidence.history_writer import (
     closed_at_the_end,
 )
 from harness.measure.clocks import shift_ns, this_clock
-from harness.measure.schedule import arrivals, parse_profile
+from harness.measure.schedule import Profile, arrivals, parse_profile
 from harness.measure.settings import signing_key
 from harness.measure.terminal import reason_of
 from harness.net.sockets import prefer_this_process, raise_descriptor_limit
@@ -50,6 +51,7 @@ from harness.run.messages import (
 )
 from harness.traffic.board_reader import BoardReader
 from harness.traffic.hooks import StreamHooks, SubmissionHooks, board_reads
+from harness.traffic.slow_readers import TURN_S, SlowReaders
 
 NS = 1_000_000_000
 FLUSH_RECORDS = 64
@@ -105,6 +107,9 @@ class EngineUser(User):
 
     def drain(self) -> None:
         """Begin nothing new, from the coordinator."""
+
+    def storm(self) -> None:
+        """Cut all streams, from the coordinator."""
 
     def send_report(self, final: Final | None = None) -> None:
         """Tell the coordinator what happened since the last report."""
@@ -207,8 +212,14 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
         )
 
     def run_engine(self, work: SubmitterAssignment) -> None:
-        self._seed, self._players = work.seed, work.players
-        self._increments = Increments(seed=work.seed, players=work.players)
+        self._seed, self._players = work.seed, work.workload.players
+        popularity = work.workload.popularity()
+        self._increments = Increments(
+            seed=work.seed,
+            players=self._players,
+            visit_length=work.workload.visit_length,
+            popularity=popularity.user if popularity else None,
+        )
         request, read_answer = self.bind(
             server=work.server,
             users=work.users,
@@ -235,13 +246,19 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
         )
         self._history = journal.path
         self._engine = engine = Submitter(
-            settings, _schedule(work, work.rate), self.choose, request, read_answer=read_answer
+            settings,
+            work.workload.schedule(
+                work.length_s, slice_index=work.slice_index, slice_count=work.slice_count
+            ),
+            self.choose,
+            request,
+            read_answer=read_answer,
         )
         opened = contextlib.ExitStack()
         opened.callback(engine.close)
-        if parse_profile(work.reads).submits:
+        if (profile := parse_profile(work.reads)).submits:
             reads = board_reads(work.server, work.users.values(), work.host_header)
-            self._board_reader = reader = BoardReader(settings, _schedule(work, work.reads), reads)
+            self._board_reader = reader = BoardReader(settings, _schedule(work, profile), reads)
             opened.callback(reader.close)
             opened.callback(gevent.spawn(self._pump, reader, lambda: None).kill)
         prefer_this_process()
@@ -275,6 +292,7 @@ class ListenerPool(StreamHooks, EngineUser):
         EngineUser.__init__(self, environment)
         StreamHooks.__init__(self)
         self._engine: Swarm | None = None
+        self._slow: SlowReaders | None = None
         self._grown_kib: int | None = None
         self._last: ListenerTotals | None = None
         self._logs_events = False
@@ -285,11 +303,17 @@ class ListenerPool(StreamHooks, EngineUser):
             return [], None
         series = engine.series.drain()
         locust_stats.log_deliveries(self.environment.stats, series, events=self._logs_events)
+        if self._slow is not None:
+            series += self._slow.series.drain()
         return series, ListenerStatus(
             account=self._last or engine.account(),
             cpu_s=time.process_time(),
             grown_kib=self._grown_kib,
         )
+
+    def storm(self) -> None:
+        if self._engine is not None:
+            self._engine.storm()
 
     def run_engine(self, work: ListenerAssignment) -> None:
         process = psutil.Process()
@@ -324,13 +348,16 @@ class ListenerPool(StreamHooks, EngineUser):
                 wrap=wrapper(work.server),
                 request=request,
                 read_event=read_event,
+                **_comings(work),
             )
         )
+        slow_reading = gevent.spawn(self._read_slowly, work) if work.slow else None
         next_flush = 0
 
         def flush() -> None:
             nonlocal next_flush
-            if self._grown_kib is None and engine.streaming == work.listeners:
+            unmeasured = self._grown_kib is None and not work.ramp_s
+            if unmeasured and engine.streaming == work.listeners:
                 self._grown_kib = (process.memory_info().rss - rss_before) // 1024
             now = time.monotonic_ns()
             if now > next_flush:
@@ -339,6 +366,8 @@ class ListenerPool(StreamHooks, EngineUser):
 
         def close() -> None:
             engine.stop()
+            if slow_reading is not None:
+                slow_reading.kill()
             journal.write(*engine.take_records())
             self._history_bytes = journal.close(
                 drained=self._finishing.is_set(), about=engine.deliveries.beyond()
@@ -358,15 +387,47 @@ class ListenerPool(StreamHooks, EngineUser):
                 )
             )
 
+    def _read_slowly(self, work: ListenerAssignment) -> None:
+        """Hold the slow listeners until killed; they are numbered after the others."""
+        self._slow = slow = SlowReaders(
+            work.address,
+            listeners=work.slow,
+            bytes_per_s=work.slow_bytes_per_s,
+            request=lambda index: self.request(work.listeners + index, None),
+            start_unix_ns=work.zero_unix_ns,
+            first_number=work.first_number + work.listeners,
+            wrap=wrapper(work.server),
+        )
+        try:
+            while True:
+                slow.turn()
+                gevent.sleep(TURN_S)
+        finally:
+            slow.close()
 
-def _schedule(work: SubmitterAssignment, rate: str) -> Iterator[tuple[int, int]]:
-    profile = parse_profile(rate)
+
+def _comings(work: ListenerAssignment) -> dict[str, Any]:
+    """How listeners come and go. The first of each pool comes at once and stays, so that somebody
+    saw everything."""
+    found: dict[str, Any] = {}
+    if work.ramp_s:
+        found["connect_per_s"] = work.listeners / work.ramp_s
+    if work.stay_s:
+        stays_s = (0.5 * work.stay_s, 1.5 * work.stay_s)
+        others = range(1, work.listeners)
+        found["churn"] = (
+            Churn(listeners=others, stays_s=stays_s, away_s=(0.0, 0.0), others_come=True),
+        )
+    return found
+
+
+def _schedule(work: SubmitterAssignment, profile: Profile) -> Iterator[tuple[int, int]]:
     if work.length_s:
         profile = profile.cut(work.length_s)
     return arrivals(
         profile,
         seed=work.seed,
-        poisson=work.arrivals == "poisson",
+        poisson=work.workload.arrivals == "poisson",
         slice_index=work.slice_index,
         slice_count=work.slice_count,
     )

@@ -13,13 +13,15 @@ import msgspec
 from harness.capabilities import Capabilities, Signs
 from harness.engines.listener_stats import ListenerTotals
 from harness.measure.clocks import Clock
+from harness.measure.workload import Workload
 from harness.targets.description import Description
 from harness.targets.template import Value
 
-VERSION = 3
+VERSION = 4
 """Raise it with every change of a message: master and workers must be of the same version."""
 
 JOIN, ASSIGN, DRAIN, FINISH = (f"scoreboard_{w}" for w in ("join", "assign", "drain", "finish"))
+STORM = "scoreboard_storm"
 REPORT, BROKEN = "scoreboard_report", "scoreboard_broken"
 FETCH, PIECE = "scoreboard_fetch", "scoreboard_piece"
 
@@ -73,9 +75,7 @@ class SubmitterAssignment(Assignment, frozen=True, kw_only=True, tag="submitters
     slice_count: int
     begin_unix_ns: int
     length_s: float
-    rate: str
-    arrivals: str
-    players: int
+    workload: Workload
     connections: int
     timeout_s: float
     reads: str = "0"
@@ -83,13 +83,17 @@ class SubmitterAssignment(Assignment, frozen=True, kw_only=True, tag="submitters
 
 class ListenerAssignment(Assignment, frozen=True, kw_only=True, tag="listeners"):
     """The listeners that a user holds, the tokens that they carry in turn, and what the server
-    showed before the run."""
+    showed before the run. `slow` ones are besides the `listeners`."""
 
     listeners: int
     first_number: int
     tokens: list[str]
     users: list[dict[str, Value]] = []
     gzip: bool
+    ramp_s: float = 0.0
+    stay_s: float = 0.0
+    slow: int = 0
+    slow_bytes_per_s: int = 0
     capabilities: Capabilities
     events_max: int
 
@@ -102,6 +106,10 @@ class Assign(Message, frozen=True, kw_only=True):
 
 class Drain(Message, frozen=True, kw_only=True):
     """Begin no further submission."""
+
+
+class Storm(Message, frozen=True, kw_only=True):
+    """Cut all streams now."""
 
 
 class Finish(Message, frozen=True, kw_only=True):

@@ -10,10 +10,11 @@ import contextlib
 import http.client
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import gevent
 import psutil
 import pymysql
 import redis
@@ -224,3 +225,15 @@ class Sampler:
             "unfinished": told["batches_unfinished"],
             "unfinished_max": told["batches_unfinished_max"],
         }
+
+
+def sample_until_killed(
+    sampler: Sampler, samples: list[dict[str, Any]], second: Callable[[], int]
+) -> None:
+    """Add a sample every second, of the `second` that it ends in, until the greenlet is killed."""
+    try:
+        while True:
+            gevent.sleep(1.0)
+            samples.append({"t": int(second()), **sampler.sample()})
+    finally:
+        sampler.close()

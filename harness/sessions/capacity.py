@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 
 from harness.checker import Verdict
-from harness.measure.search import SearchResult, backlog_grows, search
-from harness.measure.usl import Bounds, TooFewPoints, bootstrap
 from harness.report.document import LoadResult, Scalability, TrialResult
 from harness.report.result_files import read_result_as
+from harness.sessions.search import SearchResult, backlog_grows, search
+from harness.sessions.usl import Bounds, TooFewPoints, bootstrap
 
 TRIAL_TIMEOUT_S = 600
 PLAYERS_PER_RATE = 1

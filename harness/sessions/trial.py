@@ -136,7 +136,11 @@ def run_trial(
                 timeout_s=ANSWER_TIMEOUT_S,
             )
         elif listeners:
-            drive([swarm], lambda: swarm.converging_to >= final_seq, timeout_s=ANSWER_TIMEOUT_S)
+            drive(
+                [swarm],
+                lambda: swarm.converging_to >= final_seq,
+                timeout_s=ANSWER_TIMEOUT_S,
+            )
         after = NOWHERE if by_content else look(target, PLAYERS)
         account = swarm.account(final_seq)
     finally:

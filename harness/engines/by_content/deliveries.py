@@ -66,6 +66,7 @@ class ContentDeliveries:
         self._start = array("q", [-1]) * count
         # How many events were known when the connection was opened; -1 while there is none.
         self._known_at_open = array("q", [-1]) * count
+        self._last_ids: dict[int, bytes] = {}
         self._holes: dict[int, list[tuple[int, int]]] = {}
         self._given_up: Counter[int] = Counter()
         self._late: Counter[int] = Counter()
@@ -95,6 +96,14 @@ class ContentDeliveries:
         self._note(index, "close", last=self.cursor[index], detail=cause)
         self.cursor[index] = self._start[index] = self._known_at_open[index] = -1
 
+    def resume_after(self, index: int) -> int | bytes | None:
+        """What a listener's next request says as its last event id, as it was sent."""
+        return self._last_ids.get(index)
+
+    def forget(self, index: int) -> None:
+        """Another listener comes in its place; each connection is accounted for by itself."""
+        self._last_ids.pop(index, None)
+
     def examine(self, index: int, span: Span) -> None:
         """Nothing: which events a span holds depends on who received it."""
 
@@ -102,6 +111,8 @@ class ContentDeliveries:
         """A listener received a span. False when its time of arrival is accounted for here, or
         does not matter; else the span collects it."""
         assert isinstance(span, NumberedSpan)
+        if (last := span.last_event_id) is not None:
+            self._last_ids[index] = last
         numbers = span.numbers
         if numbers is None:
             span.number([self._item(index, item) for item in span.items])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.measure.search import backlog_grows, search
+from harness.sessions.search import backlog_grows, search
 
 
 @given(st.integers(1, 20_000), st.integers(1, 5_000))

@@ -12,10 +12,10 @@ from harness.measure.settings import (
     BadSettings,
     RunSettings,
     add_options,
-    connections_that_fit,
     settings_from,
 )
 from harness.measure.slo import DEFAULT_LIMITS, canonical
+from harness.run.worker_state import connections_that_fit
 
 
 class LocustLike(argparse.ArgumentParser):

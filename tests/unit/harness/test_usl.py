@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from harness.measure.usl import Fit, TooFewPoints, bootstrap, fit
+from harness.sessions.usl import Fit, TooFewPoints, bootstrap, fit
 
 LAW = Fit(rate=100.0, contention=0.05, coherency=0.001)
 LOADS = [1, 2, 4, 8, 16, 32, 64]

@@ -9,6 +9,7 @@ from harness.capabilities import CONTRACT
 from harness.engines.listener_stats import ListenerTotals
 from harness.measure.clocks import Clock
 from harness.measure.series import Series
+from harness.measure.workload import Workload
 from harness.run import messages
 from harness.run.messages import OtherVersion, pack, unpack
 from harness.run.worker_state import Member, assign_roles, in_turn, share, users_for
@@ -31,9 +32,7 @@ FLOOD = messages.SubmitterAssignment(
     slice_count=2,
     begin_unix_ns=9,
     length_s=1.5,
-    rate="10",
-    arrivals="constant",
-    players=1,
+    workload=Workload(rate="10", players=1, bursts="2x/1s/2s"),
     connections=4,
     timeout_s=10.0,
 )
