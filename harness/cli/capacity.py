@@ -27,7 +27,7 @@ from harness.measure.slo import canonical, load_slo, unmeasurable, with_defaults
 from harness.measure.terminal import Ink, duration, number
 from harness.net.target import Target, TargetError, find_target
 from harness.report.document import CapacityResult, Machine, Search, SearchPlan, SearchStep
-from harness.report.result_files import write_result_file
+from harness.report.result_files import keep_result
 from harness.run.seeding import look_before
 from harness.sessions.capacity import (
     Capacity,
@@ -112,13 +112,9 @@ def capacity(
     trials fail alike, whatever the load.
 
     Exit codes: 0 a load was confirmed, 1 none stayed within the limits, 2 wrong use, 3 nothing
-    could be measured.
+    could be measured, or the search was interrupted.
     """
-    try:
-        settings = settings_from(_given(options) | {"scoreboard_listeners": str(max(listeners))})
-        read_signing_key(settings.signing_key)
-    except (ValueError, OSError) as error:
-        refuse(str(error))
+    settings = _checked(options, over, max(listeners))
     server = described(settings.target, host)
     warn_if_insecure(server)
     if server is not None or host is not None:
@@ -155,7 +151,7 @@ def capacity(
     ink = Ink(sys.stderr)
     search = Capacity(plan, lambda trial: print(_line(trial, ink), file=sys.stderr, flush=True))
     searches: list[Search] = []
-    stopped = ""
+    stopped, interrupted = "", False
     try:
         with contextlib.ExitStack() as stack:
             if find() is None:
@@ -184,6 +180,7 @@ def capacity(
     except (TargetError, OSError) as error:
         raise CommandError(str(error), COULD_NOT_TELL) from None
     except KeyboardInterrupt:
+        interrupted = True
         print("stopped; what was found so far follows", file=sys.stderr)
     trials = [trial.to_result() for trial in search.trials]
     document = CapacityResult(
@@ -195,9 +192,10 @@ def capacity(
         trials=trials,
         scalability=scalability(trials),
     )
-    path = folder.with_suffix(".json")
-    write_result_file(document, path)
+    path = keep_result(document, folder.with_suffix(".json"))
     _print(document, Ink(sys.stdout), path)
+    if interrupted:
+        return COULD_NOT_TELL
     if stopped:
         raise CommandError(f"stopped: {stopped}", BAD if tells(stopped) else COULD_NOT_TELL)
     return GOOD if searches and all(found.load for found in searches) else BAD
@@ -206,6 +204,30 @@ def capacity(
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a run that are shared with `load`, by the names of its settings."""
     return {f"scoreboard_{o.name}": options[o.name] for o in OPTIONS if o.name not in OWN}
+
+
+def _checked(options: Mapping[str, Any], over: str, listeners: int) -> RunSettings:
+    """What every trial has in common; what cannot be run ends the command."""
+    try:
+        settings = settings_from(_given(options) | {"scoreboard_listeners": str(listeners)})
+        read_signing_key(settings.signing_key)
+        if options["slo"] and over != "listeners":
+            settings_from(_first_trial(options, listeners))
+    except (ValueError, OSError) as error:
+        refuse(str(error))
+    return settings
+
+
+def _first_trial(options: Mapping[str, Any], listeners: int) -> dict[str, Any]:
+    """What the first trial is asked for: it must be able to give every figure of the limits."""
+    return {
+        **_given(options),
+        "scoreboard_slo": options["slo"],
+        "scoreboard_rate": str(options["start"]),
+        "scoreboard_listeners": str(listeners),
+        "scoreboard_duration_s": str(options["duration"]),
+        "scoreboard_warmup_s": str(options["warmup"]),
+    }
 
 
 def _measurable(target: Target | None, settings: RunSettings) -> str:

@@ -21,7 +21,7 @@ from harness.chaos.schedule import duration_s, plan
 from harness.chaos.system import StackFailed
 from harness.checker import Verdict
 from harness.cli.check import EXIT_CODES
-from harness.report.result_files import write_result_file
+from harness.report.result_files import keep_result
 from scoreboard_cli.group import COULD_NOT_TELL, GOOD, CommandError, command
 from scoreboard_cli.types import FOLDER, Number, whole
 
@@ -82,8 +82,7 @@ def chaos(
     report = report_of(run)
     print(terminal(report))
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(report.started_unix_s))
-    path = results / f"chaos-{stamp}.json"
-    write_result_file(report, path)
+    path = keep_result(report, results / f"chaos-{stamp}.json")
     path.with_suffix(".html").write_text(html_page(report), "utf-8")
     print(f"{path}   report: {path.with_suffix('.html')}")
     if report.good and out is None:

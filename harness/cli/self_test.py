@@ -9,7 +9,7 @@ import click
 from harness.measure.figures import PERCENTILES
 from harness.measure.terminal import Ink, duration
 from harness.report.document import Document, SelfTestResult, TroubleCase
-from harness.report.result_files import write_result_file
+from harness.report.result_files import keep_result
 from harness.sessions.self_test import prove
 from scoreboard_cli.group import BAD, GOOD, command, refuse
 from scoreboard_cli.types import FOLDER, whole
@@ -84,6 +84,5 @@ def _trouble(results: Path, only: str, side_by_side: int) -> int:
 
 
 def _kept(document: Document, results: Path, name: str) -> Path:
-    path = results / f"{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.json"
-    write_result_file(document, path)
-    return path
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    return keep_result(document, results / f"{name}-{stamp}.json")

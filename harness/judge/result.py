@@ -6,7 +6,6 @@ histograms, so a report never needs the run again.
 
 import logging
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -39,7 +38,7 @@ from harness.report.document import (
 )
 from harness.report.listener_cost import listener_cost
 from harness.report.load_page import html_report
-from harness.report.result_files import read_result_as, write_result_file, write_whole
+from harness.report.result_files import keep_result, read_result_as, write_whole
 
 log = logging.getLogger(__name__)
 HEAT_HISTOGRAMS = ("response", "lag")
@@ -68,7 +67,7 @@ def write_unfinished(record: RunRecord, reason: str, *, path: Path | None = None
     Correctness is unknown, with the reason. Raises OSError.
     """
     judgement = judge_run(record, [_unjudged(reason)], None)
-    return _write_result(document_of(record, judgement), path_of(record, path))
+    return keep_result(document_of(record, judgement), path_of(record, path))
 
 
 def path_of(record: RunRecord, path: Path | None) -> Path:
@@ -102,26 +101,13 @@ def _unjudged(reason: str) -> Finding:
 
 def _write(result: LoadResult, path: Path) -> Path:
     """Write a result and its page; where the result is."""
-    path = _write_result(result, path)
+    path = keep_result(result, path)
     try:
         # Read back, so that the page is made of what the file holds and nothing else.
         page = html_report(read_result_as(path, LoadResult))
         write_whole(path.with_suffix(".html"), page.encode())
     except OSError as error:
         log.error("there is no report: %s: %s", path.with_suffix(".html"), error.strerror)
-    return path
-
-
-def _write_result(result: LoadResult, path: Path) -> Path:
-    """Write a result, to the folder for temporary files if need be; where it is."""
-    try:
-        write_result_file(result, path)
-    except OSError as error:
-        # Asked for only now: where every such folder is full, asking is an error, too.
-        elsewhere = Path(tempfile.gettempdir()) / path.name
-        write_result_file(result, elsewhere)
-        log.error("%s: %s; the result is %s", path, error.strerror or error, elsewhere)
-        return elsewhere
     return path
 
 

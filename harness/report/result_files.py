@@ -3,7 +3,9 @@
 Whatever a file holds, reading it ends in a document or in one sentence.
 """
 
+import logging
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +21,7 @@ from harness.report.document import (
     SelfTestResult,
 )
 
+log = logging.getLogger(__name__)
 CEILING_FILE = "ceiling.json"
 """Stands among the results, and is none."""
 Kind = TypeVar("Kind", bound=Document)
@@ -90,6 +93,22 @@ def encode_result(result: Document) -> bytes:
 def write_result_file(result: Document, path: Path) -> None:
     """Write a result so that the file is there whole or not at all. Raises OSError."""
     write_whole(path, encode_result(result))
+
+
+def keep_result(result: Document, path: Path) -> Path:
+    """Write a result, to the folder for temporary files where it finds no room; where it is.
+
+    Raises OSError when it can be written nowhere.
+    """
+    try:
+        write_result_file(result, path)
+    except OSError as error:
+        # Asked for only now: where every such folder is full, asking is an error, too.
+        elsewhere = Path(tempfile.gettempdir()) / path.name
+        write_result_file(result, elsewhere)
+        log.error("%s: %s; the result is %s", path, error.strerror or error, elsewhere)
+        return elsewhere
+    return path
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -274,6 +274,10 @@ def test_command_runs_with_closed_streams(closed: str) -> None:
         (("load", "--export", "junit:."), "--export: . is a folder, not a file"),
         (("load", "--server-pid", "999999999"), "no process on this machine has the number 99"),
         (("load", "--server-name", "no-such-program"), "is called 'no-such-program'"),
+        (
+            ("capacity", "--slo", "p99:1s", "--start", "100", "--duration", "5"),
+            "'p99:1s' needs at least 1,000 submissions; --rate 100 makes 500",
+        ),
         (("nullserver", "--stall", "nan+2"), "--stall must be AT+SECONDS"),
         (("nullserver", "--stall", "-1+2"), "--stall must be AT+SECONDS"),
     ],

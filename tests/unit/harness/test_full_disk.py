@@ -14,6 +14,9 @@ from harness.evidence.history_writer import (
     history_path,
 )
 from harness.net.target import Page
+from harness.report.document import LoadResult
+from harness.report.result_files import keep_result, read_result
+from tests.unit.harness.documents import decoded, run_document
 
 BOARD = Page(seq=3, rows=[("Alice", 5)])
 
@@ -71,6 +74,19 @@ def test_a_history_on_a_full_disk_is_closed_all_the_same(tmp_path: Path, journal
         journal.close(drained=True)
 
     assert journal._writer._file.closed
+
+
+def test_a_result_without_room_is_kept_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "no folder").write_text("")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    result = decoded(LoadResult, run_document())
+
+    path = keep_result(result, tmp_path / "no folder" / "r.json")
+
+    assert path == tmp_path / "r.json"
+    assert read_result(path) == result
 
 
 def test_what_ended_an_engine_is_told_not_that_its_end_found_no_room() -> None:
