@@ -15,7 +15,9 @@ from itertools import pairwise
 from harness.measure.terminal import duration
 
 WIDTH, HEIGHT = 720, 260
-LEFT, RIGHT, TOP, BOTTOM = 62, 16, 46, 30
+LEFT, RIGHT, TOP, BOTTOM = 62, 16, 48, 30
+MARK_WIDTH = 5.2
+"""Of a letter of 8 px."""
 COLOURS = ("c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8")
 
 STYLE = """
@@ -178,6 +180,7 @@ def _grid(
 
 def _shades(frame: _Frame, shades: Sequence[Shade]) -> str:
     parts = []
+    free_from = 0.0
     for shade in shades:
         left = frame.px(max(frame.x0, min(frame.x1, shade.start)))
         right = frame.px(max(frame.x0, min(frame.x1, shade.end)))
@@ -186,9 +189,12 @@ def _shades(frame: _Frame, shades: Sequence[Shade]) -> str:
                 f'<rect class="{shade.kind}" x="{left:.1f}" y="{TOP}" width="{right - left:.1f}" '
                 f'height="{HEIGHT - TOP - BOTTOM}"><title>{escape(shade.label)}</title></rect>'
             )
-            if shade.mark:
+            middle, half = (left + right) / 2, MARK_WIDTH * len(shade.mark) / 2
+            # One mark over another tells neither: the label under the pointer is always there.
+            if shade.mark and middle - half >= free_from:
+                free_from = middle + half + 3
                 parts.append(
-                    f'<text class="mark" x="{(left + right) / 2:.1f}" y="{TOP - 2}" '
+                    f'<text class="mark" x="{middle:.1f}" y="{TOP - 2}" '
                     f'text-anchor="middle">{escape(shade.mark)}</text>'
                 )
     return "".join(parts)

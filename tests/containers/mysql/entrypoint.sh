@@ -37,10 +37,12 @@ if [ ! -d "$data/mysql" ]; then
     first=$!
     until mariadb --no-defaults --socket="$socket" --user=root --password="$root_password" \
         --execute="SELECT 1" >/dev/null 2>&1; do
-        kill -0 "$first" || exit 1
+        # Not kill -0: without capabilities root may not signal another user's process.
+        [ -d "/proc/$first" ] || exit 1
         sleep 0.1
     done
-    kill "$first"
+    mariadb --no-defaults --socket="$socket" --user=root --password="$root_password" \
+        --execute=SHUTDOWN
     wait "$first"
     rm "$setup"
 fi
