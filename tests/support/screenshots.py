@@ -1,6 +1,5 @@
 """Makes the screenshots of docs/images anew: `python -m tests.support.screenshots`."""
 
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -68,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
