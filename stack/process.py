@@ -27,6 +27,7 @@ class Process:
         self.name = name
         self.log = log
         self.started_at = time.monotonic()
+        self.stop_signal = signal.SIGTERM
         self._popen = popen
 
     @property
@@ -48,8 +49,11 @@ class Process:
             os.killpg(self.pid, number)
 
     def stop(self, grace_s: float) -> bool:
-        """SIGTERM, then SIGKILL after `grace_s`. Returns whether it ended by itself. Blocks."""
-        self.signal_group(signal.SIGTERM)
+        """`stop_signal`, then SIGKILL after `grace_s`. Returns whether it ended by itself.
+
+        Blocks.
+        """
+        self.signal_group(self.stop_signal)
         # A stopped process (SIGSTOP) would only see the SIGTERM after this.
         self.signal_group(signal.SIGCONT)
         try:

@@ -40,7 +40,11 @@ REDIS_RATES = (
 REDIS_LEVELS = ("used_memory", "connected_clients")
 METRICS_PATH = "/metrics"
 METRIC = re.compile(rb"^scoreboard_(\w+) (\S+)$", re.MULTILINE)
-STACK = ("mysql", "redis", "temporal", "worker", "server")
+STACK = (
+    *("mysql", "redis", "temporal", "worker", "server"),
+    # A Temporal of several processes; `temporal` is its frontend then.
+    *("temporal-history", "temporal-history-2", "temporal-matching", "temporal-worker", "postgres"),
+)
 
 
 def foreign_processes(target: Target, settings: RunSettings) -> dict[str, list[int]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from stack.errors import PortTaken, StartFailed
 from stack.ports import HOST, PortBook, free_port, is_free
 from stack.process import Process, spawn
-from stack.services.program import Program
+from stack.services.program import Private, Program
 
 START_TIMEOUT_S = 60.0
 _PORT_ATTEMPTS_MAX = 5
@@ -57,6 +57,8 @@ async def start(
             chosen = free_port()
         log_start = _size(log)
         process = spawn(program.name, program.command(chosen), log=log, env=program.environment())
+        if isinstance(program, Private):
+            process.stop_signal = program.stop_signal
         try:
             if on_spawn is not None:
                 on_spawn(process, chosen)

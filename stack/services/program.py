@@ -1,6 +1,7 @@
 """What a program of the stack tells about itself, and what the services with data share."""
 
 import shutil
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -42,7 +43,12 @@ class Service(Program, Protocol):
 
 
 class Private:
-    """What the private services share: a folder, and nothing special in their environment."""
+    """What the private services share: a folder, and nothing special in their environment.
+
+    `stop_signal` asks them to end.
+    """
+
+    stop_signal = signal.SIGTERM
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

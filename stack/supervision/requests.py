@@ -20,9 +20,13 @@ STOP_ORDER: Sequence[tuple[tuple[str, ...], float]] = (
     (("worker",), 1.5),
     # Temporal's development server takes 1.2 s on an idle machine. Nobody writes any more, so the
     # databases need no order.
-    (("temporal", "redis", "mysql"), 3.0),
-    (("temporal-history", "temporal-history-2", "temporal-matching", "temporal-worker"), 1.0),
-    (("postgres",), 1.0),
+    (
+        (
+            *("temporal", "temporal-history", "temporal-history-2"),
+            *("temporal-matching", "temporal-worker", "postgres", "redis", "mysql"),
+        ),
+        3.0,
+    ),
 )
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ class Postgres(Private):
     """PostgreSQL, durable on every commit, on a port of 127.0.0.1 and no socket."""
 
     name = "postgres"
+    # At SIGTERM it would wait until the last client has left.
+    stop_signal = signal.SIGINT
     user = "temporal"
 
     def __init__(self, folder: Path) -> None:
@@ -92,7 +95,7 @@ def as_somebody(command: Sequence[str]) -> list[str]:
     if os.geteuid() != 0:
         return list(command)
     # The change of user forgets the signal that comes when the parent dies.
-    dying = ("setpriv", "--pdeathsig", "TERM")
+    dying = ("setpriv", "--pdeathsig", "INT")
     return ["unshare", "--user", "--map-user=nobody", "--map-group=nogroup", *dying, *command]
 
 

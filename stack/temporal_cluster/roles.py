@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stack.ports import HOST, is_free
 from stack.services.program import PROBE_TIMEOUT_S, Private
@@ -14,6 +14,9 @@ from stack.temporal_cluster.postgres import Postgres, finished
 from stack.temporal_cluster.program import SERVER
 
 DATABASES = {"temporal": "default", "temporal_visibility": "visibility"}
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
 ROLES = ("frontend", "history", "matching", "worker")
 HISTORY_SHARDS = 16
 RETENTION = timedelta(days=1)
@@ -125,7 +128,9 @@ class Role(Private):
                         "enabled": True,
                         "initialFailoverVersion": 1,
                         "rpcName": "frontend",
-                        "rpcAddress": f"{HOST}:{port}",
+                        # Kept in the database, so the same for all: roles that start together
+                        # and differ refuse each other's. Nobody asks there.
+                        "rpcAddress": f"{HOST}:7233",
                     }
                 },
             },
@@ -197,20 +202,20 @@ class Frontend(Role):
                     )
                 except RPCError as error:
                     if error.status is RPCStatusCode.NOT_FOUND:
-                        await _make(client, self.namespace)
+                        await register_namespace(client, self.namespace, RETENTION)
                     return False
         except Exception:
             return False
         return True
 
 
-async def _make(client: Any, namespace: str) -> None:
+async def register_namespace(client: "Client", namespace: str, retention: timedelta) -> None:
     """Makes the namespace; the frontends learn of it seconds later."""
     from google.protobuf.duration_pb2 import Duration
     from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 
     period = Duration()
-    period.FromTimedelta(RETENTION)
+    period.FromTimedelta(retention)
     await client.workflow_service.register_namespace(
         RegisterNamespaceRequest(namespace=namespace, workflow_execution_retention_period=period)
     )
