@@ -34,7 +34,7 @@ from scoreboard_client.answers import (
     top_of,
 )
 from scoreboard_client.errors import BadAnswer, ClientError, EffectUnknown, Refused, Unreachable
-from scoreboard_client.follow import Follower, StreamEvent
+from scoreboard_client.follow import Follower, Reset, StreamEvent
 from scoreboard_client.retry import RetryPolicy
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,9 @@ class ScoreboardClient:
     asked before every attempt. With `signing_key` every attempt to submit is signed
     (RFC 9421). `rng` is the source of the waits' jitter. Raises
     ValueError for a malformed URL.
+
+    Whatever it has seen, on a stream, in an outcome or on the board, `top` never goes back behind
+    it, whichever process of the server answers. For a new database make a new client.
     """
 
     def __init__(
@@ -91,6 +94,8 @@ class ScoreboardClient:
         )
         self._rng = rng or random.Random()
         self._session: aiohttp.ClientSession | None = None
+        # The last change that any answer or event contained.
+        self._seen = 0
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -160,7 +165,10 @@ class ScoreboardClient:
 
     async def top(self, *, limit: int = contract.TOP_DEFAULT, offset: int = 0) -> Top:
         """The board from place `offset` + 1 on. Raises Refused, Unreachable or BadAnswer."""
-        return top_of(await self._get(f"{contract.SCORES_PATH}?limit={limit:d}&offset={offset:d}"))
+        path = f"{contract.SCORES_PATH}?limit={limit:d}&offset={offset:d}"
+        found = top_of(await self._get(path, at_least=True))
+        self._note(found.seq)
+        return found
 
     async def outcome(self, submission_id: str) -> Outcome:
         """What became of an accepted submission, as far as is known now.
@@ -168,15 +176,24 @@ class ScoreboardClient:
         Raises Refused (also for another user's), Unreachable or BadAnswer.
         """
         path = f"{contract.OUTCOMES_PATH}/{quote(submission_id, safe='')}"
-        return outcome_of(await self._get(path))
+        found = outcome_of(await self._get(path))
+        self._note(found.seq)
+        return found
 
-    async def _get(self, path: str) -> Answer:
-        """A 200, however many attempts it takes. Raises Refused or Unreachable."""
+    def _note(self, seq: int | None) -> None:
+        self._seen = max(self._seen, seq or 0)
+
+    async def _get(self, path: str, *, at_least: bool = False) -> Answer:
+        """A 200, however many attempts it takes; with `at_least` no older than what was seen.
+
+        Raises Refused or Unreachable.
+        """
         attempts = _Attempts(self._base_url, self._retry, self._rng)
         while True:
             attempts.begin()
             try:
-                answer = await self._send("GET", path)
+                floor = {contract.SEQ_HEADER: str(self._seen)} if at_least and self._seen else {}
+                answer = await self._send("GET", path, headers=floor)
             except _TRANSPORT_ERRORS as error:
                 failure: ClientError = self._unreachable(error)
                 retry_after_s = None
@@ -215,6 +232,10 @@ class ScoreboardClient:
                             wait_s = item
                         else:
                             breaches = 0
+                            if isinstance(item, Reset):
+                                # It may be behind: what was seen before is no more.
+                                self._seen = item.seq
+                            self._note(item.seq)
                             yield item
                 # A clean end is how a server drains: come back after its `retry:`.
                 failure = Unreachable(self._base_url, "the stream ended")

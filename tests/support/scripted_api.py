@@ -33,6 +33,7 @@ class ScriptedApi:
     answers: list[Answer] = field(default_factory=list)
     streams: list[Answer] = field(default_factory=list)
     last_event_ids: list[str | None] = field(default_factory=list)
+    floors: list[str | None] = field(default_factory=list)
     stream_queries: list[str] = field(default_factory=list)
     scores: list[Standing] = field(default_factory=list)
     seq: int = 0
@@ -59,6 +60,7 @@ class ScriptedApi:
         return hang_up(request)
 
     async def top(self, request: web.Request) -> web.StreamResponse:
+        self.floors.append(request.headers.get(contract.SEQ_HEADER))
         if self.answers:
             return await self.answers.pop(0)(request)
         limit, offset = int(request.query["limit"]), int(request.query["offset"])

@@ -90,11 +90,16 @@ const STREAM_FAILURES_MAX = 30;
 const STREAM_BREACHES_MAX = 3;
 const RETRY_MAX_MS = 30_000;
 
-/** One server, as seen by one user of it. */
+/**
+ * One server, as seen by one user of it. Whatever it has seen, on a stream, in an outcome or on the
+ * board, `top` never goes back behind it. For a new database make a new client.
+ */
 export class ScoreboardClient {
   private readonly base: string;
   private readonly options: ClientOptions;
   private readonly fetch: typeof fetch;
+  /** The last change that any answer or event contained; `top` never goes back behind it. */
+  private seen = 0;
 
   /** Throws TypeError for a malformed URL. */
   constructor(baseUrl: string | URL, options: ClientOptions = {}) {
@@ -149,10 +154,14 @@ export class ScoreboardClient {
   async top(
     { limit = 10, offset = 0, signal }: { limit?: number; offset?: number; signal?: AbortSignal } = {},
   ): Promise<Top> {
-    const { answer } = await this.repeat(`/scores?limit=${limit}&offset=${offset}`, signal);
+    const { answer } = await this.repeat(`/scores?limit=${limit}&offset=${offset}`, signal, () => ({
+      headers: this.seen ? { "Scoreboard-Seq": String(this.seen) } : {},
+    }));
     const scores = await json(answer);
     if (!Array.isArray(scores) || !scores.every(isStanding)) throw new BadAnswer("the board is malformed");
-    return { seq: seqOf(answer.headers.get("Scoreboard-Seq")), scores };
+    const seq = seqOf(answer.headers.get("Scoreboard-Seq"));
+    this.note(seq);
+    return { seq, scores };
   }
 
   /** What became of an accepted submission. Throws Refused, Unreachable or BadAnswer. */
@@ -161,7 +170,13 @@ export class ScoreboardClient {
     const { answer } = await this.repeat(path, signal);
     const body = await json(answer);
     if (!isRecord(body) || typeof body["status"] !== "string") throw new BadAnswer("the outcome is malformed");
-    return body as unknown as Outcome;
+    const outcome = body as unknown as Outcome;
+    this.note(outcome.seq);
+    return outcome;
+  }
+
+  private note(seq: number | null | undefined): void {
+    this.seen = Math.max(this.seen, seq ?? 0);
   }
 
   /** A single-use ticket that opens one stream where no header can be sent. */
@@ -219,6 +234,9 @@ export class ScoreboardClient {
             if (!event) continue;
             cursor = event.seq;
             breaches = 0;
+            // A reset may be behind: what was seen before is no more.
+            if (event.type === "reset") this.seen = event.seq;
+            this.note(event.seq);
             // The caller may take its time: silence is counted while reading only.
             clearTimeout(idle);
             yield event;

@@ -163,3 +163,25 @@ test("the caller's signal ends a stream and a wait", { timeout: 5000 }, async ()
   assert.deepEqual(await take(new ScoreboardClient(url).follow({ signal: stop.signal }), 1), []);
   await assert.rejects(new ScoreboardClient(url).top({ signal: stop.signal }));
 });
+
+test("the board never goes back behind what a stream, an outcome or a read has shown", async () => {
+  const { url, requests } = await serving(
+    json(200, [], { "Scoreboard-Seq": "4" }),
+    json(200, { submissionId: "s-1", status: "applied", seq: 6 }),
+    json(200, [], { "Scoreboard-Seq": "6" }),
+    stream(update(7, 1510)),
+    json(200, [], { "Scoreboard-Seq": "7" }),
+    stream('id: 3\nevent: reset\ndata: {"seq":3,"scores":[]}\n\n'),
+    json(200, [], { "Scoreboard-Seq": "3" }),
+  );
+  const client = new ScoreboardClient(url);
+  await client.top();
+  await client.outcome("s-1");
+  await client.top();
+  await take(client.follow({ lastEventId: 6 }), 1);
+  await client.top();
+  await take(client.follow({ lastEventId: 7 }), 1);
+  await client.top();
+  const floors = requests.filter((r) => r.url.startsWith("/scores?")).map((r) => r.headers["scoreboard-seq"]);
+  assert.deepEqual(floors, [undefined, "6", "7", "3"]);
+});

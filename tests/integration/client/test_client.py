@@ -263,6 +263,30 @@ async def test_top_reads_a_page_and_its_seq(api: ScriptedApi, client: Scoreboard
     assert top.scores == (standing("Bob", 1400),)
 
 
+async def test_top_asks_for_all_that_a_read_an_outcome_or_a_stream_has_shown(
+    api: ScriptedApi, client: ScoreboardClient
+) -> None:
+    async def of_outcome(request: web.Request) -> web.Response:
+        del request
+        return web.json_response({"submissionId": "s", "status": "applied", "seq": 14})
+
+    reset_to_3 = b'id: 3\nevent: reset\ndata: {"seq":3,"scores":[]}\n\n'
+    api.streams = [stream(hello(14), updates(15), then="stay"), stream(reset_to_3, then="stay")]
+    api.seq = 12
+
+    await client.top()
+    await client.top()
+    api.answers = [of_outcome]
+    await client.outcome("s")
+    await client.top()
+    for last_event_id in (14, 15):
+        async with aclosing(client.follow(last_event_id=last_event_id)) as events:
+            await anext(events)
+        await client.top()
+
+    assert api.floors == [None, "12", "14", "15", "3"]
+
+
 async def test_top_reports_a_board_it_cannot_read(
     api: ScriptedApi, client: ScoreboardClient
 ) -> None:
