@@ -36,6 +36,19 @@ _MAY_NOT_ASK = frozenset({RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLE
 """A narrow API key, or a Temporal without the call: what is missing shows at the first use."""
 
 
+def is_too_large(error: BaseException) -> bool:
+    """Whether Temporal refused a payload for its size: each cluster has limits of its own.
+
+    Both the server (`limit.blobSize.error`) and gRPC in front of it have one.
+    """
+    if not isinstance(error, RPCError):
+        return False
+    words = error.message.lower()
+    return (
+        error.status is RPCStatusCode.INVALID_ARGUMENT and "exceeds" in words and "size" in words
+    ) or (error.status is RPCStatusCode.RESOURCE_EXHAUSTED and "larger than max" in words)
+
+
 def connect_arguments(settings: ServiceSettings) -> dict[str, Any]:
     """Keyword arguments for the SDK's `Client.connect`."""
     tls: TLSConfig | bool = False

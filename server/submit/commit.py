@@ -20,7 +20,7 @@ from adapters.mysql import MYSQL_ERRORS
 from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS
 from adapters.tasks import end
-from adapters.temporal import TEMPORAL_ERRORS
+from adapters.temporal import TEMPORAL_ERRORS, is_too_large
 from scoreboard import contract, ids
 from scoreboard.domain import Submission
 from scoreboard.errors import KEY_REUSED, OVERLOADED, RATE_LIMITED, UNAVAILABLE, Problem
@@ -270,6 +270,10 @@ class Committer:
                     self.counts.replayed += replays
         except (*REDIS_ERRORS, *MYSQL_ERRORS, *TEMPORAL_ERRORS) as error:
             log.warning("batch_failed", error=reason_of(error), size=len(batch))
+            if is_too_large(error) and self._batch_max > 1:
+                # Who is refused here comes again, and then fits.
+                self._batch_max = max(1, min(self._batch_max, len(batch)) // 2)
+                log.warning("batches_made_smaller", batch_max=self._batch_max)
             self._fail(batch, "A backend is unavailable; retry with the same Idempotency-Key.")
         except BaseException:
             self._fail(batch, INTERRUPTED)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from temporalio.client import Client, ScheduleUpdate, ScheduleUpdateInput
 
 from adapters.mysql import query_all
@@ -46,13 +47,13 @@ def cases_of(pipeline: Pipeline) -> Cases:
     return Cases(pipeline.pool, Failpoints(""), None)
 
 
-async def replay(pipeline: Pipeline) -> Replayed:
-    """Until Temporal's list shows all that has ended."""
+async def replay(pipeline: Pipeline, since: timedelta = timedelta(minutes=5)) -> Replayed:
+    """What began that long ago or later, as far as Temporal's list shows it."""
     ledger = Ledger(pipeline.pool, Failpoints(""), pipeline.settings.fraud)
     once = Replay(
         pipeline.client, ledger, cases_of(pipeline), task_queue=pipeline.settings.task_queue
     )
-    return await once.run(datetime.now(UTC) - timedelta(minutes=5))
+    return await once.run(datetime.now(UTC) - since)
 
 
 async def listed(pipeline: Pipeline, count: int) -> bool:
@@ -92,6 +93,19 @@ async def test_lost_submissions_come_back_exactly_once(
     rows = await pipeline.rows("SELECT HEX(submission_id) FROM ledger")
     assert sorted(rows) == sorted((item.id.hex().upper(),) for item in (*kept, *lost))
     await eventually(lambda: _shows(pipeline, [(1, 1530), (2, 1407)]))
+
+
+async def test_a_replay_says_when_temporal_has_forgotten_a_part_of_that_time(
+    pipeline: Pipeline,
+) -> None:
+    with capture_logs() as logs:
+        await replay(pipeline)
+        assert not [entry for entry in logs if "retention" in entry["event"]]
+        await replay(pipeline, since=timedelta(days=365))
+
+    [said] = [e for e in logs if e["event"] == "replay_reaches_behind_the_retention"]
+    assert said["namespace"] == "default"
+    assert said["retention_h"] > 0
 
 
 async def test_the_command_prints_what_it_found_as_json(

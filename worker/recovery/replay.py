@@ -13,7 +13,10 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    GetWorkflowExecutionHistoryRequest,
+)
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -59,12 +62,34 @@ class Replay:
     async def run(self, since: datetime) -> Replayed:
         """Replay what began at `since` or later. Raises TEMPORAL_ERRORS and MYSQL_ERRORS; beginning
         again is safe."""
+        await self._tell_retention(since)
         batches = await self._batches(since)
         for first in range(0, len(batches), AT_ONCE):
             await self._replay(batches[first : first + AT_ONCE])
         await self._decide_again()
         log.info("replayed", since=since.isoformat(), **asdict(self.found))
         return self.found
+
+    async def _tell_retention(self, since: datetime) -> None:
+        """Log it when Temporal has forgotten a part of that time."""
+        try:
+            answer = await self._client.workflow_service.describe_namespace(
+                DescribeNamespaceRequest(namespace=self._client.namespace), timeout=CALL_TIMEOUT
+            )
+        except RPCError as error:
+            if error.status is RPCStatusCode.PERMISSION_DENIED:
+                # A narrow API key.
+                return
+            raise
+        kept = answer.config.workflow_execution_retention_ttl.ToTimedelta()
+        kept_since = datetime.now(UTC) - kept
+        if since < kept_since:
+            log.warning(
+                "replay_reaches_behind_the_retention",
+                namespace=self._client.namespace,
+                retention_h=round(kept.total_seconds() / 3600, 1),
+                kept_since=kept_since.isoformat(timespec="seconds"),
+            )
 
     async def _batches(self, since: datetime) -> list[tuple[str, str]]:
         """Workflow and run ids, in the order in which they were accepted."""

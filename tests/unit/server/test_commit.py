@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Sequence
 
 import pytest
+from temporalio.service import RPCError, RPCStatusCode
 
 from scoreboard import contract
 from scoreboard.domain import Submission
@@ -507,3 +508,34 @@ async def test_refusals_at_full_speed_wait_and_are_answered_when_closing(
     await committer.close(1.0)
 
     assert {code_now(waiter) for waiter in later} == {"unavailable"}
+
+
+async def test_batches_that_temporal_finds_too_large_become_smaller(backends: Backends) -> None:
+    committer = backends.committer(batch_max=8)
+    backends.start_error = RPCError(
+        "Blob data size exceeds limit.", RPCStatusCode.INVALID_ARGUMENT, b""
+    )
+    refused = [committer.submit(submission(), keyed=True) for _ in range(8)]
+    await asyncio.wait(refused)
+    assert all(isinstance(future.exception(), Problem) for future in refused)
+
+    backends.start_error = None
+    taken = [committer.submit(submission(), keyed=True) for _ in range(8)]
+    await asyncio.gather(*taken)
+
+    assert [len(batch) for batch in backends.batches] == [8, 4, 4]
+    await committer.close(1)
+
+
+async def test_another_refusal_of_temporal_leaves_the_size_of_batches(backends: Backends) -> None:
+    committer = backends.committer(batch_max=8)
+    backends.start_error = RPCError(
+        "namespace rate limit exceeded", RPCStatusCode.RESOURCE_EXHAUSTED, b""
+    )
+    await asyncio.wait([committer.submit(submission(), keyed=True) for _ in range(8)])
+
+    backends.start_error = None
+    await asyncio.gather(*(committer.submit(submission(), keyed=True) for _ in range(8)))
+
+    assert [len(batch) for batch in backends.batches] == [8, 8]
+    await committer.close(1)
