@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -22,6 +23,7 @@ from tests.support.pipeline import Pipeline, running_pipeline, submission
 
 FAULTS = (Mode.REFUSE, Mode.HANG, Mode.NO_REPLY, Mode.LATENCY, Mode.RESET_AFTER)
 CLIENTS = 4
+STALLED_S = 60.0
 
 
 class Read(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +46,8 @@ class TwoProcesses:
         self._stacks = [AsyncExitStack(), AsyncExitStack()]
         self._apis: list[Api | None] = [None, None]
         self.reads: list[Read] = []
+        self.doing = "nothing"
+        """What breaks things does at the moment."""
 
     async def start(self, number: int) -> None:
         """Start a process; it takes requests before it is ready."""
@@ -54,6 +58,19 @@ class TwoProcesses:
         """End a process."""
         self._apis[number] = None
         await self._stacks[number].aclose()
+
+    @property
+    def urls(self) -> tuple[str, str]:
+        """Where the two are, the one behind the faults first; both must run."""
+        first, second = self._apis
+        assert first is not None
+        assert second is not None
+        return first.url, second.url
+
+    async def stop_all(self) -> None:
+        """End both."""
+        for number in range(2):
+            await self.stop(number)
 
     async def keep_changing(self, rng: random.Random) -> None:
         """Batches all the time."""
@@ -67,10 +84,14 @@ class TwoProcesses:
             await asyncio.sleep(0.2 + rng.random() * 0.4)
             if rng.random() < 0.2:
                 number = rng.randrange(2)
+                self.doing = f"stopping {number}"
                 await self.stop(number)
+                self.doing = f"starting {number}"
                 await self.start(number)
                 continue
-            await self.edge.arm(rng.choice(FAULTS), latency_s=rng.choice((0.05, 0.2, 0.4)))
+            fault = rng.choice(FAULTS)
+            self.doing = fault.value
+            await self.edge.arm(fault, latency_s=rng.choice((0.05, 0.2, 0.4)))
             await asyncio.sleep(0.3 + rng.random() * 1.2)
             await self.edge.heal()
 
@@ -94,14 +115,22 @@ class TwoProcesses:
                 )
             )
 
-    def saw_enough(self, *, reads: int, changes: int) -> bool:
-        """Whether both processes answered their part, and the board moved meanwhile."""
+    def lacking(self, *, reads: int, changes: int) -> tuple[int, ...]:
+        """How many reads, reads by each process and different positions are still to be seen, so
+        that both processes answered their part and the board moved meanwhile."""
         of_first = sum(read.process == 0 for read in self.reads)
-        return (
-            len(self.reads) >= reads
-            and reads // 10 <= of_first <= len(self.reads) - reads // 10
-            and len({read.seq for read in self.reads}) >= changes
+        seen = (
+            (reads, len(self.reads)),
+            (reads // 10, of_first),
+            (reads // 10, len(self.reads) - of_first),
+            (changes, len({read.seq for read in self.reads})),
         )
+        return tuple(max(0, wanted - found) for wanted, found in seen)
+
+    def seen(self) -> str:
+        """What goes on, for whoever asks why there is no verdict."""
+        running = [number for number, api in enumerate(self._apis) if api is not None]
+        return f"{len(self.reads)} reads; running: {running}; doing: {self.doing}"
 
     async def exercise(
         self, rng: random.Random, *, reads: int, changes: int, seconds: float
@@ -117,21 +146,26 @@ class TwoProcesses:
         ]
         try:
             ends_at = time.monotonic() + seconds
-            async with asyncio.timeout(seconds * 10):
-                while time.monotonic() < ends_at or not self.saw_enough(
-                    reads=reads, changes=changes
-                ):
-                    await asyncio.sleep(0.05)
-                    for task in tasks:
-                        if task.done():
-                            task.result()
+            lacked, grew_at = self.lacking(reads=reads, changes=changes), time.monotonic()
+            while (
+                any(lacking := self.lacking(reads=reads, changes=changes))
+                or time.monotonic() < ends_at
+            ):
+                # A slow machine takes its time; only one that stands still gives no verdict.
+                if lacking != lacked:
+                    lacked, grew_at = lacking, time.monotonic()
+                stalled = any(lacking) and time.monotonic() > grew_at + STALLED_S
+                assert not stalled, f"{lacking} are lacking: {self.seen()}"
+                await asyncio.sleep(0.05)
+                for task in tasks:
+                    if task.done():
+                        task.result()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.edge.heal()
-            for number in range(2):
-                await self.stop(number)
+            await self.stop_all()
 
 
 async def _seq_of(api: Api) -> int | None:
@@ -145,15 +179,19 @@ async def _seq_of(api: Api) -> int | None:
 
 @asynccontextmanager
 async def two_processes(
-    client: Client, settings: ServerSettings, *, mysql_url: str, redis_url: str
+    client: Client, settings: ServerSettings, *, mysql_url: str, redis_url: str, **worker: Any
 ) -> AsyncIterator[TwoProcesses]:
-    """Both started, with a worker beside them."""
+    """Both started, with a worker beside them; `worker` goes over that one's settings."""
     address = urlsplit(redis_url)
     edge = Proxy("redis", address.hostname or "", address.port or 6379)
     await edge.start()
     try:
         async with running_pipeline(
-            client, mysql_url=mysql_url, redis_url=redis_url, task_queue=settings.task_queue
+            client,
+            mysql_url=mysql_url,
+            redis_url=redis_url,
+            task_queue=settings.task_queue,
+            **worker,
         ) as pipeline:
             pair = TwoProcesses(settings, pipeline, edge)
             for number in range(2):
