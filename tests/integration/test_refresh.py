@@ -7,6 +7,7 @@ import pytest_asyncio
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from adapters.mysql import query_all
 from scoreboard import contract
 from tests.support.eventually import eventually
 from tests.support.pipeline import Pipeline, running_pipeline, submission
@@ -53,6 +54,31 @@ async def test_wrong_missing_and_surplus_users_are_repaired_and_counted(pipeline
         assert await pipeline.ranking() == [(1, 1510), (2, 1410)]
     assert counted[-1] == (1, 1, 1)
     assert set(counted) <= {(0, 0, 0), (1, 1, 1)}
+
+
+async def test_users_added_renamed_and_removed_by_hand_are_shown_by_the_next_refresh(
+    pipeline: Pipeline,
+) -> None:
+    async with pipeline.pool.connection() as connection:
+        await query_all(
+            connection,
+            "INSERT INTO users (name, score) VALUES ('Zed', 900000);"
+            " UPDATE users SET name = 'Alicia' WHERE id = 1;"
+            " DELETE FROM users WHERE id = 2; COMMIT",
+        )
+    handle = pipeline.client.get_schedule_handle(f"refresh-{pipeline.settings.task_queue}")
+
+    await eventually(lambda: seconds_between_refreshes(pipeline))
+    await handle.trigger()
+
+    async def shown() -> bool:
+        entries = await pipeline.redis.zrange(contract.RANKING_KEY, 0, -1, withscores=True)
+        return [(member[16:].decode(), int(-score)) for member, score in entries] == [
+            ("Zed", 900000),
+            ("Alicia", 1510),
+        ]
+
+    await eventually(shown)
 
 
 async def test_a_refresh_under_traffic_loses_no_change(pipeline: Pipeline) -> None:
