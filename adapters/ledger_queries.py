@@ -19,18 +19,22 @@ BOARD_QUERY = (
 row would be right only as long as everybody who writes the ledger keeps it."""
 
 
+CLOCK_QUERY = "SELECT UNIX_TIMESTAMP(NOW(6))"
+
+
 class BoardRow(msgspec.Struct, frozen=True, gc=False):
     """The board's last sequence number, and the history that it counts in.
 
     `starts_after` is the number that the history begins with: the first change has the next one.
     `tip` is the identity of the last change (`contract.change_identity`), empty when the ledger
-    has no such row.
+    has no such row, and `committed_us` is its time.
     """
 
     seq: int
     incarnation: str
     starts_after: int = 0
     tip: str = ""
+    committed_us: int = 0
 
 
 class Run(msgspec.Struct, frozen=True, gc=False):
@@ -47,7 +51,7 @@ def board_from(row: Sequence[Any]) -> BoardRow:
         tip = identity(seq, user_id, score, committed_us)
     else:
         tip = start_identity(seq) if seq == starts_after else ""
-    return BoardRow(seq, incarnation, starts_after, tip)
+    return BoardRow(seq, incarnation, starts_after, tip, committed_us or 0)
 
 
 def changes_query(seq: int, limit: int) -> str:

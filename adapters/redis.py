@@ -134,6 +134,12 @@ def connect(
     )
 
 
+async def clock(client: Redis) -> float:
+    """The server's time. Raises REDIS_ERRORS."""
+    seconds, micros = await client.time()
+    return float(int(seconds) + int(micros) / 1e6)
+
+
 def connect_readers(url: str) -> Redis:
     """A client for reads that anybody may ask for, as many as they like.
 

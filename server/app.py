@@ -17,6 +17,7 @@ from sanic.request import Request
 
 from adapters import redis
 from adapters.health import Health
+from adapters.health.clocks import CLOCK, ClockCheck, clocks
 from adapters.redis_rights import SERVER_COMMANDS, RedisProbe
 from scoreboard import contract
 from scoreboard.keys import Key, Keyring, shared_secret
@@ -82,8 +83,10 @@ def create_app(
             "mysql": ledger.check_able,
             "redis": RedisProbe(redis_client, SERVER_COMMANDS).check,
             "temporal": starter.ping,
+            CLOCK: ClockCheck(clocks(redis_client, ledger)).check,
         },
         interval_s=settings.health_interval_s,
+        trusted=(CLOCK,),
     )
     position = BoardPosition()
     availability = Availability(health, position)

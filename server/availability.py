@@ -5,6 +5,7 @@ load balancers is over (`refusing`).
 """
 
 from adapters.health import Health
+from adapters.health.clocks import CLOCK
 from scoreboard.errors import UNAVAILABLE, Problem
 from server.board.position import BoardPosition
 
@@ -36,6 +37,11 @@ class Availability:
         """Raises Problem (unavailable) unless submissions are taken now."""
         if not self.takes_work():
             raise Problem(UNAVAILABLE, "A backend is unavailable.", retry_after_s=RETRY_AFTER_S)
+
+    def require_true_clock(self) -> None:
+        """Raises Problem (unavailable) while a fresh token would be refused for its times."""
+        if CLOCK in self._health.unavailable:
+            raise Problem(UNAVAILABLE, "This server's clock is wrong.", retry_after_s=RETRY_AFTER_S)
 
     def require_ready(self) -> None:
         """Raises Problem (unavailable) that names what is missing."""

@@ -11,6 +11,7 @@ from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from adapters.health import Health
+from adapters.health.clocks import CLOCK, ClockCheck, clocks
 from adapters.mysql import MYSQL_ERRORS, Pool
 from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
@@ -108,7 +109,9 @@ async def running_worker(
                         "mysql": ledger.check_writable,
                         "redis": RedisProbe(redis_client, WORKER_COMMANDS).check,
                         "temporal": client.service_client.check_health,
+                        CLOCK: ClockCheck(clocks(redis_client, ledger)).check,
                     },
+                    trusted=(CLOCK,),
                     interval_s=HEALTH_INTERVAL_S,
                 )
                 state.missing, state.polling = lambda: health.unavailable, True

@@ -9,6 +9,7 @@ import pymysql
 from adapters.ledger_queries import (
     BOARD_ID,
     BOARD_QUERY,
+    CLOCK_QUERY,
     BoardRow,
     Run,
     board_from,
@@ -120,6 +121,11 @@ class LedgerReader:
             raise pymysql.err.OperationalError(READ_ONLY_SERVER, "the server is read-only")
         if fault := schema_fault(versions):
             raise pymysql.err.OperationalError(fault)
+
+    async def clock(self) -> float:
+        """The server's time."""
+        [(now_s,)] = await self._rows(CLOCK_QUERY, ())
+        return float(now_s)
 
     async def changes_after(self, seq: int, limit: int) -> list[Change]:
         """The next changes in order, at most `limit`; they start at `seq` + 1."""

@@ -64,6 +64,7 @@ class SubmissionRoutes:
 
     async def post_update(self, request: Request) -> HTTPResponse:
         """Accept a submission: durable in a started workflow when this answers 202."""
+        self._availability.require_true_clock()
         parsed = self._parser.one(request)
         self._availability.require_work_taken()
         if self._tracing is not None:
@@ -77,6 +78,7 @@ class SubmissionRoutes:
 
     async def post_updates(self, request: Request) -> HTTPResponse:
         """Accept many submissions; each item of the answer is what its own request would get."""
+        self._availability.require_true_clock()
         items = self._parser.many(request)
         self._availability.require_work_taken()
         if self._tracing is not None:

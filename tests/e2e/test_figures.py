@@ -117,7 +117,7 @@ async def test_both_forms_say_the_same(api: Api) -> None:
     starts = numbers["histograms"]["startSeconds"]
     assert sum(starts["counts"]) == found["scoreboard_start_seconds_count"]
     assert len(starts["counts"]) == len(starts["bounds"]) + 1
-    assert numbers["services"] == {"mysql": True, "redis": True, "temporal": True}
+    assert numbers["services"] == {"clock": True, "mysql": True, "redis": True, "temporal": True}
 
 
 async def test_figures_come_without_any_service(task_queue: str) -> None:

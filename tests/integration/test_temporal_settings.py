@@ -20,7 +20,7 @@ from tests.support.api import Api, api_settings, running_api, token
 from tests.support.eventually import eventually
 
 NAMESPACE = "scores"
-PAYLOAD_BYTES_MAX = 8 * 1024
+PAYLOAD_BYTES_MAX = 2 * 1024
 CALLS_PER_S = 30
 ITEMS = 400
 

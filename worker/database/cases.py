@@ -1,18 +1,17 @@
 """Held submissions in MySQL: ends each case exactly once. Not who decides: `review`."""
 
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 
-from adapters.ledger_queries import BOARD_ID
+from adapters.ledger_queries import BOARD_ID, BOARD_QUERY, board_from
 from adapters.mysql import Pool, query_all
 from scoreboard.domain import MAX_SCORE, Change, Decision, Outcome, Submission
 from scoreboard.fraud import FraudRules
 from scoreboard.rules import credited
 from worker.database.statements import COMMIT_SYNCED, USER_COLUMNS, user_from, users_statement
-from worker.database.transactions import in_transaction
+from worker.database.transactions import commit_time_us, in_transaction
 from worker.failpoints import Failpoints
 
 CASES_PER_READ = 1000
@@ -80,7 +79,7 @@ class Cases:
         key = f"x'{submission_id.hex()}'"
         _, board_rows, ledger_rows, review_rows = await query_all(
             connection,
-            f"START TRANSACTION; SELECT seq FROM boards WHERE id = {BOARD_ID} FOR UPDATE;"
+            f"START TRANSACTION; {BOARD_QUERY} FOR UPDATE;"
             " SELECT principal, user_id, increment, received_at_us, outcome, seq"
             f" FROM ledger WHERE submission_id = {key} FOR UPDATE;"
             f" SELECT decision, decided_by FROM reviews WHERE submission_id = {key}",
@@ -104,7 +103,8 @@ class Cases:
             increment=increment,
             received_us=received_us,
         )
-        now_us = time.time_ns() // 1000
+        board = board_from(board_rows[0])
+        now_us = commit_time_us(board)
         statements = [
             f"UPDATE reviews SET decision = '{decision.value}',"
             f" decided_by = x'{decided_by.encode()[:64].hex()}', decided_at_us = {now_us}"
@@ -112,7 +112,7 @@ class Cases:
         ]
         if decision is Decision.APPROVED:
             end, change = await self._applied(
-                connection, submission, board_rows[0][0] + 1, now_us, statements
+                connection, submission, board.seq + 1, now_us, statements
             )
         else:
             end, change = Outcome.REJECTED_BY_REVIEW, None

@@ -5,7 +5,6 @@ Every public operation is one transaction or a plain read; each may be repeated
 after any failure, since the ledger's primary key makes the effect happen once.
 """
 
-import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import structlog
 from adapters.ledger_queries import (
     BOARD_ID,
     BOARD_QUERY,
+    CLOCK_QUERY,
     BoardRow,
     Run,
     board_from,
@@ -30,7 +30,7 @@ from scoreboard.ids import text
 from scoreboard.rules import settle
 from worker import metrics
 from worker.database import statements
-from worker.database.transactions import in_transaction
+from worker.database.transactions import commit_time_us, in_transaction
 from worker.failpoints import Failpoints
 
 log = structlog.get_logger()
@@ -92,6 +92,13 @@ class Ledger:
         async with self._pool.connection() as connection:
             await query_all(connection, statements.COMMIT_SYNCED)
 
+    async def clock(self) -> float:
+        """The server's time. Raises MYSQL_ERRORS."""
+        async with self._pool.connection() as connection:
+            [[(now_s,)]] = await query_all(connection, CLOCK_QUERY)
+            await connection.rollback()
+        return float(now_s)
+
     async def decided_ids(self, submission_ids: Sequence[bytes]) -> set[bytes]:
         """Which of these the ledger has."""
         wanted = ",".join(f"x'{submission_id.hex()}'" for submission_id in submission_ids)
@@ -135,7 +142,7 @@ class Ledger:
             seq=board.seq,
             fraud=self._fraud,
         )
-        committed_us = time.time_ns() // 1000
+        committed_us = commit_time_us(board)
         await self._failpoints.hit("record.before_commit")
         if settlement.rows:
             # In one round trip: all other batches wait for the board's lock, and each answer

@@ -2,11 +2,13 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import pymysql
 
+from adapters.ledger_queries import BoardRow
 from adapters.mysql import Pool
 from scoreboard import backoff
 from worker import metrics
@@ -17,6 +19,15 @@ RETRYABLE_ERRORS = frozenset({1205, 1213})
 """Lock wait timeout and deadlock. After 1205 the transaction is still open with the
 statement undone: committing it would store a ledger row without its score. So both
 roll back and begin again."""
+
+
+def commit_time_us(board: BoardRow) -> int:
+    """The time of a commit under the board's lock, in µs since the Unix epoch.
+
+    Never before that of the last change: a machine whose clock is behind, or was set back, would
+    otherwise write a later change with an earlier time.
+    """
+    return max(time.time_ns() // 1000, board.committed_us)
 
 
 async def in_transaction(pool: Pool, work: Callable[[Any], Awaitable[T]]) -> T:

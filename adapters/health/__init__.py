@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 
 import structlog
 
@@ -23,14 +23,24 @@ START_PATIENCE_S = 3.0
 
 
 class Health:
-    """Pings each service periodically and remembers which fail."""
+    """Pings each service periodically and remembers which fail.
 
-    def __init__(self, pings: Mapping[str, Callable[[], Awaitable[object]]], *, interval_s: float):
+    A service counts as away until it has answered, but for those of `trusted`.
+    """
+
+    def __init__(
+        self,
+        pings: Mapping[str, Callable[[], Awaitable[object]]],
+        *,
+        interval_s: float,
+        trusted: Container[str] = (),
+    ):
         self._pings = pings
         self._interval_s = interval_s
-        # Nothing has answered yet.
-        self._failures = dict.fromkeys(pings, FAILURES_UNTIL_UNAVAILABLE)
-        self._unavailable: tuple[str, ...] = tuple(pings)
+        self._failures = {
+            name: 0 if name in trusted else FAILURES_UNTIL_UNAVAILABLE for name in pings
+        }
+        self._unavailable: tuple[str, ...] = tuple(n for n in pings if n not in trusted)
 
     @property
     def unavailable(self) -> tuple[str, ...]:
