@@ -1,7 +1,7 @@
 """The same load with Temporal's development server and with Temporal as several processes.
 
-    python -m benchmarks.peers.temporal_servers            runs four loads and writes RESULTS.md
-    python -m benchmarks.peers.temporal_servers --folder F the same from the results in F
+    python -m benchmarks.temporal_servers            runs four loads and writes RESULTS.md
+    python -m benchmarks.temporal_servers --folder F the same from the results in F
 
 Not which of the two is faster in general: the development server keeps all in one process and one
 SQLite file, and no deployment should.
@@ -89,7 +89,7 @@ def section(found: list[Line], file: str) -> str:
     rows = [
         "## Temporal as several processes",
         "",
-        f"`python -m benchmarks.peers.temporal_servers` at commit {first.commit}, "
+        f"`python -m benchmarks.temporal_servers` at commit {first.commit}, "
         f"{first.cpus} CPUs ({first.cpu}), everything on one machine, {LISTENERS} listeners, "
         f"{SECONDS} s after the warm-up. Result file: [`{file}`]({file}). What differs: "
         "[decisions/real-temporal.md](docs/decisions/real-temporal.md).",
