@@ -85,19 +85,28 @@ def _conclude(document: dict[str, Any], write: Path | None) -> int:
     for failure in document["failures"]:
         print(failure, file=sys.stderr)
     if write is not None:
-        name = f"{KEPT}/{report.SECTION}.json"
-        kept = write.parent / name
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(report.to_json(document), "utf-8")
-        text = write.read_text("utf-8") if write.exists() else "# Results\n"
-        section = report.markdown(document, name)
-        text = replace_section(text, report.SECTION, section)
-        if image := picture.latency_over_load(document["samples"]):
-            place = f"{KEPT}/{report.OPENING}.svg"
-            (write.parent / place).write_text(image, "utf-8")
-            text = report.opened_with(text, report.opening(document, name, place))
-        write.write_text(text, "utf-8")
+        _write(document, write)
     return 0 if all(result.met for result in results) and not document["failures"] else 1
+
+
+def _write(document: dict[str, Any], results: Path) -> None:
+    """Put the table, and the picture where there is one, into RESULTS.md; keep the figures.
+
+    The everyday group alone is the picture, and leaves the table as it is.
+    """
+    alone = document["settings"]["groups"] == [report.OPENING]
+    name = f"{KEPT}/{report.OPENING if alone else report.SECTION}.json"
+    kept = results.parent / name
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(report.to_json(document), "utf-8")
+    text = results.read_text("utf-8") if results.exists() else "# Results\n"
+    if not alone:
+        text = replace_section(text, report.SECTION, report.markdown(document, name))
+    if image := picture.latency_over_load(document["samples"]):
+        place = f"{KEPT}/{report.OPENING}.svg"
+        (results.parent / place).write_text(image, "utf-8")
+        text = report.opened_with(text, report.opening(document, name, place))
+    results.write_text(text, "utf-8")
 
 
 async def _measure(groups: Sequence[str], rounds: int, recorder: Recorder, *, tiny: bool) -> None:

@@ -1,10 +1,12 @@
 """What `make bench-peers` says of its samples."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.peers import picture, report
+from benchmarks.peers.__main__ import main
 from benchmarks.peers.run import turns
 from benchmarks.peers.targets import TARGETS, Samples, Target, judge
 
@@ -155,6 +157,20 @@ def test_the_picture_has_a_curve_for_each_peer_and_quantile_with_units() -> None
 
 def test_without_everyday_figures_there_is_no_picture() -> None:
     assert picture.latency_over_load({"idle/ours": [9.0]}) == ""
+
+
+def test_the_everyday_group_alone_writes_the_picture_and_leaves_the_table(tmp_path: Path) -> None:
+    measured, results = tmp_path / "peers.json", tmp_path / "RESULTS.md"
+    measured.write_text(report.to_json(run_of("everyday", EVERYDAY)), "utf-8")
+    table = "<!-- begin:peers -->\nthe table\n<!-- end:peers -->"
+    results.write_text(f"# Results\n\n{table}\n", "utf-8")
+
+    main(["--merge", str(measured), "--write", str(results)])
+
+    text = results.read_text("utf-8")
+    assert text.index("## Latency over offered load") < text.index(table)
+    kept = tmp_path / "docs" / "results"
+    assert sorted(path.name for path in kept.iterdir()) == ["everyday.json", "everyday.svg"]
 
 
 def test_results_open_with_the_picture_and_keep_the_rest() -> None:
