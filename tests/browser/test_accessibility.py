@@ -10,6 +10,21 @@ from tests.support.browser import DESKTOP, PHONE, Browser
 from tests.support.page_states import STATES, State
 
 
+@pytest.mark.parametrize("path", ["/", "/operator"])
+def test_page_without_javascript_says_so_and_waits_for_nothing(
+    browser: Browser, empty_site: BoardSite, path: str
+) -> None:
+    browser.allow_scripts(False)
+    try:
+        browser.open(empty_site.url + path)
+        told = [text for role, text in browser.accessibility_tree() if role == "StaticText"]
+    finally:
+        browser.allow_scripts(True)
+
+    assert any("needs JavaScript" in text for text in told)
+    assert not {"Connecting", "Waiting for the board…", "Waiting for the metrics…"} & set(told)
+
+
 @pytest.fixture(scope="session")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     return axe_source(tmp_path_factory.mktemp("axe"))

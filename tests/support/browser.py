@@ -60,6 +60,9 @@ class Browser:
             },
         )
 
+    def allow_scripts(self, allowed: bool) -> None:
+        self.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not allowed})
+
     def open(self, url: str) -> None:
         self.driver.get(url)
 

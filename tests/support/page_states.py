@@ -11,6 +11,7 @@ from typing import Any
 from harness.chaos.page import html_page as chaos_page
 from harness.report.document import ChaosResult, LoadResult
 from harness.report.load_page import html_report
+from harness.report.page import render
 from harness.report.result_files import read_result_as
 from harness.report.side_by_side import html_page as side_by_side_page
 from harness.report.side_by_side import side_by_side
@@ -254,10 +255,22 @@ def side_by_side_report(browser: Browser, _: BoardSite, folder: Path) -> None:
     _file(browser, folder, "side-by-side", side_by_side_page(document, runs))
 
 
+def load_progress(browser: Browser, _: BoardSite, folder: Path) -> None:
+    """What stands at the report's address in Locust's web UI until there is a report."""
+    html = render(
+        "progress.html",
+        title="Load run",
+        about="Measuring; the report stands here when the run has ended.",
+        heads=[("Figure", ""), ("Value", "text"), ("p99", "")],
+        rows=[("6 submissions: accepted", [("1,000", "text"), ("21 ms", "")])],
+    )
+    _file(browser, folder, "progress", html)
+
+
 STATES: tuple[State, ...] = (
     *(board_live, board_extremes, board_empty, board_loading, board_paused, board_offline),
     *(board_locked, board_wrong_token),
     *(operator_live, operator_cases, operator_loading, operator_locked, operator_wrong_token),
     *(operator_offline, docs_closed, docs_open, docs_tried),
-    *(load_report, chaos_report, side_by_side_report),
+    *(load_progress, load_report, chaos_report, side_by_side_report),
 )
