@@ -57,7 +57,7 @@ def account_of(evidence: Evidence) -> Account:
     alike = called_alike(evidence.reads, evidence.names)
     bases = bases_of(evidence.reads, list(of_name), first_ns, alike)
     naming = name_users(of_name, by_user, bases, evidence.names, alike=alike, rising=rising)
-    alike |= naming.alike
+    alike |= naming.alike.union(naming.unsure)
     for chain in naming.chains:
         for submission, event in chain.shown:
             event.submission = submission

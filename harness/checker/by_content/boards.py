@@ -30,6 +30,7 @@ def bases_of(
     # A board with room left has everybody who has any points.
     most = min((score for _, score in rows), default=0) if len(rows) >= FULL else 0
     known, last = dict(rows), dict(reads[-1].scores)
+    lowest = min(last.values()) if len(reads[-1].scores) >= FULL else None
     return {
         name: Base()
         if name in alike
@@ -37,6 +38,7 @@ def bases_of(
             known=known.get(name),
             most=most,
             stands=name in known and known[name] == last.get(name),
+            displaced=lowest is not None and known.get(name, lowest + 1) <= lowest,
         )
         for name in names
     }
@@ -72,7 +74,11 @@ def unshown_rows(
         if clean.get(chain.name) not in (None, chain):
             # Two users of one name: nobody knows whose row it is.
             del clean[chain.name]
-    scores = {name: {event.score for event in events[name]} for name in clean}
+    # A renamed user's earlier events had the earlier name.
+    scores = {
+        name: {event.score for event in (*events[name], *(shown for _, shown in chain.shown))}
+        for name, chain in clean.items()
+    }
     for read in reads:
         for name, score in read.scores:
             chain_of = clean.get(name)

@@ -100,11 +100,12 @@ class Chain:
 @dataclass(frozen=True, slots=True)
 class Base:
     """What boards told of a name's score before the run: itself, or what it is at most. `stands`
-    where the last board still shows that score."""
+    where the last board still shows that score, `displaced` where it has no room for it."""
 
     known: int | None = None
     most: int | None = None
     stands: bool = False
+    displaced: bool = False
 
 
 class _Pool:

@@ -115,6 +115,11 @@ class Judge:
         self._nameless(inquiry)
         for name in account.naming.shared:
             inquiry.doubt(f"several users are called {name}, and their events were not told apart")
+        for name in account.naming.unsure:
+            inquiry.doubt(
+                f"what the first gain of {name} was cannot be told: the board before the run may "
+                "have shown another user of that name"
+            )
         self._others(inquiry)
         if not self._acknowledged:
             inquiry.doubt("no submission was accepted")

@@ -12,6 +12,7 @@ from itertools import combinations
 from typing import TypeVar
 
 from harness.checker.by_content.chains import CLOCK_SLACK_NS, Base, Chain, explain
+from harness.checker.by_content.second_looks import of_namesakes, of_renamed
 from harness.checker.by_content.sightings import Shown
 from harness.checker.evidence import Submission
 from harness.evidence.history import Outcome
@@ -37,6 +38,8 @@ class Naming:
     """Users for whom no name was shown."""
     shared: list[str] = field(default_factory=list)
     """Names of several users that could not be told apart."""
+    unsure: list[str] = field(default_factory=list)
+    """Names whose first gain cannot be told: a board may have shown another user of that name."""
     alike: set[str] = field(default_factory=set)
     """Names of which the boards show another user than the one whose events were shown."""
 
@@ -79,7 +82,10 @@ def name_users(
     Names that are `alike` have several users, as a board showed.
     """
     naming = Naming()
-    bases = {name: _of_namesake(naming, name, base, events[name]) for name, base in bases.items()}
+    bases = {
+        name: _of_namesake(naming, name, base, events[name], rising=rising)
+        for name, base in bases.items()
+    }
     by_name: dict[str, list[int]] = defaultdict(list)
     for user in by_user:
         # A roster may be of other names than the board's: such a user is looked for.
@@ -106,14 +112,24 @@ def name_users(
         _discover(naming, open_names, open_users, bases, alike, rising=rising)
     else:
         naming.foreign += open_names
+    if rising:
+        of_renamed(naming.chains, naming.foreign, events, by_user, bases)
+        naming.unsure += of_namesakes(naming.chains, events, by_user, bases)
     return naming
 
 
-def _of_namesake(naming: Naming, name: str, base: Base, events: Sequence[Shown]) -> Base:
-    """Nothing is known of a name whose score on the board stands where its events never were:
-    the board shows another user of that name."""
+def _of_namesake(
+    naming: Naming, name: str, base: Base, events: Sequence[Shown], *, rising: bool
+) -> Base:
+    """Nothing is known of a name whose score on the board stands where its events never were, or
+    whose events begin below a score that others have driven off the board since: the board showed
+    another user of that name."""
     changed = [event.score for event in events if not event.state]
-    if base.known is None or not base.stands or not changed or max(changed) >= base.known:
+    if base.known is None or not changed:
+        return base
+    never_there = base.stands and max(changed) < base.known
+    begins_below = rising and base.displaced and min(changed) < base.known
+    if not never_there and not begins_below:
         return base
     naming.alike.add(name)
     return Base()

@@ -52,6 +52,14 @@ class Plan:
     losses: float = 0.0
     same_names: int = 0
     """So many users are called alike."""
+    alike: str = "Alice"
+    """How they are called."""
+    spelled: Callable[[int], str] | None = None
+    """Names of all users by their numbers, where they are no usual ones."""
+    renamed: str = ""
+    """How user 3 is called from a second after the first submission on."""
+    silent: int | None = None
+    """User 1 never submits, and has this score."""
     bases: Callable[[random.Random], int] = lambda _: 0
     lie: str = ""
     lie_at: int = 60
@@ -92,11 +100,15 @@ class Simulation:
         plan = self.plan
         self.random = random.Random(plan.seed)
         self.names = {
-            user: "Alice" if user <= plan.same_names else f"User{user:05d}"
+            user: plan.alike if user <= plan.same_names else f"User{user:05d}"
             for user in range(1, plan.users + 1)
         }
+        if plan.spelled is not None:
+            self.names = {user: plan.spelled(user) for user in self.names}
         self.scores = {user: plan.bases(self.random) for user in self.names}
         self.scores[1] += 1500
+        if plan.silent is not None:
+            self.scores[1] = plan.silent
         self.gained: dict[int, int] = {}
         self.held: dict[int, list[Told]] = defaultdict(list)
         self.busy_until: dict[int, int] = {}
@@ -133,6 +145,8 @@ class Simulation:
         for number in range(plan.submissions):
             now_ns += int(self.random.expovariate(1) * plan.every_ms * MS)
             user, increment = increments.choose(number)
+            if user == 1 and plan.silent is not None:
+                continue
             if self.random.random() < plan.losses and self.scores[user] > 200:
                 increment = -increment
             self._submit(number, user, increment, now_ns)
@@ -227,12 +241,17 @@ class Simulation:
     def _tell(
         self, time_ns: int, name: str, score: int, *, lie: str = "", broken: bool = False
     ) -> None:
+        name = self._called(name, time_ns)
         to = tuple(range(self.plan.listeners))
         if lie == "one-listener-misses" or (self.standing and self.plan.lie == "silent-listener"):
             to = to[1:]
         self.told.append(Told(time_ns, name, score, to, broken=broken))
         if lie == "one-listener-twice":
             self.told.append(Told(time_ns, name, score, (0,)))
+
+    def _called(self, name: str, time_ns: int) -> str:
+        renamed = self.plan.renamed and time_ns >= 3 * S and name == self.names[3]
+        return self.plan.renamed if renamed else name
 
     def _board(self) -> list[tuple[str, int]]:
         rows = [(self.names[user], score) for user, score in self.scores.items()]
@@ -259,7 +278,7 @@ class Simulation:
             outcome=Outcome.OK,
             status=200,
             seq=-1,
-            scores=self._board(),
+            scores=[(self._called(name, now_ns), score) for name, score in self._board()],
         )
 
     # The listeners

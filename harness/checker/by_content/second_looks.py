@@ -1,0 +1,65 @@
+"""Names whose events do not add up, looked at again before anybody is convicted. Pure.
+
+A name may belong to two users of whom one never submits, and a user may be renamed while the run
+goes on. Neither is a lie, and neither shows in one name's events alone.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from harness.checker.by_content.chains import Base, Chain, explain
+from harness.checker.by_content.sightings import Shown
+from harness.checker.evidence import Submission
+
+TRIES_MAX = 1000
+
+
+def of_namesakes(
+    chains: list[Chain],
+    events: Mapping[str, Sequence[Shown]],
+    by_user: Mapping[int, Sequence[Submission]],
+    bases: Mapping[str, Base],
+) -> list[str]:
+    """Names that add up once the score that a board showed before the run is not their user's.
+
+    Only where that score has been driven off the board: else it would show whose it is. Whether
+    the first gain is right is not known then.
+    """
+    found = []
+    for place, chain in enumerate(chains):
+        base = bases.get(chain.name, Base())
+        if not chain.cost or not base.displaced or not base.known:
+            continue
+        shown, sent = events[chain.name], by_user[chain.user]
+        other = explain(chain.name, chain.user, shown, sent, Base(), rising=True)
+        if not other.cost:
+            chains[place] = other
+            found.append(chain.name)
+    return found
+
+
+def of_renamed(
+    chains: list[Chain],
+    foreign: list[str],
+    events: Mapping[str, Sequence[Shown]],
+    by_user: Mapping[int, Sequence[Submission]],
+    bases: Mapping[str, Base],
+) -> None:
+    """Unites names of nobody with the users whose missing submissions their events show.
+
+    Such a chain has the name that was shown last.
+    """
+    tries = 0
+    for name in list(foreign):
+        for place, chain in enumerate(chains):
+            tries += 1
+            if not chain.unshown or chain.name == name or tries > TRIES_MAX:
+                continue
+            together = [*events[chain.name], *events[name]]
+            newest = max(together, key=lambda event: event.time_ns).name
+            together.sort(key=lambda event: (event.score, event.occurrence))
+            base = bases.get(chain.name, Base())
+            whole = explain(newest, chain.user, together, by_user[chain.user], base, rising=True)
+            if not whole.cost:
+                chains[place] = whole
+                foreign.remove(name)
+                break
