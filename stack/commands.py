@@ -70,7 +70,7 @@ def up(folder: RunFolder, port: int | None, users: int, **service_ports: int | N
 
     environment = {**os.environ, **({} if port is None else {"SCOREBOARD_PORT": str(port)})}
     if wrong := faults(environment):
-        refuse("\n".join(wrong))
+        refuse("\n".join([*wrong, *unknown(environment)]))
     prepare(folder)
     console = Console()
     for sentence in unknown(environment):

@@ -87,3 +87,16 @@ def test_invalid_port_is_reported_in_one_sentence(
     assert capsys.readouterr().err.splitlines() == [
         "error: SCOREBOARD_PORT must be a port number, 0 to 65535"
     ]
+
+
+def test_up_names_mistyped_settings_beside_the_wrong_ones(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SCOREBOARD_MYSQL_URL", "nonsense")
+    monkeypatch.setenv("SCOREBOARD_RATE_LIMT_COUNT", "5")
+
+    assert main(["up"]) == 2
+
+    said = capsys.readouterr().err
+    assert "SCOREBOARD_MYSQL_URL must look like" in said
+    assert "did you mean SCOREBOARD_RATE_LIMIT_COUNT?" in said
