@@ -26,7 +26,7 @@ from harness.report.results_document import KEPT, replace_section
 RATES = (100, 1000)
 KINDS = {"development": "development server", "cluster": "six processes and PostgreSQL"}
 LISTENERS = 100
-SECONDS = 30
+SECONDS = 20
 FIGURES = ("response_p50", "response_p99", "submit_deliver_median_p50", "submit_deliver_median_p99")
 
 
