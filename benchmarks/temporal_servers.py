@@ -24,7 +24,7 @@ from harness.report.result_files import UnreadableResult, read_result
 from harness.report.results_document import KEPT, replace_section
 
 RATES = (100, 1000)
-KINDS = {"development": "development server", "cluster": "six processes and PostgreSQL"}
+KINDS = {"development": "development server", "cluster": "five processes and PostgreSQL"}
 LISTENERS = 100
 SECONDS = 20
 FIGURES = ("response_p50", "response_p99", "submit_deliver_median_p50", "submit_deliver_median_p99")
