@@ -8,7 +8,7 @@ import os
 import resource
 import shutil
 import sys
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -175,7 +175,9 @@ def load(
             host=host,
         )
     room_for(settings, shutil.disk_usage(settings.results).free)
-    for flag, file in (("--result-file", result_file), *(("--export", e.path) for e in exports)):
+    if as_json:
+        exports += (Export(form="json", path=None),)
+    for flag, file in outputs_of(result_file, exports):
         if file is not None:
             writable_file(flag, file)
     running(settings)
@@ -187,8 +189,6 @@ def load(
     # Importing Locust patches the whole process for gevent, so only this command does it.
     from harness.sessions.load_session import Session
 
-    if as_json:
-        exports += (Export(form="json", path=None),)
     session = Session(
         settings=settings,
         host=host,
@@ -211,6 +211,23 @@ def load(
         message = f"--export: {error.filename}: {error.strerror}"
         raise CommandError(message, code or COULD_NOT_TELL) from None
     return code
+
+
+def outputs_of(
+    result_file: Path | None, exports: Iterable[Export]
+) -> list[tuple[str, Path | None]]:
+    """The options that name outputs, and their files; None is stdout. Two in one are wrong use."""
+    outputs: list[tuple[str, Path | None]] = [("--export", export.path) for export in exports]
+    if result_file is not None:
+        report = ("the report of --result-file", result_file.with_suffix(".html"))
+        outputs += [("--result-file", result_file), report]
+    taken: dict[Path | None, str] = {}
+    for flag, file in outputs:
+        place = file.resolve() if file else None
+        if place in taken:
+            refuse(f"{taken[place]} and {flag} would both be written to {file or 'stdout'}")
+        taken[place] = flag
+    return outputs
 
 
 def settings_of(options: dict[str, Any]) -> RunSettings:

@@ -272,6 +272,10 @@ def test_command_runs_with_closed_streams(closed: str) -> None:
         (("load", "--slo", "p99:1s", "--slo", "p150:1s"), "--slo: 'p150:1s'"),
         (("check", ".", "--skip", "I4,I99"), "--skip must name invariants from I1 to I10, not I99"),
         (("load", "--export", "junit:."), "--export: . is a folder, not a file"),
+        (("load", "--json", "--export", "junit:-"), "would both be written to stdout"),
+        (("load", "--export", "csv:a", "--export", "junit:./a"), "both be written to a"),
+        (("load", "--result-file", "a.html"), "would both be written to a.html"),
+        (("load", "--result-file", "a.json", "--export", "csv:a.html"), "written to a.html"),
         (("load", "--server-pid", "999999999"), "no process on this machine has the number 99"),
         (("load", "--server-name", "no-such-program"), "is called 'no-such-program'"),
         (
