@@ -388,7 +388,8 @@ async def serve(server: NullServer, *, host: str, port: int) -> None:
         loop.add_signal_handler(number, stop.set)
     listening = await loop.create_server(lambda: Protocol(server), host, port, backlog=4096)
     address = listening.sockets[0].getsockname()
-    print(f"http://{address[0]}:{address[1]}", flush=True)
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    print(f"http://{host}:{address[1]}", flush=True)
     broadcast = asyncio.create_task(server.broadcast())
     await stop.wait()
     broadcast.cancel()

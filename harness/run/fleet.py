@@ -102,8 +102,12 @@ class Fleet:
 
     def _on_broken(self, broken: messages.Broken, client_id: str) -> None:
         del client_id
-        self.trouble(f"an engine broke: {broken.error}")
         member = self.members.get(broken.ident)
+        if broken.stopped and member is not None:
+            where = f"process {member.pid} of {member.host}"
+            self.trouble(f"{member.name} was lost: {where} stopped its user in mid run")
+        else:
+            self.trouble(f"an engine broke: {broken.error}")
         if member is not None and member not in self.lost:
             self.lost.append(member)
 

@@ -131,6 +131,9 @@ class EngineUser(User):
         try:
             self.run_engine(self._work)
         except gevent.GreenletExit:
+            if not self._finishing.is_set():
+                # Fewer users were asked for, or the process is told to end.
+                self._send(messages.BROKEN, messages.Broken(ident=self.ident, stopped=True))
             raise
         except OSError as error:
             # The coordinator says it; where in our code it came up helps nobody.

@@ -155,9 +155,10 @@ class Report(Message, frozen=True, kw_only=True):
 
 
 class Broken(Message, frozen=True, kw_only=True):
-    """An engine ended with an error, for people."""
+    """An engine ended with an error, for people, or because Locust stopped its user."""
 
-    error: str
+    error: str = ""
+    stopped: bool = False
 
 
 class Fetch(Message, frozen=True, kw_only=True):

@@ -153,6 +153,18 @@ def test_form_has_rate_and_listeners_first_and_takes_no_wrong_value(tmp_path: Pa
     assert again["submissions: accepted"] == "60"
 
 
+def test_fewer_users_in_mid_run_end_it_at_once_as_a_loss_of_its_own(tmp_path: Path) -> None:
+    long = {**FORM, "scoreboard_duration_s": "60"}
+    with null_server(players=100) as (url, _), web_ui(tmp_path, "--host", url) as base:
+        get(f"{base}/swarm", long)
+        eventually_sync(lambda: rows(base).get("phase") == "measuring", timeout_s=60)
+        get(f"{base}/swarm", {**long, "user_count": "1"})
+        after = eventually_sync(lambda: judged(base), timeout_s=30)
+
+    assert after["good"] == "? could not tell"
+    assert "stopped its user in mid run" in after["valid"]
+
+
 def test_form_names_the_running_stack_or_says_that_there_is_none(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("0" * 32)
