@@ -6,7 +6,7 @@ SOURCES := scoreboard adapters server worker stack harness scoreboard_client sco
 LEVELS := setup-run setup-load setup-check
 CHECKED := $(wildcard $(SOURCES) loadtests benchmarks tests)
 
-.PHONY: help up down token test test-fast test-containers check format load chaos bench bench-compare bench-peers literal results sbom hashes clean setup $(LEVELS)
+.PHONY: help up down cluster cluster-down token test test-fast test-containers check format load chaos bench bench-compare bench-peers literal results sbom hashes clean setup $(LEVELS)
 
 help: ## list the targets
 	@printf 'Scoreboard\n\n'
@@ -36,6 +36,12 @@ up: setup-load ## run everything until Ctrl-C (PORT=3000)
 down: ## stop what `make up` runs in another terminal
 	@exec $(RUN) -m stack down
 
+cluster: setup-load ## run a deployment on several hosts until Ctrl-C (PORT=3000; root)
+	@exec $(RUN) -m harness cluster $(if $(PORT),--port $(PORT))
+
+cluster-down: ## end every lab of this machine
+	@exec $(RUN) -m harness cluster --down
+
 token: setup-run ## print a token (USER=1, SCOPE=scores:write:any, TTL_S=86400)
 	@exec $(RUN) -m stack token --user $(if $(filter command line,$(origin USER)),$(USER),1) \
 		$(if $(SCOPE),--scope $(SCOPE)) $(if $(TTL_S),--ttl-s $(TTL_S))
@@ -64,7 +70,7 @@ load: setup-load ## run a minute of load, then judge it (USERS, RATE, LISTENERS,
 		$(if $(DURATION),--duration $(DURATION)) $(if $(SLO),--slo '$(SLO)') \
 		$(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
-chaos: setup-load ## inject faults under load, then check every guarantee (SEED, SHORT=1)
+chaos: setup-load ## inject faults under load, then check every guarantee (SEED, SHORT=1, ARGS=--lab)
 	@exec $(RUN) -m harness chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short) $(ARGS)
 
 bench: setup ## run the benchmarks once; bench-compare judges

@@ -6,7 +6,7 @@
 #   test.sh fast …      those that need no service, no browser and no root
 #   test.sh browser     make sure there is a browser
 #   test.sh languages   make sure there are Node and Go, for the literal servers
-#   test.sh servers     make sure there are proxies, and promtool for the alert rules
+#   test.sh servers     make sure there are proxies, promtool for the alert rules, what the lab needs
 #   test.sh cluster     make sure there is PostgreSQL, for a Temporal of several processes
 #   test.sh ARGUMENT…   pytest with these arguments, on what is here
 set -euo pipefail
@@ -21,11 +21,7 @@ pytest() {
 is_root() { [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; }
 
 # install PACKAGE…: as root, from Debian's packages; else those tests say what is missing.
-instcluster() {
-    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || install postgresql
-}
-
-all() {
+install() {
     is_root || return 0
     printf '  Installing %s …\n' "$*" >&2
     {
@@ -46,6 +42,9 @@ servers() {
     command -v haproxy >/dev/null || install haproxy
     command -v caddy >/dev/null || install caddy
     command -v promtool >/dev/null || install prometheus
+    # The lab's network, and its clocks that are wrong.
+    { command -v ip && command -v iptables && dpkg -s libfaketime; } >/dev/null 2>&1 ||
+        install iproute2 iptables e2fsprogs libfaketime
 }
 
 languages() {

@@ -18,7 +18,7 @@ import redis.asyncio
 
 from harness.chaos import schedule
 from harness.chaos.schedule import Planned
-from harness.chaos.system import System
+from harness.chaos.system import UnderTest
 from harness.net.fault_proxy import Mode
 
 BACK_TIMEOUT_S = 60.0
@@ -37,7 +37,7 @@ class Injected:
 
 
 @asynccontextmanager
-async def injected(system: System, fault: Planned) -> AsyncIterator[Injected]:
+async def injected(system: UnderTest, fault: Planned) -> AsyncIterator[Injected]:
     """The fault holds inside the context; leaving it heals. Proof is complete after it."""
     outcome = Injected(fault)
     apply = _BY_KIND.get(fault.kind, _proxied)
@@ -51,7 +51,7 @@ async def injected(system: System, fault: Planned) -> AsyncIterator[Injected]:
 Heal = Callable[[], Awaitable[None]]
 
 
-async def _kill(system: System, outcome: Injected) -> Heal:
+async def _kill(system: UnderTest, outcome: Injected) -> Heal:
     process = outcome.planned.target
     before = system.pid(process)
     await system.ask({"op": "kill", "process": process})
@@ -64,7 +64,7 @@ async def _kill(system: System, outcome: Injected) -> Heal:
     return heal
 
 
-async def _restart(system: System, outcome: Injected) -> Heal:
+async def _restart(system: UnderTest, outcome: Injected) -> Heal:
     process = outcome.planned.target
     before = system.pid(process)
     await system.ask({"op": "stop", "process": process})
@@ -79,7 +79,7 @@ async def _restart(system: System, outcome: Injected) -> Heal:
     return heal
 
 
-async def _pause(system: System, outcome: Injected) -> Heal:
+async def _pause(system: UnderTest, outcome: Injected) -> Heal:
     process = outcome.planned.target
     pid = system.pid(process)
     if pid is None:
@@ -96,7 +96,7 @@ async def _pause(system: System, outcome: Injected) -> Heal:
     return heal
 
 
-async def _flush(system: System, outcome: Injected) -> Heal:
+async def _flush(system: UnderTest, outcome: Injected) -> Heal:
     async with _redis(system) as client, client.pipeline(transaction=True) as pipe:
         pipe.dbsize()
         pipe.flushall()
@@ -111,7 +111,7 @@ async def _flush(system: System, outcome: Injected) -> Heal:
     return heal
 
 
-async def _empty(system: System, outcome: Injected) -> Heal:
+async def _empty(system: UnderTest, outcome: Injected) -> Heal:
     canary = f"canary:{secrets.token_hex(8)}"
     async with _redis(system) as client:
         await client.set(canary, "kept")
@@ -129,7 +129,7 @@ async def _empty(system: System, outcome: Injected) -> Heal:
 
 
 @asynccontextmanager
-async def _redis(system: System) -> AsyncIterator["redis.asyncio.Redis"]:
+async def _redis(system: UnderTest) -> AsyncIterator["redis.asyncio.Redis"]:
     client = redis.asyncio.Redis.from_url(system.redis_url)
     try:
         yield client
@@ -137,7 +137,7 @@ async def _redis(system: System) -> AsyncIterator["redis.asyncio.Redis"]:
         await client.aclose()
 
 
-async def _failpoint(system: System, outcome: Injected) -> Heal:
+async def _failpoint(system: UnderTest, outcome: Injected) -> Heal:
     name, action = outcome.planned.action.split()
     fired = system.failpoints.with_name(system.failpoints.name + ".fired")
     before = _count(fired, name)
@@ -153,7 +153,7 @@ async def _failpoint(system: System, outcome: Injected) -> Heal:
     return heal
 
 
-async def _proxied(system: System, outcome: Injected) -> Heal:
+async def _proxied(system: UnderTest, outcome: Injected) -> Heal:
     fault = outcome.planned
     proxy = system.proxies[fault.target]
     proof = await proxy.arm(

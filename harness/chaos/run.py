@@ -9,6 +9,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ import pymysql
 import redis
 
 from harness.chaos.clients import ClientPool, Probe, Reader
-from harness.chaos.faults import injected
+from harness.chaos.faults import Injected, injected
 from harness.chaos.listeners import Audience
 from harness.chaos.schedule import Planned, duration_s, groups_of, plan
-from harness.chaos.system import System
+from harness.chaos.system import System, UnderTest
 from harness.checker import Demands, Finding, Promises, check, gather
 from harness.checker.evidence import Evidence
 from harness.evidence.database import (
+    Sample,
     board_seq,
     connect_redis,
     read_database_snapshot,
@@ -35,6 +37,7 @@ from harness.evidence.history import (
     FaultPhase,
     HistoryWriter,
     InitialBoard,
+    Loss,
     Roster,
     Score,
     ServerLimits,
@@ -55,6 +58,8 @@ HOT_USERS = range(4, 7)
 FIRST_USER = 8
 
 Say = Callable[[str], None]
+Inject = Callable[[Any, Planned], AbstractAsyncContextManager[Injected]]
+"""Injects a fault into a system of the caller's own kind; as `harness.chaos.faults.injected`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +84,8 @@ class Plan:
     """Replaces the faults that the seed would plan."""
     temporal_cluster: bool = False
     """Whether Temporal is several processes on PostgreSQL, and each of them is struck."""
+    lab: bool = False
+    """The system has several hosts."""
 
     @property
     def history_changes(self) -> int:
@@ -90,6 +97,15 @@ class Plan:
     @property
     def demands(self) -> Demands:
         """The minimum evidence for a verdict other than unknown."""
+        if self.lab:
+            return Demands(
+                accepted_min=2_000,
+                unknown_attempts_min=5,
+                listeners_min=self.listeners,
+                reconnects_min=self.restless,
+                faults_min=len(self.faults),
+                redis_samples_min=20,
+            )
         if self.faults:
             return Demands(
                 accepted_min=500,
@@ -141,7 +157,15 @@ class Run:
 async def run_chaos(folder: Path, chosen: Plan, say: Say) -> Run:
     """One whole run. Raises StackFailed when the stack cannot be started or asked."""
     began = time.monotonic()
-    environment = {
+    system = System(folder / "stack", users=chosen.users, environment=environment_of(chosen))
+    async with system:
+        say(f"the stack is up after {time.monotonic() - began:.1f} s")
+        return await run_on(system, folder, chosen, say)
+
+
+def environment_of(chosen: Plan) -> dict[str, str]:
+    """The settings that a run needs of server and worker."""
+    return {
         "SCOREBOARD_HISTORY_CHANGES": str(chosen.history_changes),
         # Held submissions would wait for a reviewer, and this load looks like fraud.
         "SCOREBOARD_FRAUD_LARGE_INCREMENT": "0",
@@ -151,17 +175,22 @@ async def run_chaos(folder: Path, chosen: Plan, say: Say) -> Run:
         "SCOREBOARD_RATE_LIMIT_WINDOW_S": str(chosen.limit_window_s),
         "SCOREBOARD_TEMPORAL_SERVER": "cluster" if chosen.temporal_cluster else "development",
     }
-    async with System(folder / "stack", users=chosen.users, environment=environment) as system:
-        say(f"the stack is up after {time.monotonic() - began:.1f} s")
-        with HistoryWriter(
-            folder / "history.jsonl", process="chaos", about={"seed": chosen.seed}
-        ) as writer:
-            coordinator = _Coordinator(system, writer, chosen, say)
-            await coordinator.lead()
-            about = coordinator.about()
-        say("reading the ledger")
-        database = await asyncio.to_thread(read_database_snapshot, system.mysql_url())
-        save_database_snapshot(database, folder / "witness.json")
+
+
+async def run_on(
+    system: UnderTest, folder: Path, chosen: Plan, say: Say, *, inject: Inject = injected
+) -> Run:
+    """Load and faults on a system that is up, then the verdict. Raises StackFailed."""
+    began = time.monotonic()
+    with HistoryWriter(
+        folder / "history.jsonl", process="chaos", about={"seed": chosen.seed}
+    ) as writer:
+        coordinator = _Coordinator(system, writer, chosen, say, inject)
+        await coordinator.lead()
+        about = coordinator.about()
+    say("reading the ledger")
+    database = await asyncio.to_thread(read_database_snapshot, system.mysql_url())
+    save_database_snapshot(database, folder / "witness.json")
     say("checking")
     findings, black_box, evidence = await asyncio.to_thread(judge, folder, chosen.demands)
     return Run(
@@ -191,10 +220,13 @@ def judge(folder: Path, demands: Demands) -> tuple[list[Finding], list[Finding],
 class _Coordinator:
     """One run in progress."""
 
-    def __init__(self, system: System, writer: HistoryWriter, chosen: Plan, say: Say) -> None:
+    def __init__(
+        self, system: UnderTest, writer: HistoryWriter, chosen: Plan, say: Say, inject: Inject
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self.load_s = 0.0
         self._system = system
+        self._inject = inject
         self._writer = writer
         self._plan = chosen
         self._say = say
@@ -322,11 +354,13 @@ class _Coordinator:
         """
         await asyncio.sleep(delay_s)
         self._note(fault, FaultPhase.INJECT)
-        async with injected(self._system, fault) as outcome:
+        async with self._inject(self._system, fault) as outcome:
             struck_ns = time.monotonic_ns()
             await asyncio.sleep(max(fault.hold_s, LEAST_HOLD_S))
             heal_ns = time.monotonic_ns()
         self._note(fault, FaultPhase.HEAL, time_ns=heal_ns, fired=outcome.proof)
+        while self._system.losses:
+            self._writer.put(Loss, **self._system.losses.pop(0))
         return heal_ns if fault.hold_s else struck_ns, outcome.proof
 
     def _note(self, fault: Planned, phase: FaultPhase, **fields: Any) -> None:
@@ -340,11 +374,15 @@ class _Coordinator:
         )
 
     async def _sample(self) -> None:
-        client = connect_redis(self._system.redis_url)
+        def sample() -> Sample:
+            # The master may be another one each time.
+            with contextlib.closing(connect_redis(self._system.redis_url)) as client:
+                return sample_redis(client)
+
         while True:
             # Redis itself may be under a fault.
             with contextlib.suppress(redis.RedisError, OSError):
-                (await asyncio.to_thread(sample_redis, client)).record(self._writer)
+                (await asyncio.to_thread(sample)).record(self._writer)
             await asyncio.sleep(SAMPLE_INTERVAL_S)
 
     async def _finish(self) -> None:

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harness.chaos.schedule import EDGES
 from harness.net.fault_proxy import Proxy
@@ -28,6 +28,40 @@ class StackFailed(Exception):
     """The stack did not start or refused a request on its control socket."""
 
 
+class UnderTest(Protocol):
+    """What a run asks of the system under test, wherever its processes are."""
+
+    proxies: dict[str, Proxy]
+    losses: list[dict[str, Any]]
+    """What stores have lost and the history does not have yet: fields of `Loss`."""
+    failpoints: Path
+    secret: str
+
+    @property
+    def redis_url(self) -> str:
+        """Redis, not through any proxy."""
+
+    @property
+    def temporal_address(self) -> str:
+        """Temporal, not through any proxy."""
+
+    @property
+    def server_port(self) -> int:
+        """The server, as directly as it can be reached."""
+
+    def mysql_url(self, port: int | None = None) -> str:
+        """The database, directly or through the proxy that listens on `port`."""
+
+    def pid(self, process: str) -> int | None:
+        """The process's pid now, None while it does not run."""
+
+    async def ask(self, request: dict[str, Any], *, timeout_s: float = 60.0) -> dict[str, Any]:
+        """`kill`, `stop` or `start` a process. Raises StackFailed."""
+
+    async def until_up(self, *, timeout_s: float = 60.0) -> None:
+        """Wait until every process is up. Raises StackFailed at the deadline."""
+
+
 class System:
     """One stack in `folder`. `async with` starts and stops it."""
 
@@ -38,6 +72,7 @@ class System:
         self.failpoints = folder / "failpoints"
         self.secret = secrets.token_urlsafe(48)
         self.proxies: dict[str, Proxy] = {}
+        self.losses: list[dict[str, Any]] = []
         self._users = users
         self._extra = dict(environment or {})
         self._ports = dict(

@@ -18,6 +18,7 @@ from harness.checker import (
     vacuity,
 )
 from harness.checker.evidence import Evidence, gather
+from harness.checker.histories import one_history
 from harness.checker.vacuity import Demands
 from harness.checker.verdict import Finding, Verdict, overall
 
@@ -121,6 +122,7 @@ def check(
         exactly_once.check_answers(evidence),
         limits.check(evidence, slack_ms=held.limit_slack_ms),
         liveness.check(evidence, visible_within_s=held.visible_within_s),
+        *([one_history.check(evidence)] if evidence.losses else []),
         vacuity.check(evidence, held.demands),
     ]
     return [f for f in findings if f.invariant.split()[0] not in held.skip]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.checker.histories.timeline import Change, Ended, timeline
 from harness.evidence.database_snapshot import DatabaseSnapshot
 from harness.evidence.history import (
     BY_CONTENT,
@@ -22,6 +23,7 @@ from harness.evidence.history import (
     HistoryFile,
     InitialBoard,
     Listen,
+    Loss,
     Outcome,
     Read,
     Record,
@@ -105,18 +107,6 @@ class FaultSpan:
         return self.heal_ns if self.recovered_ns is None else self.recovered_ns
 
 
-@dataclass(slots=True, frozen=True)
-class Change:
-    """One applied submission in the total order: the user's score after it."""
-
-    seq: int
-    user: str
-    score: int
-    increment: int | None = None
-    """None when the score before it is not known."""
-    sid: str | None = None
-
-
 @dataclass(kw_only=True)
 class Evidence:
     """One run. ``changes`` come from the ledger where it was read, else from streams."""
@@ -141,6 +131,8 @@ class Evidence:
     final_board: FinalBoard | None = None
     limits: ServerLimits | None = None
     database: DatabaseSnapshot | None = None
+    losses: list[Loss] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     base: dict[str, int] = field(default_factory=dict)
     """Scores by name before the first change."""
@@ -261,6 +253,7 @@ class _Joiner:
             InitialBoard: lambda record: setattr(evidence, "board", record),
             FinalBoard: lambda record: setattr(evidence, "final_board", record),
             ServerLimits: lambda record: setattr(evidence, "limits", record),
+            Loss: evidence.losses.append,
             End: self.ends.append,
         }
 
@@ -439,7 +432,10 @@ def _changes_of_ledger(evidence: Evidence, database: DatabaseSnapshot) -> None:
         for user in database.users:
             derived.setdefault(user.name, user.score)
         evidence.base = derived
-    for row in applied:
-        if row.seq is not None and row.score_after is not None and row.seq > evidence.base_seq:
-            name = evidence.names.get(row.user, f"id {row.user}")
-            evidence.changes.append(Change(row.seq, name, row.score_after, row.increment, row.sid))
+    evidence.changes, evidence.ended = timeline(
+        (row for row in applied if row.seq is not None and row.seq > evidence.base_seq),
+        evidence.losses,
+        names=evidence.names,
+        base=evidence.base,
+        board_seq=database.board_seq,
+    )

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from harness.checker.evidence import Evidence, Submission
+from harness.checker.histories.timeline import lost_by
 from harness.checker.verdict import Finding, Inquiry
 from harness.evidence.database_snapshot import Row
 from harness.evidence.history import FinalBoard, Outcome
@@ -95,6 +96,8 @@ def _by_rows(
         found[row.sid].append(row)
     unnamed: Counter[tuple[str, int, int]] = Counter()
     named: dict[str, Submission] = {}
+    # Gone with the store that worked on it: I11 names it.
+    excused = lost_by(evidence.losses, "temporal")
     rejected: Counter[str] = Counter()
     for submission in evidence.submissions:
         if submission.sid is None:
@@ -117,8 +120,9 @@ def _by_rows(
             rejected[mine[0].outcome] += mine[0].seq is None
             _compare(inquiry, submission, mine[0], rejectable)
         elif submission.outcome is Outcome.OK:
-            counts["lost"] += 1
-            _lost(inquiry, evidence, submission, "the ledger has no row for it")
+            gone = submission.sid in excused
+            counts["lost_by_temporal" if gone else "lost"] += 1
+            _lost(inquiry, evidence, submission, "the ledger has no row for it", excused=gone)
     if rejectable is None:
         # `+` keeps the outcomes that occurred.
         for outcome, count in (+rejected).items():
@@ -277,7 +281,16 @@ def _by_increments(inquiry: Inquiry, evidence: Evidence, rejectable: Rejections)
             )
 
 
-def _lost(inquiry: Inquiry, evidence: Evidence, submission: Submission, how: str) -> None:
+def _lost(
+    inquiry: Inquiry,
+    evidence: Evidence,
+    submission: Submission,
+    how: str,
+    *,
+    excused: bool = False,
+) -> None:
+    if excused:
+        return
     if evidence.drained:
         inquiry.violation(f"{submission} was accepted and is lost: {how}")
     else:

@@ -12,12 +12,28 @@ therefore admit the limit once before and once after, never more; every other wi
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 
-from harness.checker.evidence import Evidence, Submission
+from harness.checker.evidence import Evidence, FaultSpan, Submission
 from harness.checker.verdict import Finding, Inquiry
 from harness.evidence.history import Outcome
 
-FORGETTING = frozenset({"flushall", "comes back empty"})
-"""Kinds of fault after which Redis has no memory."""
+FORGETTING = frozenset(
+    {
+        *("flushall", "comes back empty", "both Redis come back empty"),
+        *("Sentinel fail-over", "Redis promotion that loses writes", "no Sentinel quorum"),
+        *("rolling restart of everything", "power loss", "host rebooted", "host unplugged"),
+        "network split",
+    }
+)
+"""Kinds of fault after which Redis has no memory, or lacks its last writes: replication there never
+waits."""
+REDIS_PAIR = frozenset({"redis1", "redis2"})
+"""Hosts of which one takes over when the other is away."""
+
+
+def forgets(fault: FaultSpan) -> bool:
+    """Whether Redis may lack writes after this fault."""
+    return fault.kind in FORGETTING or fault.target in REDIS_PAIR
+
 
 TITLE = "no window admits more than the limit, none refuses below it, repeats are free"
 
@@ -50,7 +66,7 @@ def check(evidence: Evidence, *, slack_ms: int = 50) -> Finding:
 
 def _between_losses(evidence: Evidence, submissions: list[Submission]) -> list[list[Submission]]:
     """The submissions admitted wholly between two losses of Redis' data, for each such span."""
-    losses = [fault for fault in evidence.faults if fault.kind in FORGETTING]
+    losses = [fault for fault in evidence.faults if forgets(fault)]
     parts = []
     start_ns = 0
     for loss in [*losses, None]:

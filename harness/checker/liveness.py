@@ -5,6 +5,7 @@ from itertools import accumulate
 
 from harness.checker.evidence import Evidence, Submission
 from harness.checker.exactly_once import Rejections
+from harness.checker.histories.timeline import lost_by
 from harness.checker.verdict import Finding, Inquiry
 from harness.evidence.history import Outcome
 
@@ -60,6 +61,10 @@ class _Followed:
         # Decided without a change: whether that was right is I1's question.
         rows = evidence.database.rows if evidence.database is not None else ()
         self._settled_otherwise = {row.sid for row in rows if row.seq is None}
+        # What MySQL lost is late by as much as nobody had replayed it; what Temporal lost is gone.
+        self._replayed = lost_by(evidence.losses, "mysql")
+        decided = {row.sid for row in rows}
+        self._settled_otherwise |= lost_by(evidence.losses, "temporal") - decided
 
     def follow(self, inquiry: Inquiry, submission: Submission, ok_ns: int) -> None:
         """Judge the time from its ok answer to its sight, if it had to be seen."""
@@ -73,7 +78,7 @@ class _Followed:
             return
         self.judged += 1
         self.worst_ms = max(self.worst_ms, (seen_ns - ok_ns) / 1e6)
-        if seen_ns - ok_ns <= self._within_ns:
+        if seen_ns - ok_ns <= self._within_ns or submission.sid in self._replayed:
             return
         healthy = evidence.healthy_ns(ok_ns, seen_ns)
         longest_ns, total_ns = max(healthy, default=0), sum(healthy)

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Protocol, TypeVar
 
 from harness.checker.evidence import Evidence
+from harness.checker.limits import forgets
 from harness.checker.prefix import Prefix
 from harness.checker.verdict import Finding, Inquiry
 from harness.evidence.history import RedisSample
@@ -158,7 +159,7 @@ def check_redis(evidence: Evidence) -> Finding:
     filled = [sample for sample in evidence.redis if sample.epoch]
     if not filled:
         inquiry.doubt("Redis was never sampled with a board in it")
-    _cursors(inquiry, filled)
+    _cursors(inquiry, evidence, filled)
     prefix = Prefix(evidence)
     ids = {name: str(user) for user, name in evidence.names.items()}
     for sample in sorted(filled, key=lambda sample: sample.cursor):
@@ -177,9 +178,17 @@ def check_redis(evidence: Evidence) -> Finding:
     return inquiry.conclude(f"{len(filled)} samples against {len(evidence.changes)} changes")
 
 
-def _cursors(inquiry: Inquiry, samples: list[RedisSample]) -> None:
+def _cursors(inquiry: Inquiry, evidence: Evidence, samples: list[RedisSample]) -> None:
+    """A copy never goes back, unless another server that lacked the last writes took over."""
+    spans = [
+        (fault.inject_ns, evidence.ended_ns if fault.over_ns is None else fault.over_ns)
+        for fault in evidence.faults
+        if forgets(fault)
+    ]
     for earlier, later in pairwise(samples):
         if earlier.epoch == later.epoch and later.cursor < earlier.cursor:
+            if any(begun <= later.time_ns and earlier.time_ns <= over for begun, over in spans):
+                continue
             inquiry.violation(
                 f"in epoch {later.epoch} the cursor fell from {earlier.cursor} to {later.cursor}"
             )

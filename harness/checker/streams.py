@@ -56,7 +56,7 @@ def check(evidence: Evidence, *, resets_allowed: bool = True) -> Finding:
 def _payloads(inquiry: Inquiry, evidence: Evidence) -> None:
     if evidence.database is None:
         return
-    ledger = {change.seq: change for change in evidence.changes}
+    ledger = {change.seq: change for change in evidence.changes if not change.turn}
     for seq in sorted(evidence.events):
         event, change = evidence.events[seq], ledger.get(seq)
         if seq <= evidence.base_seq:

@@ -21,9 +21,10 @@ from harness.chaos.schedule import duration_s, plan
 from harness.chaos.system import StackFailed
 from harness.checker import Verdict
 from harness.cli.check import EXIT_CODES
+from harness.lab.schedule import plan as lab_plan
 from harness.report.result_files import keep_result
-from scoreboard_cli.group import COULD_NOT_TELL, GOOD, CommandError, command
-from scoreboard_cli.types import FOLDER, Number, whole
+from scoreboard_cli.group import COULD_NOT_TELL, GOOD, CommandError, command, refuse
+from scoreboard_cli.types import FILE, FOLDER, Number, whole
 
 
 @command("chaos")
@@ -43,6 +44,13 @@ from scoreboard_cli.types import FOLDER, Number, whole
     help="Temporal as several processes on PostgreSQL; each of them is struck, too.",
 )
 @click.option("--plan-only", is_flag=True, help="Print the schedule and stop.")
+@click.option(
+    "--lab", is_flag=True, help="On several hosts, with the faults that need them (root)."
+)
+@click.option(
+    "--seeds", type=whole(least=1), help="With --lab: so many seeds, those with a verdict left out."
+)
+@click.option("--write", type=FILE, help="With --lab: put the table of all seeds into this page.")
 def chaos(
     seed: int,
     short: bool,
@@ -52,16 +60,31 @@ def chaos(
     listeners: int | None,
     temporal_cluster: bool,
     plan_only: bool,
+    lab: bool,
+    seeds: int | None,
+    write: Path | None,
 ) -> int:
     """Inject faults into a stack of its own under load, then check every promise.
 
     Exit codes: 0 every promise holds, 1 one does not, 2 wrong use, 3 too little was seen to tell.
     """
-    faults = plan(seed, short=short, cluster=temporal_cluster)
+    if not lab and (seeds is not None or write is not None):
+        refuse("--seeds and --write go with --lab")
+    faults = lab_plan(seed) if lab else plan(seed, short=short, cluster=temporal_cluster)
     if plan_only:
         for fault in faults:
             print(f"{fault.at_s:7.1f} s  {fault.label} on {fault.target}, {fault.hold_s:g} s")
         return GOOD
+    sizes: dict[str, Any] = {}
+    if rate is not None:
+        sizes["rate"] = rate
+    if listeners is not None:
+        sizes["listeners"] = listeners
+    if lab:
+        from harness.cli.lab.commands import chaos_lab
+
+        chosen_seeds = range(seed, seed + (seeds or 1))
+        return chaos_lab(seeds=chosen_seeds, sizes=sizes, results=results, out=out, write=write)
     import uvloop
 
     # A stopped backend makes asyncio report every cut stream; the history has them all.
@@ -69,11 +92,8 @@ def chaos(
     folder = out or Path(tempfile.mkdtemp(prefix="scoreboard-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     _say(f"{len(faults)} faults over at least {duration_s(faults):.0f} s, seed {seed}")
-    sizes: dict[str, Any] = {} if short else {"least_s": 605.0}
-    if rate is not None:
-        sizes["rate"] = rate
-    if listeners is not None:
-        sizes["listeners"] = listeners
+    if not short:
+        sizes["least_s"] = 605.0
     chosen = Plan(seed=seed, short=short, temporal_cluster=temporal_cluster, **sizes)
     try:
         run = uvloop.run(run_chaos(folder, chosen, _say))

@@ -197,6 +197,19 @@ class RedisSample(Record, frozen=True, kw_only=True, tag="redis"):
     stream_last: int | None = None
 
 
+class Loss(Record, frozen=True, kw_only=True, tag="loss"):
+    """What a store lost, as it said itself: read from the server that had it, before its end.
+
+    ``rows`` are the changes after ``kept_seq`` that MySQL no longer has: submission id, user,
+    seq, score after it and increment. ``sids`` are submissions that Temporal was working on.
+    """
+
+    store: str
+    kept_seq: int = 0
+    rows: list[tuple[str, int, int, int, int]] = []
+    sids: list[str] = []
+
+
 class End(Record, frozen=True, kw_only=True, tag="end"):
     """The last line of a run that ended by plan.
 
@@ -223,6 +236,7 @@ AnyRecord: TypeAlias = (
     | Event
     | Listen
     | RedisSample
+    | Loss
     | End
 )
 

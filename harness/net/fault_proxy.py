@@ -81,9 +81,14 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, port: int = 0) -> int:
-        """Listen on 127.0.0.1; returns the port. Raises OSError when it is taken."""
+    async def start(self, port: int = 0, *, listening: socket.socket | None = None) -> int:
+        """Listen on 127.0.0.1, or on a socket that is bound already; returns the port. Raises
+        OSError when it is taken."""
         loop = asyncio.get_running_loop()
+        if listening is not None:
+            self._server = await loop.create_server(lambda: _ClientSide(self), sock=listening)
+            self.port = cast(int, listening.getsockname()[1])
+            return self.port
         self._server = await loop.create_server(
             lambda: _ClientSide(self), "127.0.0.1", port or self.port, reuse_address=True
         )

@@ -54,6 +54,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
             "judge",
         },
         "chaos": {"measure", "net", "engines", "evidence", "checker", "report"},
+        "lab": {"net", "evidence", "checker", "report", "chaos"},
         "sessions": {
             *("capabilities", "measure", "net", "engines", "evidence", "checker", "report"),
             "run",
@@ -63,7 +64,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "cli": {
             *("measure", "targets", "net", "engines", "evidence", "checker", "report", "run"),
             *("capabilities", "traffic"),
-            *("chaos", "sessions", "bench", "trouble"),
+            *("chaos", "lab", "sessions", "bench", "trouble"),
         },
         # Stable addresses for load test files.
         "locusts": {"run", "traffic"},

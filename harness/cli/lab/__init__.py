@@ -1,0 +1,1 @@
+"""The lab for a person: `scoreboard cluster`, and `scoreboard chaos --lab` over many seeds."""

@@ -1,0 +1,1 @@
+"""The lab's faults, each applied, healed and proven; `inject` finds the one of a kind."""

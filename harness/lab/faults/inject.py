@@ -1,0 +1,59 @@
+"""Injects a fault of the lab: those of a single host as in any chaos run, the rest by kind."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from harness.chaos import faults as chaos
+from harness.chaos.faults import Heal, Injected
+from harness.chaos.schedule import Planned
+from harness.lab import schedule
+from harness.lab.faults import disks, hosts, mysql, redis, temporal
+from harness.lab.system import Lab
+
+Apply = Callable[[Lab, Injected], Awaitable[Heal]]
+
+BY_KIND: dict[str, Apply] = {
+    schedule.LOSSY_PROMOTION: mysql.lossy_promotion,
+    schedule.SWITCH_OVER: mysql.switch_over,
+    schedule.SEMI_SYNCHRONOUS: mysql.lossy_if_any,
+    schedule.BACKUP: mysql.backup_restored,
+    schedule.REPLICATION_STOPPED: mysql.replication_stopped,
+    schedule.SENTINEL: redis.sentinel_fail_over,
+    schedule.REDIS_LOSSY: redis.redis_lossy,
+    schedule.REDIS_EMPTY: redis.redis_empty,
+    schedule.NO_SENTINEL_QUORUM: redis.no_quorum,
+    schedule.TEMPORAL_WIPED: temporal.temporal_wiped,
+    schedule.TEMPORAL_RESTORED: temporal.temporal_restored,
+    schedule.FULL_DISK: disks.full_disk,
+    schedule.POWER: disks.power_loss,
+    schedule.SPLIT: hosts.split,
+    schedule.ONE_WAY: hosts.one_way,
+    schedule.UNPLUGGED: hosts.unplugged,
+    schedule.SLOW: hosts.bad_cable,
+    schedule.PACKET_LOSS: hosts.bad_cable,
+    schedule.REORDER: hosts.bad_cable,
+    schedule.DUPLICATE: hosts.bad_cable,
+    schedule.REBOOT: hosts.reboot,
+    schedule.ROLLING: hosts.rolling,
+    schedule.DRAIN: hosts.drain,
+    schedule.PROXY_RESTART: hosts.proxy_restart,
+    schedule.CLOCK_JUMP: hosts.clock_jumps,
+    schedule.CLOCK_DRIFT: hosts.clock_drifts,
+    schedule.ROLLBACK: hosts.rolled_back,
+}
+
+
+@asynccontextmanager
+async def injected(lab: Lab, fault: Planned) -> AsyncIterator[Injected]:
+    """The fault holds inside the context; leaving it heals. Proof is complete after it."""
+    apply = BY_KIND.get(fault.kind)
+    if apply is None:
+        async with chaos.injected(lab, fault) as outcome:
+            yield outcome
+        return
+    outcome = Injected(fault)
+    heal = await apply(lab, outcome)
+    try:
+        yield outcome
+    finally:
+        await heal()
