@@ -1,6 +1,7 @@
 """I7, authority: nothing that had no right to an effect has one."""
 
-from harness.checker.evidence import Evidence, Submission
+from harness.checker.evidence import Evidence, FaultSpan, Submission
+from harness.checker.limits import loses_writes
 from harness.checker.verdict import Finding, Inquiry
 from harness.evidence.history import Outcome
 
@@ -17,8 +18,9 @@ def check(evidence: Evidence) -> Finding:
     inquiry = Inquiry("I7 authority", TITLE, evidence.flaws)
     if not evidence.attacks:
         inquiry.doubt("no attack was tried")
+    forgotten = [fault for fault in evidence.faults if loses_writes(fault)]
     for attack in evidence.attacks:
-        if attack.outcome is Outcome.OK:
+        if attack.outcome is Outcome.OK and not _unknown_again(evidence, attack, forgotten):
             inquiry.violation(f"{_named(attack)} was accepted")
     if evidence.database is not None:
         _rows(inquiry, evidence)
@@ -26,6 +28,20 @@ def check(evidence: Evidence) -> Finding:
         _changes(inquiry, evidence)
     kinds = sorted({attack.attack or "" for attack in evidence.attacks})
     return inquiry.conclude(f"{len(evidence.attacks)} attacks: {', '.join(kinds) or 'none'}")
+
+
+def _unknown_again(evidence: Evidence, attack: Submission, forgotten: list[FaultSpan]) -> bool:
+    """Whether a reused key may be one that a promoted Redis never heard of. It is accepted under
+    the id of the first, and must have no effect all the same."""
+    if attack.attack != "reused-key":
+        return False
+    sent_ns = [s.invoked_ns for s in evidence.submissions if s.sid == attack.sid]
+    return any(
+        first <= (evidence.ended_ns if fault.over_ns is None else fault.over_ns)
+        and fault.inject_ns <= attack.invoked_ns
+        for first in sent_ns
+        for fault in forgotten
+    )
 
 
 def _named(attack: Submission) -> str:

@@ -16,23 +16,28 @@ from harness.checker.evidence import Evidence, FaultSpan, Submission
 from harness.checker.verdict import Finding, Inquiry
 from harness.evidence.history import Outcome
 
-FORGETTING = frozenset(
+FORGETTING = frozenset({"flushall", "comes back empty", "both Redis come back empty"})
+"""Kinds of fault after which Redis has no memory."""
+LOSES_WRITES = frozenset(
     {
-        *("flushall", "comes back empty", "both Redis come back empty"),
         *("Sentinel fail-over", "Redis promotion that loses writes", "no Sentinel quorum"),
-        *("rolling restart of everything", "power loss", "host rebooted", "host unplugged"),
-        "network split",
+        *("rolling restart of everything", "network split", "one-way loss"),
     }
 )
-"""Kinds of fault after which Redis has no memory, or lacks its last writes: replication there never
+"""Kinds after which another Redis may answer, which lacks the last writes: replication there never
 waits."""
 REDIS_PAIR = frozenset({"redis1", "redis2"})
-"""Hosts of which one takes over when the other is away."""
+"""Hosts of which one takes over when the other is away, whatever befell it."""
+
+
+def loses_writes(fault: FaultSpan) -> bool:
+    """Whether Redis may lack its last writes after this fault, without knowing it."""
+    return fault.kind in LOSES_WRITES or fault.target in REDIS_PAIR
 
 
 def forgets(fault: FaultSpan) -> bool:
     """Whether Redis may lack writes after this fault."""
-    return fault.kind in FORGETTING or fault.target in REDIS_PAIR
+    return fault.kind in FORGETTING or loses_writes(fault)
 
 
 TITLE = "no window admits more than the limit, none refuses below it, repeats are free"
@@ -79,7 +84,9 @@ def _between_losses(evidence: Evidence, submissions: list[Submission]) -> list[l
             ]
         )
         if loss is not None:
-            start_ns = loss.heal_ns if loss.heal_ns is not None else evidence.ended_ns
+            # A promotion comes when the fault is lifted.
+            over_ns = loss.over_ns if loses_writes(loss) else loss.heal_ns
+            start_ns = evidence.ended_ns if over_ns is None else over_ns
     return parts
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from harness.engines.delivery_spread import DeliverySpread
 from harness.net.sse_parser import Item
 
-HOLES_MAX = 1_000_000
+HOLES_MAX = 8_000_000
+"""Ids jump by a million when a history ends; 48 MB each."""
 
 
 class EventTable:

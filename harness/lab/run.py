@@ -1,5 +1,6 @@
 """One run of the lab: hosts up, load and faults, verdict, hosts gone."""
 
+import signal
 import time
 from pathlib import Path
 
@@ -17,6 +18,8 @@ def run_lab(folder: Path, chosen: Plan, say: Say) -> Run:
     import uvloop
 
     began = time.monotonic()
+    # As Ctrl-C: whoever ends this program wants the hosts gone, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     lab = Lab(folder / "lab", users=chosen.users, environment=environment_of(chosen))
 
     async def whole() -> Run:

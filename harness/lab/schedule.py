@@ -41,11 +41,6 @@ REBOOT = "host rebooted"
 REPLICATION_STOPPED = "replication stopped"
 NO_SENTINEL_QUORUM = "no Sentinel quorum"
 
-FORGETS_RATE_LIMITS = frozenset(
-    {SENTINEL, REDIS_LOSSY, REDIS_EMPTY, POWER, REBOOT, UNPLUGGED, SPLIT}
-)
-"""Kinds after which Redis may lack its last writes, as replication there never waits."""
-
 FAULTS_IN_A_RUN = 12
 LEAST_S = 75.0
 FIRST_S = 5.0

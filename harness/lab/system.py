@@ -76,6 +76,18 @@ def asked(client: "redis.Redis", *words: str) -> Any:
     return ask(*words)
 
 
+def remove(prefix: str) -> None:
+    """End what is left of a lab: its processes, its network, its disks."""
+    Network(prefix).destroy()
+    mounts = [line.split()[:2] for line in Path("/proc/mounts").read_text("utf-8").splitlines()]
+    for source, folder in mounts:
+        if source == prefix:
+            for _, disk in reversed(mounts):
+                if disk.startswith(f"{folder}/"):
+                    Disk(Path(), Path(disk)).detach()
+            run("umount", "-l", folder)
+
+
 class Lab:
     """All hosts of one lab, in `folder`. `async with` starts and stops them; the program must be
     on the network of the host `clients` by then (`built`)."""
@@ -118,9 +130,9 @@ class Lab:
         for prefix in labs():
             # Of a program that was killed.
             if not Path(f"/proc/{prefix.removeprefix('lab')}").exists():
-                Network(prefix).destroy()
+                remove(prefix)
         self.network.build()
-        run("mount", "-t", "tmpfs", "-o", "size=3g", "scoreboard-lab", str(self.folder))
+        run("mount", "-t", "tmpfs", "-o", "size=3g", self.network.prefix, str(self.folder))
         (self.folder / "redis-server").symlink_to(find("redis-check-rdb") or "redis-check-rdb")
         example = (ROOT / "deploy" / "proxies" / "haproxy.cfg").read_text("utf-8")
         for name, text in self.site.files(example).items():
@@ -142,13 +154,11 @@ class Lab:
     def destroy(self, *, keep: Path | None = None) -> None:
         """End all processes, unmount all disks, remove the network. Logs go to `keep`."""
         self.network.destroy()
-        for disk in self.disks.values():
-            disk.detach()
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
             for log in self.folder.glob("*.log"):
                 shutil.copy(log, keep / log.name)
-        run("umount", "-l", str(self.folder))
+        remove(self.network.prefix)
 
     def _command(self, name: str) -> list[str]:
         return self.site.command(name, semi_synchronous=self.mysql.semi_synchronous)

@@ -17,7 +17,8 @@ from tests.support.ledgers import opened_ledger, submission
 from tests.support.pipeline import running_pipeline
 from tests.support.pipeline import submission as one
 from tests.support.services import Services
-from worker.board.look import KEYS
+from worker.board import redis_board
+from worker.board.look import KEYS, best
 
 META, RANKING, MEMBERS, STREAM = KEYS
 GONE = {key.rpartition(":")[2]: (key,) for key in KEYS} | {
@@ -186,3 +187,26 @@ async def test_a_torn_board_is_never_read(
                 assert scores.keys() == {"Alice", "Bob"}
                 _, place, _ = await api.get(f"{contract.USERS_PATH}/1")
                 assert place["rank"] == 1
+
+
+async def test_a_redis_that_fails_over_between_two_looks_is_behind_and_not_wrong(
+    board: BoardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The promoted replica lacks the last changes: the history goes on, and they are published."""
+    history = (await board.bench.ledger.board()).incarnation
+    replica = {key: await board.redis.dump(key) for key in KEYS}
+    await _show(board, 1, 2, 3)
+
+    async def promoted(client: Any, count: int) -> Any:
+        for key, kept in replica.items():
+            await client.restore(key, 0, kept, replace=True)
+        return await best(client, count)
+
+    monkeypatch.setattr(redis_board, "best", promoted)
+    await board.board.repair()
+    monkeypatch.undo()
+    await board.board.repair()
+
+    now = await board.bench.ledger.board()
+    assert now.incarnation == history
+    assert int(await board.redis.hget(META, "seq") or 0) == now.seq

@@ -178,13 +178,12 @@ class RedisBoard:
 
     async def _compare_some(self, copy: Copy) -> None:
         """Compare the top of the ranking, and by turns all users, with the ledger."""
-        cursor = int(await self._redis.hget(contract.META_KEY, "seq") or 0)
         shown = await best(self._redis, TOP_PER_LOOK)
         users, self._compared_upto = await self._ledger.users(
             shown, self._compared_upto, USERS_PER_LOOK
         )
         drift = Drift()
-        await self._compare(users, drift, cursor)
+        await self._compare(users, drift)
         differs = drift.misled or not set(shown) <= {user.id for user in users}
         # Users that Redis has just lost are missing, not wrong.
         if differs and (await look(self._redis)).whole:
@@ -227,8 +226,7 @@ class RedisBoard:
                     built: tuple[str, ...], users: Sequence[User], drift: Drift = drift
                 ) -> None:
                     heartbeat()
-                    cursor = int(await self._redis.hget(contract.META_KEY, "seq") or 0)
-                    await self._compare(users, drift, cursor)
+                    await self._compare(users, drift)
                     await self._build(built, users)
 
                 seq = await self._build_and_swap(build)
@@ -249,17 +247,20 @@ class RedisBoard:
                     return report
             raise RebuildFailed
 
-    async def _compare(self, users: Sequence[User], drift: Drift, cursor: int) -> None:
-        """Add to `drift`; `cursor` is where the ranking stood before `users` were read."""
+    async def _compare(self, users: Sequence[User], drift: Drift) -> None:
+        """Add to `drift`. The cursor is read with the lines: another Redis than a moment ago may
+        answer, after a fail-over, one that lacks the last changes and is not wrong."""
         if not users:
             return
         # At one moment: a user who gains a point has another member from then on.
-        members, scores = await self._shown_script(keys=KEYS[1:3], args=[user.id for user in users])
+        cursor, members, scores = await self._shown_script(
+            keys=KEYS[:3], args=[user.id for user in users]
+        )
         drift.inspect(
             users,
             members,
             [None if score is None else float(score) for score in scores],
-            cursor=cursor,
+            cursor=int(cursor),
         )
 
     async def _bring_forward(self, last_seq: int, run: Run | None) -> None:

@@ -1,10 +1,11 @@
 -- Entries of the ranking for some users, read atomically.
--- KEYS  ranking, members
+-- KEYS  meta, ranking, members
 -- ARGV  user ids; at most a few thousand, the room of Lua's stack
--- Returns their members and the scores of these, in order; nil for users without one
-local members = redis.call('HMGET', KEYS[2], unpack(ARGV))
+-- Returns the cursor of this board, 0 without one, their members and the scores of these, in order;
+-- nil for users without one
+local members = redis.call('HMGET', KEYS[3], unpack(ARGV))
 local scores = {}
 for n, member in ipairs(members) do
-  scores[n] = member and redis.call('ZSCORE', KEYS[1], member)
+  scores[n] = member and redis.call('ZSCORE', KEYS[2], member)
 end
-return {members, scores}
+return {redis.call('HGET', KEYS[1], 'seq') or 0, members, scores}

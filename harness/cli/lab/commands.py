@@ -22,10 +22,10 @@ from harness.chaos.report import terminal as report_terminal
 from harness.chaos.run import Plan
 from harness.chaos.system import StackFailed
 from harness.lab.count import NAME, LabRun, kept_of, line, markdown, terminal
-from harness.lab.network import LabError, Network, entered, labs
+from harness.lab.network import LabError, entered, labs
 from harness.lab.run import run_lab
 from harness.lab.schedule import LEAST_S, plan
-from harness.lab.system import Lab, lacking
+from harness.lab.system import Lab, lacking, remove
 from harness.lab.topology import HOSTS, HTTP_PORT
 from harness.net.fault_proxy import Proxy
 from harness.report.results_document import KEPT, replace_section
@@ -167,7 +167,7 @@ def _greet(lab: Lab, port: int) -> None:
 def _down() -> int:
     found = labs()
     for prefix in found:
-        Network(prefix).destroy()
+        remove(prefix)
     print(f"Ended: {', '.join(found)}." if found else "Nothing is running.")
     return GOOD
 

@@ -178,13 +178,14 @@ class Story:
         heal_ms: float,
         *,
         kind: str = "kill -9",
+        target: str = "redis",
         fired: str | None = "pid 7 died",
         recovered: bool = True,
         recovered_at_ms: float | None = None,
     ) -> None:
         def step(at_ms: float, phase: FaultPhase, **fields: Any) -> None:
             self.put(
-                Fault, at_ms=at_ms, fault=number, kind=kind, target="redis", phase=phase, **fields
+                Fault, at_ms=at_ms, fault=number, kind=kind, target=target, phase=phase, **fields
             )
 
         step(inject_ms, FaultPhase.INJECT)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.chaos.run import Plan
-from harness.checker.limits import FORGETTING
+from harness.checker.limits import FORGETTING, LOSES_WRITES, REDIS_PAIR
 from harness.lab import schedule, system
 from harness.lab.count import LabFault, LabRun, markdown, terminal
 from harness.lab.faults.inject import BY_KIND
@@ -86,7 +86,11 @@ def test_every_kind_can_be_injected() -> None:
 
 
 def test_the_checker_knows_which_kinds_make_redis_forget() -> None:
-    assert schedule.FORGETS_RATE_LIMITS <= FORGETTING
+    planned = {fault.kind for seed in range(8) for fault in schedule.plan(seed)}
+
+    assert planned >= LOSES_WRITES
+    assert schedule.REDIS_EMPTY in FORGETTING
+    assert set(REDISES) == REDIS_PAIR
 
 
 def test_faults_follow_one_another() -> None:

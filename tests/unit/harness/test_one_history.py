@@ -267,3 +267,44 @@ def test_a_snapshot_of_the_database_may_end_where_a_history_begins() -> None:
     story.end()
 
     assert story.finding("I2").verdict is Verdict.TRUE
+
+
+@pytest.mark.parametrize("kind", ["Redis promotion that loses writes", "flushall"])
+def test_a_reused_key_is_accepted_only_where_a_promoted_redis_never_heard_of_it(kind: str) -> None:
+    """The ledger knows the key for ever, and Redis knows whether it was emptied."""
+    story = good_story()
+    story.fault(1, 100, 200, kind=kind)
+    story.now_ns = 300_000_000
+    story.ok(story.submit("a", 1, 999, attack="reused-key"))
+    story.end()
+
+    finding = story.finding("I7")
+
+    assert (finding.verdict is Verdict.TRUE) is (kind != "flushall"), finding
+
+
+def test_a_reused_key_that_had_an_effect_is_a_violation_after_any_fault() -> None:
+    story = good_story()
+    story.fault(1, 100, 200, kind="Redis promotion that loses writes")
+    story.now_ns = 300_000_000
+    story.ok(story.submit("a", 1, 999, attack="reused-key"))
+    story.commit("sid-a", 1, 999)
+    story.end()
+
+    assert_convicts(story.finding("I7"), "attack reused-key", "has ledger row")
+
+
+def test_a_cursor_may_fall_where_another_redis_took_over() -> None:
+    def told(kind: str) -> Story:
+        story = good_story()
+        story.sample_redis()
+        story.fault(1, 100, 200, kind=kind)
+        story.now_ns = 210_000_000
+        story.sample_redis(cursor=2, scores={"1": 1510, "2": 1393}, stream_last=2)
+        story.read_now()
+        story.sample_redis()
+        story.end()
+        return story
+
+    assert told("Redis promotion that loses writes").finding("I4").verdict is Verdict.TRUE
+    assert_convicts(told("kill -9").finding("I4"), "the cursor fell from 3 to 2")
