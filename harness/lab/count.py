@@ -35,7 +35,7 @@ class LabRun(msgspec.Struct, frozen=True, kw_only=True):
     changes: int = 0
     reads: int = 0
     listeners: int = 0
-    flood_s: float = 0.0
+    load_s: float = 0.0
     faults: tuple[LabFault, ...] = ()
     findings: tuple[Finding, ...] = ()
     broken: str = ""
@@ -57,7 +57,7 @@ def kept_of(run: Run, report: ChaosResult) -> LabRun:
         changes=report.changes,
         reads=report.reads,
         listeners=report.listeners,
-        flood_s=report.flood_s,
+        load_s=report.load_s,
         faults=tuple(
             LabFault(kind=f.kind, target=f.target, fired=f.fired, recovery_ms=f.recovery_ms)
             for f in report.faults
@@ -73,7 +73,7 @@ def line(run: LabRun) -> str:
     fired = sum(bool(fault.fired) for fault in run.faults)
     return (
         f"seed {run.seed}: {run.verdict}; {run.accepted:,} accepted, "
-        f"{fired} of {len(run.faults)} faults fired, {run.flood_s:.0f} s"
+        f"{fired} of {len(run.faults)} faults fired, {run.load_s:.0f} s"
     )
 
 
