@@ -113,6 +113,12 @@ class Machines:
                         self.start(machine.name)
             await asyncio.sleep(CHECK_S)
 
+    def reap(self) -> None:
+        """Take leave of processes that somebody else has ended."""
+        for machine in self.all.values():
+            if machine.process is not None:
+                machine.process.wait(timeout=10)
+
     def down(self) -> list[str]:
         """What should run and does not."""
         return [m.name for m in self.all.values() if m.wanted and m.pid is None]

@@ -152,7 +152,10 @@ class MysqlPair:
             link.settimeout(5)
             link.connect(str(self._site.admin_socket))
             link.sendall(f"{text}\n".encode())
-            return link.makefile("r").read()
+            answer = b""
+            while piece := link.recv(65536):
+                answer += piece
+            return answer.decode()
 
     async def rebuild(self, name: str) -> None:
         """Make a server that has another history a replica: with nothing of its own, from the

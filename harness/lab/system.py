@@ -5,6 +5,7 @@ clients and listeners work here unchanged.
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
@@ -154,6 +155,7 @@ class Lab:
     def destroy(self, *, keep: Path | None = None) -> None:
         """End all processes, unmount all disks, remove the network. Logs go to `keep`."""
         self.network.destroy()
+        self.machines.reap()
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
             for log in self.folder.glob("*.log"):
@@ -254,11 +256,12 @@ class Lab:
         """The address of the master, as the first Sentinel that answers has it."""
         for host in SENTINELS.values():
             try:
-                client = redis.Redis(
-                    host=HOSTS[host], port=SENTINEL_PORT, socket_timeout=0.5, protocol=2
-                )
-                found = asked(client, "SENTINEL", "get-master-addr-by-name", MASTER_NAME)
-                client.close()
+                with contextlib.closing(
+                    redis.Redis(
+                        host=HOSTS[host], port=SENTINEL_PORT, socket_timeout=0.5, protocol=2
+                    )
+                ) as client:
+                    found = asked(client, "SENTINEL", "get-master-addr-by-name", MASTER_NAME)
             except redis.RedisError:
                 continue
             if found:

@@ -1,6 +1,8 @@
 """Faults of Redis' pair and of the Sentinels that watch it."""
 
+import contextlib
 import shutil
+from typing import Any
 
 import redis
 
@@ -20,14 +22,18 @@ from harness.lab.topology import (
 from scoreboard import contract
 
 
-def redis_at(lab: Lab, host: str, port: int = REDIS_PORT) -> "redis.Redis":
-    """A client of one server, whatever its role."""
+def told(lab: Lab, host: str, *words: str, port: int = REDIS_PORT) -> Any:
+    """What one server answers, whatever its role. Raises redis.RedisError."""
     password = lab.site.redis_password if port == REDIS_PORT else None
-    return redis.Redis(host=HOSTS[host], port=port, password=password, socket_timeout=2, protocol=2)
+    client = redis.Redis(
+        host=HOSTS[host], port=port, password=password, socket_timeout=2, protocol=2
+    )
+    with contextlib.closing(client):
+        return asked(client, *words)
 
 
 def _cursor(lab: Lab, host: str) -> int:
-    return int(redis_at(lab, host).hget(contract.META_KEY, "seq") or 0)
+    return int(told(lab, host, "HGET", contract.META_KEY, "seq") or 0)
 
 
 async def _promoted(lab: Lab, old: str) -> None:
@@ -37,7 +43,7 @@ async def _promoted(lab: Lab, old: str) -> None:
         if lab.redis_master_host() != other:
             return False
         try:
-            answer = asked(redis_at(lab, other), "ROLE")
+            answer = told(lab, other, "ROLE")
         except redis.RedisError:
             return False
         return bool(answer[0] == b"master")
@@ -52,7 +58,7 @@ async def _replicating(lab: Lab) -> None:
 
     def done() -> bool:
         try:
-            answer = asked(redis_at(lab, other), "ROLE")
+            answer = told(lab, other, "ROLE")
         except redis.RedisError:
             return False
         return bool(answer[0] == b"slave" and answer[3] == b"connected")
@@ -67,7 +73,7 @@ async def sentinel_fail_over(lab: Lab, outcome: Injected) -> Heal:
 
     async def ask() -> None:
         try:
-            asked(redis_at(lab, "proxy", SENTINEL_PORT), "SENTINEL", "FAILOVER", MASTER_NAME)
+            told(lab, "proxy", "SENTINEL", "FAILOVER", MASTER_NAME, port=SENTINEL_PORT)
         except redis.RedisError as error:
             raise LabError(str(error)) from error
 
@@ -109,7 +115,7 @@ async def redis_empty(lab: Lab, outcome: Injected) -> Heal:
     """Both lose their data."""
     await _replicating(lab)
     master = lab.redis_master_host()
-    redis_at(lab, master).set("canary", "kept")
+    told(lab, master, "SET", "canary", "kept")
     for host in REDISES:
         await lab.machines.kill(host)
         for path in lab.site.store(host).glob("appendonlydir*"):
@@ -119,7 +125,7 @@ async def redis_empty(lab: Lab, outcome: Injected) -> Heal:
         for host in (master, *REDISES):
             lab.machines.start(host)
         await _replicating(lab)
-        if redis_at(lab, lab.redis_master_host()).get("canary") is None:
+        if told(lab, lab.redis_master_host(), "GET", "canary") is None:
             outcome.proof = "a key of their predecessors is gone from both"
 
     return heal
