@@ -30,7 +30,7 @@ COMMANDS: dict[str, Entry] = {
     "down": Entry("stack.commands:down", "stop what `up` runs", RUN),
     "status": Entry("stack.commands:status", "print what is running, as JSON", RUN),
     "token": Entry("stack.commands:token", "print a token for a user", RUN),
-    "cluster": Entry("harness.cli.lab.commands:cluster", "run a deployment on several hosts (root)", RUN),
+    "cluster": Entry("harness.cli.lab.commands:cluster", "run several hosts (root)", RUN),
     "replay": Entry("stack.replay_command:replay", "bring back from Temporal what MySQL lost", RUN),
     "submit": Entry("scoreboard_client.commands:submit", "add points to a user", USE),
     "outcome": Entry(

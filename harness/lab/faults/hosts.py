@@ -221,7 +221,7 @@ async def _clock_error(lab: Lab, name: str, expected_s: float) -> float | None:
         " FROM (SELECT committed_at_us FROM scoreboard.ledger ORDER BY seq DESC LIMIT 300) newest",
     )
     off_s = float(row["ahead"] if expected_s > 0 else row["behind"])
-    return off_s if off_s * expected_s > 0 else None
+    return off_s if off_s * expected_s > 0 and abs(off_s) > min(1.0, abs(expected_s)) else None
 
 
 async def rolled_back(lab: Lab, outcome: Injected) -> Heal:
