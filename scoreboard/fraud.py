@@ -78,7 +78,7 @@ def judge(
         rules.unlike_history_z
         and increment >= rules.unlike_history_floor
         and len(activity.recent) == HISTORY
-        and robust_z(increment, activity.recent) > rules.unlike_history_z
+        and unlikeness(increment, activity.recent) > rules.unlike_history_z
     ):
         reasons.append(Reason.UNLIKE_HISTORY)
     return tuple(reasons)
@@ -92,6 +92,17 @@ def remember(increment: int, *, activity: Activity, now_s: int, rules: FraudRule
         window_points=points + max(0, increment),
         recent=(*activity.recent, increment)[-HISTORY:],
     )
+
+
+def unlikeness(increment: int, recent: Sequence[int]) -> float:
+    """How far a gain lies above the user's gains, in robust standard deviations.
+
+    Losses do not count as long as there are gains, and the upper quartile is compared as a
+    steady player's gain is: neither losses nor small gains between large ones hide a larger one.
+    """
+    gains = sorted(points for points in recent if points > 0) or sorted(recent)
+    upper = gains[3 * len(gains) // 4]
+    return max(robust_z(increment, gains), robust_z(increment, [upper]))
 
 
 def robust_z(value: float, history: Sequence[float]) -> float:

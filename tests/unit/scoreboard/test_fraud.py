@@ -18,6 +18,7 @@ from scoreboard.fraud import (
     judge,
     remember,
     robust_z,
+    unlikeness,
 )
 from scoreboard.rules import settle
 from tests.unit.scoreboard.arrange import submission, user
@@ -116,6 +117,43 @@ def test_a_gain_below_the_floor_is_not_compared() -> None:
 
 def test_a_short_history_proves_nothing() -> None:
     assert reasons(MAX_INCREMENT, UNLIKE, Activity(recent=(10,) * (HISTORY - 1))) == []
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        pytest.param((9_999, -9_999) * 8, id="gains and losses"),
+        pytest.param((1, -1) * 8, id="small gains and losses"),
+        pytest.param((1, 9_999) * 8, id="small and large gains"),
+        pytest.param((1, 1_000, 9_999, -5_000) * 4, id="three sizes and a loss"),
+        pytest.param((9_999, *(-9_999,) * 15), id="losses alone but for one gain"),
+        pytest.param((-9_999, *(9_999,) * 15), id="gains but for one loss"),
+        pytest.param((-1,) * 16, id="losses alone"),
+    ],
+)
+def test_alternation_does_not_hide_a_gain_unlike_the_history(history: tuple[int, ...]) -> None:
+    rules = FraudRules(large_increment=0, window_points=0)
+
+    assert reasons(100_000, rules, Activity(recent=history)) == [Reason.UNLIKE_HISTORY]
+
+
+@pytest.mark.parametrize(
+    ("gain", "history"),
+    [(20_000, (20_000, -50) * 8), (40_000, (10_000, 20_000, 30_000, -5_000) * 4)],
+)
+def test_a_gain_among_its_like_is_applied_whatever_the_losses_between(
+    gain: int, history: tuple[int, ...]
+) -> None:
+    rules = FraudRules(large_increment=0, window_points=0)
+
+    assert reasons(gain, rules, Activity(recent=history)) == []
+
+
+@given(st.lists(increments.filter(bool), min_size=1, max_size=HISTORY), increments, increments)
+def test_a_larger_gain_is_never_less_suspicious(history: list[int], one: int, other: int) -> None:
+    small, large = sorted((one, other))
+
+    assert unlikeness(small, history) <= unlikeness(large, history)
 
 
 def test_all_reasons_are_given_at_once() -> None:
