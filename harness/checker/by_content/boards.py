@@ -104,8 +104,14 @@ def difference_at_rest(
         if score != last[name] and score not in possible.get(name, ()):
             yield f"shows {name} with {score}, the last event of {name} showed {last[name]}"
     lowest = min((score for _, score in read.scores), default=None)
+    # A user who was renamed after the last event stands there under a name that no event showed.
+    elsewhere = {score for name, score in read.scores if name not in last}
     for name, score in sorted(last.items(), key=lambda pair: -pair[1]):
-        if name in shown or (possible.get(name) and min(possible[name]) <= (lowest or 0)):
+        if (
+            name in shown
+            or score in elsewhere
+            or (possible.get(name) and min(possible[name]) <= (lowest or 0))
+        ):
             continue
         if len(read.scores) < FULL:
             yield f"has {len(read.scores)} rows and leaves out {name} with {score}"

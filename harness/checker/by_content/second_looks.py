@@ -55,9 +55,9 @@ def of_renamed(
             if not chain.unshown or chain.name == name or tries > TRIES_MAX:
                 continue
             together = [*events[chain.name], *events[name]]
-            newest = max(together, key=lambda event: event.time_ns).name
+            together.sort(key=lambda event: event.time_ns)
+            newest, base = together[-1].name, bases.get(together[0].name, Base())
             together.sort(key=lambda event: (event.score, event.occurrence))
-            base = bases.get(chain.name, Base())
             whole = explain(newest, chain.user, together, by_user[chain.user], base, rising=True)
             if not whole.cost:
                 chains[place] = whole
