@@ -44,7 +44,7 @@ def sender_of(target: Target, seconds: float) -> Submitter:
     start = time.monotonic_ns()
     return Submitter(
         SubmitterSettings(address=target.address, start_ns=start, zero_ns=start),
-        arrivals(parse_profile(f"200x{seconds}"), seed=1, poisson=False),
+        arrivals(parse_profile(f"400x{seconds}"), seed=1, poisson=False),
         lambda number: (1 + number % 5, 1),
         SubmissionRequests(
             host_header=target.host_header,
@@ -57,7 +57,7 @@ def sender_of(target: Target, seconds: float) -> Submitter:
 def test_listeners_cut_in_a_storm_come_back_at_once_and_catch_up(target: Target) -> None:
     swarm = swarm_of(target)
     assert drive([swarm], lambda: swarm.streaming == LISTENERS, timeout_s=10)
-    sender = sender_of(target, 1)
+    sender = sender_of(target, 0.5)
     drive([sender, swarm], lambda: sender.series.total("ok") > 50, timeout_s=10)
     swarm.storm()
     storm_ns = time.time_ns()
@@ -83,11 +83,11 @@ def test_listeners_cut_in_a_storm_come_back_at_once_and_catch_up(target: Target)
 
 def test_others_come_in_the_place_of_listeners_that_leave(target: Target) -> None:
     churn = Churn(
-        listeners=range(1, LISTENERS), stays_s=(0.1, 0.3), away_s=(0, 0), others_come=True
+        listeners=range(1, LISTENERS), stays_s=(0.05, 0.15), away_s=(0, 0), others_come=True
     )
     swarm = swarm_of(target, churn=(churn,))
     assert drive([swarm], lambda: swarm.streaming == LISTENERS, timeout_s=10)
-    sender = sender_of(target, 1)
+    sender = sender_of(target, 0.5)
 
     assert drive([sender, swarm], lambda: sender.finished, timeout_s=20)
     last = get_scores(target).seq
