@@ -104,8 +104,9 @@ async def decide(
     *,
     task_queue: str,
 ) -> Decided:
-    """Decide a case. Raises Problem: invalid, not_found, already_decided, unavailable.
+    """Decide a case. Raises Problem: invalid, forbidden, not_found, already_decided, unavailable.
 
+    Nobody approves a gain of their own, nor one that they submitted for another user.
     After `unavailable` the effect is unknown; repeating the request is safe.
     """
     decision = DECISIONS.get(request.decision)
@@ -114,6 +115,8 @@ async def decide(
     name = ids.text(submission_id)
     told = {"decision": decision, "decided_by": principal.subject}
     try:
+        if decision == Decision.APPROVED:
+            await _refuse_own_gain(ledger, submission_id, principal)
         try:
             state = await _update(client, name, told)
         except RPCError as error:
@@ -138,6 +141,15 @@ async def decide(
         raise Problem(ALREADY_DECIDED, "This case has been decided already.")
     log.info("case_decided", submission_id=name, decision=decision, by=principal.subject)
     return Decided(submission_id=name, decision=decision, outcome=str(state["outcome"]))
+
+
+async def _refuse_own_gain(
+    ledger: LedgerReader, submission_id: bytes, principal: Principal
+) -> None:
+    held = await ledger.outcome(submission_id)
+    if held is not None and principal.subject in (str(held.user_id), held.principal.decode()):
+        log.warning("own_gain_refused", submission_id=ids.text(submission_id))
+        raise Problem(FORBIDDEN, "Another reviewer must approve this gain: it is your own.")
 
 
 async def _update(client: Client, name: str, told: dict[str, str]) -> dict[str, Any]:

@@ -316,7 +316,7 @@ def _decision() -> dict[str, Any]:
         "operationId": "postDecision",
         "tags": ["review"],
         "summary": "Approve or reject a held submission",
-        "description": f"For tokens with {SCOPE_REVIEW}.",
+        "description": f"For tokens with {SCOPE_REVIEW}; nobody approves a gain of their own.",
         "security": _security(_TOKEN),
         "parameters": [_path("submissionId", SUBMISSION_ID)],
         "requestBody": _body(_ref("DecisionRequest"), {"decision": "approve"}),

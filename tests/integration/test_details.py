@@ -229,6 +229,38 @@ async def test_a_held_submission_waits_for_a_reviewer(api: Api) -> None:
     assert (await ask(api, "GET", "/admin/reviews", reviewer()))[1] == []
 
 
+async def test_nobody_approves_a_gain_of_their_own(api: Api) -> None:
+    """Neither the user who gains, nor who submitted it for another user."""
+
+    def may_review(subject: str) -> str:
+        scopes = (SCOPE_REVIEW,)
+        return mint(SECRET, subject=subject, now_s=int(time.time()), ttl_s=60, scopes=scopes)
+
+    status, body = await ask(
+        api,
+        "POST",
+        "/scores/update",
+        token(2, any_user=True),
+        json={"userId": 1, "increment": SUSPICIOUS},
+    )
+    assert status == 202
+    assert (await final_status(api, body["submissionId"]))["status"] == "held"
+    path = f"/admin/reviews/{body['submissionId']}"
+
+    for subject in ("1", "2"):
+        status, refusal = await ask(
+            api, "POST", path, may_review(subject), json={"decision": "approve"}
+        )
+        assert (status, refusal["code"]) == (403, "forbidden")
+    assert (await final_status(api, body["submissionId"]))["status"] == "held"
+
+    async def rejected() -> str | None:
+        status, decided = await ask(api, "POST", path, may_review("1"), json={"decision": "reject"})
+        return str(decided["outcome"]) if status == 200 else None
+
+    assert await eventually(rejected) == "rejected_by_review"
+
+
 async def test_decision_after_a_stored_one_is_refused_as_late(
     api: Api, settings: ServerSettings
 ) -> None:

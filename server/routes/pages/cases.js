@@ -105,7 +105,7 @@ async function decide(row, held, decision, token) {
       body: JSON.stringify({ decision }),
     });
     const said = await answer.json();
-    text = answer.ok ? `${what}: ${said.decision}.` : `${what}: ${said.title}.`;
+    text = answer.ok ? `${what}: ${said.decision}.` : `${what}: ${said.detail}`;
   } catch {
     text = `${what}: no answer; the case is shown until it is decided.`;
   }
