@@ -57,8 +57,9 @@ def board_from(row: Sequence[Any]) -> BoardRow:
 def changes_query(seq: int, limit: int) -> str:
     """The next changes in order, at most `limit`; they start at `seq` + 1."""
     return (
-        # LEFT JOIN: a user removed by hand must not leave a gap that stops the board.
-        "SELECT l.seq, l.user_id, COALESCE(u.name, ''), l.score_after, l.committed_at_us"
+        # LEFT JOIN: a user who was removed must not leave a gap that stops the board.
+        "SELECT l.seq, l.user_id, COALESCE(u.name, CONCAT('removed-', l.user_id)),"
+        " l.score_after, l.committed_at_us, u.id IS NULL"
         " FROM ledger l LEFT JOIN users u ON u.id = l.user_id"
         f" WHERE l.seq > {int(seq)} ORDER BY l.seq LIMIT {int(limit)}"
     )
@@ -67,7 +68,14 @@ def changes_query(seq: int, limit: int) -> str:
 def changes_from(rows: Iterable[Sequence[Any]]) -> list[Change]:
     """The changes in rows of `changes_query`."""
     return [
-        Change(seq=row[0], user_id=row[1], name=row[2], score=row[3], committed_us=row[4])
+        Change(
+            seq=row[0],
+            user_id=row[1],
+            name=row[2],
+            score=row[3],
+            committed_us=row[4],
+            removed=bool(row[5]),
+        )
         for row in rows
     ]
 

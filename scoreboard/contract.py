@@ -20,6 +20,7 @@ TICKET_PATH = "/scores/stream/ticket"
 OUTCOMES_PATH = "/scores/updates"
 USERS_PATH = "/scores/users"
 REVIEWS_PATH = "/admin/reviews"
+PLAYERS_PATH = "/admin/players"
 ACCEPTED_MESSAGE = "Score update request submitted"
 SEQ_HEADER = "Scoreboard-Seq"
 IDEMPOTENCY_HEADER = "Idempotency-Key"
@@ -63,6 +64,14 @@ REVIEW_DECIDE_UPDATE = "decide"
 def review_workflow_id(submission_id: str) -> str:
     """The id of the workflow that reviews a held submission."""
     return f"review-{submission_id}"
+
+
+PLAYER_WORKFLOW = "PlayerChange"
+
+
+def player_workflow_id(order_id: str) -> str:
+    """The id of the workflow that carries out an operator's order about a player."""
+    return f"player-{order_id}"
 
 
 def batch_workflow_id(batch_id: str) -> str:

@@ -87,13 +87,17 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """One applied submission as listeners see it: the user's total after `seq`."""
+    """One applied submission as listeners see it: the user's total after `seq`.
+
+    `removed`: the user is not on the board any more.
+    """
 
     seq: int
     user_id: int
     name: str
     score: int
     committed_us: int
+    removed: bool = False
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):

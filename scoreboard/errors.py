@@ -26,6 +26,7 @@ METHOD_NOT_ALLOWED = ProblemKind(
 REQUEST_TIMEOUT = ProblemKind(
     code="request_timeout", status=408, title="Request took too long to arrive"
 )
+PLAYER_EXISTS = ProblemKind(code="player_exists", status=409, title="The user id is taken")
 ALREADY_DECIDED = ProblemKind(code="already_decided", status=409, title="The case has been decided")
 TOO_LARGE = ProblemKind(code="too_large", status=413, title="Body too large")
 URI_TOO_LONG = ProblemKind(code="uri_too_long", status=414, title="Address too long")

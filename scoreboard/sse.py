@@ -36,11 +36,15 @@ def chunk(payload: bytes) -> bytes:
 
 
 class UpdateData(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Data of `event: update`. Two users may have one name; `user_id` tells them apart."""
+    """Data of `event: update`. Two users may have one name; `user_id` tells them apart.
+
+    `removed` is there when the user has left the board.
+    """
 
     user: str
     score: int
     user_id: int | None = msgspec.field(name="userId", default=None)
+    removed: bool = False
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +78,10 @@ def encode_updates(changes: Iterable[Change]) -> bytes:
             parts.append(b": committed %d\n" % stamp)
         parts.append(
             b"id: %d\nevent: update\ndata: %b\n\n"
-            % (change.seq, _json.encode(UpdateData(change.name, change.score, change.user_id)))
+            % (
+                change.seq,
+                _json.encode(UpdateData(change.name, change.score, change.user_id, change.removed)),
+            )
         )
     return b"".join(parts)
 

@@ -24,6 +24,7 @@ ISSUER = "scoreboard"
 AUDIENCE = "scoreboard"
 SCOPE_ANY_USER = "scores:write:any"
 SCOPE_REVIEW = "scores:review"
+SCOPE_PLAYERS = "scores:players"
 SCOPE_OPERATE = "scores:operate"
 MIN_SECRET_BYTES = 32
 MAX_TOKEN_CHARS = 4096

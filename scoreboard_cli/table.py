@@ -31,6 +31,9 @@ COMMANDS: dict[str, Entry] = {
     "status": Entry("stack.commands:status", "print what is running, as JSON", RUN),
     "token": Entry("stack.commands:token", "print a token for a user", RUN),
     "cluster": Entry("harness.cli.lab.commands:cluster", "run several hosts (root)", RUN),
+    "players": Entry(
+        "scoreboard_client.player_commands:players", "add, rename, remove, merge players", RUN
+    ),
     "replay": Entry("stack.replay_command:replay", "bring back from Temporal what MySQL lost", RUN),
     "submit": Entry("scoreboard_client.commands:submit", "add points to a user", USE),
     "outcome": Entry(

@@ -9,7 +9,7 @@ Every submission carries an Idempotency-Key, so repeating one is always safe.
 """
 
 from scoreboard.signing import SigningKey
-from scoreboard_client.answers import Accepted, Outcome, Top
+from scoreboard_client.answers import Accepted, Managed, Outcome, Top
 from scoreboard_client.blocking import BlockingScoreboardClient
 from scoreboard_client.client import ScoreboardClient
 from scoreboard_client.errors import (
@@ -29,6 +29,7 @@ __all__ = [
     "BlockingScoreboardClient",
     "ClientError",
     "EffectUnknown",
+    "Managed",
     "Outcome",
     "Problem",
     "Refused",

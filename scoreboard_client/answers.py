@@ -30,6 +30,13 @@ class _StatusBody(msgspec.Struct, frozen=True, rename="camel"):
     reason: str | None = None
 
 
+class _ManagedBody(msgspec.Struct, frozen=True, rename="camel"):
+    seq: int
+    user_id: int
+    user: str | None
+    score: int | None
+
+
 class _ProblemBody(msgspec.Struct, frozen=True):
     code: str = "unknown"
     title: str = ""
@@ -38,6 +45,7 @@ class _ProblemBody(msgspec.Struct, frozen=True):
 
 _accepted = msgspec.json.Decoder(_AcceptedBody)
 _status = msgspec.json.Decoder(_StatusBody)
+_managed = msgspec.json.Decoder(_ManagedBody)
 _problem = msgspec.json.Decoder(_ProblemBody)
 _standings = msgspec.json.Decoder(list[Standing])
 
@@ -49,6 +57,17 @@ class Accepted:
     submission_id: str
     idempotency_key: str
     attempts: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Managed:
+    """Who stands on the board after an order, which is change `seq`; `user` and `score` are None
+    for a player who was removed."""
+
+    seq: int
+    user_id: int
+    user: str | None
+    score: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,6 +155,15 @@ def outcome_of(answer: Answer) -> Outcome:
         seq=body.seq,
         reason=body.reason,
     )
+
+
+def managed_of(answer: Answer, key: str) -> Managed:
+    """Who stands there now, of a 200. Raises EffectUnknown, since the order was carried out."""
+    try:
+        body = _managed.decode(answer.body)
+    except msgspec.DecodeError as error:
+        raise EffectUnknown(key, f"the 200 is malformed: {error}") from error
+    return Managed(seq=body.seq, user_id=body.user_id, user=body.user, score=body.score)
 
 
 def accepted_of(answer: Answer, key: str, attempts: int) -> Accepted:

@@ -10,7 +10,7 @@ import random
 import secrets
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import Self
@@ -20,13 +20,16 @@ import aiohttp
 import msgspec
 
 from scoreboard import contract
+from scoreboard.domain import Standing
 from scoreboard.signing import SigningKey, sign
 from scoreboard_client.answers import (
     Accepted,
     Answer,
+    Managed,
     Outcome,
     Top,
     accepted_of,
+    managed_of,
     outcome_of,
     read,
     reason_of,
@@ -130,6 +133,33 @@ class ScoreboardClient:
                 " characters"
             )
         body = msgspec.json.encode({"userId": user_id, "increment": increment})
+        answer, attempts = await self._post(contract.UPDATE_PATH, body, key, wanted=202)
+        return accepted_of(answer, key, attempts)
+
+    async def manage_player(
+        self, order: Mapping[str, object], *, idempotency_key: str | None = None
+    ) -> Managed:
+        """Carry out an order of an operator, as POST /admin/players takes it, exactly once.
+
+        Raises what `submit` raises.
+        """
+        key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
+        answer, _ = await self._post(
+            contract.PLAYERS_PATH, msgspec.json.encode(order), key, wanted=200
+        )
+        return managed_of(answer, key)
+
+    async def players(self, *, after: int = 0, limit: int = 100) -> tuple[Standing, ...]:
+        """The next players by id after `after`, for operators.
+
+        Raises Refused, Unreachable or BadAnswer.
+        """
+        path = f"{contract.PLAYERS_PATH}?after={after:d}&limit={limit:d}"
+        return top_of(await self._get(path)).scores
+
+    async def _post(self, path: str, body: bytes, key: str, *, wanted: int) -> tuple[Answer, int]:
+        """The answer of the status `wanted`, and how many attempts it took. Raises Refused,
+        Unreachable or EffectUnknown."""
         headers = {contract.IDEMPOTENCY_HEADER: key, "Content-Type": "application/json"}
         attempts = _Attempts(self._base_url, self._retry, self._rng)
         # Once an attempt may have taken effect, no later refusal can prove that nothing happened.
@@ -139,8 +169,8 @@ class ScoreboardClient:
             try:
                 answer = await self._send(
                     "POST",
-                    contract.UPDATE_PATH,
-                    headers=self._signed(contract.UPDATE_PATH, headers, body),
+                    path,
+                    headers=self._signed(path, headers, body),
                     body=body,
                 )
             except _NEVER_SENT as error:
@@ -151,8 +181,8 @@ class ScoreboardClient:
                 failure = self._unreachable(error)
                 retry_after_s = None
             else:
-                if answer.status == 202:
-                    return accepted_of(answer, key, attempts.made)
+                if answer.status == wanted:
+                    return answer, attempts.made
                 maybe_done = maybe_done or not 400 <= answer.status < 500
                 failure = refusal_of(answer)
                 retry_after_s = answer.retry_after_s

@@ -127,7 +127,7 @@ class Server:
         self.url = given or (self._stack.url if self._stack else DEFAULT_URL)
 
     def token(
-        self, secret_file: Path | None, user: int | None, scopes: tuple[str, ...] = ()
+        self, secret_file: Path | None, user: int | str | None, scopes: tuple[str, ...] = ()
     ) -> Token:
         """A bearer token, or a function that makes a current one. Ends the command without one."""
         if token := os.environ.get("SCOREBOARD_TOKEN", "").strip():
@@ -194,7 +194,7 @@ async def submit(
         server.url, token=token, signing_key=signing_key, retry=retry
     ) as client:
         accepted = await client.submit(user_id=user, increment=increment, idempotency_key=key)
-    _print(
+    print_fields(
         submissionId=accepted.submission_id,
         idempotencyKey=accepted.idempotency_key,
         attempts=accepted.attempts,
@@ -218,7 +218,7 @@ async def outcome(
     async with ScoreboardClient(server.url, token=token, retry=retry) as client:
         found = await client.outcome(submission_id)
     said = {"score": found.score, "seq": found.seq, "reason": found.reason}
-    _print(
+    print_fields(
         submissionId=found.submission_id,
         status=found.status,
         **{name: value for name, value in said.items() if value is not None},
@@ -241,7 +241,7 @@ async def top(server: Server, retry: RetryPolicy, limit: int, offset: int, as_js
     async with ScoreboardClient(server.url, retry=retry) as client:
         board = await client.top(limit=limit, offset=offset)
     if as_json:
-        _print(seq=board.seq, scores=board.scores)
+        print_fields(seq=board.seq, scores=board.scores)
     else:
         for place, line in enumerate(board.scores, offset + 1):
             print(f"{place:>4}  {line.score:>12,}  {line.user}")
@@ -271,7 +271,7 @@ async def follow(
         aclosing(client.follow(last_event_id=last_event_id, snapshot=snapshot)) as events,
     ):
         async for event in events:
-            _print(**_fields(event))
+            print_fields(**_fields(event))
             if left is not None:
                 left -= 1
                 if not left:
@@ -336,9 +336,11 @@ def _fields(event: StreamEvent) -> dict[str, object]:
             "score": event.score,
             "userId": event.user_id,
             "committedUs": event.committed_us,
+            **({"removed": True} if event.removed else {}),
         }
     return {"event": type(event).__name__.lower(), "seq": event.seq, "scores": event.scores}
 
 
-def _print(**fields: object) -> None:
+def print_fields(**fields: object) -> None:
+    """One JSON object on a line of its own."""
     print(msgspec.json.encode(fields).decode(), flush=True)

@@ -31,6 +31,7 @@ class Update:
     score: int
     committed_us: int | None = None
     user_id: int | None = None
+    removed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,4 +136,5 @@ class Reading:
             score=data.score,
             committed_us=self._committed_us,
             user_id=data.user_id,
+            removed=data.removed,
         )

@@ -13,7 +13,7 @@ import scoreboard_client
 
 ORDER = (
     *("ScoreboardClient", "BlockingScoreboardClient", "RetryPolicy", "SigningKey"),
-    *("Accepted", "Outcome", "Top", "StreamEvent", "Update", "Snapshot", "Reset"),
+    *("Accepted", "Outcome", "Managed", "Top", "StreamEvent", "Update", "Snapshot", "Reset"),
     *("ClientError", "Refused", "Problem", "Unreachable", "EffectUnknown", "BadAnswer"),
 )
 HEAD = """# Python client: API reference

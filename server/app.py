@@ -41,6 +41,7 @@ from server.routes import docs_page
 from server.routes.health import HealthRoutes
 from server.routes.metrics_routes import MetricsRoutes, metrics_of
 from server.routes.pages import pages_routes
+from server.routes.players import PlayerRoutes
 from server.routes.reviews import ReviewRoutes
 from server.routes.scores import ReadyPage, ScoresRoutes
 from server.routes.streams import StreamRoutes
@@ -182,6 +183,13 @@ def create_app(
             public_ledger,
             principal=parser.principal,
             client=lambda: starter.client,
+            task_queue=settings.task_queue,
+        ),
+        PlayerRoutes(
+            public_ledger,
+            principal=parser.principal,
+            client=lambda: starter.client,
+            new_id=new_id,
             task_queue=settings.task_queue,
         ),
         MetricsRoutes(metrics, open_to_all=settings.metrics_open, principal=parser.principal),

@@ -7,6 +7,7 @@
 - publish   repeats by the board's cursor in Redis
 - notify    only announces: the stream moves with the ranking
 - resolve   repeats by submission id: only a held row changes
+- players   repeats by the order's id, the key of the audit trail
 - refresh   builds a copy and swaps it in; repeating it builds another
 """
 
@@ -21,15 +22,19 @@ from temporalio.exceptions import ApplicationError
 from adapters.reasons import reason_of
 from scoreboard import contract, ids
 from scoreboard.domain import Decision, Outcome, Submission
+from scoreboard.players.effects import Refusal
+from scoreboard.players.orders import decode_order
 from scoreboard.rules import screen
 from worker.board.redis_board import RedisBoard
 from worker.database.cases import Cases
 from worker.database.ledger import Ledger
+from worker.database.players import Players
 from worker.failpoints import Failpoints
 from worker.step_watch import StepWatch
 from worker.workflows import steps
 from worker.workflows.board_refresh import RefreshReport
 from worker.workflows.fraud_review import TIME_LIMIT_S, CaseResolved
+from worker.workflows.player_change import PlayerChangeResult
 from worker.workflows.submission_batch import BatchRecorded, Carried
 
 log = structlog.get_logger()
@@ -56,6 +61,7 @@ class Activities:
         ledger: Ledger,
         cases: Cases,
         board: RedisBoard,
+        players: Players,
         failpoints: Failpoints,
         *,
         review_limit_s: float = TIME_LIMIT_S,
@@ -67,9 +73,10 @@ class Activities:
         self._ledger = ledger
         self._cases = cases
         self._board = board
+        self._players = players
         self._failpoints = failpoints
         self._review_limit_s = review_limit_s
-        # Users are never removed by this program; should one be, `record` finds out.
+        # Some may have been removed since: `record` finds out.
         self._known_users: set[int] = set()
 
     def all(self) -> Sequence[Callable[..., Any]]:
@@ -81,6 +88,7 @@ class Activities:
             self.publish,
             self.notify,
             self.resolve,
+            self.change_player,
             self.refresh,
         ]
 
@@ -189,6 +197,26 @@ class Activities:
             seq=resolved.seq,
             decision=resolved.decision,
             decided_by=resolved.decided_by,
+        )
+
+    @activity.defn(name=steps.CHANGE_PLAYER)
+    async def change_player(self, payload: bytes) -> PlayerChangeResult:
+        """Carry out an operator's order in one transaction; a refusal is a result."""
+        try:
+            order = decode_order(payload)
+        except ValueError as error:
+            raise ApplicationError(
+                "not an order", type=steps.MALFORMED_BATCH, non_retryable=True
+            ) from error
+        changed = await self._players.carry_out(order)
+        if isinstance(changed, Refusal):
+            return PlayerChangeResult(refusal=changed.value)
+        return PlayerChangeResult(
+            seq=changed.seq,
+            user_id=changed.user_id,
+            user=changed.user,
+            score=changed.score,
+            digest=order.digest.hex(),
         )
 
     @activity.defn(name=steps.REFRESH)

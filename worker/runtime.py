@@ -24,6 +24,7 @@ from worker.board.redis_board import RebuildFailed, RedisBoard
 from worker.database.cases import Cases
 from worker.database.ledger import Ledger
 from worker.database.migrate import migrate
+from worker.database.players import Players
 from worker.failpoints import Failpoints
 from worker.probes import WorkerState
 from worker.recovery.open_cases import reopen_cases
@@ -31,6 +32,7 @@ from worker.settings import WorkerSettings
 from worker.step_watch import StepWatch
 from worker.workflows.board_refresh import BoardRefresh, ensure_schedule
 from worker.workflows.fraud_review import FraudReview
+from worker.workflows.player_change import PlayerChange
 from worker.workflows.submission_batch import SubmissionBatch
 
 log = structlog.get_logger()
@@ -80,11 +82,12 @@ async def running_worker(
         worker = Worker(
             client,
             task_queue=settings.task_queue,
-            workflows=[SubmissionBatch, FraudReview, BoardRefresh],
+            workflows=[SubmissionBatch, FraudReview, BoardRefresh, PlayerChange],
             activities=Activities(
                 ledger,
                 cases,
                 board,
+                Players(pool, failpoints),
                 failpoints,
                 review_limit_s=settings.fraud_review_limit_s,
                 traces=_traces(settings, redis_client),

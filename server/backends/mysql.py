@@ -100,6 +100,31 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     decided_at_us: int | None
 
 
+class Player(msgspec.Struct, frozen=True, gc=False):
+    """A user as operators see one."""
+
+    user_id: int
+    name: str
+    score: int
+
+
+class PlayerChangeRow(msgspec.Struct, frozen=True, gc=False):
+    """An order of an operator that took effect."""
+
+    id: bytes
+    action: str
+    user_id: int
+    into_id: int | None
+    name_before: str | None
+    name: str | None
+    score_before: int | None
+    score: int | None
+    seq: int
+    actor: bytes
+    reason: str
+    committed_at_us: int
+
+
 class LedgerReader:
     """Reads of the ledger and the board."""
 
@@ -171,6 +196,21 @@ class LedgerReader:
                 (submission_id.hex(),),
             )
         )
+
+    async def players(self, after: int, limit: int) -> list[Player]:
+        """The next users by id, at most `limit`."""
+        rows = await self._rows(
+            "SELECT id, name, score FROM users WHERE id > %s ORDER BY id LIMIT %s", (after, limit)
+        )
+        return [Player(*row) for row in rows]
+
+    async def player_changes(self, limit: int) -> list[PlayerChangeRow]:
+        """The latest orders of operators, newest first."""
+        columns = ", ".join(PlayerChangeRow.__struct_fields__)
+        rows = await self._rows(
+            f"SELECT {columns} FROM player_changes ORDER BY seq DESC LIMIT %s", (limit,)
+        )
+        return [PlayerChangeRow(*row) for row in rows]
 
     async def around(self, user_id: int, neighbours: int) -> tuple[int, list[RankedUser]]:
         """The board's seq, and the user with the users around, best first; empty without user."""

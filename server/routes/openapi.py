@@ -4,30 +4,49 @@ Pure. What a handler does is in the handler; here is what it promises. Each
 operation names its answers, and every refusal is one shape (RFC 9457).
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, get_args
 
 import msgspec
 
 from scoreboard import __version__, contract, errors
 from scoreboard.domain import MAX_USER_ID, Standing
-from scoreboard.errors import ProblemKind
-from scoreboard.tokens import SCOPE_ANY_USER, SCOPE_OPERATE, SCOPE_REVIEW
+from scoreboard.players.orders import Action
+from scoreboard.tokens import SCOPE_ANY_USER, SCOPE_OPERATE, SCOPE_PLAYERS, SCOPE_REVIEW
 from server.board.board import OFFSET_MAX
 from server.board.outcomes import Status
+from server.board.players import (
+    PLAYERS_DEFAULT,
+    PLAYERS_MAX,
+    Managed,
+    PlayerChangeView,
+    PlayerView,
+)
 from server.board.ranks import NEIGHBOURS_DEFAULT, NEIGHBOURS_MAX, Surroundings
 from server.board.reviews import DECISIONS, CaseView, Decided, DecisionRequest
+from server.routes.openapi_parts import (
+    JSON,
+    OVERLOADED,
+    REFUSED,
+    TOKEN,
+    answer,
+    body,
+    list_of,
+    number,
+    path,
+    problems,
+    ref,
+    security,
+    seq,
+)
 from server.stream.stream_gate import COOKIE, Ticket
 from server.submit.batches import ItemResult
 from server.submit.body import Update
 from server.submit.submission_parser import MAX_ITEMS, BatchItem
 
-PROBLEM = "application/problem+json"
-JSON = "application/json"
 SUBMISSION_ID = {"type": "string", "format": "uuid"}
-_TOKEN: Sequence[Mapping[str, Sequence[str]]] = ({"bearer": ()},)
-_TOKEN_IF_TOLD = ({}, *_TOKEN)
-_STREAM_TOKEN = ({}, *_TOKEN, {"cookie": ()}, {"ticket": ()})
+_TOKEN_IF_TOLD = ({}, *TOKEN)
+_STREAM_TOKEN = ({}, *TOKEN, {"cookie": ()}, {"ticket": ()})
 
 
 class Accepted(msgspec.Struct, rename="camel"):
@@ -56,6 +75,7 @@ class State(msgspec.Struct):
 _TYPES: Sequence[Any] = (
     *(Accepted, ProblemDocument, State, Standing, Update, BatchItem, ItemResult, Status),
     *(Surroundings, CaseView, DecisionRequest, Decided, Ticket),
+    *(Action, Managed, PlayerView, PlayerChangeView),
 )
 
 
@@ -75,6 +95,7 @@ def document(base: str = "") -> dict[str, Any]:
             {"name": "scores", "description": "The board, submissions and their outcomes"},
             {"name": "stream", "description": "Changes as they happen"},
             {"name": "review", "description": "Submissions that were held"},
+            {"name": "players", "description": "Who plays, for operators"},
             {"name": "operation", "description": "Health, metrics and statistics for operators"},
         ],
         "paths": _paths(),
@@ -98,6 +119,13 @@ def _schemas() -> dict[str, Any]:
 
 
 _KEY_PATTERN = r'^("[!#-\[\]-~]{1,128}"|[!#-~]{1,128})$'
+_KEY = {
+    "name": contract.IDEMPOTENCY_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Names the request, so that a repeat has no second effect",
+    "schema": {"type": "string", "pattern": _KEY_PATTERN},
+}
 
 
 def _paths() -> dict[str, Any]:
@@ -111,6 +139,8 @@ def _paths() -> dict[str, Any]:
         contract.TICKET_PATH: {"post": _ticket()},
         contract.REVIEWS_PATH: {"get": _cases()},
         f"{contract.REVIEWS_PATH}/{{submissionId}}": {"post": _decision()},
+        contract.PLAYERS_PATH: {"get": _players(), "post": _order()},
+        f"{contract.PLAYERS_PATH}/changes": {"get": _changes()},
         "/healthz": {"get": _state("alive", "Whether the process is alive")},
         "/readyz": {"get": _state("ready", "Whether the process accepts work", 503)},
         "/metrics": {"get": _figures("metrics", "Metrics for Prometheus", "text/plain")},
@@ -135,14 +165,14 @@ def _scores() -> dict[str, Any]:
         "tags": ["scores"],
         "summary": "The board, best first",
         "parameters": [
-            _number("limit", contract.TOP_DEFAULT, 1, contract.TOP_MAX, "Number of places"),
-            _number("offset", 0, 0, OFFSET_MAX, "Places to skip"),
+            number("limit", contract.TOP_DEFAULT, 1, contract.TOP_MAX, "Number of places"),
+            number("offset", 0, 0, OFFSET_MAX, "Places to skip"),
             _floor(),
         ],
         "responses": {
-            "200": _answer("One page of the board", _list_of("Standing"), {**_seq(), **etag}),
+            "200": answer("One page of the board", list_of("Standing"), {**seq(), **etag}),
             "304": {"description": "Unchanged since the ETag in If-None-Match"},
-            **_problems(errors.MALFORMED, errors.UNAVAILABLE),
+            **problems(errors.MALFORMED, errors.UNAVAILABLE),
         },
     }
 
@@ -156,7 +186,7 @@ def _update() -> dict[str, Any]:
             "description": "Address of the submission's outcome",
         }
     }
-    accepted = _answer("Stored in a started workflow", _ref("Accepted"), location)
+    accepted = answer("Stored in a started workflow", ref("Accepted"), location)
     return {
         "operationId": "postUpdate",
         "tags": ["scores"],
@@ -165,37 +195,29 @@ def _update() -> dict[str, Any]:
         " same Idempotency-Key and body is always safe and returns the same submissionId."
         f" A token may update its own user, or with {SCOPE_ANY_USER} any user. Requests may be"
         " signed (RFC 9421).",
-        "security": _security(_TOKEN),
-        "parameters": [
-            {
-                "name": contract.IDEMPOTENCY_HEADER,
-                "in": "header",
-                "required": False,
-                "description": "Names the submission, so that a repeat has no second effect",
-                "schema": {"type": "string", "pattern": _KEY_PATTERN},
-            }
-        ],
-        "requestBody": _body(_ref("Update"), {"userId": 1, "increment": 10}),
+        "security": security(TOKEN),
+        "parameters": [_KEY],
+        "requestBody": body(ref("Update"), {"userId": 1, "increment": 10}),
         "responses": {
             "202": {**accepted, "links": {"outcome": {**outcome, "parameters": found}}},
-            **_problems(*_REFUSED, errors.KEY_REUSED, errors.RATE_LIMITED, *_OVERLOADED),
+            **problems(*REFUSED, errors.KEY_REUSED, errors.RATE_LIMITED, *OVERLOADED),
         },
     }
 
 
 def _updates() -> dict[str, Any]:
-    items = {**_list_of("BatchItem"), "minItems": 1, "maxItems": MAX_ITEMS}
+    items = {**list_of("BatchItem"), "minItems": 1, "maxItems": MAX_ITEMS}
     return {
         "operationId": "postUpdates",
         "tags": ["scores"],
         "summary": "Submit points for many users",
         "description": "Each item gets the result that a request of its own would get; `key` is its"
         " Idempotency-Key.",
-        "security": _security(_TOKEN),
-        "requestBody": _body(items, [{"userId": 1, "increment": 10, "key": "match-7"}]),
+        "security": security(TOKEN),
+        "requestBody": body(items, [{"userId": 1, "increment": 10, "key": "match-7"}]),
         "responses": {
-            "200": _answer("Result of each item, in order", _list_of("ItemResult")),
-            **_problems(*_REFUSED, *_OVERLOADED),
+            "200": answer("Result of each item, in order", list_of("ItemResult")),
+            **problems(*REFUSED, *OVERLOADED),
         },
     }
 
@@ -211,12 +233,12 @@ def _outcome() -> dict[str, Any]:
         "operationId": "getOutcome",
         "tags": ["scores"],
         "summary": "Outcome of a submission",
-        "security": _security(_TOKEN),
-        "parameters": [_path("submissionId", SUBMISSION_ID)],
+        "security": security(TOKEN),
+        "parameters": [path("submissionId", SUBMISSION_ID)],
         "responses": {
-            "200": _answer("Pending, applied, rejected or held", _ref("Status"), waits),
-            **_problems(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN),
-            **_problems(errors.NOT_FOUND, errors.UNAVAILABLE),
+            "200": answer("Pending, applied, rejected or held", ref("Status"), waits),
+            **problems(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN),
+            **problems(errors.NOT_FOUND, errors.UNAVAILABLE),
         },
     }
 
@@ -229,13 +251,13 @@ def _user() -> dict[str, Any]:
         "summary": "A user's rank, score and neighbours",
         "description": "Equal scores share a rank; the first to reach the score is listed first.",
         "parameters": [
-            _path("userId", user),
-            _number("neighbours", NEIGHBOURS_DEFAULT, 0, NEIGHBOURS_MAX, "Places before and after"),
+            path("userId", user),
+            number("neighbours", NEIGHBOURS_DEFAULT, 0, NEIGHBOURS_MAX, "Places before and after"),
             _floor(),
         ],
         "responses": {
-            "200": _answer("The user's place", _ref("Surroundings"), _seq()),
-            **_problems(errors.MALFORMED, errors.NOT_FOUND, errors.UNAVAILABLE),
+            "200": answer("The user's place", ref("Surroundings"), seq()),
+            **problems(errors.MALFORMED, errors.NOT_FOUND, errors.UNAVAILABLE),
         },
     }
 
@@ -250,7 +272,7 @@ def _stream() -> dict[str, Any]:
         " `event: reset` with a snapshot when the missed changes are no longer kept. Comments keep"
         " the connection alive. A stream opened with a token ends when the token expires."
         " Compressed for clients that accept gzip.",
-        "security": _security(_STREAM_TOKEN),
+        "security": security(_STREAM_TOKEN),
         "parameters": [
             {
                 "name": contract.LAST_EVENT_ID_HEADER,
@@ -266,15 +288,15 @@ def _stream() -> dict[str, Any]:
                 "description": "Last-Event-ID for clients that cannot send headers",
                 "schema": event_id,
             },
-            _number("snapshot", 0, 0, 1, "1: begin with the top of the board"),
+            number("snapshot", 0, 0, 1, "1: begin with the top of the board"),
         ],
         "responses": {
             "200": {
                 "description": "The stream",
                 "content": {"text/event-stream": {"schema": {"type": "string"}}},
             },
-            **_problems(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN),
-            **_problems(errors.TOO_MANY_STREAMS, errors.UNAVAILABLE),
+            **problems(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN),
+            **problems(errors.TOO_MANY_STREAMS, errors.UNAVAILABLE),
         },
     }
 
@@ -286,11 +308,11 @@ def _ticket() -> dict[str, Any]:
         "summary": "A single-use ticket for the stream",
         "description": "EventSource cannot send headers. A ticket opens one stream before it"
         " expires: `GET /scores/stream?ticket=…`.",
-        "security": _security(_TOKEN),
+        "security": security(TOKEN),
         "responses": {
-            "200": _answer("The ticket", _ref("Ticket")),
-            **_problems(errors.UNAUTHORIZED, errors.FORBIDDEN),
-            **_problems(errors.RATE_LIMITED, errors.UNAVAILABLE),
+            "200": answer("The ticket", ref("Ticket")),
+            **problems(errors.UNAUTHORIZED, errors.FORBIDDEN),
+            **problems(errors.RATE_LIMITED, errors.UNAVAILABLE),
         },
     }
 
@@ -301,12 +323,12 @@ def _cases() -> dict[str, Any]:
         "tags": ["review"],
         "summary": "Held submissions",
         "description": f"For tokens with {SCOPE_REVIEW}.",
-        "security": _security(_TOKEN),
-        "parameters": [_number("all", 0, 0, 1, "1: also those that are decided")],
+        "security": security(TOKEN),
+        "parameters": [number("all", 0, 0, 1, "1: also those that are decided")],
         "responses": {
-            "200": _answer("The cases", _list_of("CaseView")),
-            **_problems(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN),
-            **_problems(errors.UNAVAILABLE),
+            "200": answer("The cases", list_of("CaseView")),
+            **problems(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN),
+            **problems(errors.UNAVAILABLE),
         },
     }
 
@@ -317,12 +339,71 @@ def _decision() -> dict[str, Any]:
         "tags": ["review"],
         "summary": "Approve or reject a held submission",
         "description": f"For tokens with {SCOPE_REVIEW}; nobody approves a gain of their own.",
-        "security": _security(_TOKEN),
-        "parameters": [_path("submissionId", SUBMISSION_ID)],
-        "requestBody": _body(_ref("DecisionRequest"), {"decision": "approve"}),
+        "security": security(TOKEN),
+        "parameters": [path("submissionId", SUBMISSION_ID)],
+        "requestBody": body(ref("DecisionRequest"), {"decision": "approve"}),
         "responses": {
-            "200": _answer("The decided case", _ref("Decided")),
-            **_problems(*_REFUSED, errors.NOT_FOUND, errors.ALREADY_DECIDED, errors.UNAVAILABLE),
+            "200": answer("The decided case", ref("Decided")),
+            **problems(*REFUSED, errors.NOT_FOUND, errors.ALREADY_DECIDED, errors.UNAVAILABLE),
+        },
+    }
+
+
+def _players() -> dict[str, Any]:
+    return {
+        "operationId": "getPlayers",
+        "tags": ["players"],
+        "summary": "Players by id",
+        "description": f"For tokens with {SCOPE_PLAYERS}.",
+        "security": security(TOKEN),
+        "parameters": [
+            number("after", 0, 0, MAX_USER_ID, "Only players with greater ids"),
+            number("limit", PLAYERS_DEFAULT, 1, PLAYERS_MAX, "Number of players"),
+        ],
+        "responses": {
+            "200": answer("The players", list_of("PlayerView")),
+            **problems(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN),
+            **problems(errors.UNAVAILABLE),
+        },
+    }
+
+
+def _order() -> dict[str, Any]:
+    actions = [ref(each.__name__) for each in get_args(Action)]
+    return {
+        "operationId": "postOrder",
+        "tags": ["players"],
+        "summary": "Add, rename, remove or merge players, or set a score",
+        "description": f"For tokens with {SCOPE_PLAYERS}; nobody raises their own score. Answers"
+        " when the change is stored and published. Every order has a number in the one history and"
+        " an event; after a 5xx or a lost response a repeat with the same Idempotency-Key and body"
+        " is safe. A removed player's event has `removed`: true.",
+        "security": security(TOKEN),
+        "parameters": [_KEY],
+        "requestBody": body(
+            {"oneOf": actions},
+            {"action": "rename", "userId": 2, "name": "Robert", "reason": "asked by mail"},
+        ),
+        "responses": {
+            "200": answer("Who stands on the board now", ref("Managed")),
+            **problems(
+                *(*REFUSED, errors.KEY_REUSED, errors.NOT_FOUND, errors.PLAYER_EXISTS),
+                errors.UNAVAILABLE,
+            ),
+        },
+    }
+
+
+def _changes() -> dict[str, Any]:
+    return {
+        "operationId": "getPlayerChanges",
+        "tags": ["players"],
+        "summary": "The latest orders, newest first",
+        "description": f"For tokens with {SCOPE_PLAYERS}. Names of removed players are not kept.",
+        "security": security(TOKEN),
+        "responses": {
+            "200": answer("The orders", list_of("PlayerChangeView")),
+            **problems(errors.UNAUTHORIZED, errors.FORBIDDEN, errors.UNAVAILABLE),
         },
     }
 
@@ -333,8 +414,8 @@ def _state(word: str, summary: str, *failures: int) -> dict[str, Any]:
         "tags": ["operation"],
         "summary": summary,
         "responses": {
-            "200": _answer("The check passed", _ref("State")),
-            **(_problems(errors.UNAVAILABLE) if failures else {}),
+            "200": answer("The check passed", ref("State")),
+            **(problems(errors.UNAVAILABLE) if failures else {}),
         },
     }
 
@@ -346,13 +427,13 @@ def _figures(name: str, summary: str, content_type: str) -> dict[str, Any]:
         "tags": ["operation"],
         "summary": summary,
         "description": f"Public, or restricted to tokens with {SCOPE_OPERATE}.",
-        "security": _security(_TOKEN_IF_TOLD),
+        "security": security(_TOKEN_IF_TOLD),
         "responses": {
             "200": {
                 "description": "The metrics",
                 "content": {content_type: {"schema": {"type": kind}}},
             },
-            **_problems(errors.UNAUTHORIZED, errors.FORBIDDEN),
+            **problems(errors.UNAUTHORIZED, errors.FORBIDDEN),
         },
     }
 
@@ -362,74 +443,5 @@ def _this() -> dict[str, Any]:
         "operationId": "openapi",
         "tags": ["operation"],
         "summary": "This document",
-        "responses": {"200": _answer("OpenAPI 3.1", {"type": "object"})},
+        "responses": {"200": answer("OpenAPI 3.1", {"type": "object"})},
     }
-
-
-_REFUSED = (
-    *(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN, errors.TOO_LARGE),
-    *(errors.UNSUPPORTED_MEDIA_TYPE, errors.INVALID),
-)
-_OVERLOADED = (errors.UNAVAILABLE, errors.OVERLOADED)
-
-
-def _problems(*kinds: ProblemKind) -> dict[str, Any]:
-    by_status: dict[int, list[ProblemKind]] = {}
-    for kind in kinds:
-        by_status.setdefault(kind.status, []).append(kind)
-    return {
-        str(status): {
-            "description": " ".join(f"`{kind.code}`: {kind.title}." for kind in group),
-            "content": {PROBLEM: {"schema": _ref("ProblemDocument")}},
-        }
-        for status, group in by_status.items()
-    }
-
-
-def _answer(
-    description: str, schema: Mapping[str, Any], headers: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    return {
-        "description": description,
-        **({"headers": headers} if headers else {}),
-        "content": {JSON: {"schema": schema}},
-    }
-
-
-def _body(schema: Mapping[str, Any], example: object) -> dict[str, Any]:
-    return {"required": True, "content": {JSON: {"schema": schema, "example": example}}}
-
-
-def _ref(name: str) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _list_of(name: str) -> dict[str, Any]:
-    return {"type": "array", "items": _ref(name)}
-
-
-def _seq() -> dict[str, Any]:
-    return {
-        contract.SEQ_HEADER: {
-            "schema": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1},
-            "description": "Number of the last change in this response",
-        }
-    }
-
-
-def _number(name: str, default: int, least: int, most: int, about: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": "query",
-        "required": False,
-        "description": about,
-        "schema": {"type": "integer", "minimum": least, "maximum": most, "default": default},
-    }
-
-
-def _path(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": schema}
-
-
-def _security(schemes: Sequence[Mapping[str, Sequence[str]]]) -> list[dict[str, list[str]]]:
-    return [{name: list(scopes) for name, scopes in each.items()} for each in schemes]

@@ -395,10 +395,10 @@ async def test_a_user_removed_by_hand_leaves_no_gap(bench: LedgerBench) -> None:
     await bench.record(submission(3), submission(4), submission(3))
     await bench.rows("DELETE FROM users WHERE id = 4")
 
-    assert [(c.seq, c.name) for c in await bench.changes()] == [
-        (1, "User00003"),
-        (2, ""),
-        (3, "User00003"),
+    assert [(c.seq, c.name, c.removed) for c in await bench.changes()] == [
+        (1, "User00003", False),
+        (2, "removed-4", True),
+        (3, "User00003", False),
     ]
 
 

@@ -2,7 +2,7 @@
 -- KEYS  meta, ranking, members, stream
 -- ARGV  incarnation, first seq, last seq, encoded changes, most entries to keep, field, identity
 --       of the change before the first, identity of the last one, field of the former; then per
---       user: id, member, negated score
+--       user: id, member or '' for one who has left, negated score
 -- Returns {1, cursor} moved; {0, cursor, identity} not moved: the changes do not start right
 -- after the cursor; {-1} the board is missing, torn or belongs to another history; {-2} the
 -- change at the cursor is not the one that these follow.
@@ -50,26 +50,35 @@ local foreign = false
 
 for start = 10, #ARGV, 3 * USERS_PER_CALL do
   local stop = math.min(start + 3 * USERS_PER_CALL - 1, #ARGV)
-  local ids, members, scored, gone = {}, {}, {}, {}
+  local ids, members, scored, gone, left = {}, {}, {}, {}, {}
   for i = start, stop, 3 do
     local id, member = ARGV[i], ARGV[i + 1]
     ids[#ids + 1] = id
-    members[#members + 1] = id
-    members[#members + 1] = member
-    scored[#scored + 1] = ARGV[i + 2]
-    scored[#scored + 1] = member
+    if member == '' then
+      left[#left + 1] = id
+    else
+      members[#members + 1] = id
+      members[#members + 1] = member
+      scored[#scored + 1] = ARGV[i + 2]
+      scored[#scored + 1] = member
+    end
   end
   local old = redis.call('HMGET', KEYS[3], unpack(ids))
   for n, member in ipairs(old) do
-    if member and member ~= members[2 * n] then
+    if member and member ~= ARGV[start + 3 * (n - 1) + 1] then
       gone[#gone + 1] = member
     end
   end
   if #gone > 0 and redis.call('ZREM', KEYS[2], unpack(gone)) ~= #gone then
     foreign = true
   end
-  redis.call('ZADD', KEYS[2], unpack(scored))
-  users = users + redis.call('HSET', KEYS[3], unpack(members))
+  if #scored > 0 then
+    redis.call('ZADD', KEYS[2], unpack(scored))
+    users = users + redis.call('HSET', KEYS[3], unpack(members))
+  end
+  if #left > 0 then
+    users = users - redis.call('HDEL', KEYS[3], unpack(left))
+  end
 end
 redis.call('HSET', KEYS[1], 'seq', ARGV[3], 'tail', ARGV[3], 'tip', ARGV[8], 'users', users,
   'entries', math.min((tonumber(state[5]) or 0) + 1, tonumber(ARGV[5])))

@@ -19,7 +19,9 @@ def latest_per_user(changes: Iterable[Change]) -> list[bytes | int]:
 
 
 def in_ranking(change: Change) -> tuple[int, bytes, int]:
-    """The user's id, member and negated score after the change."""
+    """The user's id, member and negated score after the change; no member for a removed user."""
+    if change.removed:
+        return change.user_id, b"", 0
     member = contract.ranking_member(change.user_id, change.seq, change.name)
     return change.user_id, member, -change.score
 

@@ -3,7 +3,7 @@
 -- ARGV  incarnation, epoch before the snapshot was taken or '', seq of the built ranking, seq of
 --       it with all later changes below, users in it, stream field, field of the identity before,
 --       identity at the seq of the built ranking, length of the part that follows: the changes
---       that the built ranking lacks, in order: seq, user id, member, negated score, identity;
+--       that the built ranking lacks, in order: seq, user id, member or '' for one who has left, negated score, identity;
 --       then the latest changes as stream entries in order: last seq, identity before, encoded
 --       changes
 -- A board of the same history keeps its stream and its cursor: only changes up to that are
@@ -34,8 +34,12 @@ for i = 10, changes_end, 5 do
   if old then
     redis.call('ZREM', KEYS[5], old)
   end
-  redis.call('ZADD', KEYS[5], ARGV[i + 3], member)
-  redis.call('HSET', KEYS[6], id, member)
+  if member == '' then
+    redis.call('HDEL', KEYS[6], id)
+  else
+    redis.call('ZADD', KEYS[5], ARGV[i + 3], member)
+    redis.call('HSET', KEYS[6], id, member)
+  end
   tip = ARGV[i + 4]
 end
 if upto > last then

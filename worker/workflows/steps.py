@@ -29,6 +29,7 @@ RECORD = "record"
 PUBLISH = "publish"
 NOTIFY = "notify"
 RESOLVE = "resolve"
+CHANGE_PLAYER = "change_player"
 REFRESH = "refresh"
 
 MALFORMED_BATCH = "MalformedBatch"

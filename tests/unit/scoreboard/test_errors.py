@@ -11,6 +11,7 @@ CONTRACT = {
     ("method_not_allowed", 405),
     ("request_timeout", 408),
     ("already_decided", 409),
+    ("player_exists", 409),
     ("too_large", 413),
     ("uri_too_long", 414),
     ("unsupported_media_type", 415),

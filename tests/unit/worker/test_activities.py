@@ -52,7 +52,7 @@ class BoardOfCalls:
 
 def steps() -> tuple[Activities, LedgerOfTwo, BoardOfCalls]:
     ledger, board = LedgerOfTwo(), BoardOfCalls()
-    made = Activities(ledger, None, board, Failpoints(""))  # type: ignore[arg-type]
+    made = Activities(ledger, None, board, None, Failpoints(""))  # type: ignore[arg-type]
     return made, ledger, board
 
 

@@ -1,0 +1,208 @@
+"""Managing players: an operator's order becomes a workflow, which answers once its effect is
+stored and published. Needs a token with `scores:players`. What an order does: `scoreboard.players`.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import structlog
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.service import RPCError
+
+from adapters.mysql import MYSQL_ERRORS
+from adapters.reasons import reason_of
+from scoreboard import contract, ids
+from scoreboard.errors import (
+    FORBIDDEN,
+    INVALID,
+    KEY_REUSED,
+    MALFORMED,
+    NOT_FOUND,
+    PLAYER_EXISTS,
+    UNAVAILABLE,
+    Problem,
+)
+from scoreboard.players.effects import Refusal
+from scoreboard.players.orders import Action, Order, encode_order, gains, parse_action
+from scoreboard.strict_json import strict_json
+from scoreboard.tokens import SCOPE_PLAYERS, Principal
+from server.backends.mysql import LedgerReader, Player, PlayerChangeRow
+from server.submit.body import check_media_type
+
+log = structlog.get_logger()
+
+PLAYERS_MAX = 1000
+PLAYERS_DEFAULT = 100
+CHANGES_MAX = 200
+TIMEOUT_S = 10.0
+
+_REFUSALS = {
+    Refusal.UNKNOWN_USER: (NOT_FOUND, "There is no such player."),
+    Refusal.USER_EXISTS: (PLAYER_EXISTS, "There is, or was, a player with this id."),
+    Refusal.SCORE_OUT_OF_RANGE: (INVALID, "The points of both are more than a score can be."),
+    Refusal.KEY_REUSED: (KEY_REUSED, "This Idempotency-Key was used with another order."),
+}
+
+
+class PlayerView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A player as GET /admin/players lists them."""
+
+    user_id: int
+    user: str
+    score: int
+
+
+class PlayerChangeView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One order of the audit trail; names of removed players are not kept."""
+
+    id: str
+    action: str
+    user_id: int
+    into: int | None
+    name_before: str | None
+    name: str | None
+    score_before: int | None
+    score: int | None
+    seq: int
+    actor: str
+    reason: str
+    committed_at_us: int
+
+
+class Managed(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Answer to an order: the change's number, and who stands on the board after it; `user` and
+    `score` are null for a player who was removed."""
+
+    id: str
+    seq: int
+    user_id: int
+    user: str | None
+    score: int | None
+
+
+def may_manage(principal: Principal) -> None:
+    """Raises Problem (forbidden) unless the token carries the scope."""
+    if SCOPE_PLAYERS not in principal.scopes:
+        raise Problem(FORBIDDEN, "This token may not manage players.")
+
+
+def parse_order(
+    principal: Principal, keys: Sequence[str], content_type: str, body: bytes, new_id: bytes
+) -> Order:
+    """The order in a request; `keys` are the fields Idempotency-Key. Raises Problem.
+
+    Nobody gives points to themselves.
+    """
+    check_media_type(content_type)
+    key = contract.parse_idempotency_key(keys[0]) if len(keys) == 1 else None
+    if keys and key is None:
+        raise Problem(
+            MALFORMED, "Idempotency-Key must be one of 1 to 128 visible ASCII characters."
+        )
+    try:
+        value = strict_json(body)
+    except (ValueError, RecursionError):
+        raise Problem(MALFORMED, "The body is not valid JSON.") from None
+    try:
+        action = parse_action(value)
+    except ValueError as error:
+        raise Problem(INVALID, str(error)) from None
+    if str(gains(action)) == principal.subject:
+        raise Problem(FORBIDDEN, "Another operator must change this score: it is your own.")
+    # Not the ids of submissions, whose names are the same subject's own.
+    named = key and ids.keyed_submission_id(f"players:{principal.subject}", key)
+    return Order(id=named or new_id, actor=principal.subject, action=action)
+
+
+async def carry_out(client: Client, order: Order, *, task_queue: str) -> Managed:
+    """Carry out an order, exactly once under its id. Raises Problem: not_found, player_exists,
+    invalid, idempotency_key_reused, unavailable.
+
+    After `unavailable` the effect is unknown; repeating the request with its key is safe.
+    """
+    name = ids.text(order.id)
+    result = await _result(
+        client, contract.PLAYER_WORKFLOW, encode_order(order), name, task_queue=task_queue
+    )
+    if result["refusal"]:
+        kind, detail = _REFUSALS[Refusal(result["refusal"])]
+        raise Problem(kind, detail)
+    if result["digest"] != order.digest.hex():
+        # The run under way belongs to another action.
+        raise Problem(*_REFUSALS[Refusal.KEY_REUSED])
+    log.info("player_changed", order_id=name, action=_tag(order.action), by=order.actor)
+    return Managed(
+        id=name,
+        seq=result["seq"],
+        user_id=result["user_id"],
+        user=result["user"],
+        score=result["score"],
+    )
+
+
+async def players(ledger: LedgerReader, after: int, limit: int) -> list[PlayerView]:
+    """The next players by id. Raises Problem."""
+    try:
+        found: list[Player] = await ledger.players(after, limit)
+    except MYSQL_ERRORS as error:
+        raise _unreadable(error) from None
+    return [PlayerView(user_id=each.user_id, user=each.name, score=each.score) for each in found]
+
+
+async def changes(ledger: LedgerReader) -> list[PlayerChangeView]:
+    """The latest orders, newest first. Raises Problem."""
+    try:
+        found = await ledger.player_changes(CHANGES_MAX)
+    except MYSQL_ERRORS as error:
+        raise _unreadable(error) from None
+    return [_view(each) for each in found]
+
+
+async def _result(
+    client: Client, workflow: str, payload: bytes, name: str, *, task_queue: str
+) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            result: dict[str, Any] = await client.execute_workflow(
+                workflow,
+                payload,
+                id=contract.player_workflow_id(name),
+                task_queue=task_queue,
+                # MySQL knows what was done, for longer than Temporal.
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                result_type=dict,
+            )
+    except (WorkflowFailureError, RPCError, TimeoutError) as error:
+        log.warning("player_change_failed", error=reason_of(error))
+        raise Problem(UNAVAILABLE, "The order's effect is unknown.", retry_after_s=1) from None
+    return result
+
+
+def _unreadable(error: Exception) -> Problem:
+    log.warning("players_unreadable", error=reason_of(error))
+    return Problem(UNAVAILABLE, "Players cannot be read now.", retry_after_s=1)
+
+
+def _tag(action: Action) -> str:
+    return str(action.__struct_config__.tag)
+
+
+def _view(row: PlayerChangeRow) -> PlayerChangeView:
+    return PlayerChangeView(
+        id=ids.text(row.id),
+        action=row.action,
+        user_id=row.user_id,
+        into=row.into_id,
+        name_before=row.name_before,
+        name=row.name,
+        score_before=row.score_before,
+        score=row.score,
+        seq=row.seq,
+        actor=row.actor.decode(errors="replace"),
+        reason=row.reason,
+        committed_at_us=row.committed_at_us,
+    )

@@ -1,0 +1,195 @@
+"""An operator's orders about players: on the board, in the ledger, for listeners, exactly once."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from adapters.mysql import Pool, query_all
+from scoreboard.addresses import mysql_address
+from scoreboard.tokens import SCOPE_PLAYERS, mint
+from tests.support.api import SECRET, Api, api_settings, running_api
+from tests.support.eventually import eventually
+from tests.support.services import Services
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest_asyncio.fixture
+async def api(
+    services: Services, mysql_url: str, redis_url: str, task_queue: str
+) -> AsyncIterator[Api]:
+    settings = api_settings(
+        mysql_url=mysql_url,
+        redis_url=redis_url,
+        temporal_address=services.temporal_address,
+        task_queue=task_queue,
+    )
+    async with running_api(settings, embedded_worker=True) as running:
+        yield running
+
+
+def operator(subject: str = "olga") -> str:
+    now_s = int(time.time())
+    return mint(SECRET, subject=subject, now_s=now_s, ttl_s=600, scopes=(SCOPE_PLAYERS,))
+
+
+async def ask(
+    api: Api, method: str, path: str, bearer: str, key: str = "", **options: Any
+) -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {bearer}"} | ({"Idempotency-Key": key} if key else {})
+    async with api.http.request(method, api.url + path, headers=headers, **options) as response:
+        return response.status, await response.json(content_type=None)
+
+
+async def order(api: Api, key: str = "", bearer: str = "", **action: Any) -> tuple[int, Any]:
+    body = {"reason": "a test", **action}
+    return await ask(api, "POST", "/admin/players", bearer or operator(), key, json=body)
+
+
+async def rows(mysql_url: str, sql: str) -> list[tuple[Any, ...]]:
+    pool = Pool(mysql_address(mysql_url), size=1)
+    try:
+        async with pool.connection() as connection:
+            [found] = await query_all(connection, f"{sql}")
+            await connection.commit()
+    finally:
+        await pool.close()
+    return found
+
+
+def line(user: str, score: int, user_id: int) -> dict[str, Any]:
+    return {"user": user, "score": score, "userId": user_id}
+
+
+async def test_orders_reach_board_ledger_and_every_listener_in_order(
+    api: Api, mysql_url: str
+) -> None:
+    async with api.listen() as stream:
+        added = await order(api, action="add", name="Zed", score=1450)
+        assert added[0] == 200
+        zed = added[1]["userId"]
+        assert await api.scores() == [
+            line("Alice", 1500, 1),
+            line("Zed", 1450, zed),
+            line("Bob", 1400, 2),
+        ]
+        await order(api, action="rename", userId=zed, name="Žed")
+        assert line("Žed", 1450, zed) in await api.scores()
+        await order(api, action="set-score", userId=2, score=2000)
+        assert (await api.scores())[0] == line("Bob", 2000, 2)
+        removed = await order(api, action="remove", userId=zed)
+        assert (removed[1]["user"], removed[1]["seq"]) == (None, 4)
+        assert await api.scores() == [line("Bob", 2000, 2), line("Alice", 1500, 1)]
+        events = [json.loads(e.data) for e in await stream.until(4)]
+
+    assert events == [
+        line("Zed", 1450, zed),
+        line("Žed", 1450, zed),
+        line("Bob", 2000, 2),
+        {**line(f"removed-{zed}", 0, zed), "removed": True},
+    ]
+    ledger = "SELECT seq, user_id, increment, score_after, principal FROM ledger ORDER BY seq"
+    assert await rows(mysql_url, ledger) == [
+        (1, zed, 1450, 1450, b"olga"),
+        (2, zed, 0, 1450, b"olga"),
+        (3, 2, 600, 2000, b"olga"),
+        (4, zed, -1450, 0, b"olga"),
+    ]
+    assert (await api.get(f"/scores/users/{zed}"))[0] == 404
+    trail = (await ask(api, "GET", "/admin/players/changes", operator()))[1]
+    assert [(each["action"], each["actor"], each["reason"]) for each in trail] == [
+        (action, "olga", "a test") for action in ("remove", "set-score", "rename", "add")
+    ]
+    named = [each for each in trail if each["userId"] == zed]
+    assert {each["name"] for each in named} | {each["nameBefore"] for each in named} == {None}
+
+
+async def test_a_removed_player_is_unknown_like_one_who_never_was(api: Api) -> None:
+    await api.submit(2, 10)
+    await order(api, action="remove", userId=2)
+
+    async def outcome(user: int) -> dict[str, Any]:
+        _, accepted = await api.submit(user, 10)
+        path = f"/scores/updates/{accepted['submissionId']}"
+        bearer = mint(SECRET, subject=str(user), now_s=int(time.time()), ttl_s=60)
+
+        async def decided() -> dict[str, Any] | None:
+            status = (await ask(api, "GET", path, bearer))[1]
+            return None if status["status"] == "pending" else status
+
+        return await eventually(decided)
+
+    assert (await outcome(2))["reason"] == (await outcome(77))["reason"] == "unknown_user"
+    assert (await order(api, action="add", name="Bob", userId=2))[0] == 409
+    assert await api.scores() == [line("Alice", 1500, 1)]
+
+
+async def test_a_merge_moves_the_points_in_two_ledger_rows_and_once(
+    api: Api, mysql_url: str
+) -> None:
+    action: dict[str, Any] = {"action": "merge", "userId": 2, "into": 1}
+
+    first, second = await asyncio.gather(*(order(api, "m1", **action) for _ in range(2)))
+    late = await order(api, "m1", **action)
+
+    assert first == second == late
+    assert first[1] | {"id": ""} == {
+        "id": "",
+        "seq": 2,
+        "userId": 1,
+        "user": "Alice",
+        "score": 2900,
+    }
+    assert await api.scores() == [line("Alice", 2900, 1)]
+    ledger = "SELECT seq, user_id, increment, score_after FROM ledger ORDER BY seq"
+    assert await rows(mysql_url, ledger) == [(1, 2, -1400, 0), (2, 1, 1400, 2900)]
+    status, problem = await order(api, "m1", action="remove", userId=1)
+    assert (status, problem["code"]) == (422, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "words"),
+    [
+        ({"action": "rename", "userId": 99, "name": "X"}, 404, "no such player"),
+        ({"action": "merge", "userId": 1, "into": 99}, 404, "no such player"),
+    ],
+)
+async def test_an_order_about_an_unknown_player_is_refused_and_stores_nothing(
+    api: Api, mysql_url: str, action: dict[str, Any], status: int, words: str
+) -> None:
+    refused = await order(api, **action)
+
+    assert refused[0] == status
+    assert words in refused[1]["detail"]
+    assert await rows(mysql_url, "SELECT 1 FROM ledger") == []
+
+
+async def test_the_command_gives_orders_and_lists_players(api: Api, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(SECRET)
+
+    async def run(*words: str) -> tuple[int | None, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "scoreboard_cli", "players", *words),
+            *("--url", api.url, "--secret-file", str(secret)),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        return process.returncode, out.decode(), err.decode()
+
+    renamed = await run("rename", "--user", "2", "--name", "Robert", "--reason", "asked by mail")
+    listed = await run("list")
+    wrong = await run("merge", "--user", "1", "--into", "1", "--reason", "x")
+
+    assert json.loads(renamed[1]) == {"userId": 2, "user": "Robert", "score": 1400, "seq": 1}
+    assert [json.loads(each)["user"] for each in listed[1].splitlines()] == ["Alice", "Robert"]
+    assert (wrong[0], "merged with itself" in wrong[2]) == (2, True)
