@@ -2,11 +2,14 @@
 show beyond the specification?
 
 The POST has a valid token and an empty body, which no server may apply, so the board stays as it
-is. Not a test of the server: what it does not show is not asked of it later
-(`harness.capabilities`).
+is. It decides about the token alone: what a router or a parser makes of a body that no client
+sends says nothing of those that the run sends, whose own answers then decide
+(`harness.run.board_watch.refused_alike`). Not a test of the server: what it does not show is not
+asked of it later (`harness.capabilities`).
 """
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -24,17 +27,25 @@ from scoreboard import contract
 from scoreboard.signing import SigningKey
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 TIMEOUT_S = 10.0
-TAKEN = (400, 422)
-"""An empty submission is refused for its body only after its token was accepted."""
+OF_TOKENS = (401, 403)
+"""What a token is refused with; or a body that names no user, where it must be the token's."""
+OF_LOAD = (429, 503)
+"""What a submission is refused with whatever it holds."""
 TOKEN_HINT = "set SCOREBOARD_JWT_SECRET to the secret that it checks tokens with"
 UNSIGNED_HINT = f"{TOKEN_HINT}; where it requires signed requests, give --signing-key"
 SIGNED_HINT = f"{TOKEN_HINT}, and check --signing-key"
+FORM_HINT = "describe the requests that it takes in a file, --target"
 HINTS = {
+    400: FORM_HINT,
     401: UNSIGNED_HINT,
-    403: "the token's subject, the user's id, may not do this there",
+    403: "the token's subject, the user's id, may not do this there: give its users and claims in"
+    " a file, --target",
     404: "is this the address of a scoreboard, without a path?",
     405: "is this the address of a scoreboard, without a path?",
+    415: FORM_HINT,
+    422: FORM_HINT,
     429: "more --players share its rate limit, or raise SCOREBOARD_RATE_LIMIT_COUNT there",
     500: "look into the server's log",
     503: "it is not ready or sheds load: wait until /readyz answers 200",
@@ -159,11 +170,17 @@ def _post(target: Target, token: str, signing_key: SigningKey | None) -> dict[st
         signing_key=signing_key,
     )
     what = f"POST {contract.UPDATE_PATH}"
-    answer, body = _ask(target, what, requests.without_content(1))
-    taken = answer.status // 100 == 2
-    if not taken and answer.status not in TAKEN:
+    try:
+        answer, body = _ask(target, what, requests.without_content(1))
+        if answer.status in OF_TOKENS:
+            # Names its user, and nobody's score changes where it is applied.
+            answer, body = _ask(target, what, requests.make(1, 1, 0))
+    except TargetError as error:
+        log.debug("an empty submission decides nothing: %s", error)
+        return {}
+    if 300 <= answer.status < 400 or answer.status in (*OF_TOKENS, *OF_LOAD):
         raise _refused(what, answer, {401: SIGNED_HINT if signing_key else UNSIGNED_HINT})
-    if not taken:
+    if answer.status // 100 != 2:
         return {}
     return {
         "submission_ids": submission_id_of(body) is not None,

@@ -2,13 +2,18 @@
 
 import json
 import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.measure.series import Series
-from harness.net.preflight import refusal
-from harness.net.target import find_target
+from harness.net.preflight import preflight, refusal
+from harness.net.target import Target, TargetError, find_target
 from harness.run.board_watch import refused_alike
 
 
@@ -29,6 +34,75 @@ def test_refusal_has_the_status_and_what_to_do(status: int, told: str) -> None:
     assert told in words
 
 
+@contextmanager
+def serving(answer: Callable[[dict[str, Any]], int]) -> Iterator[tuple[Target, list[Any]]]:
+    """A server with an empty board that answers a submission's JSON with a status (0: not at all),
+    and the submissions that it has seen."""
+    seen: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(200, b"[]")
+
+        def do_POST(self) -> None:
+            seen.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            if status := answer(seen[-1]):
+                self._answer(status, b"{}")
+
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        try:
+            yield Target(base_url=f"http://127.0.0.1:{server.server_port}", secret=b"s" * 32), seen
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.parametrize("status", [0, 400, 404, 405, 409, 411, 415, 422, 500, 502])
+def test_server_is_not_refused_for_its_answer_to_a_body_that_no_client_sends(status: int) -> None:
+    with serving(lambda _: status) as (target, seen):
+        preflight(target, token="t")
+
+    assert seen == [{}]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("then", [200, 400, 422, 500])
+def test_body_without_a_user_may_be_refused_as_that_of_somebody_else(
+    status: int, then: int
+) -> None:
+    with serving(lambda body: then if body.get("userId") == 1 else status) as (target, seen):
+        preflight(target, token="t")
+
+    assert seen == [{}, {"userId": 1, "increment": 0}]
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (307, "give that address as --host"),
+        (401, "set SCOREBOARD_JWT_SECRET"),
+        (403, "the token's subject, the user's id, may not do this there: give its users"),
+        (429, "raise SCOREBOARD_RATE_LIMIT_COUNT"),
+        (503, "wait until /readyz answers 200"),
+    ],
+)
+def test_refusal_of_whatever_is_sent_ends_a_run_before_load(status: int, told: str) -> None:
+    with serving(lambda _: status) as (target, _), pytest.raises(TargetError) as error:
+        preflight(target, token="t")
+
+    assert f"POST /scores/update was answered with {status}" in str(error.value)
+    assert told in str(error.value)
+
+
 def refused(**counters: int) -> Series:
     series = Series()
     series.seconds[3].counters.update(counters)
@@ -40,6 +114,21 @@ def test_submissions_that_are_all_refused_alike_end_a_run() -> None:
 
     assert words.startswith("all 60 submissions were refused with 401")
     assert "SCOREBOARD_JWT_SECRET" in words
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (404, "is this the address of a scoreboard"),
+        (415, "describe the requests that it takes in a file, --target"),
+        (422, "describe the requests that it takes in a file, --target"),
+    ],
+)
+def test_end_of_a_refused_run_says_what_to_set(status: int, told: str) -> None:
+    words = refused_alike(refused(fail=60, **{f"status_{status}": 60}))
+
+    assert f"were refused with {status}" in words
+    assert told in words
 
 
 def test_signed_run_that_is_refused_is_not_told_to_sign() -> None:
