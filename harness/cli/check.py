@@ -68,6 +68,9 @@ def check_history(
 ) -> int:
     """Judge HISTORY, a history file or a folder of them.
 
+    A run with --target needs no target file here: its history says what each answer meant and how
+    users are called.
+
     Exit codes: 0 every promise holds, 1 one does not, 2 wrong use, 3 too little was seen to tell.
     """
     promises = Promises(

@@ -25,15 +25,19 @@ def black_box(
     about: Mapping[str, Any] | None = None,
     submissions: bool = True,
     end: bool = True,
+    statuses: tuple[int, int] = (202, 503),
 ) -> dict[str, Finding]:
-    """Three submissions of 5, 7 and 9 points on a board at 10 with 150 points; no listeners."""
+    """Three submissions of 5, 7 and 9 points on a board at 10 with 150 points; no listeners.
+
+    `statuses` are those of an acceptance and of anything else.
+    """
     board = BoardJournal(folder)
     board.begin(10, {"A": 100, "B": 50}, {})
     board.close(drained=True, board=after, about={"listeners": 0, **(about or {})})
     if submissions:
         journal = SubmissionJournal(folder, name="submitters-0", run_id="r")
         done: list[submitter.Done] = [
-            (number, outcome, 202 if outcome == "ok" else 503, b"id-%d" % number, 2_000)
+            (number, outcome, statuses[outcome != "ok"], b"id-%d" % number, 2_000)
             for number, outcome in enumerate(outcomes.split(), start=1)
         ]
         journal.write(SENT[: len(done)], done)
@@ -42,6 +46,20 @@ def black_box(
         else:
             journal._writer.close()
     return {f.invariant.split()[0]: f for f in judge_saved_run(folder).findings}
+
+
+def test_history_needs_no_target_file_since_outcomes_count_and_not_statuses(
+    tmp_path: Path,
+) -> None:
+    """A server that accepts with 303 and refuses with 200, as only its target file says."""
+    more, less = tmp_path / "applied", tmp_path / "left out"
+    outcomes, statuses = "ok fail ok", (303, 200)
+
+    kept = black_box(more, outcomes=outcomes, statuses=statuses, after=(12, {"A": 114, "B": 50}))
+    lost = black_box(less, outcomes=outcomes, statuses=statuses, after=(11, {"A": 105, "B": 50}))
+
+    assert kept["I1"].verdict is Verdict.TRUE
+    assert lost["I1"].verdict is Verdict.FALSE
 
 
 def test_board_with_all_acknowledged_points_passes(tmp_path: Path) -> None:
