@@ -67,6 +67,7 @@ def review_workflow_id(submission_id: str) -> str:
 
 
 PLAYER_WORKFLOW = "PlayerChange"
+REFRESH_WORKFLOW = "BoardRefresh"
 
 
 def player_workflow_id(order_id: str) -> str:

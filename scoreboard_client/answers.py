@@ -157,6 +157,14 @@ def outcome_of(answer: Answer) -> Outcome:
     )
 
 
+def counts_of(answer: Answer) -> dict[str, int]:
+    """The numbers of a 200. Raises BadAnswer."""
+    try:
+        return msgspec.json.decode(answer.body, type=dict[str, int])
+    except msgspec.DecodeError as error:
+        raise BadAnswer(f"the numbers are malformed: {error}") from error
+
+
 def managed_of(answer: Answer, key: str) -> Managed:
     """Who stands there now, of a 200. Raises EffectUnknown, since the order was carried out."""
     try:

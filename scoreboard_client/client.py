@@ -29,6 +29,7 @@ from scoreboard_client.answers import (
     Outcome,
     Top,
     accepted_of,
+    counts_of,
     managed_of,
     outcome_of,
     read,
@@ -148,6 +149,13 @@ class ScoreboardClient:
             contract.PLAYERS_PATH, msgspec.json.encode(order), key, wanted=200
         )
         return managed_of(answer, key)
+
+    async def look_now(self) -> dict[str, int]:
+        """Make the server compare the whole board with MySQL; what it found, as POST
+        /admin/players/look answers it. Raises what `submit` raises."""
+        key = str(uuid.uuid4())
+        answer, _ = await self._post(f"{contract.PLAYERS_PATH}/look", b"", key, wanted=200)
+        return counts_of(answer)
 
     async def players(self, *, after: int = 0, limit: int = 100) -> tuple[Standing, ...]:
         """The next players by id after `after`, for operators.

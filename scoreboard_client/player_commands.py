@@ -164,7 +164,17 @@ async def list_players(
     return GOOD
 
 
-for each in (add, rename, set_score, remove, merge, list_players):
+@command("look-now")
+@SECRET_FILE
+@talks
+async def look_now(server: Server, retry: RetryPolicy, secret_file: Path | None) -> int:
+    """Make the server look at what was changed in MySQL by hand, and print what it mended."""
+    async with _client(server, retry, secret_file) as client:
+        print_fields(**await client.look_now())
+    return GOOD
+
+
+for each in (add, rename, set_score, remove, merge, list_players, look_now):
     players.add_command(each)
 
 

@@ -38,6 +38,8 @@ PLAYERS_MAX = 1000
 PLAYERS_DEFAULT = 100
 CHANGES_MAX = 200
 TIMEOUT_S = 10.0
+LOOK_TIMEOUT_S = 60.0
+"""A look reads every user: with a million of them it takes half a minute."""
 
 _REFUSALS = {
     Refusal.UNKNOWN_USER: (NOT_FOUND, "There is no such player."),
@@ -125,7 +127,12 @@ async def carry_out(client: Client, order: Order, *, task_queue: str) -> Managed
     """
     name = ids.text(order.id)
     result = await _result(
-        client, contract.PLAYER_WORKFLOW, encode_order(order), name, task_queue=task_queue
+        client,
+        contract.PLAYER_WORKFLOW,
+        contract.player_workflow_id(name),
+        encode_order(order),
+        task_queue=task_queue,
+        timeout_s=TIMEOUT_S,
     )
     if result["refusal"]:
         kind, detail = _REFUSALS[Refusal(result["refusal"])]
@@ -141,6 +148,30 @@ async def carry_out(client: Client, order: Order, *, task_queue: str) -> Managed
         user=result["user"],
         score=result["score"],
     )
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """What a look at every user found in Redis: `wrong` lines, `missing` ones, and `surplus` ones
+    of users who are not in MySQL. All are mended; `seq` is the board's change afterwards."""
+
+    seq: int
+    users: int
+    wrong: int
+    missing: int
+    surplus: int
+
+
+async def look(client: Client, look_id: bytes, *, task_queue: str) -> Look:
+    """Compare every line of the board with MySQL, and mend it. Raises Problem (unavailable)."""
+    result = await _result(
+        client,
+        contract.REFRESH_WORKFLOW,
+        # Not a look that is under way: it may have passed what was just changed.
+        f"look-{ids.text(look_id)}",
+        task_queue=task_queue,
+        timeout_s=LOOK_TIMEOUT_S,
+    )
+    return msgspec.convert(result, type=Look)
 
 
 async def players(ledger: LedgerReader, after: int, limit: int) -> list[PlayerView]:
@@ -162,14 +193,19 @@ async def changes(ledger: LedgerReader) -> list[PlayerChangeView]:
 
 
 async def _result(
-    client: Client, workflow: str, payload: bytes, name: str, *, task_queue: str
+    client: Client,
+    workflow: str,
+    workflow_id: str,
+    *arguments: bytes,
+    task_queue: str,
+    timeout_s: float,
 ) -> dict[str, Any]:
     try:
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             result: dict[str, Any] = await client.execute_workflow(
                 workflow,
-                payload,
-                id=contract.player_workflow_id(name),
+                args=arguments,
+                id=workflow_id,
                 task_queue=task_queue,
                 # MySQL knows what was done, for longer than Temporal.
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,

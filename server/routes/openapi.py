@@ -5,26 +5,20 @@ operation names its answers, and every refusal is one shape (RFC 9457).
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import msgspec
 
 from scoreboard import __version__, contract, errors
 from scoreboard.domain import MAX_USER_ID, Standing
-from scoreboard.players.orders import Action
-from scoreboard.tokens import SCOPE_ANY_USER, SCOPE_OPERATE, SCOPE_PLAYERS, SCOPE_REVIEW
+from scoreboard.tokens import SCOPE_ANY_USER, SCOPE_OPERATE, SCOPE_REVIEW
 from server.board.board import OFFSET_MAX
 from server.board.outcomes import Status
-from server.board.players import (
-    PLAYERS_DEFAULT,
-    PLAYERS_MAX,
-    Managed,
-    PlayerChangeView,
-    PlayerView,
-)
 from server.board.ranks import NEIGHBOURS_DEFAULT, NEIGHBOURS_MAX, Surroundings
 from server.board.reviews import DECISIONS, CaseView, Decided, DecisionRequest
+from server.routes import openapi_players
 from server.routes.openapi_parts import (
+    IDEMPOTENCY_KEY,
     JSON,
     OVERLOADED,
     REFUSED,
@@ -75,7 +69,7 @@ class State(msgspec.Struct):
 _TYPES: Sequence[Any] = (
     *(Accepted, ProblemDocument, State, Standing, Update, BatchItem, ItemResult, Status),
     *(Surroundings, CaseView, DecisionRequest, Decided, Ticket),
-    *(Action, Managed, PlayerView, PlayerChangeView),
+    *openapi_players.TYPES,
 )
 
 
@@ -118,16 +112,6 @@ def _schemas() -> dict[str, Any]:
     return dict(found)
 
 
-_KEY_PATTERN = r'^("[!#-\[\]-~]{1,128}"|[!#-~]{1,128})$'
-_KEY = {
-    "name": contract.IDEMPOTENCY_HEADER,
-    "in": "header",
-    "required": False,
-    "description": "Names the request, so that a repeat has no second effect",
-    "schema": {"type": "string", "pattern": _KEY_PATTERN},
-}
-
-
 def _paths() -> dict[str, Any]:
     return {
         contract.SCORES_PATH: {"get": _scores()},
@@ -139,8 +123,7 @@ def _paths() -> dict[str, Any]:
         contract.TICKET_PATH: {"post": _ticket()},
         contract.REVIEWS_PATH: {"get": _cases()},
         f"{contract.REVIEWS_PATH}/{{submissionId}}": {"post": _decision()},
-        contract.PLAYERS_PATH: {"get": _players(), "post": _order()},
-        f"{contract.PLAYERS_PATH}/changes": {"get": _changes()},
+        **openapi_players.paths(),
         "/healthz": {"get": _state("alive", "Whether the process is alive")},
         "/readyz": {"get": _state("ready", "Whether the process accepts work", 503)},
         "/metrics": {"get": _figures("metrics", "Metrics for Prometheus", "text/plain")},
@@ -196,7 +179,7 @@ def _update() -> dict[str, Any]:
         f" A token may update its own user, or with {SCOPE_ANY_USER} any user. Requests may be"
         " signed (RFC 9421).",
         "security": security(TOKEN),
-        "parameters": [_KEY],
+        "parameters": [IDEMPOTENCY_KEY],
         "requestBody": body(ref("Update"), {"userId": 1, "increment": 10}),
         "responses": {
             "202": {**accepted, "links": {"outcome": {**outcome, "parameters": found}}},
@@ -345,65 +328,6 @@ def _decision() -> dict[str, Any]:
         "responses": {
             "200": answer("The decided case", ref("Decided")),
             **problems(*REFUSED, errors.NOT_FOUND, errors.ALREADY_DECIDED, errors.UNAVAILABLE),
-        },
-    }
-
-
-def _players() -> dict[str, Any]:
-    return {
-        "operationId": "getPlayers",
-        "tags": ["players"],
-        "summary": "Players by id",
-        "description": f"For tokens with {SCOPE_PLAYERS}.",
-        "security": security(TOKEN),
-        "parameters": [
-            number("after", 0, 0, MAX_USER_ID, "Only players with greater ids"),
-            number("limit", PLAYERS_DEFAULT, 1, PLAYERS_MAX, "Number of players"),
-        ],
-        "responses": {
-            "200": answer("The players", list_of("PlayerView")),
-            **problems(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN),
-            **problems(errors.UNAVAILABLE),
-        },
-    }
-
-
-def _order() -> dict[str, Any]:
-    actions = [ref(each.__name__) for each in get_args(Action)]
-    return {
-        "operationId": "postOrder",
-        "tags": ["players"],
-        "summary": "Add, rename, remove or merge players, or set a score",
-        "description": f"For tokens with {SCOPE_PLAYERS}; nobody raises their own score. Answers"
-        " when the change is stored and published. Every order has a number in the one history and"
-        " an event; after a 5xx or a lost response a repeat with the same Idempotency-Key and body"
-        " is safe. A removed player's event has `removed`: true.",
-        "security": security(TOKEN),
-        "parameters": [_KEY],
-        "requestBody": body(
-            {"oneOf": actions},
-            {"action": "rename", "userId": 2, "name": "Robert", "reason": "asked by mail"},
-        ),
-        "responses": {
-            "200": answer("Who stands on the board now", ref("Managed")),
-            **problems(
-                *(*REFUSED, errors.KEY_REUSED, errors.NOT_FOUND, errors.PLAYER_EXISTS),
-                errors.UNAVAILABLE,
-            ),
-        },
-    }
-
-
-def _changes() -> dict[str, Any]:
-    return {
-        "operationId": "getPlayerChanges",
-        "tags": ["players"],
-        "summary": "The latest orders, newest first",
-        "description": f"For tokens with {SCOPE_PLAYERS}. Names of removed players are not kept.",
-        "security": security(TOKEN),
-        "responses": {
-            "200": answer("The orders", list_of("PlayerChangeView")),
-            **problems(errors.UNAUTHORIZED, errors.FORBIDDEN, errors.UNAVAILABLE),
         },
     }
 

@@ -10,6 +10,15 @@ PROBLEM = "application/problem+json"
 JSON = "application/json"
 TOKEN: Sequence[Mapping[str, Sequence[str]]] = ({"bearer": ()},)
 
+_KEY_PATTERN = r'^("[!#-\[\]-~]{1,128}"|[!#-~]{1,128})$'
+IDEMPOTENCY_KEY = {
+    "name": contract.IDEMPOTENCY_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Names the request, so that a repeat has no second effect",
+    "schema": {"type": "string", "pattern": _KEY_PATTERN},
+}
+
 REFUSED = (
     *(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN, errors.TOO_LARGE),
     *(errors.UNSUPPORTED_MEDIA_TYPE, errors.INVALID),

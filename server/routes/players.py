@@ -43,6 +43,7 @@ class PlayerRoutes:
             Route("GET", path, "players", self.get_players),
             Route("POST", path, "order", self.post_order),
             Route("GET", f"{path}/changes", "changes", self.get_changes),
+            Route("POST", f"{path}/look", "look", self.post_look),
         )
 
     async def get_players(self, request: Request) -> HTTPResponse:
@@ -71,8 +72,18 @@ class PlayerRoutes:
             request.body,
             self._new_id(time.time_ns() // 1000),
         )
+        done = await players.carry_out(self._connected(), order, task_queue=self._task_queue)
+        return json_response(done, NOT_STORED)
+
+    async def post_look(self, request: Request) -> HTTPResponse:
+        """Compare the whole board with MySQL now, after changes by hand."""
+        players.may_manage(self._principal(request))
+        look_id = self._new_id(time.time_ns() // 1000)
+        found = await players.look(self._connected(), look_id, task_queue=self._task_queue)
+        return json_response(found, NOT_STORED)
+
+    def _connected(self) -> Client:
         client = self._client()
         if client is None:
             raise Problem(UNAVAILABLE, "A backend is unavailable.", retry_after_s=1)
-        done = await players.carry_out(client, order, task_queue=self._task_queue)
-        return json_response(done, NOT_STORED)
+        return client

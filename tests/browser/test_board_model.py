@@ -32,8 +32,13 @@ for (let round = 0; round < 200; round += 1) {
     const user = `u${random(count + 1)}`;
     const before = users.get(user)?.score ?? 0;
     const score = before + random(21) - (random(3) ? 4 : 12);
-    users.set(user, { score, since: seq });
-    board.apply(seq, { user, score });
+    if (users.size > 1 && random(12) === 0) {
+      users.delete(user);
+      board.apply(seq, { user, score: 0, removed: true });
+    } else {
+      users.set(user, { score, since: seq });
+      board.apply(seq, { user, score });
+    }
     copies.push({ seq, scores: top() });
     if (board.uncertain) {
       seen.uncertain += 1;

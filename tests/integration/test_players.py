@@ -171,6 +171,50 @@ async def test_an_order_about_an_unknown_player_is_refused_and_stores_nothing(
     assert await rows(mysql_url, "SELECT 1 FROM ledger") == []
 
 
+BY_HAND = {
+    "UPDATE users SET score = 1600 WHERE id = 2": [line("Bob", 1600, 2), line("Alice", 1500, 1)],
+    "UPDATE users SET name = 'Robert' WHERE id = 2": [
+        line("Alice", 1500, 1),
+        line("Robert", 1400, 2),
+    ],
+    "INSERT INTO users (id, name, score) VALUES (9, 'Zed', 1450)": [
+        line("Alice", 1500, 1),
+        line("Zed", 1450, 9),
+        line("Bob", 1400, 2),
+    ],
+    "DELETE FROM users WHERE id = 2": [line("Alice", 1500, 1)],
+}
+
+
+@pytest.mark.parametrize("sql", BY_HAND, ids=lambda sql: sql.split()[0] + sql.split()[3])
+async def test_a_change_by_hand_in_mysql_is_on_the_board_soon(
+    api: Api, mysql_url: str, sql: str
+) -> None:
+    await eventually(lambda: shows(api, [line("Alice", 1500, 1), line("Bob", 1400, 2)]))
+    async with api.listen() as stream:
+        await rows(mysql_url, sql)
+        await eventually(lambda: shows(api, BY_HAND[sql]))
+        if not sql.startswith("INSERT"):
+            [event] = await stream.until(1)
+            assert (event.event, json.loads(event.data)["scores"]) == ("reset", BY_HAND[sql])
+
+
+async def shows(api: Api, expected: list[dict[str, Any]]) -> bool:
+    return await api.scores() == expected
+
+
+async def test_a_look_now_compares_every_user_and_answers_what_it_found(
+    api: Api, mysql_url: str
+) -> None:
+    await rows(mysql_url, "DELETE FROM users WHERE id = 2")
+
+    status, found = await ask(api, "POST", "/admin/players/look", operator())
+
+    assert status == 200
+    assert found["users"] == 1
+    assert await api.scores() == [line("Alice", 1500, 1)]
+
+
 async def test_the_command_gives_orders_and_lists_players(api: Api, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(SECRET)
@@ -188,8 +232,16 @@ async def test_the_command_gives_orders_and_lists_players(api: Api, tmp_path: Pa
 
     renamed = await run("rename", "--user", "2", "--name", "Robert", "--reason", "asked by mail")
     listed = await run("list")
+    looked = await run("look-now")
     wrong = await run("merge", "--user", "1", "--into", "1", "--reason", "x")
 
     assert json.loads(renamed[1]) == {"userId": 2, "user": "Robert", "score": 1400, "seq": 1}
     assert [json.loads(each)["user"] for each in listed[1].splitlines()] == ["Alice", "Robert"]
+    assert json.loads(looked[1]) | {"seq": 0} == {
+        "seq": 0,
+        "users": 2,
+        "wrong": 0,
+        "missing": 0,
+        "surplus": 0,
+    }
     assert (wrong[0], "merged with itself" in wrong[2]) == (2, True)

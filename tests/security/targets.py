@@ -16,10 +16,12 @@ from scoreboard import contract, ids, sse
 from scoreboard.domain import MAX_INCREMENT, MAX_USER_ID
 from scoreboard.errors import Problem
 from scoreboard.keys import InvalidKeys, Keyring, parse_jwks, shared_secret
+from scoreboard.players.orders import decode_order, encode_order
 from scoreboard.strict_json import strict_json
 from scoreboard.tokens import InvalidToken, Principal, verify
 from server.auth.origins import Origins
 from server.auth.signatures import Signatures, SignedMessage, VerificationKey
+from server.board.players import parse_order
 from server.board.query import parse_flag, parse_resume, parse_window
 from server.board.reviews import parse_decision
 from server.http.chunked import BadChunk, BodyTooLarge, ChunkedBody
@@ -96,6 +98,13 @@ def decision(data: bytes) -> None:
     """The body of POST /admin/reviews/{submissionId}."""
     with suppress(Problem):
         parse_decision("application/json", data)
+
+
+def order(data: bytes) -> None:
+    """The body of POST /admin/players."""
+    with suppress(Problem):
+        given = parse_order(_PRINCIPAL, (), "application/json", data, bytes(16))
+        assert decode_order(encode_order(given)) == given
 
 
 def cursor(data: bytes) -> None:
@@ -212,7 +221,7 @@ def addresses(data: bytes) -> None:
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
-        *(token, claims, update, media_type, batch, decision, cursor, query, signature),
+        *(token, claims, update, media_type, batch, decision, order, cursor, query, signature),
         *(idempotency_key, head, chunked, jwks, workflow_input, event_stream, addresses),
     )
 }
@@ -227,6 +236,10 @@ SEEDS: Mapping[str, tuple[bytes, ...]] = {
     "media_type": (b"application/json", b'application/json; charset="utf-8"'),
     "batch": (b'[{"userId":1,"increment":10,"key":"a"}]',),
     "decision": (b'{"decision":"approve"}',),
+    "order": (
+        b'{"action":"rename","userId":2,"name":"Z","reason":"r"}',
+        b'{"action":"merge","userId":2,"into":1,"reason":"r"}',
+    ),
     "cursor": (b"0", b"9223372036854775807"),
     "query": (b"1", b"100"),
     "signature": (

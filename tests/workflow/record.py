@@ -16,12 +16,13 @@ from typing import Any
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
 
 from scoreboard import contract, ids
+from scoreboard.players.orders import Order, RenamePlayer, encode_order
 from server.backends.temporal import batch_payload
 from tests.support.eventually import eventually
 from tests.support.pipeline import Pipeline, running_pipeline, submission
 from tests.support.services import empty_redis_database, fresh_database, open_services
-from worker.workflows.board_refresh import REFRESH_WORKFLOW
 from worker.workflows.fraud_review import CaseDecision, FraudReview
+from worker.workflows.player_change import PlayerChange
 
 FOLDER = Path(__file__).parent / "histories"
 Handle = WorkflowHandle[Any, Any]
@@ -125,8 +126,21 @@ async def review_expired(pipeline: Pipeline) -> Handle:
 
 async def board_refresh(pipeline: Pipeline) -> Handle:
     handle = await pipeline.client.start_workflow(
-        REFRESH_WORKFLOW,
+        contract.REFRESH_WORKFLOW,
         id=f"refresh-{pipeline.settings.task_queue}-now",
+        task_queue=pipeline.settings.task_queue,
+    )
+    await handle.result()
+    return handle
+
+
+async def player_change(pipeline: Pipeline) -> Handle:
+    action = RenamePlayer(user_id=2, name="Robert", reason="asked by mail")
+    order = Order(id=bytes(15) + b"1", actor="operator", action=action)
+    handle = await pipeline.client.start_workflow(
+        PlayerChange.run,
+        encode_order(order),
+        id=contract.player_workflow_id(ids.text(order.id)),
         task_queue=pipeline.settings.task_queue,
     )
     await handle.result()
@@ -151,6 +165,7 @@ PATHS: dict[str, Callable[[Pipeline], Awaitable[Handle]]] = {
     "review_rejected": _review("rejected"),
     "review_expired": review_expired,
     "board_refresh": board_refresh,
+    "player_change": player_change,
 }
 
 

@@ -12,9 +12,10 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from tests.workflow.record import FOLDER, PATHS
 from worker.workflows.board_refresh import BoardRefresh
 from worker.workflows.fraud_review import FraudReview
+from worker.workflows.player_change import PlayerChange
 from worker.workflows.submission_batch import SubmissionBatch
 
-WORKFLOWS = [SubmissionBatch, FraudReview, BoardRefresh]
+WORKFLOWS = [SubmissionBatch, FraudReview, BoardRefresh, PlayerChange]
 RUNNERS: dict[str, Callable[[], WorkflowRunner]] = {
     "unsandboxed": UnsandboxedWorkflowRunner,
     "sandboxed": SandboxedWorkflowRunner,

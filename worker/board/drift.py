@@ -9,12 +9,14 @@ from scoreboard.domain import User
 @dataclass
 class Drift:
     """Users looked at, and how many of them Redis had wrong or not at all; `lost` are those of
-    the missing ones that Redis must have had: half of the line is there, or their score changed."""
+    the missing ones that Redis must have had: half of the line is there, or their score changed.
+    `added` are missing ones that somebody has put into MySQL without a change."""
 
     users: int = 0
     wrong: int = 0
     missing: int = 0
     lost: int = 0
+    added: int = 0
 
     @property
     def misled(self) -> bool:
@@ -38,9 +40,12 @@ class Drift:
         for user, member, score in zip(users, members, scores, strict=True):
             if member is None or score is None:
                 self.missing += 1
-                self.lost += member is not None or 0 < user.seq <= cursor
+                lost = member is not None or 0 < user.seq <= cursor
+                self.lost += lost
+                self.added += not lost and not user.seq
                 continue
             shown_seq = int.from_bytes(member[:8], "big")
             behind = shown_seq < user.seq <= cursor
-            if behind or (shown_seq == user.seq and -score != user.score):
+            same = -score == user.score and member[16:] == user.name.encode()
+            if behind or (shown_seq == user.seq and not same):
                 self.wrong += 1

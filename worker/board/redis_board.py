@@ -149,7 +149,7 @@ class RedisBoard:
     async def shows_every_user(self) -> bool:
         """Whether the ranking has as many users as MySQL."""
         shown = int(await self._redis.hlen(contract.MEMBERS_KEY))
-        return shown == await self._ledger.users_count()
+        return shown == (await self._ledger.users_count())[1]
 
     async def _judged(self) -> tuple[Copy, State]:
         copy, board, state = await judged(self._redis, self._ledger)
@@ -185,11 +185,18 @@ class RedisBoard:
         drift = Drift()
         await self._compare(users, drift)
         differs = drift.misled or not set(shown) <= {user.id for user in users}
+        if self._compared_upto < 0 and not differs:
+            seq, count = await self._ledger.users_count()
+            differs = copy.seq == seq and copy.members_count > count
         # Users that Redis has just lost are missing, not wrong.
         if differs and (await look(self._redis)).whole:
             log.warning("board_differs", wrong=drift.wrong, lost=drift.lost)
             async with self._rebuilding:
                 await self._replace_wrong(copy)
+        elif drift.added:
+            # Nobody was shown anything wrong, so the history goes on.
+            log.info("users_added_by_hand", users=drift.added)
+            await self.rebuild()
 
     async def _replace_wrong(self, copy: Copy) -> int:
         """End the history of a copy that readers may have seen wrong; the seq of the next one."""

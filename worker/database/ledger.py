@@ -185,12 +185,15 @@ class Ledger:
             await connection.rollback()
         return board_from(rows[0])
 
-    async def users_count(self) -> int:
-        """How many users there are; reads an index of all of them."""
+    async def users_count(self) -> tuple[int, int]:
+        """The board's seq and how many users there are then; reads an index of all of them."""
         async with self._pool.connection() as connection:
-            [rows] = await query_all(connection, "SELECT COUNT(*) FROM users")
+            [[(seq, count)]] = await query_all(
+                connection,
+                f"SELECT (SELECT seq FROM boards WHERE id = {BOARD_ID}), COUNT(*) FROM users",
+            )
             await connection.rollback()
-        return int(rows[0][0])
+        return int(seq), int(count)
 
     async def begin_history(
         self, highest: int, continues: Callable[[BoardRow, Run], bool]

@@ -22,9 +22,9 @@ from temporalio.client import (
 )
 
 from scoreboard import backoff
+from scoreboard.contract import REFRESH_WORKFLOW
 from worker.workflows.steps import REFRESH, retry_policy
 
-REFRESH_WORKFLOW = "BoardRefresh"
 TIMEOUT = timedelta(minutes=10)
 
 

@@ -46,6 +46,8 @@ export interface Outcome {
 export interface Update extends Standing {
   readonly type: "update";
   readonly seq: number;
+  /** There, and true, when the user has left the board. */
+  readonly removed?: true;
 }
 
 /** The top of the board at exactly `seq`. A reset means: changes are missing, go on from here. */

@@ -28,10 +28,10 @@ export class Board {
   }
 
   /** One change. Returns whether the visible lines are different now. */
-  apply(seq, { user, score, userId }) {
+  apply(seq, { user, score, userId, removed }) {
     if (this.seq === null || seq <= this.seq) return false;
-    this._remember({ seq, user, score, userId });
-    return this._apply(seq, { user, score, userId });
+    this._remember({ seq, user, score, userId, removed });
+    return this._apply(seq, { user, score, userId, removed });
   }
 
   /**
@@ -67,10 +67,17 @@ export class Board {
     this.uncertain = false;
   }
 
-  _apply(seq, { user, score, userId }) {
+  _apply(seq, { user, score, userId, removed }) {
     this.seq = seq;
     const key = keyOf({ user, userId });
     const at = this.rows.findIndex((row) => keyOf(row) === key);
+    if (removed) {
+      if (at < 0) return false;
+      this.rows.splice(at, 1);
+      // Someone unseen may move in.
+      if (this.floor > -Infinity) this.uncertain = true;
+      return true;
+    }
     if (at >= 0) {
       this.rows.splice(at, 1);
       // Equal to the floor counts: whoever stands there unseen was there first.
