@@ -50,10 +50,12 @@ async def test_readers_wait_for_a_free_connection_pipelines_do_not(redis_url: st
     crowd = 2 * MAX_CONNECTIONS
     try:
         answers = await asyncio.gather(*(readers.ping() for _ in range(crowd)))
-        with pytest.raises(REDIS_ERRORS):
-            await asyncio.gather(*(pipeline.ping() for _ in range(crowd)))
+        # All end before the pool is closed; one that came after would leave its connection open.
+        pings = (pipeline.ping() for _ in range(crowd))
+        asked = await asyncio.gather(*pings, return_exceptions=True)
     finally:
         await pipeline.aclose()
         await readers.aclose()
 
     assert all(answers)
+    assert any(isinstance(answer, REDIS_ERRORS) for answer in asked)
