@@ -58,8 +58,8 @@ class Plan:
     """Names of all users by their numbers, where they are no usual ones."""
     renamed: str = ""
     """How user 3 is called from a second after the first submission on."""
-    silent: int | None = None
-    """User 1 never submits, and has this score."""
+    silent: tuple[int, ...] = ()
+    """The first users never submit, and have these scores."""
     bases: Callable[[random.Random], int] = lambda _: 0
     lie: str = ""
     lie_at: int = 60
@@ -107,8 +107,7 @@ class Simulation:
             self.names = {user: plan.spelled(user) for user in self.names}
         self.scores = {user: plan.bases(self.random) for user in self.names}
         self.scores[1] += 1500
-        if plan.silent is not None:
-            self.scores[1] = plan.silent
+        self.scores |= dict(enumerate(plan.silent, start=1))
         self.gained: dict[int, int] = {}
         self.held: dict[int, list[Told]] = defaultdict(list)
         self.busy_until: dict[int, int] = {}
@@ -145,7 +144,7 @@ class Simulation:
         for number in range(plan.submissions):
             now_ns += int(self.random.expovariate(1) * plan.every_ms * MS)
             user, increment = increments.choose(number)
-            if user == 1 and plan.silent is not None:
+            if user <= len(plan.silent):
                 continue
             if self.random.random() < plan.losses and self.scores[user] > 200:
                 increment = -increment

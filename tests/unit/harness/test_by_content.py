@@ -118,11 +118,29 @@ HONEST: dict[str, Callable[[int], Plan]] = {
     ),
     "two users are called alike": lambda seed: Plan(seed=seed, same_names=2, roster=True),
     "a namesake never submits": lambda seed: Plan(
-        seed=seed, same_names=2, silent=100, bases=small_base
+        seed=seed, same_names=2, silent=(100,), bases=small_base
     ),
-    "a namesake on top never submits": lambda seed: Plan(seed=seed, same_names=2, silent=1500),
+    "a namesake on top never submits": lambda seed: Plan(seed=seed, same_names=2, silent=(1500,)),
     "a namesake never submits, and names are known": lambda seed: Plan(
-        seed=seed, same_names=2, silent=100, bases=small_base, roster=True
+        seed=seed, same_names=2, silent=(100,), bases=small_base, roster=True
+    ),
+    "two namesakes never submit": lambda seed: Plan(
+        seed=seed, same_names=3, silent=(100, 40), bases=small_base
+    ),
+    "two namesakes on top never submit": lambda seed: Plan(
+        seed=seed, same_names=3, silent=(1500, 1400)
+    ),
+    "of two namesakes that never submit one is on top": lambda seed: Plan(
+        seed=seed, same_names=3, silent=(30, 1500), bases=small_base
+    ),
+    "two namesakes never submit, and names are known": lambda seed: Plan(
+        seed=seed, same_names=3, silent=(100, 40), bases=small_base, roster=True
+    ),
+    "two namesakes on top never submit, and names are known": lambda seed: Plan(
+        seed=seed, same_names=3, silent=(1500, 1400), roster=True
+    ),
+    "nobody of two called alike submits": lambda seed: Plan(
+        seed=seed, same_names=2, silent=(1500, 90), bases=small_base
     ),
     "a user is renamed": lambda seed: Plan(seed=seed, renamed="Anna", bases=small_base),
     "a user of the roster is renamed": lambda seed: Plan(seed=seed, renamed="Anna", roster=True),
@@ -146,6 +164,7 @@ MAY_BE_UNKNOWN = (
     "two users are called alike",
     "reconnects beside a steady listener",
     "a namesake never submits",
+    "two namesakes never submit",
     "all are called alike",
 )
 
