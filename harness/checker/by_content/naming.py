@@ -114,7 +114,7 @@ def name_users(
         naming.foreign += open_names
     if rising:
         of_renamed(naming.chains, naming.foreign, events, by_user, bases)
-        naming.unsure += of_namesakes(naming.chains, events, by_user, bases)
+    naming.unsure += of_namesakes(naming.chains, events, by_user, bases, rising=rising)
     return naming
 
 

@@ -18,6 +18,8 @@ def of_namesakes(
     events: Mapping[str, Sequence[Shown]],
     by_user: Mapping[int, Sequence[Submission]],
     bases: Mapping[str, Base],
+    *,
+    rising: bool,
 ) -> list[str]:
     """Names that add up once the score that a board showed before the run is not their user's.
 
@@ -30,7 +32,7 @@ def of_namesakes(
         if not chain.cost or not base.displaced or not base.known:
             continue
         shown, sent = events[chain.name], by_user[chain.user]
-        other = explain(chain.name, chain.user, shown, sent, Base(), rising=True)
+        other = explain(chain.name, chain.user, shown, sent, Base(), rising=rising)
         if not other.cost:
             chains[place] = other
             found.append(chain.name)

@@ -179,6 +179,22 @@ def test_honest_server_is_never_convicted(kind: str, seed: int) -> None:
         assert verdict is Verdict.TRUE, sentences
 
 
+def test_namesake_driven_off_the_board_convicts_nobody_where_losses_are_sent() -> None:
+    plan = Plan(
+        seed=896471,
+        submissions=60,
+        same_names=3,
+        silent=(210, 55),
+        bases=small_base,
+        losses=0.2,
+    )
+
+    verdict, sentences = verdict_of(plan)
+
+    assert verdict is Verdict.UNKNOWN, sentences
+    assert "what the first gain of Alice was cannot be told" in sentences
+
+
 def test_unknown_outcomes_are_told_as_an_interval_where_nobody_listened() -> None:
     findings = Simulation(Plan(seed=3, unknown=0.2, listeners=1, reconnects=4)).findings()
 
