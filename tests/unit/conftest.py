@@ -24,7 +24,8 @@ WITH_COVERAGE = 3
 """Times the budget while branches are counted."""
 
 SLOW = {
-    "test_every_module_has_a_docstring": (5.0, "parses the whole tree when it comes first"),
+    "test_every_module_has_a_docstring": (8.0, "parses the whole tree when it comes first"),
+    "test_text_files_name_their_encoding": (10.0, "looks at every node of the whole tree"),
     "test_metrics_port_is_released_on_close": (
         3.0,
         "the standard library's server looks twice a second whether it shall end",
