@@ -27,6 +27,13 @@ from adapters.mysql import (
 from adapters.schema import VERSIONS_QUERY, schema_fault
 from scoreboard.addresses import MySqlAddress
 from scoreboard.domain import Change, Standing
+from server.backends.case_queries import (
+    HOLDERS_QUERY,
+    PLACE_QUERY,
+    CaseFilter,
+    Place,
+    cases_query,
+)
 
 CONNECTIONS = 4
 
@@ -48,13 +55,6 @@ WORSE_QUERY = (
     " ORDER BY score DESC, seq ASC, id ASC LIMIT %s"
 )
 RANK_QUERY = "SELECT COUNT(*) FROM users FORCE INDEX (idx_score) WHERE score > %s"
-CASES_QUERY = (
-    "SELECT STRAIGHT_JOIN r.submission_id, l.user_id, u.name, l.increment, l.outcome, r.reasons,"
-    " r.opened_at_us, r.decision, r.decided_by, r.decided_at_us"
-    " FROM reviews r JOIN ledger l ON l.submission_id = r.submission_id"
-    " LEFT JOIN users u ON u.id = l.user_id {} ORDER BY {} LIMIT %s"
-)
-"""With a condition and an order. The join is in the order written, so that an index gives it."""
 
 
 class Decided(msgspec.Struct, frozen=True, gc=False):
@@ -98,6 +98,15 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     decision: str | None
     decided_by: bytes | None
     decided_at_us: int | None
+
+
+class Holder(msgspec.Struct, frozen=True, gc=False):
+    """A user with open cases."""
+
+    user_id: int
+    user: str | None
+    open_cases: int
+    oldest_opened_at_us: int
 
 
 class Player(msgspec.Struct, frozen=True, gc=False):
@@ -181,12 +190,18 @@ class LedgerReader:
         )
         return LedgerEntry(*rows[0]) if rows else None
 
-    async def cases(self, *, open_only: bool, limit: int) -> list[Case]:
-        """Held submissions, oldest first when open, latest decision first when all."""
-        where = "WHERE r.decision IS NULL" if open_only else ""
-        order = "r.opened_at_us" if open_only else "r.decided_at_us DESC, r.opened_at_us DESC"
-        rows = await self._rows(CASES_QUERY.format(where, order), (limit,))
-        return [Case(*row) for row in rows]
+    async def cases(self, wanted: CaseFilter, limit: int, after: Place | None = None) -> list[Case]:
+        """The next held submissions after a place, in the order of `cases_query`."""
+        return [Case(*row) for row in await self._rows(*cases_query(wanted, limit, after))]
+
+    async def place_of(self, submission_id: bytes) -> Place | None:
+        """Where a case is; None when the submission was never held."""
+        rows = await self._rows(PLACE_QUERY, (submission_id.hex(),))
+        return Place(submission_id, *rows[0]) if rows else None
+
+    async def holders(self, limit: int) -> list[Holder]:
+        """The users with open cases, most cases first."""
+        return [Holder(*row) for row in await self._rows(HOLDERS_QUERY, (limit,))]
 
     async def is_open(self, submission_id: bytes) -> bool:
         """Whether the submission is held and its case undecided."""

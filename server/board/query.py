@@ -73,6 +73,14 @@ def parse_number(
     raise Problem(MALFORMED, f"{name} must be a whole number from {least} to {most}, given once.")
 
 
+def parse_text(arguments: Mapping[str, Sequence[str]], name: str) -> str | None:
+    """A parameter given at most once; None when absent."""
+    values = _given(arguments, name)
+    if len(values) > 1:
+        raise Problem(MALFORMED, f"{name} must be given once.")
+    return values[0] if values else None
+
+
 def _given(arguments: Mapping[str, Sequence[str]], name: str) -> Sequence[str]:
     # Not `get`: on Sanic's mapping it returns only the first value.
     return arguments[name] if name in arguments else ()  # noqa: SIM401

@@ -4,6 +4,8 @@ Reads the ledger; a decision is an update of the case's workflow, which answers
 once the outcome is stored and published. Needs a token with `scores:review`.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -20,23 +22,29 @@ from temporalio.service import RPCError, RPCStatusCode
 from adapters.mysql import MYSQL_ERRORS
 from adapters.reasons import reason_of
 from scoreboard import contract, ids
-from scoreboard.domain import Decision
+from scoreboard.domain import MAX_USER_ID, Decision
 from scoreboard.errors import (
     ALREADY_DECIDED,
     FORBIDDEN,
     INVALID,
+    MALFORMED,
     NOT_FOUND,
     UNAVAILABLE,
     Problem,
 )
+from scoreboard.fraud import Reason
 from scoreboard.strict_json import strict_json
 from scoreboard.tokens import SCOPE_REVIEW, Principal
+from server.backends.case_queries import CaseFilter
 from server.backends.mysql import Case, LedgerReader
+from server.board.query import parse_flag, parse_number, parse_text
 from server.submit.body import check_media_type
 
 log = structlog.get_logger()
 
 CASES_MAX = 200
+TIME_MAX_US = 2**53 - 1
+RULES = tuple(reason.value for reason in Reason)
 DECISION_TIMEOUT = timedelta(seconds=10)
 DECISIONS = {"approve": Decision.APPROVED.value, "reject": Decision.REJECTED.value}
 
@@ -54,6 +62,46 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     decision: str | None
     decided_by: str | None
     decided_at_us: int | None
+
+
+class HolderView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A user with open cases, as GET /admin/reviews/users shows one."""
+
+    user_id: int
+    user: str | None
+    open_cases: int
+    oldest_opened_at_us: int
+
+
+class CasesRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Which cases are asked for; `after` is the last one that the client has."""
+
+    wanted: CaseFilter
+    limit: int
+    after: bytes | None
+
+
+def parse_cases_request(arguments: Mapping[str, Sequence[str]]) -> CasesRequest:
+    """The query of GET /admin/reviews. Raises Problem (malformed)."""
+    after = parse_text(arguments, "after")
+    try:
+        after_id = None if after is None else ids.parse(after)
+    except ValueError:
+        raise Problem(MALFORMED, "after must be the id of a held submission.") from None
+    rule = parse_text(arguments, "rule")
+    if rule is not None and rule not in RULES:
+        raise Problem(MALFORMED, f"rule must be one of {', '.join(RULES)}.")
+    return CasesRequest(
+        wanted=CaseFilter(
+            open_only=not parse_flag(arguments, "all"),
+            user_id=parse_number(arguments, "user", 0, least=1, most=MAX_USER_ID) or None,
+            rule=rule,
+            opened_before_us=parse_number(arguments, "openedBeforeUs", 0, least=1, most=TIME_MAX_US)
+            or None,
+        ),
+        limit=parse_number(arguments, "limit", CASES_MAX, least=1, most=CASES_MAX),
+        after=after_id,
+    )
 
 
 class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,14 +133,39 @@ def may_review(principal: Principal) -> None:
         raise Problem(FORBIDDEN, "This token may not review submissions.")
 
 
-async def cases(ledger: LedgerReader, *, open_only: bool) -> list[CaseView]:
-    """The oldest open cases, or the latest of all; at most CASES_MAX."""
+async def cases(ledger: LedgerReader, request: CasesRequest) -> list[CaseView]:
+    """The next cases. Raises Problem: malformed, unavailable."""
+    with _readable():
+        place = None
+        if request.after is not None:
+            place = await ledger.place_of(request.after)
+            if place is None:
+                raise Problem(MALFORMED, "after must be the id of a held submission.")
+        return [_view(case) for case in await ledger.cases(request.wanted, request.limit, place)]
+
+
+async def holders(ledger: LedgerReader) -> list[HolderView]:
+    """At most CASES_MAX users with open cases, most cases first. Raises Problem: unavailable."""
+    with _readable():
+        found = await ledger.holders(CASES_MAX)
+    return [
+        HolderView(
+            user_id=each.user_id,
+            user=each.user,
+            open_cases=each.open_cases,
+            oldest_opened_at_us=each.oldest_opened_at_us,
+        )
+        for each in found
+    ]
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
     try:
-        found = await ledger.cases(open_only=open_only, limit=CASES_MAX)
+        yield
     except MYSQL_ERRORS as error:
         log.warning("cases_unreadable", error=reason_of(error))
         raise Problem(UNAVAILABLE, "Cases cannot be read now.", retry_after_s=1) from None
-    return [_view(case) for case in found]
 
 
 async def decide(

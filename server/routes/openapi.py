@@ -11,17 +11,18 @@ import msgspec
 
 from scoreboard import __version__, contract, errors
 from scoreboard.domain import MAX_USER_ID, Standing
-from scoreboard.tokens import SCOPE_ANY_USER, SCOPE_OPERATE, SCOPE_REVIEW
+from scoreboard.tokens import SCOPE_ANY_USER, SCOPE_OPERATE
 from server.board.board import OFFSET_MAX
 from server.board.outcomes import Status
 from server.board.ranks import NEIGHBOURS_DEFAULT, NEIGHBOURS_MAX, Surroundings
-from server.board.reviews import DECISIONS, CaseView, Decided, DecisionRequest
-from server.routes import openapi_players
+from server.board.reviews import DECISIONS
+from server.routes import openapi_players, openapi_reviews
 from server.routes.openapi_parts import (
     IDEMPOTENCY_KEY,
     JSON,
     OVERLOADED,
     REFUSED,
+    SUBMISSION_ID,
     TOKEN,
     answer,
     body,
@@ -38,7 +39,6 @@ from server.submit.batches import ItemResult
 from server.submit.body import Update
 from server.submit.submission_parser import MAX_ITEMS, BatchItem
 
-SUBMISSION_ID = {"type": "string", "format": "uuid"}
 _TOKEN_IF_TOLD = ({}, *TOKEN)
 _STREAM_TOKEN = ({}, *TOKEN, {"cookie": ()}, {"ticket": ()})
 
@@ -68,7 +68,8 @@ class State(msgspec.Struct):
 
 _TYPES: Sequence[Any] = (
     *(Accepted, ProblemDocument, State, Standing, Update, BatchItem, ItemResult, Status),
-    *(Surroundings, CaseView, DecisionRequest, Decided, Ticket),
+    *(Surroundings, Ticket),
+    *openapi_reviews.TYPES,
     *openapi_players.TYPES,
 )
 
@@ -121,8 +122,7 @@ def _paths() -> dict[str, Any]:
         f"{contract.USERS_PATH}/{{userId}}": {"get": _user()},
         contract.STREAM_PATH: {"get": _stream()},
         contract.TICKET_PATH: {"post": _ticket()},
-        contract.REVIEWS_PATH: {"get": _cases()},
-        f"{contract.REVIEWS_PATH}/{{submissionId}}": {"post": _decision()},
+        **openapi_reviews.paths(),
         **openapi_players.paths(),
         "/healthz": {"get": _state("alive", "Whether the process is alive")},
         "/readyz": {"get": _state("ready", "Whether the process accepts work", 503)},
@@ -296,38 +296,6 @@ def _ticket() -> dict[str, Any]:
             "200": answer("The ticket", ref("Ticket")),
             **problems(errors.UNAUTHORIZED, errors.FORBIDDEN),
             **problems(errors.RATE_LIMITED, errors.UNAVAILABLE),
-        },
-    }
-
-
-def _cases() -> dict[str, Any]:
-    return {
-        "operationId": "getCases",
-        "tags": ["review"],
-        "summary": "Held submissions",
-        "description": f"For tokens with {SCOPE_REVIEW}.",
-        "security": security(TOKEN),
-        "parameters": [number("all", 0, 0, 1, "1: also those that are decided")],
-        "responses": {
-            "200": answer("The cases", list_of("CaseView")),
-            **problems(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN),
-            **problems(errors.UNAVAILABLE),
-        },
-    }
-
-
-def _decision() -> dict[str, Any]:
-    return {
-        "operationId": "postDecision",
-        "tags": ["review"],
-        "summary": "Approve or reject a held submission",
-        "description": f"For tokens with {SCOPE_REVIEW}; nobody approves a gain of their own.",
-        "security": security(TOKEN),
-        "parameters": [path("submissionId", SUBMISSION_ID)],
-        "requestBody": body(ref("DecisionRequest"), {"decision": "approve"}),
-        "responses": {
-            "200": answer("The decided case", ref("Decided")),
-            **problems(*REFUSED, errors.NOT_FOUND, errors.ALREADY_DECIDED, errors.UNAVAILABLE),
         },
     }
 

@@ -8,6 +8,7 @@ from scoreboard.errors import ProblemKind
 
 PROBLEM = "application/problem+json"
 JSON = "application/json"
+SUBMISSION_ID = {"type": "string", "format": "uuid"}
 TOKEN: Sequence[Mapping[str, Sequence[str]]] = ({"bearer": ()},)
 
 _KEY_PATTERN = r'^("[!#-\[\]-~]{1,128}"|[!#-~]{1,128})$'
@@ -84,6 +85,17 @@ def number(name: str, default: int, least: int, most: int, about: str) -> dict[s
         "required": False,
         "description": about,
         "schema": {"type": "integer", "minimum": least, "maximum": most, "default": default},
+    }
+
+
+def optional(name: str, schema: Mapping[str, Any], about: str) -> dict[str, Any]:
+    """Anything in the query that has no default."""
+    return {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": about,
+        "schema": schema,
     }
 
 

@@ -1,6 +1,6 @@
 """`/admin/reviews`: held submissions and their end. What may be decided: see `board.reviews`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from sanic.request import Request
 from sanic.response import HTTPResponse
@@ -11,7 +11,6 @@ from scoreboard.errors import UNAVAILABLE, Problem
 from scoreboard.tokens import Principal
 from server.backends.mysql import LedgerReader
 from server.board import reviews
-from server.board.query import parse_flag
 from server.http.responses import NOT_STORED, json_response
 from server.http.routing import Route
 from server.routes.submissions import parse_submission_id
@@ -38,15 +37,20 @@ class ReviewRoutes:
         path = contract.REVIEWS_PATH
         return (
             Route("GET", path, "cases", self.get_cases),
+            Route("GET", f"{path}/users", "holders", self.get_holders),
             Route("POST", f"{path}/<submission_id>", "decision", self.post_decision),
         )
 
     async def get_cases(self, request: Request) -> HTTPResponse:
-        """Held submissions: the open cases, or all with `?all=1`."""
+        """Held submissions: the open cases, or all with `?all=1`, a page at a time."""
         reviews.may_review(self._principal(request))
-        arguments: Mapping[str, Sequence[str]] = request.get_args(keep_blank_values=True)
-        found = await reviews.cases(self._ledger, open_only=not parse_flag(arguments, "all"))
-        return json_response(found, NOT_STORED)
+        wanted = reviews.parse_cases_request(request.get_args(keep_blank_values=True))
+        return json_response(await reviews.cases(self._ledger, wanted), NOT_STORED)
+
+    async def get_holders(self, request: Request) -> HTTPResponse:
+        """The users with open cases."""
+        reviews.may_review(self._principal(request))
+        return json_response(await reviews.holders(self._ledger), NOT_STORED)
 
     async def post_decision(self, request: Request, submission_id: str) -> HTTPResponse:
         """Approve or reject a held submission."""

@@ -210,6 +210,10 @@ async def test_a_held_submission_waits_for_a_reviewer(api: Api) -> None:
 
     [case] = await eventually(listed)
     path = f"/admin/reviews/{case['submissionId']}"
+    assert (await ask(api, "GET", "/admin/reviews?user=2", reviewer()))[1] == []
+    assert (await ask(api, "GET", f"/admin/reviews?after={uuid.uuid4()}", reviewer()))[0] == 400
+    [holder] = (await ask(api, "GET", "/admin/reviews/users", reviewer()))[1]
+    assert (holder["user"], holder["openCases"]) == ("Alice", 1)
 
     async def decided() -> tuple[int, Any] | None:
         # The case's workflow starts after the batch's last step.
