@@ -12,11 +12,15 @@ import pytest
 import pytest_asyncio
 
 from adapters.mysql import Pool, query_all
+from scoreboard import contract
 from scoreboard.addresses import mysql_address
+from scoreboard.players.orders import AddPlayer, Order, encode_order
 from scoreboard.tokens import SCOPE_PLAYERS, mint
 from tests.support.api import SECRET, Api, api_settings, running_api
 from tests.support.eventually import eventually
+from tests.support.pipeline import Pipeline
 from tests.support.services import Services
+from worker.workflows.player_change import PlayerChange, PlayerChangeResult
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -169,6 +173,29 @@ async def test_an_order_about_an_unknown_player_is_refused_and_stores_nothing(
     assert refused[0] == status
     assert words in refused[1]["detail"]
     assert await rows(mysql_url, "SELECT 1 FROM ledger") == []
+
+
+@pytest.mark.parametrize(
+    "point", ["players.before_commit", "players.after_commit", "publish.before"]
+)
+async def test_an_order_whose_worker_fails_halfway_takes_effect_once(
+    pipeline: Pipeline, failpoints: Path, point: str
+) -> None:
+    failpoints.write_text(f"{point} 1 raise\n")
+    action = AddPlayer(name="Zed", score=1450, reason="a test")
+    given = Order(id=bytes(16), actor="olga", action=action)
+
+    result: PlayerChangeResult = await pipeline.client.execute_workflow(
+        PlayerChange.run,
+        encode_order(given),
+        id=contract.player_workflow_id(pipeline.settings.task_queue),
+        task_queue=pipeline.settings.task_queue,
+    )
+
+    assert failpoints.with_name(failpoints.name + ".fired").exists()
+    assert await pipeline.rows("SELECT user_id, seq FROM ledger") == [(result.user_id, 1)]
+    assert await pipeline.ranking() == [(1, 1500), (result.user_id, 1450), (2, 1400)]
+    assert [change.name for change in await pipeline.streamed()] == ["Zed"]
 
 
 BY_HAND = {

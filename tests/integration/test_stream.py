@@ -399,4 +399,5 @@ async def test_user_deleted_by_hand_leaves_no_gap_in_ledger_reads(site: Site) ->
     finally:
         await reader.close()
 
-    assert [(change.seq, change.name) for change in changes] == [(1, ""), (2, ""), (3, "")]
+    told = [(change.seq, change.name, change.removed) for change in changes]
+    assert told == [(seq, "removed-1", True) for seq in (1, 2, 3)]
