@@ -19,13 +19,34 @@ FAULTS = (
 )
 
 
+SEEDS = 3
+"""Runs until one has settled: a machine that is busy otherwise may see too little in one."""
+
+
 @pytest.mark.xdist_group("lab")
 def test_fail_overs_that_lose_changes_lie_to_nobody(tmp_path: Path) -> None:
     missing = lacking()
     need(not missing, " ".join(missing) or "a lab")
-    said: list[str] = []
-    chosen = Plan(
-        seed=1,
+    judged = ""
+    for seed in range(1, SEEDS + 1):
+        run = run_lab(tmp_path / str(seed), plan(seed), print)
+
+        told = terminal(report_of(run))
+        findings = {f.invariant: f for f in run.findings}
+        assert [f.verdict for f in run.findings if f.verdict == "false"] == [], told
+        assert labs() == []
+        judged = findings["I11 one history"].verdict
+        if judged == findings["I1 exactly once"].verdict == "true":
+            assert findings["I11 one history"].counts["histories"] == 1, told
+            assert all(fault.fired for fault in report_of(run).faults), told
+            return
+    pytest.fail(f"no run of {SEEDS} could be judged: {judged}")
+
+
+def plan(seed: int) -> Plan:
+    """A short run of both faults."""
+    return Plan(
+        seed=seed,
         short=True,
         lab=True,
         users=40,
@@ -37,14 +58,3 @@ def test_fail_overs_that_lose_changes_lie_to_nobody(tmp_path: Path) -> None:
         limit_window_s=2,
         faults=FAULTS,
     )
-
-    run = run_lab(tmp_path, chosen, said.append)
-
-    report = report_of(run)
-    findings = {f.invariant: f for f in run.findings}
-    assert findings["I11 one history"].verdict == "true", terminal(report)
-    assert findings["I11 one history"].counts["histories"] == 1, terminal(report)
-    assert findings["I1 exactly once"].verdict == "true", terminal(report)
-    assert [f.verdict for f in run.findings if f.verdict == "false"] == [], terminal(report)
-    assert all(fault.fired for fault in report.faults), terminal(report)
-    assert labs() == []
