@@ -134,13 +134,13 @@ def may_review(principal: Principal) -> None:
 
 
 async def cases(ledger: LedgerReader, request: CasesRequest) -> list[CaseView]:
-    """The next cases. Raises Problem: malformed, unavailable."""
+    """The next cases. Raises Problem: not_found, unavailable."""
     with _readable():
         place = None
         if request.after is not None:
             place = await ledger.place_of(request.after)
             if place is None:
-                raise Problem(MALFORMED, "after must be the id of a held submission.")
+                raise Problem(NOT_FOUND, "after must be the id of a held submission.")
         return [_view(case) for case in await ledger.cases(request.wanted, request.limit, place)]
 
 

@@ -110,6 +110,7 @@ def _schemas() -> dict[str, Any]:
     # What the parser refuses beyond its types; items of a batch are answered one by one.
     found["Update"]["properties"]["increment"]["not"] = {"const": 0}
     found["DecisionRequest"]["properties"]["decision"]["enum"] = sorted(DECISIONS)
+    openapi_players.bound(found)
     return dict(found)
 
 

@@ -1,11 +1,11 @@
 """The operations of `/admin/players` in the OpenAPI document."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from scoreboard import contract, errors
-from scoreboard.domain import MAX_USER_ID
-from scoreboard.players.orders import Action
+from scoreboard.domain import MAX_SCORE, MAX_USER_ID
+from scoreboard.players.orders import NAME_MAX_CHARS, REASON_MAX_CHARS, Action
 from scoreboard.tokens import SCOPE_PLAYERS
 from server.board.players import (
     PLAYERS_DEFAULT,
@@ -29,6 +29,25 @@ from server.routes.openapi_parts import (
 )
 
 TYPES: Sequence[Any] = (Action, Look, Managed, PlayerView, PlayerChangeView)
+
+
+_USER = {"minimum": 1, "maximum": MAX_USER_ID}
+_BOUNDS = {
+    "userId": _USER,
+    "into": _USER,
+    "score": {"minimum": 0, "maximum": MAX_SCORE},
+    "name": {"minLength": 1, "maxLength": NAME_MAX_CHARS},
+    "reason": {"minLength": 1, "maxLength": REASON_MAX_CHARS},
+}
+
+
+def bound(schemas: Mapping[str, Any]) -> None:
+    """Write into the schemas of orders what their parser refuses beyond types."""
+    for action in get_args(Action):
+        properties = schemas[action.__name__]["properties"]
+        for name in _BOUNDS.keys() & properties.keys():
+            kinds = properties[name].get("anyOf", [properties[name]])
+            kinds[0].update(_BOUNDS[name])
 
 
 def paths() -> dict[str, Any]:

@@ -60,7 +60,7 @@ def _cases() -> dict[str, Any]:
         "responses": {
             "200": answer("The cases", list_of("CaseView")),
             **problems(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN),
-            **problems(errors.UNAVAILABLE),
+            **problems(errors.NOT_FOUND, errors.UNAVAILABLE),
         },
     }
 

@@ -211,7 +211,7 @@ async def test_a_held_submission_waits_for_a_reviewer(api: Api) -> None:
     [case] = await eventually(listed)
     path = f"/admin/reviews/{case['submissionId']}"
     assert (await ask(api, "GET", "/admin/reviews?user=2", reviewer()))[1] == []
-    assert (await ask(api, "GET", f"/admin/reviews?after={uuid.uuid4()}", reviewer()))[0] == 400
+    assert (await ask(api, "GET", f"/admin/reviews?after={uuid.uuid4()}", reviewer()))[0] == 404
     [holder] = (await ask(api, "GET", "/admin/reviews/users", reviewer()))[1]
     assert (holder["user"], holder["openCases"]) == ("Alice", 1)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scoreboard.contract import STREAM_PATH
-from scoreboard.tokens import SCOPE_ANY_USER, SCOPE_OPERATE, SCOPE_REVIEW, mint
+from scoreboard.tokens import SCOPE_ANY_USER, SCOPE_OPERATE, SCOPE_PLAYERS, SCOPE_REVIEW, mint
 from tests.support.api import SECRET
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +36,7 @@ async def schemathesis(port: int, folder: Path, *, seconds: int, seed: int) -> R
         subject="schemathesis",
         now_s=int(time.time()),
         ttl_s=3600,
-        scopes=(SCOPE_ANY_USER, SCOPE_REVIEW, SCOPE_OPERATE),
+        scopes=(SCOPE_ANY_USER, SCOPE_REVIEW, SCOPE_OPERATE, SCOPE_PLAYERS),
     )
     report = folder / "schemathesis.json"
     process = await asyncio.create_subprocess_exec(
