@@ -23,7 +23,7 @@ SEEDS = 3
 """Runs until one has settled: a machine that is busy otherwise may see too little in one."""
 
 
-@pytest.mark.xdist_group("lab")
+@pytest.mark.lab
 def test_fail_overs_that_lose_changes_lie_to_nobody(tmp_path: Path) -> None:
     missing = lacking()
     need(not missing, " ".join(missing) or "a lab")

@@ -17,8 +17,6 @@ ELSEWHERE = {
 """Troubles that another test plants and looks at more closely."""
 SIDE_BY_SIDE = 5
 SECONDS_MAX = 60
-# One process of the tests plays them all, once.
-pytestmark = pytest.mark.xdist_group("troubles")
 
 
 @pytest.fixture(scope="module")

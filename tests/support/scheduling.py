@@ -16,6 +16,7 @@ WHOLE_FILES = frozenset(
         "tests/browser/test_operator_page.py",
         "tests/chaos/test_durability.py",
         "tests/harness/test_lawful_servers.py",
+        "tests/harness/test_trouble.py",
         "tests/integration/test_client_distribution.py",
         "tests/integration/test_ledger.py",
         "tests/integration/test_stack_up.py",
