@@ -25,6 +25,7 @@ WITH_COVERAGE = 3
 
 SLOW = {
     "test_every_module_has_a_docstring": (8.0, "parses the whole tree when it comes first"),
+    "test_imports_point_inward": (5.0, "parses much of the tree when it comes first"),
     "test_text_files_name_their_encoding": (10.0, "looks at every node of the whole tree"),
     "test_metrics_port_is_released_on_close": (
         3.0,
