@@ -192,11 +192,14 @@ def zadd_greater_than(patch: Patch) -> None:
         patch,
         worker.board.redis_board,
         "advance",
-        "if member and member ~= members[2 * n] then",
-        "local score = member and redis.call('ZSCORE', KEYS[2], member)\n"
-        "    if member and tonumber(score) < tonumber(scored[2 * n - 1]) then\n"
-        "      scored[2 * n - 1], scored[2 * n], members[2 * n] = score, member, member\n"
-        "    elseif member and member ~= members[2 * n] then",
+        "    else\n      members[#members + 1] = id\n",
+        "    else\n"
+        "      local kept = redis.call('HGET', KEYS[3], id)\n"
+        "      local stood = kept and redis.call('ZSCORE', KEYS[2], kept)\n"
+        "      if stood and tonumber(stood) < tonumber(ARGV[i + 2]) then\n"
+        "        member, ARGV[i + 1], ARGV[i + 2] = kept, kept, stood\n"
+        "      end\n"
+        "      members[#members + 1] = id\n",
     )
 
 

@@ -9,7 +9,7 @@ from tests.chaos.gauntlet import place, run_gauntlet, runs_until_convicted
 from tests.chaos.mutations import names
 from tests.support.services import Services
 
-RUNS_MAX = 6
+RUNS_MAX = 3
 
 
 def test_the_system_without_a_planted_bug_is_acquitted(
