@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -19,6 +19,9 @@ from tests.support.services import (
     memory_folder,
     open_services,
 )
+
+if TYPE_CHECKING:
+    from server.settings import ServerSettings
 
 # Its limit of 0.2 s for one example is wall time, which a busy machine takes from a test at random.
 hypothesis.settings.register_profile("scoreboard", deadline=None)
@@ -135,6 +138,23 @@ def redis_url(redis_test_database: str) -> Iterator[str]:
 def task_queue() -> str:
     """A Temporal task queue that no other test uses."""
     return f"test-{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def settings(
+    services: Services, mysql_url: str, redis_url: str, task_queue: str
+) -> "ServerSettings":
+    """Settings of an API on this test's own part of the services. A file that needs others gives a
+    fixture of this name that replaces some."""
+    # Only tests that start an API pay for importing it.
+    from tests.support.api import api_settings
+
+    return api_settings(
+        mysql_url=mysql_url,
+        redis_url=redis_url,
+        temporal_address=services.temporal_address,
+        task_queue=task_queue,
+    )
 
 
 @pytest_asyncio.fixture

@@ -4,20 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from tests.support.api import Api, api_settings, running_api
-from tests.support.services import Services
+from server.settings import ServerSettings
+from tests.support.api import Api, running_api
 
 
 @pytest_asyncio.fixture
-async def api(
-    services: Services, mysql_url: str, redis_url: str, task_queue: str
-) -> AsyncIterator[Api]:
+async def api(settings: ServerSettings) -> AsyncIterator[Api]:
     """A ready API with Alice (1500) and Bob (1400)."""
-    settings = api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-    )
     async with running_api(settings, embedded_worker=True) as api:
         yield api

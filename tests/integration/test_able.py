@@ -21,19 +21,9 @@ from adapters.mysql import Pool, query_all
 from scoreboard.addresses import mysql_address
 from server.settings import ServerSettings
 from tests.support.addresses import as_user
-from tests.support.api import Api, api_settings, running_api, wait_until_ready
+from tests.support.api import Api, running_api, wait_until_ready
 from tests.support.eventually import eventually
-from tests.support.services import Services, execute_sync
-
-
-@pytest.fixture
-def settings(services: Services, mysql_url: str, redis_url: str, task_queue: str) -> ServerSettings:
-    return api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-    )
+from tests.support.services import execute_sync
 
 
 @pytest_asyncio.fixture

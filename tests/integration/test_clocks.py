@@ -6,22 +6,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from server.settings import ServerSettings
-from tests.support.api import api_settings, running_api
+from tests.support.api import running_api
 from tests.support.eventually import eventually
 from tests.support.pipeline import Pipeline, submission
-from tests.support.services import Services
 
 OFF_S = 120.0
-
-
-@pytest.fixture
-def settings(services: Services, mysql_url: str, redis_url: str, task_queue: str) -> ServerSettings:
-    return api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-    )
 
 
 @pytest.mark.parametrize("off_s", [-OFF_S, OFF_S], ids=["behind", "ahead"])

@@ -5,19 +5,19 @@ requests that hide another one in frames.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from scoreboard import contract
 from server.settings import ServerSettings
-from tests.support.api import api_settings, running_api, token
+from tests.support.api import running_api, token
 from tests.support.browser import DESKTOP, Browser, open_browser
 from tests.support.eventually import eventually, eventually_sync
 from tests.support.http2_frames import Fields, exchange
 from tests.support.programs import program
 from tests.support.proxies import COMMANDS, running_proxy
-from tests.support.services import Services
 from tests.support.tls_proxy import Authority
 
 STREAMS = 8
@@ -45,14 +45,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def settings(services: Services, mysql_url: str, redis_url: str, task_queue: str) -> ServerSettings:
-    return api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-        proxies_count=1,
-    )
+def settings(settings: ServerSettings) -> ServerSettings:
+    return replace(settings, proxies_count=1)
 
 
 def request(method: bytes, path: bytes, *more: tuple[bytes, bytes]) -> Fields:

@@ -13,9 +13,8 @@ import pytest
 import pytest_asyncio
 
 from server.settings import ServerSettings
-from tests.support.api import Api, api_settings, running_api, token
+from tests.support.api import Api, running_api, token
 from tests.support.eventually import eventually
-from tests.support.services import Services
 
 GAME = "https://game.example"
 KNOWN = {
@@ -33,16 +32,6 @@ KNOWN = {
     "/metrics": "GET, HEAD, OPTIONS",
     "/admin/stats": "GET, HEAD, OPTIONS",
 }
-
-
-@pytest.fixture
-def settings(services: Services, mysql_url: str, redis_url: str, task_queue: str) -> ServerSettings:
-    return api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-    )
 
 
 @pytest_asyncio.fixture

@@ -8,22 +8,11 @@ from scoreboard import contract
 from scoreboard.addresses import mysql_address
 from scoreboard_client import ScoreboardClient
 from server.settings import ServerSettings
-from tests.support.api import Api, api_settings, applied, running_api, token
+from tests.support.api import Api, applied, running_api, token
 from tests.support.eventually import eventually
-from tests.support.services import Services
 from worker.database.migrate import migrate
 
 NAME = "🏆ß" * 127 + "𝕏"
-
-
-@pytest.fixture
-def settings(services: Services, mysql_url: str, redis_url: str, task_queue: str) -> ServerSettings:
-    return api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-    )
 
 
 @pytest_asyncio.fixture

@@ -12,29 +12,19 @@ import pytest
 import pytest_asyncio
 
 from adapters.mysql import Pool, query_all
-from scoreboard import contract
 from scoreboard.addresses import mysql_address
-from scoreboard.players.orders import AddPlayer, Order, encode_order
+from scoreboard.players.orders import AddPlayer, Order
 from scoreboard.tokens import SCOPE_PLAYERS, mint
-from tests.support.api import SECRET, Api, api_settings, running_api
+from server.settings import ServerSettings
+from tests.support.api import SECRET, Api, running_api
 from tests.support.eventually import eventually
 from tests.support.pipeline import Pipeline
-from tests.support.services import Services
-from worker.workflows.player_change import PlayerChange, PlayerChangeResult
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest_asyncio.fixture
-async def api(
-    services: Services, mysql_url: str, redis_url: str, task_queue: str
-) -> AsyncIterator[Api]:
-    settings = api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-    )
+async def api(settings: ServerSettings) -> AsyncIterator[Api]:
     async with running_api(settings, embedded_worker=True) as running:
         yield running
 
@@ -183,14 +173,8 @@ async def test_an_order_whose_worker_fails_halfway_takes_effect_once(
 ) -> None:
     failpoints.write_text(f"{point} 1 raise\n")
     action = AddPlayer(name="Zed", score=1450, reason="a test")
-    given = Order(id=bytes(16), actor="olga", action=action)
 
-    result: PlayerChangeResult = await pipeline.client.execute_workflow(
-        PlayerChange.run,
-        encode_order(given),
-        id=contract.player_workflow_id(pipeline.settings.task_queue),
-        task_queue=pipeline.settings.task_queue,
-    )
+    result = await pipeline.carry_out(Order(id=bytes(16), actor="olga", action=action))
 
     assert failpoints.with_name(failpoints.name + ".fired").exists()
     assert await pipeline.rows("SELECT user_id, seq FROM ledger") == [(result.user_id, 1)]

@@ -1,25 +1,22 @@
 """The proxies of deploy/proxies over a real server: what is public passes, streams at once."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from scoreboard import contract
 from server.settings import ServerSettings
-from tests.support.api import Api, api_settings, running_api, token
+from tests.support.api import Api, running_api, token
 from tests.support.eventually import eventually
 from tests.support.proxies import COMMANDS, FOLDER, passes, running_proxy
-from tests.support.services import Services
 
 
 @pytest.fixture
-def settings(services: Services, mysql_url: str, redis_url: str, task_queue: str) -> ServerSettings:
-    return api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
+def settings(settings: ServerSettings) -> ServerSettings:
+    return replace(
+        settings,
         proxies_count=1,
         streams_per_address=2,
         stream_auth_required=False,

@@ -11,24 +11,12 @@ from temporalio.client import Client
 from harness.checker.reads import overtaken
 from server.board import board, read_order
 from server.settings import ServerSettings
-from tests.support.api import api_settings
-from tests.support.services import Services
 from tests.support.two_processes import Read, two_processes
 
 SEEDS = int(os.environ.get("SCOREBOARD_TEST_SEEDS", "2"))
 READS = 1000
 CHANGES = 40
 SECONDS = 8.0
-
-
-@pytest.fixture
-def settings(services: Services, mysql_url: str, redis_url: str, task_queue: str) -> ServerSettings:
-    return api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-    )
 
 
 async def _went_back(

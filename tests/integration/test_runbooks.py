@@ -14,8 +14,7 @@ import redis as sync_redis
 from scoreboard.addresses import mysql_address
 from server.settings import ServerSettings
 from stack.services import programs
-from tests.support.api import Api, api_settings, running_api
-from tests.support.services import Services
+from tests.support.api import Api, running_api
 
 FOLDER = Path(__file__).parents[2] / "docs" / "runbooks"
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -24,16 +23,6 @@ RUNBOOKS = sorted(path.name for path in FOLDER.glob("*.md"))
 
 def blocks(name: str) -> list[str]:
     return BLOCK.findall((FOLDER / name).read_text("utf-8"))
-
-
-@pytest.fixture
-def settings(services: Services, mysql_url: str, redis_url: str, task_queue: str) -> ServerSettings:
-    return api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-    )
 
 
 @pytest_asyncio.fixture

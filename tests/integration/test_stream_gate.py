@@ -11,26 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 import aiohttp
-import pytest
 
 from scoreboard.tokens import LEEWAY_S, mint
 from server.settings import ServerSettings
-from tests.support.api import SECRET, Api, api_settings, running_api, token
+from tests.support.api import SECRET, Api, running_api, token
 from tests.support.eventually import eventually
 from tests.support.reserved_ports import reserved_port
-from tests.support.services import Services
 
 GAME = "https://game.example"
-
-
-@pytest.fixture
-def settings(services: Services, mysql_url: str, redis_url: str, task_queue: str) -> ServerSettings:
-    return api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-    )
 
 
 async def opened(

@@ -9,24 +9,15 @@ from adapters.temporal import connect_arguments
 from scoreboard.settings import SettingsError
 from server.app import create_app
 from server.settings import ServerSettings
-from tests.support.api import api_settings, running_api, wait_until_ready
+from tests.support.api import running_api, wait_until_ready
 from tests.support.eventually import eventually
-from tests.support.services import Services
 
 CODEC = "tests.support.codec:Encrypted"
 
 
 @pytest.fixture
-def settings(services: Services, mysql_url: str, redis_url: str, task_queue: str) -> ServerSettings:
-    return replace(
-        api_settings(
-            mysql_url=mysql_url,
-            redis_url=redis_url,
-            temporal_address=services.temporal_address,
-            task_queue=task_queue,
-        ),
-        temporal_codec=CODEC,
-    )
+def settings(settings: ServerSettings) -> ServerSettings:
+    return replace(settings, temporal_codec=CODEC)
 
 
 async def test_submissions_pass_through_temporal_encrypted(

@@ -25,10 +25,9 @@ from adapters.redis import connect
 from scoreboard import contract
 from scoreboard.settings import SettingsError
 from server.settings import ServerSettings
-from tests.support.api import Api, api_settings, make_tables_and_users, running_api, token
+from tests.support.api import Api, make_tables_and_users, running_api, token
 from tests.support.eventually import eventually
 from tests.support.pipeline import worker_process
-from tests.support.services import Services
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = "00f067aa0ba902b7"
@@ -76,16 +75,6 @@ async def collecting() -> AsyncIterator[Collector]:
         yield collector
     finally:
         await runner.cleanup()
-
-
-@pytest.fixture
-def settings(services: Services, mysql_url: str, redis_url: str, task_queue: str) -> ServerSettings:
-    return api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-    )
 
 
 def traced(settings: ServerSettings, endpoint: str, ratio: float) -> ServerSettings:

@@ -1,26 +1,20 @@
 """Every attack of the corpus over a raw socket, on the whole pipeline: refused, no effect."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest_asyncio
 
+from server.settings import ServerSettings
 from tests.security.attack import attack
-from tests.support.api import Api, api_settings, running_api
+from tests.support.api import Api, running_api
 from tests.support.eventually import eventually
-from tests.support.services import Services, mysql_connection
+from tests.support.services import mysql_connection
 
 
 @pytest_asyncio.fixture
-async def api(
-    services: Services, mysql_url: str, redis_url: str, task_queue: str
-) -> AsyncIterator[Api]:
-    settings = api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-        request_timeout_s=2.0,
-    )
+async def api(settings: ServerSettings) -> AsyncIterator[Api]:
+    settings = replace(settings, request_timeout_s=2.0)
     async with running_api(settings, embedded_worker=True) as api:
         yield api
 

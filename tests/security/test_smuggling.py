@@ -5,18 +5,18 @@ Each hides a request for a page that the proxy keeps inside; nothing of that pag
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from server.settings import ServerSettings
 from tests.security.corpus import SMUGGLED, syntax
-from tests.support.api import Api, api_settings, running_api, token
+from tests.support.api import Api, running_api, token
 from tests.support.eventually import eventually
 from tests.support.programs import program
 from tests.support.proxies import COMMANDS, passes, running_proxy
 from tests.support.reserved_ports import reserved_port
-from tests.support.services import Services
 
 INSIDE = b"GET /admin/stats HTTP/1.1\r\nHost: a\r\n\r\n"
 TELLTALES = (b'"instance"', b'"uptime', b"scoreboard_")
@@ -36,14 +36,8 @@ http {{
 
 
 @pytest.fixture
-def settings(services: Services, mysql_url: str, redis_url: str, task_queue: str) -> ServerSettings:
-    return api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-        request_timeout_s=1.0,
-    )
+def settings(settings: ServerSettings) -> ServerSettings:
+    return replace(settings, request_timeout_s=1.0)
 
 
 async def exchange(port: int, data: bytes) -> bytes:

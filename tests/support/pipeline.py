@@ -18,6 +18,7 @@ from scoreboard import contract
 from scoreboard.addresses import mysql_address
 from scoreboard.domain import Change, Outcome, Submission
 from scoreboard.fraud import FraudRules
+from scoreboard.players.orders import Order, encode_order
 from server.backends.temporal import batch_payload
 from worker.board.redis_board import RedisBoard
 from worker.database.ledger import Ledger
@@ -25,6 +26,7 @@ from worker.database.seed import seed
 from worker.failpoints import Failpoints
 from worker.runtime import running_worker
 from worker.settings import WorkerSettings
+from worker.workflows.player_change import PlayerChange, PlayerChangeResult
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,6 +61,15 @@ class Pipeline:
             contract.BATCH_WORKFLOW,
             batch_payload(contract.encode_batch(submissions)),
             id=contract.batch_workflow_id(secrets.token_hex(8)),
+            task_queue=self.settings.task_queue,
+        )
+
+    async def carry_out(self, order: Order) -> PlayerChangeResult:
+        """Carry out an order about a player."""
+        return await self.client.execute_workflow(
+            PlayerChange.run,
+            encode_order(order),
+            id=contract.player_workflow_id(f"{self.settings.task_queue}-{order.id.hex()}"),
             task_queue=self.settings.task_queue,
         )
 

@@ -17,8 +17,6 @@ from harness.net.fault_proxy import Mode
 from scoreboard_client import ScoreboardClient, Update
 from scoreboard_client.answers import Answer
 from server.settings import ServerSettings
-from tests.support.api import api_settings
-from tests.support.services import Services
 from tests.support.two_processes import TwoProcesses, two_processes
 
 LOOKS = 8
@@ -45,16 +43,6 @@ class Forgetful(Balanced):
 
     def _note(self, seq: int | None) -> None:
         del seq
-
-
-@pytest.fixture
-def settings(services: Services, mysql_url: str, redis_url: str, task_queue: str) -> ServerSettings:
-    return api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-    )
 
 
 async def _times_taken_back(pair: TwoProcesses, kind: type[Balanced]) -> int:
