@@ -5,6 +5,7 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
+from scoreboard.players.orders import Order, SetScore
 from server.settings import ServerSettings
 from tests.support.api import running_api
 from tests.support.eventually import eventually
@@ -54,9 +55,11 @@ async def test_a_commit_is_never_before_the_one_under_the_number_before(
         "worker.database.transactions.time.time_ns", lambda: real() - int(OFF_S * 1e9)
     )
     await pipeline.run(submission(2, 1))
+    action = SetScore(user_id=1, score=5, reason="a test")
+    await pipeline.carry_out(Order(id=bytes(16), actor="olga", action=action))
     monkeypatch.setattr("worker.database.transactions.time.time_ns", real)
     await pipeline.run(submission(1, 1))
 
     rows = await pipeline.rows("SELECT committed_at_us FROM ledger ORDER BY seq")
     assert rows == sorted(rows)
-    assert rows[1] == rows[0]
+    assert rows[0] == rows[1] == rows[2]

@@ -1,17 +1,16 @@
 """Orders about players in MySQL: each takes effect once. Not what they do: `players.effects`."""
 
-import time
 from typing import Any
 
 import msgspec
 
-from adapters.ledger_queries import BOARD_ID
+from adapters.ledger_queries import BOARD_ID, BOARD_QUERY, board_from
 from adapters.mysql import Pool, query_all
 from scoreboard.domain import Outcome, User
 from scoreboard.players.effects import Effect, Entry, Refusal, effect_of
 from scoreboard.players.orders import AddPlayer, MergePlayers, Order
 from worker.database.statements import COMMIT_SYNCED, numbers
-from worker.database.transactions import in_transaction
+from worker.database.transactions import commit_time_us, in_transaction
 from worker.failpoints import Failpoints
 
 
@@ -47,7 +46,7 @@ class Players:
         # The board first, then users in id order: all writers lock in this order.
         _, board_rows, user_rows, done_rows, removed_rows = await query_all(
             connection,
-            f"START TRANSACTION; SELECT seq FROM boards WHERE id = {BOARD_ID} FOR UPDATE;"
+            f"START TRANSACTION; {BOARD_QUERY} FOR UPDATE;"
             f" SELECT id, name, score FROM users WHERE id IN ({numbers(wanted) or 'NULL'})"
             " ORDER BY id FOR UPDATE;"
             " SELECT digest, seq, COALESCE(into_id, user_id), name, score FROM player_changes"
@@ -69,7 +68,8 @@ class Players:
             return effect
         if isinstance(action, AddPlayer):
             effect = await self._with_new_user(connection, action, effect)
-        changed, statements = _written(order, effect, board_rows[0][0], time.time_ns() // 1000)
+        board = board_from(board_rows[0])
+        changed, statements = _written(order, effect, board.seq, commit_time_us(board))
         await query_all(connection, ";".join(statements))
         await self._failpoints.hit("players.before_commit")
         await connection.commit()
