@@ -28,6 +28,7 @@ from server.routes.openapi_parts import (
     body,
     list_of,
     number,
+    optional,
     path,
     problems,
     ref,
@@ -265,13 +266,7 @@ def _stream() -> dict[str, Any]:
                 "description": "Continue after this change",
                 "schema": event_id,
             },
-            {
-                "name": "lastEventId",
-                "in": "query",
-                "required": False,
-                "description": "Last-Event-ID for clients that cannot send headers",
-                "schema": event_id,
-            },
+            optional("lastEventId", event_id, "Last-Event-ID for clients that cannot send headers"),
             number("snapshot", 0, 0, 1, "1: begin with the top of the board"),
         ],
         "responses": {

@@ -79,13 +79,8 @@ def seq() -> dict[str, Any]:
 
 def number(name: str, default: int, least: int, most: int, about: str) -> dict[str, Any]:
     """A whole number in the query."""
-    return {
-        "name": name,
-        "in": "query",
-        "required": False,
-        "description": about,
-        "schema": {"type": "integer", "minimum": least, "maximum": most, "default": default},
-    }
+    schema = {"type": "integer", "minimum": least, "maximum": most, "default": default}
+    return optional(name, schema, about)
 
 
 def optional(name: str, schema: Mapping[str, Any], about: str) -> dict[str, Any]:
