@@ -182,13 +182,13 @@ def create_app(
         ReviewRoutes(
             public_ledger,
             principal=parser.principal,
-            client=lambda: starter.client,
+            client=starter.connected,
             task_queue=settings.task_queue,
         ),
         PlayerRoutes(
             public_ledger,
             principal=parser.principal,
-            client=lambda: starter.client,
+            client=starter.connected,
             new_id=new_id,
             task_queue=settings.task_queue,
         ),

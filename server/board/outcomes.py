@@ -3,14 +3,13 @@
 import msgspec
 import structlog
 
-from adapters.mysql import MYSQL_ERRORS
-from adapters.reasons import reason_of
-from adapters.redis import REDIS_ERRORS, Redis
+from adapters.redis import Redis
 from scoreboard import contract, ids
 from scoreboard.domain import Outcome
-from scoreboard.errors import FORBIDDEN, NOT_FOUND, UNAVAILABLE, Problem
+from scoreboard.errors import FORBIDDEN, NOT_FOUND, Problem
 from scoreboard.tokens import Principal
 from server.backends.mysql import LedgerEntry, LedgerReader
+from server.board.readable import readable
 from server.submit.admission import fresh_bucket
 
 log = structlog.get_logger()
@@ -52,15 +51,12 @@ class Outcomes:
         its decision), forbidden for another user's submission, unavailable.
         """
         name = ids.text(submission_id)
-        try:
+        with readable("outcome_unreadable", "Outcomes"):
             entry = await self._ledger.outcome(submission_id)
             waiting = None if entry else await self._waiting(submission_id)
             if entry is None and waiting is not None:
                 # It may have been decided between the two reads.
                 entry = await self._ledger.outcome(submission_id)
-        except (*MYSQL_ERRORS, *REDIS_ERRORS) as error:
-            log.warning("outcome_unreadable", error=reason_of(error))
-            raise Problem(UNAVAILABLE, "Outcomes cannot be read now.", retry_after_s=1) from None
         if entry is not None:
             status = _decided(name, entry)
         elif waiting is not None:

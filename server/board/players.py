@@ -12,7 +12,6 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
-from adapters.mysql import MYSQL_ERRORS
 from adapters.reasons import reason_of
 from scoreboard import contract, ids
 from scoreboard.errors import (
@@ -29,7 +28,8 @@ from scoreboard.players.effects import Refusal
 from scoreboard.players.orders import Action, Order, encode_order, gains, parse_action
 from scoreboard.strict_json import strict_json
 from scoreboard.tokens import SCOPE_PLAYERS, Principal
-from server.backends.mysql import LedgerReader, Player, PlayerChangeRow
+from server.backends.mysql import LedgerReader, PlayerChangeRow
+from server.board.readable import readable
 from server.submit.body import check_media_type
 
 log = structlog.get_logger()
@@ -37,6 +37,7 @@ log = structlog.get_logger()
 PLAYERS_MAX = 1000
 PLAYERS_DEFAULT = 100
 CHANGES_MAX = 200
+UNREADABLE = "players_unreadable", "Players"
 TIMEOUT_S = 10.0
 LOOK_TIMEOUT_S = 60.0
 """A look reads every user: with a million of them it takes half a minute."""
@@ -176,20 +177,15 @@ async def look(client: Client, look_id: bytes, *, task_queue: str) -> Look:
 
 async def players(ledger: LedgerReader, after: int, limit: int) -> list[PlayerView]:
     """The next players by id. Raises Problem."""
-    try:
-        found: list[Player] = await ledger.players(after, limit)
-    except MYSQL_ERRORS as error:
-        raise _unreadable(error) from None
+    with readable(*UNREADABLE):
+        found = await ledger.players(after, limit)
     return [PlayerView(user_id=each.user_id, user=each.name, score=each.score) for each in found]
 
 
 async def changes(ledger: LedgerReader) -> list[PlayerChangeView]:
     """The latest orders, newest first. Raises Problem."""
-    try:
-        found = await ledger.player_changes(CHANGES_MAX)
-    except MYSQL_ERRORS as error:
-        raise _unreadable(error) from None
-    return [_view(each) for each in found]
+    with readable(*UNREADABLE):
+        return [_view(each) for each in await ledger.player_changes(CHANGES_MAX)]
 
 
 async def _result(
@@ -216,11 +212,6 @@ async def _result(
         log.warning("player_change_failed", error=reason_of(error))
         raise Problem(UNAVAILABLE, "The order's effect is unknown.", retry_after_s=1) from None
     return result
-
-
-def _unreadable(error: Exception) -> Problem:
-    log.warning("players_unreadable", error=reason_of(error))
-    return Problem(UNAVAILABLE, "Players cannot be read now.", retry_after_s=1)
 
 
 def _tag(action: Action) -> str:

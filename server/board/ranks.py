@@ -11,17 +11,18 @@ import msgspec
 import structlog
 
 from adapters.files import script
-from adapters.mysql import MYSQL_ERRORS
 from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
 from scoreboard import contract
-from scoreboard.errors import NOT_FOUND, UNAVAILABLE, Problem
+from scoreboard.errors import NOT_FOUND, Problem
 from server.backends.mysql import LedgerReader, RankedUser
 from server.board.existence import Existence
 from server.board.joined_reads import JoinedReads
 from server.board.read_order import LEASE_S, ReadOrder
+from server.board.readable import readable, unreadable
 
 log = structlog.get_logger()
+UNREADABLE = "rank_unreadable", "Ranks"
 
 NEIGHBOURS_DEFAULT = 2
 NEIGHBOURS_MAX = 50
@@ -83,7 +84,7 @@ class Ranks:
         for place in places:
             if place.user_id == user_id:
                 if seq < least:
-                    raise Problem(UNAVAILABLE, "Ranks cannot be read now.", retry_after_s=1)
+                    raise unreadable(UNREADABLE[1])
                 await self._order.settle(seq, published=published)
                 return seq, Surroundings(
                     rank=place.rank,
@@ -119,22 +120,13 @@ class Ranks:
         await self._reads.close()
 
     async def _exists(self, user_id: int) -> bool:
-        try:
+        with readable(*UNREADABLE):
             return await self._existence.known(user_id)
-        except MYSQL_ERRORS as error:
-            raise _unreadable(error) from None
 
     async def _from_mysql(self, user_id: int, neighbours: int) -> tuple[int, list[Place]]:
-        try:
+        with readable(*UNREADABLE):
             seq, users = await self._ledger.around(user_id, neighbours)
-        except MYSQL_ERRORS as error:
-            raise _unreadable(error) from None
         return seq, [_place(user) for user in users]
-
-
-def _unreadable(error: Exception) -> Problem:
-    log.warning("rank_unreadable", error=reason_of(error))
-    return Problem(UNAVAILABLE, "Ranks cannot be read now.", retry_after_s=1)
 
 
 def _place(user: RankedUser) -> Place:

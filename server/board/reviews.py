@@ -4,8 +4,7 @@ Reads the ledger; a decision is an update of the case's workflow, which answers
 once the outcome is stored and published. Needs a token with `scores:review`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -38,11 +37,13 @@ from scoreboard.tokens import SCOPE_REVIEW, Principal
 from server.backends.case_queries import CaseFilter
 from server.backends.mysql import Case, LedgerReader
 from server.board.query import parse_flag, parse_number, parse_text
+from server.board.readable import readable
 from server.submit.body import check_media_type
 
 log = structlog.get_logger()
 
 CASES_MAX = 200
+UNREADABLE = "cases_unreadable", "Cases"
 TIME_MAX_US = 2**53 - 1
 RULES = tuple(reason.value for reason in Reason)
 DECISION_TIMEOUT = timedelta(seconds=10)
@@ -135,7 +136,7 @@ def may_review(principal: Principal) -> None:
 
 async def cases(ledger: LedgerReader, request: CasesRequest) -> list[CaseView]:
     """The next cases. Raises Problem: not_found, unavailable."""
-    with _readable():
+    with readable(*UNREADABLE):
         place = None
         if request.after is not None:
             place = await ledger.place_of(request.after)
@@ -146,26 +147,9 @@ async def cases(ledger: LedgerReader, request: CasesRequest) -> list[CaseView]:
 
 async def holders(ledger: LedgerReader) -> list[HolderView]:
     """At most CASES_MAX users with open cases, most cases first. Raises Problem: unavailable."""
-    with _readable():
+    with readable(*UNREADABLE):
         found = await ledger.holders(CASES_MAX)
-    return [
-        HolderView(
-            user_id=each.user_id,
-            user=each.user,
-            open_cases=each.open_cases,
-            oldest_opened_at_us=each.oldest_opened_at_us,
-        )
-        for each in found
-    ]
-
-
-@contextmanager
-def _readable() -> Iterator[None]:
-    try:
-        yield
-    except MYSQL_ERRORS as error:
-        log.warning("cases_unreadable", error=reason_of(error))
-        raise Problem(UNAVAILABLE, "Cases cannot be read now.", retry_after_s=1) from None
+    return msgspec.convert(found, list[HolderView], from_attributes=True)
 
 
 async def decide(

@@ -9,7 +9,6 @@ from temporalio.client import Client
 
 from scoreboard import contract
 from scoreboard.domain import MAX_USER_ID
-from scoreboard.errors import UNAVAILABLE, Problem
 from scoreboard.tokens import Principal
 from server.backends.mysql import LedgerReader
 from server.board import players
@@ -19,14 +18,14 @@ from server.http.routing import Route
 
 
 class PlayerRoutes:
-    """The handlers; `client` returns the Temporal client, or None before the first connection."""
+    """The handlers; `client` returns the Temporal client, or raises Problem (unavailable)."""
 
     def __init__(
         self,
         ledger: LedgerReader,
         *,
         principal: Callable[[Request], Principal],
-        client: Callable[[], Client | None],
+        client: Callable[[], Client],
         new_id: Callable[[int], bytes],
         task_queue: str,
     ) -> None:
@@ -72,18 +71,12 @@ class PlayerRoutes:
             request.body,
             self._new_id(time.time_ns() // 1000),
         )
-        done = await players.carry_out(self._connected(), order, task_queue=self._task_queue)
+        done = await players.carry_out(self._client(), order, task_queue=self._task_queue)
         return json_response(done, NOT_STORED)
 
     async def post_look(self, request: Request) -> HTTPResponse:
         """Compare the whole board with MySQL now, after changes by hand."""
         players.may_manage(self._principal(request))
         look_id = self._new_id(time.time_ns() // 1000)
-        found = await players.look(self._connected(), look_id, task_queue=self._task_queue)
+        found = await players.look(self._client(), look_id, task_queue=self._task_queue)
         return json_response(found, NOT_STORED)
-
-    def _connected(self) -> Client:
-        client = self._client()
-        if client is None:
-            raise Problem(UNAVAILABLE, "A backend is unavailable.", retry_after_s=1)
-        return client

@@ -7,7 +7,6 @@ from sanic.response import HTTPResponse
 from temporalio.client import Client
 
 from scoreboard import contract
-from scoreboard.errors import UNAVAILABLE, Problem
 from scoreboard.tokens import Principal
 from server.backends.mysql import LedgerReader
 from server.board import reviews
@@ -17,14 +16,14 @@ from server.routes.submissions import parse_submission_id
 
 
 class ReviewRoutes:
-    """The handlers; `client` returns the Temporal client, or None before the first connection."""
+    """The handlers; `client` returns the Temporal client, or raises Problem (unavailable)."""
 
     def __init__(
         self,
         ledger: LedgerReader,
         *,
         principal: Callable[[Request], Principal],
-        client: Callable[[], Client | None],
+        client: Callable[[], Client],
         task_queue: str,
     ) -> None:
         self._task_queue = task_queue
@@ -57,11 +56,8 @@ class ReviewRoutes:
         principal = self._principal(request)
         reviews.may_review(principal)
         decision = reviews.parse_decision(request.headers.get("content-type", ""), request.body)
-        client = self._client()
-        if client is None:
-            raise Problem(UNAVAILABLE, "A backend is unavailable.", retry_after_s=1)
         decided = await reviews.decide(
-            client,
+            self._client(),
             self._ledger,
             parse_submission_id(submission_id),
             decision,

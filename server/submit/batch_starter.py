@@ -13,6 +13,7 @@ from temporalio.client import Client
 
 from adapters import temporal
 from adapters.tasks import end
+from scoreboard.errors import UNAVAILABLE, Problem
 from scoreboard.settings import ServiceSettings
 from server.backends.temporal import Workflows
 
@@ -42,10 +43,11 @@ class BatchStarter:
         self._leaving = asyncio.Event()
         self._worker_runs = False
 
-    @property
-    def client(self) -> Client | None:
-        """The Temporal client; None before the first connection."""
-        return None if self._workflows is None else self._workflows.client
+    def connected(self) -> Client:
+        """The Temporal client. Raises Problem (unavailable) before the first connection."""
+        if self._workflows is None:
+            raise Problem(UNAVAILABLE, "A backend is unavailable.", retry_after_s=1)
+        return self._workflows.client
 
     async def run(self) -> None:
         """Connect, and run the embedded worker until `leave`."""
