@@ -8,7 +8,6 @@ SQLite file, and no deployment should.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import msgspec
 from harness.measure.terminal import duration
 from harness.report.document import LoadResult
 from harness.report.result_files import UnreadableResult, read_result
-from harness.report.results_document import KEPT, replace_section
+from harness.report.results_document import keep_section
 
 RATES = (100, 1000)
 KINDS = {"development": "development server", "cluster": "five processes and PostgreSQL"}
@@ -121,11 +120,7 @@ def main() -> int:
     if len(found) != len(RATES) * len(KINDS):
         print(f"{len(found)} of {len(RATES) * len(KINDS)} runs gave a result; all is in {folder}")
         return 1
-    kept = Path(KEPT) / "temporal.json"
-    kept.write_text(json.dumps(msgspec.to_builtins(found), indent=1) + "\n", "utf-8")
-    page = Path("RESULTS.md")
-    text = replace_section(page.read_text("utf-8"), "temporal", section(found, str(kept)))
-    page.write_text(text, "utf-8")
+    keep_section(Path("RESULTS.md"), "temporal", found, lambda file: section(found, file))
     return 0
 
 

@@ -53,7 +53,6 @@ KINDS: dict[str, tuple[str, Section, Plots]] = {
     "scoreboard-bench-proof": ("bench-gate", results_document.bench_gate_section, lambda _: {}),
     chaos.KIND: ("chaos", chaos.markdown, lambda _: {}),
 }
-TITLE = "# Results\n\nEvery figure names the file and the command it comes from.\n"
 
 
 @command("results")
@@ -97,7 +96,7 @@ def results(
     fresh = {kind_of(document): document for document in given}
     if not files:
         fresh = newest_good(searched.glob("*.json"))
-    text = output.read_text("utf-8") if output.exists() else TITLE
+    text = output.read_text("utf-8") if output.exists() else results_document.TITLE
     kept.mkdir(parents=True, exist_ok=True)
     written = []
     for kind, (name, section, plots) in KINDS.items():

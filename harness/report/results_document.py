@@ -1,12 +1,16 @@
-"""Renders the harness' sections of RESULTS.md from kept result documents. Pure.
+"""Renders the harness' sections of RESULTS.md from kept result documents.
 
 Each section stands between `<!-- begin:name -->` and `<!-- end:name -->`;
 everything outside is the author's. Figures cite the file they come from, which
-is kept in docs/results/ beside its plots.
+is kept in docs/results/ beside its plots. Pure but for `keep_section`.
 """
 
+import json
 import re
 import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -29,6 +33,7 @@ from harness.report.plots import Axis, Line, line_plot, standalone
 KEPT = "docs/results"
 CROWD_LISTENERS = 5000
 """A run with this many listeners measures fan-out and is not the headline for submissions."""
+TITLE = "# Results\n\nEvery figure names the file and the command it comes from.\n"
 TITLES = {
     "load": "Load: open-loop submissions and listeners",
     "crowd": "Load: fan-out to thousands of listeners",
@@ -48,6 +53,20 @@ def replace_section(text: str, name: str, body: str) -> str:
     if pattern.search(text):
         return pattern.sub(lambda _: block, text)
     return text.rstrip() + "\n\n" + block + "\n"
+
+
+def keep_section(page: Path, name: str, document: Any, section: Callable[[str], str]) -> None:
+    """Keep what a section is made of beside the page, and put the section into the page.
+
+    `section` makes it, given the name of the kept file. Raises OSError.
+    """
+    file = f"{KEPT}/{name}.json"
+    kept = page.parent / file
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(msgspec.to_builtins(document), indent=1, ensure_ascii=False)
+    kept.write_text(text + "\n", "utf-8")
+    before = page.read_text("utf-8") if page.exists() else TITLE
+    page.write_text(replace_section(before, name, section(file)), "utf-8")
 
 
 def slim(document: Result) -> Result:

@@ -6,7 +6,6 @@ status 1 when a bug was not found.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.measure.machine import fingerprint
-from harness.report.results_document import KEPT, replace_section
+from harness.report.results_document import KEPT, keep_section
 from tests.chaos.gauntlet import runs_until_convicted
 from tests.chaos.mutations import MUTATIONS
 from tests.support.services import empty_redis_database, open_services
@@ -84,16 +83,10 @@ def main() -> int:
         "machine": fingerprint(),
         "bugs": convictions(),
     }
-    name = f"{KEPT}/{SECTION}.json"
-    text = section(document, name)
     if asked.write is None:
-        print(text)
+        print(section(document, f"{KEPT}/{SECTION}.json"))
     else:
-        kept = asked.write.parent / name
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-        results = asked.write.read_text() if asked.write.exists() else "# Results\n"
-        asked.write.write_text(replace_section(results, SECTION, text))
+        keep_section(asked.write, SECTION, document, lambda file: section(document, file))
     return 0 if all(bug["runs"] for bug in document["bugs"]) else 1
 
 

@@ -8,7 +8,6 @@ atheris on the parsers. Result in docs/results/security.json and in the section
 import argparse
 import asyncio
 import importlib.util
-import json
 import sys
 import tempfile
 import time
@@ -19,9 +18,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.cli.results import TITLE
 from harness.measure.machine import commit_of, fingerprint
-from harness.report.results_document import KEPT, replace_section
+from harness.report.results_document import keep_section
 from tests.security.attack import Tally, attack
 from tests.security.differential import run as compare_readers
 from tests.security.fuzz import ROOT, fuzz, quiet
@@ -150,13 +148,7 @@ def main() -> int:
         "machine": fingerprint(ROOT),
         "rows": rows,
     }
-    kept = ROOT / KEPT / "security.json"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(document, indent=1) + "\n")
-    results = ROOT / "RESULTS.md"
-    text = results.read_text() if results.exists() else TITLE
-    body = section(document, f"{KEPT}/security.json")
-    results.write_text(replace_section(text, "security", body))
+    keep_section(ROOT / "RESULTS.md", "security", document, lambda file: section(document, file))
     for row in rows:
         print(f"{row['what']}: {row['inputs']} inputs, {row['server_errors']} server errors")
         print("".join(f"  FOUND {find}\n" for find in row["finds"]), end="")

@@ -29,7 +29,7 @@ from benchmarks.peers.literal.verdicts import (
     markdown,
 )
 from harness.measure.machine import commit_of, fingerprint
-from harness.report.results_document import KEPT, replace_section
+from harness.report.results_document import KEPT, keep_section
 
 RATE, WARM_UP_S, SECONDS, PLAYERS, LISTENERS = 60, 1, 3, 12, 5
 LIE_EVERY = 25
@@ -79,13 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     trials = earlier + [replace(trial, commit=commit_of(machine)) for trial in fresh]
     found = document(trials, machine, {"load": LOAD, "jobs": asked.jobs})
     if asked.write is not None:
-        (asked.write.parent / name).write_text(
-            json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8"
-        )
-        section = markdown(found, name)
-        asked.write.write_text(
-            replace_section(asked.write.read_text("utf-8"), SECTION, section), "utf-8"
-        )
+        keep_section(asked.write, SECTION, found, lambda file: markdown(found, file))
     held = sum(trial.held for trial in trials)
     print(f"{held} of {len(trials)} runs gave the deserved verdict")
     return 0 if held == len(trials) else 1

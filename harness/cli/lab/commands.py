@@ -28,7 +28,7 @@ from harness.lab.schedule import LEAST_S, plan
 from harness.lab.system import Lab, lacking, remove
 from harness.lab.topology import HOSTS, HTTP_PORT
 from harness.net.fault_proxy import Proxy
-from harness.report.results_document import KEPT, replace_section
+from harness.report.results_document import keep_section
 from scoreboard import tokens
 from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command, refuse
 from scoreboard_cli.types import PORT
@@ -93,11 +93,7 @@ def _one(seed: int, sizes: dict[str, Any], least_s: float, out: Path | None) -> 
 
 
 def _written(runs: list[LabRun], page: Path) -> None:
-    file = page.parent / KEPT / f"{NAME}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(runs), indent=1) + b"\n")
-    text = page.read_text("utf-8")
-    page.write_text(replace_section(text, NAME, markdown(runs, f"{KEPT}/{NAME}.json")), "utf-8")
+    keep_section(page, NAME, runs, lambda file: markdown(runs, file))
     print(f"{page}: {NAME}; {len(runs)} runs")
 
 

@@ -175,3 +175,17 @@ def test_named_file_goes_to_the_section_of_its_size(tmp_path: Path) -> None:
     assert "docs/results/load.json" in both
     assert "docs/results/crowd.json" in both
     assert {path.name for path in (tmp_path / "kept").glob("*.json")} == {"load.json", "crowd.json"}
+
+
+def test_a_kept_section_stands_in_the_page_once_with_its_file_beside_it(tmp_path: Path) -> None:
+    page = tmp_path / "RESULTS.md"
+    for text in ("1 run: {}", "2 runs: {}"):
+        results_document.keep_section(page, "lab", {"text": text}, text.format)
+
+    written = page.read_text("utf-8")
+    assert written.startswith("# Results\n")
+    assert written.count("<!-- begin:lab -->") == 1
+    assert "2 runs: docs/results/lab.json" in written
+    assert "1 run" not in written
+    kept = json.loads((tmp_path / "docs/results/lab.json").read_text("utf-8"))
+    assert kept == {"text": "2 runs: {}"}
