@@ -2,8 +2,13 @@
 
 import logging
 import sys
+from collections.abc import Iterable
 
 import structlog
+
+from scoreboard.settings.names import unknown
+
+log = structlog.get_logger()
 
 
 def configure_logging() -> None:
@@ -22,3 +27,9 @@ def configure_logging() -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+
+
+def tell_unknown(names: Iterable[str]) -> None:
+    """Log each variable of the environment that looks like a setting of ours and is none."""
+    for sentence in unknown(names):
+        log.warning("unknown_setting", problem=sentence)

@@ -6,23 +6,17 @@ Exit status: 0 after a signal, 1 when it failed, 2 for bad settings.
 import os
 import sys
 
-import structlog
-
 from adapters.files import read_file
-from adapters.logs import configure_logging
+from adapters.logs import configure_logging, tell_unknown
 from scoreboard.settings import SettingsError, from_mapping
-from scoreboard.settings.names import unknown
 from server.run import serve
 from server.settings import ServerSettings
-
-log = structlog.get_logger()
 
 
 def main() -> int:
     """Run as told by the environment."""
     configure_logging()
-    for sentence in unknown(os.environ):
-        log.warning("unknown_setting", problem=sentence)
+    tell_unknown(os.environ)
     try:
         settings = from_mapping(ServerSettings, os.environ, read_file)
     except SettingsError as error:

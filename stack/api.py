@@ -11,26 +11,21 @@ import os
 import sys
 from contextlib import AbstractAsyncContextManager
 
-import structlog
 from temporalio.client import Client
 
 from adapters.files import read_file
-from adapters.logs import configure_logging
+from adapters.logs import configure_logging, tell_unknown
 from scoreboard.settings import SettingsError, from_mapping
-from scoreboard.settings.names import unknown
 from server.run import serve
 from server.settings import ServerSettings
 from worker.runtime import running_worker
 from worker.settings import WorkerSettings
 
-log = structlog.get_logger()
-
 
 def main() -> int:
     """Run as told by the environment."""
     configure_logging()
-    for sentence in unknown(os.environ):
-        log.warning("unknown_setting", problem=sentence)
+    tell_unknown(os.environ)
     try:
         settings = from_mapping(ServerSettings, os.environ, read_file)
         worker_settings = from_mapping(WorkerSettings, os.environ, read_file)

@@ -21,13 +21,12 @@ from temporalio.client import Client, Interceptor
 
 from adapters import temporal
 from adapters.files import read_file
-from adapters.logs import configure_logging
+from adapters.logs import configure_logging, tell_unknown
 from adapters.mysql import Pool
 from adapters.reasons import reason_of
 from adapters.tasks import end
 from adapters.temporal import TEMPORAL_ERRORS
 from scoreboard.settings import SettingsError, from_mapping
-from scoreboard.settings.names import unknown
 from worker.board.redis_board import RedisBoard
 from worker.database.adoption import MigrationError
 from worker.database.cases import Cases
@@ -181,8 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     configure_logging()
-    for sentence in unknown(os.environ):
-        log.warning("unknown_setting", problem=sentence)
+    tell_unknown(os.environ)
     try:
         settings = from_mapping(WorkerSettings, os.environ, read_file)
     except SettingsError as error:
