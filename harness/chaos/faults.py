@@ -9,10 +9,11 @@ import contextlib
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 import redis.asyncio
 
@@ -36,19 +37,27 @@ class Injected:
     proof: str | None = None
 
 
+S = TypeVar("S", bound=UnderTest)
+Heal = Callable[[], Awaitable[None]]
+Apply: TypeAlias = Callable[[S, Injected], Awaitable[Heal]]
+"""Lets a fault strike; returns what heals it."""
+
+
 @asynccontextmanager
-async def injected(system: UnderTest, fault: Planned) -> AsyncIterator[Injected]:
-    """The fault holds inside the context; leaving it heals. Proof is complete after it."""
+async def injected(
+    system: S, fault: Planned, own: Mapping[str, Apply[S]] | None = None
+) -> AsyncIterator[Injected]:
+    """The fault holds inside the context; leaving it heals. Proof is complete after it.
+
+    `own` are kinds of fault that only this kind of system has.
+    """
     outcome = Injected(fault)
-    apply = _BY_KIND.get(fault.kind, _proxied)
+    apply: Apply[S] = (own or {}).get(fault.kind) or _BY_KIND.get(fault.kind, _proxied)
     heal = await apply(system, outcome)
     try:
         yield outcome
     finally:
         await heal()
-
-
-Heal = Callable[[], Awaitable[None]]
 
 
 async def _kill(system: UnderTest, outcome: Injected) -> Heal:

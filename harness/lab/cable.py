@@ -13,22 +13,16 @@ import select
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 
-_CLONE_NEWNET = 0x40000000
+from harness.lab.network import enter, run
+
+LINK = ("ip", "link")
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_STXCSUM = 0x17
 _FRAME_MAX = 1 << 16
-
-
-def _enter(namespace: str) -> None:
-    with Path("/run/netns", namespace).open("rb") as file:
-        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), "setns")
 
 
 def _checksums_in_software(device: str, *, on: bool) -> None:
@@ -53,16 +47,15 @@ def main() -> int:
     prefix, host = sys.argv[1:3]
     delay_ms, jitter_ms, loss, duplicated = map(float, sys.argv[3:7])
     switch = f"{prefix}-switch"
-    _enter(f"{prefix}-{host}")
+    enter(f"{prefix}-{host}")
     _checksums_in_software("eth0", on=True)
-    _enter(switch)
+    enter(switch)
     here, there = f"{host}.a", f"{host}.b"
-    ip = ["ip", "link"]
-    subprocess.run([*ip, "add", here, "type", "veth", "peer", "name", there], check=True)
+    run(*LINK, "add", here, "type", "veth", "peer", "name", there)
     _checksums_in_software(here, on=True)
-    subprocess.run([*ip, "set", there, "up"], check=True)
-    subprocess.run([*ip, "set", here, "master", "br0", "up"], check=True)
-    subprocess.run([*ip, "set", host, "nomaster"], check=True)
+    run(*LINK, "set", there, "up")
+    run(*LINK, "set", here, "master", "br0", "up")
+    run(*LINK, "set", host, "nomaster")
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
     counts = _relay(
@@ -73,9 +66,9 @@ def main() -> int:
         loss=loss,
         duplicated=duplicated,
     )
-    subprocess.run([*ip, "set", host, "master", "br0"], check=True)
-    subprocess.run([*ip, "delete", here], check=True)
-    _enter(f"{prefix}-{host}")
+    run(*LINK, "set", host, "master", "br0")
+    run(*LINK, "delete", here)
+    enter(f"{prefix}-{host}")
     _checksums_in_software("eth0", on=False)
     print(" ".join(f"{name}={count}" for name, count in sorted(counts.items())), flush=True)
     return 0

@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,6 +48,12 @@ def entered(namespace: str) -> Iterator[None]:
             yield
         finally:
             _setns(here.fileno())
+
+
+def enter(namespace: str) -> None:
+    """This thread, and what it starts, is on that host's network from now on."""
+    with (_NAMES / namespace).open("rb") as there:
+        _setns(there.fileno())
 
 
 def _setns(descriptor: int) -> None:
@@ -126,26 +132,20 @@ class Network:
         """Plug a host's cable in or out, at the switch."""
         run("ip", "-n", self.namespace("switch"), "link", "set", host, "up" if up else "down")
 
-    def drop(self, receiver: str, sender: str, *, share: float = 1.0) -> None:
-        """`receiver` loses that share of what `sender` sends it."""
-        self._rule("-A", receiver, sender, share)
+    def drop(self, receiver: str, sender: str) -> None:
+        """`receiver` loses all that `sender` sends it."""
+        self._rule("-A", receiver, sender)
 
-    def undrop(self, receiver: str, sender: str, *, share: float = 1.0) -> int:
+    def undrop(self, receiver: str, sender: str) -> int:
         """Take that back; how many packets it has cost."""
         counted = run(*self.on(receiver), "iptables", "-w", "-nvxL", "INPUT")
-        self._rule("-D", receiver, sender, share)
+        self._rule("-D", receiver, sender)
         lines = [line.split() for line in counted.splitlines() if HOSTS[sender] in line]
         return sum(int(line[0]) for line in lines)
 
-    def _rule(self, how: str, receiver: str, sender: str, share: float) -> None:
-        chance: Mapping[bool, tuple[str, ...]] = {
-            True: (),
-            False: ("-m", "statistic", "--mode", "random", "--probability", f"{share:.3f}"),
-        }
-        run(
-            *(*self.on(receiver), "iptables", "-w", how, "INPUT", "-s", HOSTS[sender]),
-            *(*chance[share >= 1.0], "-j", "DROP"),
-        )
+    def _rule(self, how: str, receiver: str, sender: str) -> None:
+        rule = ("INPUT", "-s", HOSTS[sender], "-j", "DROP")
+        run(*self.on(receiver), "iptables", "-w", how, *rule)
 
 
 def labs() -> list[str]:

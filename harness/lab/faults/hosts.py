@@ -116,14 +116,19 @@ async def reboot(lab: Lab, outcome: Injected) -> Heal:
     return heal
 
 
+async def restarted(lab: Lab, name: str) -> None:
+    """Stop a process, start it, and wait until all is up."""
+    await lab.machines.stop(name)
+    lab.machines.start(name)
+    await lab.until_up()
+
+
 async def rolling(lab: Lab, outcome: Injected) -> Heal:
     """Every process is stopped and started again, one after another."""
     before = {name: lab.pid(name) for name in PROCESSES}
     order = (*SENTINELS, *WORKERS, *APIS, "proxy", *(n for n in PROCESSES if n in lab.disks))
     for name in order:
-        await lab.machines.stop(name)
-        lab.machines.start(name)
-        await lab.until_up()
+        await restarted(lab, name)
     same = [name for name in PROCESSES if lab.pid(name) == before[name]]
     if not same:
         outcome.proof = f"{len(order)} processes have other pids"
@@ -188,9 +193,7 @@ async def _wrong_clock(lab: Lab, outcome: Injected, says: str, expected_s: float
         "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_NO_CACHE": "0",
     }
-    await lab.machines.stop(name)
-    lab.machines.start(name)
-    await lab.until_up()
+    await restarted(lab, name)
     file.write_text(f"{says}\n", "utf-8")
 
     async def heal() -> None:
@@ -198,9 +201,7 @@ async def _wrong_clock(lab: Lab, outcome: Injected, says: str, expected_s: float
         if off_s is not None:
             outcome.proof = f"the clock of {name} was {off_s:+.1f} s off"
         lab.overrides.pop(name)
-        await lab.machines.stop(name)
-        lab.machines.start(name)
-        await lab.until_up()
+        await restarted(lab, name)
 
     return heal
 
@@ -230,9 +231,7 @@ async def rolled_back(lab: Lab, outcome: Injected) -> Heal:
     commit = await asyncio.to_thread(_unpacked, tree)
     for name in (*WORKERS, *APIS):
         lab.trees[name] = tree
-        await lab.machines.stop(name)
-        lab.machines.start(name)
-        await lab.until_up()
+        await restarted(lab, name)
     there = {Path(f"/proc/{lab.pid(name)}/cwd").readlink() for name in (*WORKERS, *APIS)}
     if there == {tree}:
         outcome.proof = f"all ran commit {commit[:12]}"
@@ -240,9 +239,7 @@ async def rolled_back(lab: Lab, outcome: Injected) -> Heal:
     async def heal() -> None:
         for name in (*WORKERS, *APIS):
             lab.trees.pop(name)
-            await lab.machines.stop(name)
-            lab.machines.start(name)
-            await lab.until_up()
+            await restarted(lab, name)
 
     return heal
 

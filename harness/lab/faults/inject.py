@@ -1,18 +1,16 @@
 """Injects a fault of the lab: those of a single host as in any chaos run, the rest by kind."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 
 from harness.chaos import faults as chaos
-from harness.chaos.faults import Heal, Injected
+from harness.chaos.faults import Apply, Injected
 from harness.chaos.schedule import Planned
 from harness.lab import schedule
 from harness.lab.faults import disks, hosts, mysql, redis, temporal
 from harness.lab.system import Lab
 
-Apply = Callable[[Lab, Injected], Awaitable[Heal]]
-
-BY_KIND: dict[str, Apply] = {
+BY_KIND: Mapping[str, Apply[Lab]] = {
     schedule.LOSSY_PROMOTION: mysql.lossy_promotion,
     schedule.SWITCH_OVER: mysql.switch_over,
     schedule.SEMI_SYNCHRONOUS: mysql.lossy_if_any,
@@ -43,17 +41,6 @@ BY_KIND: dict[str, Apply] = {
 }
 
 
-@asynccontextmanager
-async def injected(lab: Lab, fault: Planned) -> AsyncIterator[Injected]:
+def injected(lab: Lab, fault: Planned) -> AbstractAsyncContextManager[Injected]:
     """The fault holds inside the context; leaving it heals. Proof is complete after it."""
-    apply = BY_KIND.get(fault.kind)
-    if apply is None:
-        async with chaos.injected(lab, fault) as outcome:
-            yield outcome
-        return
-    outcome = Injected(fault)
-    heal = await apply(lab, outcome)
-    try:
-        yield outcome
-    finally:
-        await heal()
+    return chaos.injected(lab, fault, BY_KIND)

@@ -32,21 +32,27 @@ def told(lab: Lab, host: str, *words: str, port: int = REDIS_PORT) -> Any:
         return asked(client, *words)
 
 
+def _other(host: str) -> str:
+    return REDISES[1 - REDISES.index(host)]
+
+
+def _role(lab: Lab, host: str) -> list[Any]:
+    """What a server says of its part; empty while it does not answer."""
+    try:
+        return list(told(lab, host, "ROLE"))
+    except redis.RedisError:
+        return []
+
+
 def _cursor(lab: Lab, host: str) -> int:
     return int(told(lab, host, "HGET", contract.META_KEY, "seq") or 0)
 
 
 async def _promoted(lab: Lab, old: str) -> None:
-    other = REDISES[1 - REDISES.index(old)]
+    new = _other(old)
 
     def done() -> bool:
-        if lab.redis_master_host() != other:
-            return False
-        try:
-            answer = told(lab, other, "ROLE")
-        except redis.RedisError:
-            return False
-        return bool(answer[0] == b"master")
+        return lab.redis_master_host() == new and _role(lab, new)[:1] == [b"master"]
 
     await wait_for(done, timeout_s=30, what="the Sentinels' fail-over")
 
@@ -54,14 +60,11 @@ async def _promoted(lab: Lab, old: str) -> None:
 async def _replicating(lab: Lab) -> None:
     """Wait until the other Redis follows the master."""
     master = lab.redis_master_host()
-    other = REDISES[1 - REDISES.index(master)]
+    other = _other(master)
 
     def done() -> bool:
-        try:
-            answer = told(lab, other, "ROLE")
-        except redis.RedisError:
-            return False
-        return bool(answer[0] == b"slave" and answer[3] == b"connected")
+        role = _role(lab, other)
+        return role[:1] == [b"slave"] and role[3] == b"connected"
 
     await wait_for(done, timeout_s=40, what=f"{other} to follow {master}")
 
@@ -90,7 +93,7 @@ async def sentinel_fail_over(lab: Lab, outcome: Injected) -> Heal:
 async def redis_lossy(lab: Lab, outcome: Injected) -> Heal:
     """The replica is cut off from the master; then the master dies and the replica is promoted."""
     old = lab.redis_master_host()
-    new = REDISES[1 - REDISES.index(old)]
+    new = _other(old)
     await _replicating(lab)
     lab.network.drop(new, old)
     lab.network.drop(old, new)
