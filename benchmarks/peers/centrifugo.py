@@ -10,12 +10,11 @@ from urllib.parse import quote
 from benchmarks.peers.literal.start import missing
 from stack.errors import StartFailed
 from stack.ports import HOST
-from stack.services.programs import find
+from stack.services.programs import cache, find
 
 MODULE, VERSION = "github.com/centrifugal/centrifugo/v6", "v6.9.1"
 STREAM_PATH = "/connection/uni_sse?cf_connect=" + quote('{"subs":{"scores":{}}}')
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scoreboard-peers"
-_PROGRAM = _CACHE / f"centrifugo-{VERSION}" / "centrifugo"
+_PROGRAM = cache() / f"centrifugo-{VERSION}" / "centrifugo"
 
 
 def is_built() -> bool:

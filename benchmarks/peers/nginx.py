@@ -12,6 +12,7 @@ from pathlib import Path
 
 from stack.errors import MissingProgram
 from stack.ports import HOST
+from stack.services import programs
 
 _PACKAGES = ("nginx", "libnginx-mod-nchan")
 _INSTALL = f"apt-get install {' '.join(_PACKAGES)}"
@@ -59,7 +60,7 @@ def _root() -> Path:
     """Where nginx and the module are: `/` or the cache. Raises MissingProgram."""
     if Path("/usr/sbin/nginx").exists() and Path("/", _MODULE).exists():
         return Path("/")
-    cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scoreboard-peers"
+    cached = programs.cache()
     root = cached / "nginx"
     if not (root / _MODULE).exists():
         _download(cached, root)

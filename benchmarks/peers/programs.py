@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from benchmarks.peers import centrifugo, nginx
 from benchmarks.peers.backends import Backends, fresh_surroundings, mysql_connection, query
 from benchmarks.peers.literal.start import command as literal_command
+from benchmarks.peers.processes import GeneratorFailed, output_of
 from scoreboard.contract import STREAM_PATH
 from stack.ports import HOST
 from stack.process import Process, spawn
@@ -43,6 +45,10 @@ _PYTHON = {
     "sse-starlette": (f"{APPS}.sse_starlette_app", "/none"),
 }
 OURS = frozenset({"ours", "ours-stream"})
+
+
+EXITS = (0, 1, 3)
+"""Of a command of ours that has a result, whatever it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,3 +282,25 @@ async def seed_ours(environment: Mapping[str, str], users: int, folder: Path) ->
     )
     if await process.ended() != 0:
         raise RuntimeError(f"seeding failed:\n{process.log_tail()}")
+
+
+async def run_command(
+    command: str, running: Running, options: Mapping[str, str], *flags: str
+) -> str:
+    """What one of our own commands said of a peer. Raises GeneratorFailed without a result."""
+    told = {"host": f"http://{HOST}:{running.port}", **options}
+    # Ours names submissions in its ledger only; events of others name theirs.
+    witness = {"SCOREBOARD_MYSQL_URL": running.mysql_url} if running.name in OURS else {}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "scoreboard_cli", command, "--no-seed", *flags),
+        *(text for name, value in told.items() for text in (f"--{name}", value)),
+        env={**os.environ, "SCOREBOARD_JWT_SECRET": running.secret.decode(), **witness},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    output, _ = await output_of(process)
+    said = output.decode(errors="replace")[-2000:]
+    if process.returncode not in EXITS:
+        raise GeneratorFailed(f"{command} of {running.name}: {said}")
+    return said

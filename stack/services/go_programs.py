@@ -6,14 +6,13 @@ of the source builds again and another checkout finds what this one built.
 
 import fcntl
 import hashlib
-import os
 import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from stack.errors import StartFailed
-from stack.services.programs import find
+from stack.services.programs import cache, find
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +33,7 @@ class GoProgram:
             if path.suffix in {".go", ".mod", ".sum"}:
                 digest.update(path.relative_to(self.source).as_posix().encode())
                 digest.update(path.read_bytes())
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        return cache / "scoreboard-peers" / self.folder / f"{self.name}-{digest.hexdigest()[:16]}"
+        return cache() / self.folder / f"{self.name}-{digest.hexdigest()[:16]}"
 
     @property
     def is_built(self) -> bool:

@@ -14,6 +14,12 @@ from stack.errors import MissingProgram
 _MORE_PLACES = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec", "/opt/mysql/bin")
 
 
+def cache() -> Path:
+    """Where programs that are built or fetched once are kept, for all checkouts of this user."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "scoreboard-peers"
+
+
 def find(*names: str) -> str | None:
     """The path of the first of `names` that is installed, the virtual environment's bin first."""
     places = os.pathsep.join(

@@ -7,8 +7,6 @@ SIGKILL in the middle, and nothing replaces it.
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -17,9 +15,8 @@ import msgspec
 
 from benchmarks.peers.backends import Backends
 from benchmarks.peers.cpu import cpu_s
-from benchmarks.peers.processes import GeneratorFailed, output_of
-from benchmarks.peers.programs import OURS, Running, peer
-from stack.ports import HOST
+from benchmarks.peers.processes import GeneratorFailed
+from benchmarks.peers.programs import Running, peer, run_command
 
 FIGURES = (
     *("rate", "answer_p50_ms", "answer_p90_ms", "to_last_p50_ms", "to_last_p90_ms"),
@@ -31,8 +28,6 @@ START_S = 2.0
 """What the load command takes to begin, about."""
 KILLED_AFTER = 0.5
 """Of the measured time."""
-EXITS = (0, 1, 3)
-"""Exit codes of a run that came to a result."""
 
 
 class Beside(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,22 +102,8 @@ def _ms(microseconds: float | None) -> float | None:
 async def _load(running: Running, backends: Backends, options: Mapping[str, str]) -> Any:
     """The result document. Raises GeneratorFailed when there is none."""
     file = backends.folder / f"beside-{running.name}-{time.monotonic_ns()}.json"
-    places = {
-        "host": f"http://{HOST}:{running.port}",
-        "results": str(backends.folder),
-        "result-file": str(file),
-    }
-    # Ours names submissions in its ledger only; the literal server's events name theirs.
-    witness = {"SCOREBOARD_MYSQL_URL": running.mysql_url} if running.name in OURS else {}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "scoreboard_cli", "load", "--no-ceiling", "--no-seed"),
-        *(text for name, value in {**options, **places}.items() for text in (f"--{name}", value)),
-        env={**os.environ, "SCOREBOARD_JWT_SECRET": running.secret.decode(), **witness},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    said, _ = await output_of(process)
-    if process.returncode not in EXITS or not file.exists():
-        raise GeneratorFailed(f"load of {running.name}: {said.decode(errors='replace')[-2000:]}")
+    places = {"results": str(backends.folder), "result-file": str(file)}
+    said = await run_command("load", running, {**options, **places}, "--no-ceiling")
+    if not file.exists():
+        raise GeneratorFailed(f"load of {running.name}: {said}")
     return msgspec.json.decode(file.read_bytes())

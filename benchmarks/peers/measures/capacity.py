@@ -4,26 +4,20 @@ The same search for every peer, as anybody would search a server of theirs: a tr
 when it was valid, correct and within the limits.
 """
 
-import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from benchmarks.peers.backends import Backends
-from benchmarks.peers.processes import GeneratorFailed, output_of
-from benchmarks.peers.programs import OURS, Running, peer
+from benchmarks.peers.processes import GeneratorFailed
+from benchmarks.peers.programs import Running, peer, run_command
 from harness.report.document import CapacityResult
 from harness.report.result_files import read_result_as
-from stack.ports import HOST
 
 SLO = "p99<100ms,submit_deliver_last_p99<300ms"
 STARTS = {"literal": 5}
 """The first rate tried for a peer that others' would overload for minutes."""
-EXITS = (0, 1, 3)
 
 
 class Sustained(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,19 +66,8 @@ async def _search(
     """The result document. Raises GeneratorFailed when there is none."""
     folder = Path(backends.folder) / f"capacity-{running.name}-{running.port}"
     folder.mkdir()
-    places = {"host": f"http://{HOST}:{running.port}", "results": str(folder)}
-    witness = {"SCOREBOARD_MYSQL_URL": running.mysql_url} if running.name in OURS else {}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "scoreboard_cli", "capacity", "--no-seed"),
-        *(text for name, value in {**options, **places}.items() for text in (f"--{name}", value)),
-        env={**os.environ, "SCOREBOARD_JWT_SECRET": running.secret.decode(), **witness},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    said, _ = await output_of(process)
+    said = await run_command("capacity", running, {**options, "results": str(folder)})
     files = sorted(folder.glob("capacity-*.json"))
-    if process.returncode not in EXITS or not files:
-        told = said.decode(errors="replace")[-2000:]
-        raise GeneratorFailed(f"capacity of {running.name}: {told}")
+    if not files:
+        raise GeneratorFailed(f"capacity of {running.name}: {said}")
     return read_result_as(files[-1], CapacityResult)
