@@ -229,6 +229,11 @@ class Fleet:
         self._wait_until_s = min(self._wait_until_s, time.monotonic() + patience_s)
 
     @property
+    def listener_statuses(self) -> list[dict[str, Any]]:
+        """How each pool stood when it last reported."""
+        return [m.status for m in self.members.values() if m.kind == "listeners" and m.status]
+
+    @property
     def connected(self) -> int:
         """Streams open now, over all pools."""
         return sum(int(m.status.get("streaming", 0)) for m in self.members.values())

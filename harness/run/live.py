@@ -83,9 +83,7 @@ class LiveView:
                 + (ink.warn(f"  {number(bad)} not accepted") if bad else "")
             )
             lines.append(f"  response     {_quantiles(response)}")
-        pools = [
-            m.status for m in coordinator.members.values() if m.kind == "listeners" and m.status
-        ]
+        pools = coordinator.fleet.listener_statuses
         if pools:
             lag = Histogram.union(seconds[n].histograms["lag"] for n in recent if n in seconds)
             faults = sum(

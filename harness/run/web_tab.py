@@ -91,9 +91,7 @@ def rows(coordinator: Coordinator, *, report: str = REPORT_PATH) -> Iterator[dic
         ("dropped", "dropped, never sent"),
     ):
         yield _row(f"submissions: {title}", number(series.total(counter)))
-    statuses = [
-        m.status for m in coordinator.members.values() if m.kind == "listeners" and m.status
-    ]
+    statuses = coordinator.fleet.listener_statuses
     yield _row("listeners: connected", number(coordinator.fleet.connected))
     yield _row("listeners: events delivered", number(series.total("deliveries")))
     for name, title in LISTENER_ACCOUNT.items():

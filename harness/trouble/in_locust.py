@@ -3,15 +3,20 @@
 import os
 import signal
 import socket
+from typing import Unpack
 
 from harness.engines.null_server import Faults
 from harness.engines.standalone import null_server
 from harness.trouble.cases import GOOD_RUN, trouble
 from harness.trouble.in_runs import UNFINISHED
-from harness.trouble.stage import SHORT, Stage, Started
+from harness.trouble.stage import SHORT, How, Stage, Started
 from harness.trouble.verdicts import NO_RESULT, Said
 
-HEADLESS = ("--headless", "--only-summary", *SHORT)
+
+def _headless(stage: Stage, url: str, *options: str, **how: Unpack[How]) -> Started:
+    """A short run of the scenario against this server, without a web page."""
+    words = ("--headless", "--only-summary", *SHORT, "--host", url)
+    return stage.locust(*words, *options, **how)
 
 
 def _free_port() -> int:
@@ -27,10 +32,8 @@ def _worker(stage: Stage, name: str, port: int) -> Started:
 
 def _machines(stage: Stage, url: str, port: int, *options: str) -> tuple[Started, list[Started]]:
     """A master and two workers, with a folder each."""
-    master = stage.locust(
-        *(*HEADLESS, "--host", url, *options, "--master", "--expect-workers", "2"),
-        *("--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)),
-    )
+    bound = ("--master-bind-host", "127.0.0.1", "--master-bind-port", str(port))
+    master = _headless(stage, url, *options, "--master", "--expect-workers", "2", *bound)
     return master, [_worker(stage, f"worker{n}", port) for n in range(2)]
 
 
@@ -83,13 +86,12 @@ def worker_late(stage: Stage) -> Said:
 )
 def few_descriptors(stage: Stage) -> Said:
     with null_server(players=100) as (url, _):
-        options = (*HEADLESS, "--host", url, "--listeners", "400")
-        return stage.locust(*options, descriptors=200).ended()
+        return _headless(stage, url, "--listeners", "400", descriptors=200).ended()
 
 
 @trouble("locust: --rate fast", exit=2, says="'fast' is not an arrival profile", verdict=NO_RESULT)
 def wrong_rate(stage: Stage) -> Said:
-    return stage.locust(*HEADLESS, "--host", "http://127.0.0.1:9", "--rate", "fast").ended()
+    return _headless(stage, "http://127.0.0.1:9", "--rate", "fast").ended()
 
 
 @trouble(
@@ -100,13 +102,13 @@ def wrong_rate(stage: Stage) -> Said:
 )
 def one_user(stage: Stage) -> Said:
     with null_server(players=100) as (url, _):
-        return stage.locust(*HEADLESS, "--host", url, "--users", "1", "--duration", "60").ended()
+        return _headless(stage, url, "--users", "1", "--duration", "60").ended()
 
 
 @trouble("locust: Ctrl-C while measuring", exit=0, says="acknowledged", verdict=GOOD_RUN)
 def interrupted(stage: Stage) -> Said:
     with null_server(players=100) as (url, _):
-        run = stage.locust(*HEADLESS, "--host", url, "--duration", "60")
+        run = _headless(stage, url, "--duration", "60")
         return run.when_sending(500).interrupt().ended()
 
 
@@ -118,8 +120,8 @@ def interrupted(stage: Stage) -> Said:
 )
 def interrupted_twice(stage: Stage) -> Said:
     with null_server(players=100) as (url, pid):
-        options = (*HEADLESS, "--host", url, "--duration", "60", "--timeout", "30")
-        run = stage.locust(*options, "--processes", "2").when_sending(600)
+        options = ("--duration", "60", "--timeout", "30", "--processes", "2")
+        run = _headless(stage, url, *options).when_sending(600)
         os.kill(pid, signal.SIGSTOP)
         try:
             run.interrupt().when(lambda: any(run.results.glob("*.json")), "draining").interrupt()
@@ -137,7 +139,7 @@ def interrupted_twice(stage: Stage) -> Said:
 def terminated(stage: Stage) -> Said:
     lost = Faults(lose_submissions=frozenset({250, 300}))
     with null_server(lost, players=100) as (url, _):
-        run = stage.locust(*HEADLESS, "--host", url, "--duration", "60")
+        run = _headless(stage, url, "--duration", "60")
         return run.when_sending(500).interrupt(signal.SIGTERM).ended()
 
 
@@ -149,14 +151,14 @@ def terminated(stage: Stage) -> Said:
 )
 def exit_code_on_error(stage: Stage) -> Said:
     with null_server(players=100) as (url, _):
-        options = (*HEADLESS, "--host", url, "--slo", "max:1us", "--exit-code-on-error", "7")
-        return stage.locust(*options).ended()
+        options = ("--slo", "max:1us", "--exit-code-on-error", "7")
+        return _headless(stage, url, *options).ended()
 
 
 @trouble("locust: --tags that no task has", exit=0, says="--tags", verdict=GOOD_RUN)
 def tags(stage: Stage) -> Said:
     with null_server(players=100) as (url, _):
-        return stage.locust(*HEADLESS, "--host", url, "--tags", "nothing").ended()
+        return _headless(stage, url, "--tags", "nothing").ended()
 
 
 @trouble(
@@ -165,7 +167,7 @@ def tags(stage: Stage) -> Said:
 def stop_timeout(stage: Stage) -> Said:
     with null_server(players=100) as (url, _):
         limits = ("--duration", "60", "--run-time", "15s", "--stop-timeout", "1")
-        return stage.locust(*HEADLESS, "--host", url, *limits).ended()
+        return _headless(stage, url, *limits).ended()
 
 
 @trouble(
@@ -184,7 +186,7 @@ def own_class(stage: Stage) -> Said:
         "utf-8",
     )
     with null_server(players=100) as (url, _):
-        return stage.locust(*HEADLESS, "--host", url).ended()
+        return _headless(stage, url).ended()
 
 
 @trouble(
