@@ -46,7 +46,7 @@ from harness.run.board_watch import NOWHERE, BoardWatch, refused_alike, shown_to
 from harness.run.fleet import TICK_S, Fleet
 from harness.run.resources import Sampler, foreign_processes, sample_until_killed
 from harness.run.seeding import look_before, seed_users
-from harness.run.worker_state import Member, connections_that_fit
+from harness.run.worker_state import connections_that_fit
 from harness.traffic.credentials import credentials, target_of_run
 from harness.traffic.hooks import own_requests
 
@@ -135,11 +135,6 @@ class Coordinator:
         self.fleet.hurry()
 
     # What views show
-
-    @property
-    def members(self) -> dict[str, Member]:
-        """All Locust users that joined."""
-        return self.fleet.members
 
     @property
     def series(self) -> Series:
@@ -442,4 +437,4 @@ class Coordinator:
 
     def _everybody_joined(self) -> bool:
         wanted: int = self.environment.runner.target_user_count
-        return self._spawned.is_set() and len(self.members) >= wanted > 0
+        return self._spawned.is_set() and len(self.fleet.members) >= wanted > 0
