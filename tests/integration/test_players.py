@@ -5,13 +5,16 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from redis import Redis
 
 from adapters.mysql import Pool, query_all
+from scoreboard import contract
 from scoreboard.addresses import mysql_address
 from scoreboard.players.orders import AddPlayer, Order
 from scoreboard.tokens import SCOPE_PLAYERS, mint
@@ -199,8 +202,11 @@ BY_HAND = {
 
 @pytest.mark.parametrize("sql", BY_HAND, ids=lambda sql: sql.split()[0] + sql.split()[3])
 async def test_a_change_by_hand_in_mysql_is_on_the_board_soon(
-    api: Api, mysql_url: str, sql: str
+    api: Api, mysql_url: str, redis_url: str, sql: str
 ) -> None:
+    # Before Redis has a board, pages come from MySQL, and no copy of it can be wrong.
+    with closing(Redis.from_url(redis_url)) as redis:
+        await eventually(lambda: redis.zcard(contract.RANKING_KEY) == 2)
     await eventually(lambda: shows(api, [line("Alice", 1500, 1), line("Bob", 1400, 2)]))
     async with api.listen() as stream:
         await rows(mysql_url, sql)
