@@ -10,6 +10,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+OWN_PORTS = range(12_000, 30_000)
+"""Where a port of ours is chosen from, for a program that must be told it: below those that the
+kernel hands out by itself, so that between choice and bind neither a connection takes it nor a
+program that asks the kernel for more, as Temporal's server does. They fit a SMALLINT."""
+
 SSL_MODES = ("DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 """Of a MySQL URL, as MySQL's own clients name them; there is no mode that may fall back to plain
 text. VERIFY_IDENTITY is the default as soon as any part about TLS is given."""

@@ -5,12 +5,10 @@ writes is in the folder given.
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import secrets
 import signal
-import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -19,6 +17,7 @@ from typing import Any, Protocol
 
 from harness.chaos.schedule import EDGES
 from harness.net.fault_proxy import Proxy
+from harness.net.sockets import free_ports
 from scoreboard_cli.running_stack import read_state
 
 START_TIMEOUT_S = 90.0
@@ -76,7 +75,7 @@ class System:
         self._users = users
         self._extra = dict(environment or {})
         self._ports = dict(
-            zip(("mysql", "redis", "temporal", "server"), _free_ports(4), strict=True)
+            zip(("mysql", "redis", "temporal", "server"), free_ports(4), strict=True)
         )
         self._mysql_password = secrets.token_urlsafe(24)
         self._redis_password = secrets.token_urlsafe(24)
@@ -228,14 +227,3 @@ class System:
             if time.monotonic() > deadline:
                 raise StackFailed(f"not all processes came back: {states}")
             await asyncio.sleep(0.05)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Distinct free ports: each is held until the last is known."""
-    with contextlib.ExitStack() as held:
-        ports = []
-        for _ in range(count):
-            probe = held.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
-        return ports

@@ -4,9 +4,12 @@ import _socket
 import contextlib
 import errno
 import os
+import random
 import resource
 import socket
 from pathlib import Path
+
+from scoreboard.addresses import OWN_PORTS
 
 NICENESS = -10
 SO_TIMESTAMPNS = 35
@@ -73,3 +76,20 @@ def prefer_this_process() -> None:
     # With autogroups a nice value counts within its session only, so change the session's too.
     with contextlib.suppress(OSError):
         Path("/proc/self/autogroup").write_text(str(NICENESS), "utf-8")
+
+
+def free_ports(count: int) -> list[int]:
+    """Distinct ports on 127.0.0.1 that are free now: each is held until the last is known.
+
+    Raises OSError when there are not so many.
+    """
+    with contextlib.ExitStack() as held:
+        ports: list[int] = []
+        for port in random.SystemRandom().sample(OWN_PORTS, 1000):
+            probe = held.enter_context(contextlib.closing(_socket.socket()))
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                ports.append(port)
+            if len(ports) == count:
+                return ports
+    raise OSError(errno.EADDRINUSE, "no port is free")

@@ -2,11 +2,11 @@
 
 import os
 import signal
-import socket
 from typing import Unpack
 
 from harness.engines.null_server import Faults
 from harness.engines.standalone import null_server
+from harness.net.sockets import free_ports
 from harness.trouble.cases import GOOD_RUN, trouble
 from harness.trouble.in_runs import UNFINISHED
 from harness.trouble.stage import SHORT, How, Stage, Started
@@ -17,11 +17,6 @@ def _headless(stage: Stage, url: str, *options: str, **how: Unpack[How]) -> Star
     """A short run of the scenario against this server, without a web page."""
     words = ("--headless", "--only-summary", *SHORT, "--host", url)
     return stage.locust(*words, *options, **how)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def _worker(stage: Stage, name: str, port: int) -> Started:
@@ -52,7 +47,7 @@ def _sender(master: Started, workers: list[Started]) -> Started:
 )
 def worker_killed(stage: Stage) -> Said:
     with null_server(players=100) as (url, _):
-        master, workers = _machines(stage, url, _free_port(), "--duration", "60")
+        master, workers = _machines(stage, url, free_ports(1)[0], "--duration", "60")
         sender = _sender(master, workers).when_sending(500)
         os.kill(sender.process.pid, signal.SIGKILL)
         return master.ended()
@@ -63,14 +58,14 @@ def worker_killed(stage: Stage) -> Said:
 )
 def worker_leaves(stage: Stage) -> Said:
     with null_server(players=100) as (url, _):
-        master, workers = _machines(stage, url, _free_port(), "--duration", "60")
+        master, workers = _machines(stage, url, free_ports(1)[0], "--duration", "60")
         _sender(master, workers).when_sending(500).interrupt(signal.SIGTERM)
         return master.ended()
 
 
 @trouble("locust: a worker comes late", exit=0, says="came late", verdict=GOOD_RUN)
 def worker_late(stage: Stage) -> Said:
-    port = _free_port()
+    port = free_ports(1)[0]
     with null_server(players=100) as (url, _):
         master, workers = _machines(stage, url, port, "--duration", "8")
         _sender(master, workers)
@@ -197,7 +192,7 @@ def own_class(stage: Stage) -> Said:
 )
 def terminated_in_web(stage: Stage) -> Said:
     lost = Faults(lose_submissions=frozenset({250, 300}))
-    port = str(_free_port())
+    port = str(free_ports(1)[0])
     with null_server(lost, players=100) as (url, _):
         web = ("--web-host", "127.0.0.1", "--web-port", port, "--autostart")
         run = stage.locust(*SHORT, "--host", url, "--duration", "60", *web)
@@ -207,5 +202,5 @@ def terminated_in_web(stage: Stage) -> Said:
 @trouble("locust: --autostart --autoquit 1", exit=0, says="acknowledged", verdict=GOOD_RUN)
 def autoquit(stage: Stage) -> Said:
     with null_server(players=100) as (url, _):
-        web = ("--web-host", "127.0.0.1", "--web-port", str(_free_port()), "--autostart")
+        web = ("--web-host", "127.0.0.1", "--web-port", str(free_ports(1)[0]), "--autostart")
         return stage.locust(*SHORT, "--host", url, *web, "--autoquit", "1").ended()

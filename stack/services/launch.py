@@ -41,8 +41,9 @@ async def start(
 ) -> Started:
     """Starts a prepared program and returns once it really answers. Call it in the main thread.
 
-    A fixed `port` is tried as it is; otherwise a port found taken at bind time is replaced, at
-    most five times. `on_spawn` sees each process and its port at once.
+    A port found taken at bind time is replaced, unless it is the fixed `port`; a program whose
+    own inner ports were taken starts again. At most five attempts. `on_spawn` sees each process
+    and its port at once.
 
     Raises PortTaken for a fixed port in use, StartFailed when the process ends or stays silent.
     """
@@ -64,11 +65,12 @@ async def start(
                 on_spawn(process, chosen)
             await _until_answers(program, process, chosen, timeout_s)
         except StartFailed:
-            if _reports_taken(log, log_start):
-                if port is not None:
-                    raise PortTaken(program.name, port, hint) from None
-                continue
-            raise
+            if not _reports_taken(log, log_start):
+                raise
+            # A program opens ports of its own, too: when ours is free, another one was meant.
+            if port is not None and not is_free(port, host):
+                raise PortTaken(program.name, port, hint) from None
+            continue
         except BaseException:
             process.kill()
             raise

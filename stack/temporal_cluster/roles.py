@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-import random
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stack.ports import HOST, is_free
+from stack.ports import HOST, free_port, is_free
 from stack.services.program import PROBE_TIMEOUT_S, Private
 from stack.temporal_cluster.postgres import Postgres, finished
 from stack.temporal_cluster.program import SERVER
@@ -171,8 +170,7 @@ class Role(Private):
 
 def _membership_port(before: int) -> int:
     """A free port, the one from before if possible. PostgreSQL's schema keeps it in a SMALLINT."""
-    others = random.sample(range(10_000, 2**15), 100)
-    return next(port for port in [before or others[0], *others] if is_free(port))
+    return before if before and is_free(before) else free_port()
 
 
 class Frontend(Role):

@@ -11,9 +11,8 @@ import random
 import tempfile
 from pathlib import Path
 
+from scoreboard.addresses import OWN_PORTS
 from stack.ports import is_free
-
-RANGE = range(12_000, 30_000)
 
 
 def reserved_port() -> int:
@@ -21,7 +20,7 @@ def reserved_port() -> int:
     folder = Path(tempfile.gettempdir(), f"scoreboard-test-ports-{os.getuid()}")
     folder.mkdir(exist_ok=True)
     # Not from the seed of a test: two processes with equal seeds would try the same ones.
-    for port in random.SystemRandom().sample(RANGE, 1000):
+    for port in random.SystemRandom().sample(OWN_PORTS, 1000):
         # Left open: the lock lasts as long as this process.
         lock = os.open(folder / str(port), os.O_WRONLY | os.O_CREAT)
         try:

@@ -59,7 +59,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
             *("capabilities", "measure", "net", "engines", "evidence", "checker", "report"),
             "run",
         },
-        "trouble": {"measure", "engines", "report"},
+        "trouble": {"net", "measure", "engines", "report"},
         "bench": {"net", "engines", "evidence", "report"},
         "cli": {
             *("measure", "targets", "net", "engines", "evidence", "checker", "report", "run"),
