@@ -189,7 +189,11 @@ class Client:
                 due = max(due + self._interval_s, loop.time() - 1.0)
                 await self._one(self._rng.choice(self._players))
         finally:
-            self._line.close()
+            self.close()
+
+    def close(self) -> None:
+        """Drop its connection; the next submission opens another."""
+        self._line.close()
 
     async def _one(self, player: Player) -> None:
         chance = self._rng.random()
@@ -325,7 +329,11 @@ class Reader:
                 )
                 await asyncio.sleep(interval_s)
         finally:
-            self._line.close()
+            self.close()
+
+    def close(self) -> None:
+        """Drop its connection; the next read opens another."""
+        self._line.close()
 
     async def read(self, *, limit: int = 10, offset: int = 0) -> tuple[int, list[Score]] | None:
         """One read; its seq and scores when it succeeded."""
@@ -388,6 +396,10 @@ class Probe:
                 return True
             await asyncio.sleep(0.01 if accepted else 0.1)
         raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Drop its connection."""
+        self._client.close()
 
 
 def _request(body: bytes, key: str, token: str) -> bytes:

@@ -403,6 +403,8 @@ class _Coordinator:
             if await self._final_reader.read(limit=100) is not None:
                 break
             await asyncio.sleep(0.5)
+        self._final_reader.close()
+        self._probe.close()
         await self._audience.stop()
         self._writer.end(drained=drained, about=dict(self.counts))
 
