@@ -1,7 +1,7 @@
 """`python -m benchmarks.peers`: measure ours beside its peers, judge the targets.
 
-Exit status: 0 when every target that was measured is met, 1 when one is missed
-or a peer gave a wrong answer, 2 for bad arguments.
+Exit status: 0 when every target is met, 1 when one is missed or a peer gave a
+wrong answer, 2 for bad arguments, 3 when a target was not measured.
 """
 
 import argparse
@@ -86,27 +86,33 @@ def _conclude(document: dict[str, Any], write: Path | None) -> int:
         print(failure, file=sys.stderr)
     if write is not None:
         _write(document, write)
-    return 0 if all(result.met for result in results) and not document["failures"] else 1
+    met = [result.met for result in results]
+    if document["failures"] or False in met:
+        return 1
+    return 3 if None in met else 0
 
 
 def _write(document: dict[str, Any], results: Path) -> None:
-    """Put the table, and the picture where there is one, into RESULTS.md; keep the figures.
+    """Put the picture and the table, whichever was measured, into RESULTS.md; keep the figures."""
+    everyday, others = report.divided(document)
+    text = results.read_text("utf-8") if results.exists() else "# Results\n"
+    if others["settings"]["groups"]:
+        name = _keep(others, report.SECTION, results)
+        text = replace_section(text, report.SECTION, report.markdown(others, name))
+    if image := picture.latency_over_load(everyday["samples"]):
+        name, place = _keep(everyday, report.OPENING, results), f"{KEPT}/{report.OPENING}.svg"
+        (results.parent / place).write_text(image, "utf-8")
+        text = report.opened_with(text, report.opening(everyday, name, place))
+    results.write_text(text, "utf-8")
 
-    The everyday group alone is the picture, and leaves the table as it is.
-    """
-    alone = document["settings"]["groups"] == [report.OPENING]
-    name = f"{KEPT}/{report.OPENING if alone else report.SECTION}.json"
+
+def _keep(document: dict[str, Any], section: str, results: Path) -> str:
+    """Write the section's figures beside RESULTS.md; returns their path from there."""
+    name = f"{KEPT}/{section}.json"
     kept = results.parent / name
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(report.to_json(document), "utf-8")
-    text = results.read_text("utf-8") if results.exists() else "# Results\n"
-    if not alone:
-        text = replace_section(text, report.SECTION, report.markdown(document, name))
-    if image := picture.latency_over_load(document["samples"]):
-        place = f"{KEPT}/{report.OPENING}.svg"
-        (results.parent / place).write_text(image, "utf-8")
-        text = report.opened_with(text, report.opening(document, name, place))
-    results.write_text(text, "utf-8")
+    return name
 
 
 async def _measure(groups: Sequence[str], rounds: int, recorder: Recorder, *, tiny: bool) -> None:

@@ -87,4 +87,5 @@ def _cell(
         return "–"
     cores = [v for v in samples.get(f"everyday {rate:g}/{peer}/cores", ()) if v is not None]
     spent = f", {median(cores):.2f} cores" if cores else ""
-    return f"{told[0]:,.3g} / {told[1]:,.3g} ms{spent}"
+    p50, p99 = (duration(None if ms is None else ms * 1000) for ms in told)
+    return f"{p50} / {p99}{spent}"

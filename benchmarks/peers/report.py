@@ -56,13 +56,15 @@ def _bound(target: Target) -> str:
 def line(result: Result) -> str:
     """One target in a line for people."""
     target = result.target
-    verdict = "met   " if result.met else "MISSED"
+    verdict = result.verdict.upper() if result.met is False else result.verdict
     spread = f"{number(result.low)} to {number(result.high)} in {result.rounds} rounds"
     if result.missing:
         spread += f", {result.missing} more without a figure"
     if result.median is None:
-        spread = "not measured"
-    return f"{verdict} {target.what}: {judged(result)} {target.unit} ({_bound(target)}; {spread})"
+        return f"{verdict:12} {target.what} ({_bound(target)})"
+    return (
+        f"{verdict:12} {target.what}: {judged(result)} {target.unit} ({_bound(target)}; {spread})"
+    )
 
 
 def document(
@@ -86,7 +88,8 @@ def document(
 def merged(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Runs of some groups each as one; of a figure that two have, the first one's counts.
 
-    Ratios stay those of rounds of one run as long as a group was measured in one.
+    Ratios stay those of rounds of one run as long as a group was measured in one. Each part keeps
+    the machine, commit and rounds that its figures come from.
     """
     whole: dict[str, Any] = {**documents[0], "samples": {}, "details": {}, "failures": []}
     parts = []
@@ -95,14 +98,52 @@ def merged(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for key in ("samples", "details"):
             whole[key].update({n: each[key][n] for n in fresh if n in each[key]})
         whole["failures"] += each.get("failures", [])
-        figures = sorted({name.partition("/")[0] for name in fresh})
-        parts.append(
-            f"{', '.join(figures)}: {each['settings']['rounds']} rounds, "
-            f"commit {commit_of(each['machine'])}"
-        )
+        parts += _parts(each, fresh)
     groups = {group for each in documents for group in each["settings"]["groups"]}
     whole["settings"] = {**whole["settings"], "groups": sorted(groups), "parts": parts}
     return whole
+
+
+def _parts(document: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    """What these samples of a document come from: those of its parts that hold any of them."""
+    kinds = sorted({name.partition("/")[0] for name in names})
+    settings = document["settings"]
+    own = {
+        "figures": kinds,
+        "rounds": settings["rounds"],
+        "load_before": settings["load_before"],
+        "machine": document["machine"],
+    }
+    found = []
+    for part in settings.get("parts", [own]):
+        kept = [kind for kind in part["figures"] if kind in kinds]
+        if kept:
+            found.append({**part, "figures": kept})
+    return found
+
+
+def divided(document: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The everyday group as a document of its own, and what else there is."""
+    return (
+        _restricted(document, [g for g in document["settings"]["groups"] if g == OPENING]),
+        _restricted(document, [g for g in document["settings"]["groups"] if g != OPENING]),
+    )
+
+
+def _restricted(document: Mapping[str, Any], groups: Sequence[str]) -> dict[str, Any]:
+    everyday = OPENING in groups
+    names = [n for n in document["samples"] if n.startswith(f"{OPENING} ") == everyday]
+    settings = {**document["settings"], "groups": groups}
+    if "parts" in settings:
+        settings["parts"] = _parts(document, names)
+    return {
+        **document,
+        "settings": settings,
+        **{
+            k: {n: document[k][n] for n in names if n in document[k]}
+            for k in ("samples", "details")
+        },
+    }
 
 
 def results_of(document: Mapping[str, Any]) -> list[Result]:
@@ -159,17 +200,47 @@ def beside(document: Mapping[str, Any]) -> list[str]:
 
 
 def head(document: Mapping[str, Any]) -> str:
-    """The commands' machine, revision and rounds, for both sections."""
-    machine, settings = document["machine"], document["settings"]
-    if parts := settings.get("parts"):
-        told = f"measured in parts ({'; '.join(parts)})"
+    """Machine, revision and rounds; those of each part where there are several."""
+    settings = document["settings"]
+    parts = settings.get("parts", ())
+    if not parts:
+        told = f"{settings['rounds']} interleaved rounds, commit {commit_of(document['machine'])}"
+        text = f"{_machine(document['machine'])}; {told}"
+        load = f"load average before the run {settings['load_before']:.2f}"
     else:
-        told = f"{settings['rounds']} interleaved rounds, commit {commit_of(machine)}"
+        machines = {_machine(part["machine"]) for part in parts}
+        told = "; ".join(_part(part, whole=len(machines) > 1) for part in parts)
+        text = f"{machines.pop() if len(machines) == 1 else 'several machines'}; in parts ({told})"
+        load = "load averages before them " + ", ".join(
+            sorted({f"{part['load_before']:.2f}" for part in parts})
+        )
+    return f"{text}; {load}; services and load generator on the same machine"
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
     return (
         f"{machine['cpus']} × {machine['cpu']}, {machine['memory_mib']} MiB, Linux"
-        f" {machine['kernel']}, Python {machine['python']}; {told}; load average before the run"
-        f" {settings['load_before']:.2f}; services and load generator on the same machine"
+        f" {machine['kernel']}, Python {machine['python']}"
     )
+
+
+def _part(part: Mapping[str, Any], *, whole: bool) -> str:
+    machine = part["machine"]
+    where = f", on {_machine(machine)}" if whole else ""
+    rounds = f"{part['rounds']} rounds, commit {commit_of(machine)}"
+    return f"{', '.join(part['figures'])}: {rounds}{where}"
+
+
+def _targets(document: Mapping[str, Any]) -> list[str]:
+    """The judged targets as a table."""
+    lines = ["| figure | target | median | spread | verdict |", "|---|---|---|---|---|"]
+    for result in results_of(document):
+        target = result.target
+        missing = f" in {result.rounds} of {result.rounds + result.missing} rounds"
+        spread = f"{number(result.low)} – {number(result.high)}{missing if result.missing else ''}"
+        cells = f"**{judged(result)}** | {spread}" if result.met is not None else "– | –"
+        lines.append(f"| {target.what} | {_bound(target)} | {cells} | {result.verdict} |")
+    return lines
 
 
 def opening(document: Mapping[str, Any], file: str, image: str) -> str:
@@ -186,6 +257,8 @@ def opening(document: Mapping[str, Any], file: str, image: str) -> str:
             " and the cores of server and services:",
             "",
             *picture.table(document["samples"]),
+            "",
+            *_targets(document),
             "",
             f"`make bench-peers` on {head(document)}. Result file: [`{file}`]({file}).",
         )
@@ -210,17 +283,8 @@ def markdown(document: Mapping[str, Any], file: str) -> str:
         f"`make bench-peers` on {head(document)}. [benchmarks/README.md](benchmarks/README.md)"
         f" describes the peers. Result file: [`{file}`]({file}).",
         "",
-        "| figure | target | median | spread | verdict |",
-        "|---|---|---|---|---|",
+        *_targets(document),
     ]
-    for result in results_of(document):
-        target = result.target
-        missing = f" in {result.rounds} of {result.rounds + result.missing} rounds"
-        lines.append(
-            f"| {target.what} | {_bound(target)} | **{judged(result)}** |"
-            f" {number(result.low)} – {number(result.high)}{missing if result.missing else ''} |"
-            f" {'met' if result.met else 'missed'} |"
-        )
     if document["failures"]:
         lines += ["", "Rounds without a figure, because some answers were wrong:", ""]
         lines += [f"- {failure}" for failure in document["failures"]]

@@ -27,7 +27,6 @@ from benchmarks.peers.measures import (
 from benchmarks.peers.measures.submissions import WrongAnswer
 from benchmarks.peers.programs import USERS
 
-LOAD_SHARE = 0.7
 BESIDE_SHARE = 0.5
 """Of the literal server's throughput: the slower one must stand the load, too."""
 BESIDE_LISTENERS = 100
@@ -43,6 +42,7 @@ class Scale:
     submit_s: float
     warm_up_s: float
     loaded_s: float
+    loaded_rate: float
     probes: int
     stream_s: float
     read_s: float
@@ -68,6 +68,7 @@ FULL = Scale(
     submit_s=8,
     warm_up_s=2,
     loaded_s=15,
+    loaded_rate=1000,
     probes=60,
     stream_s=6,
     read_s=4,
@@ -81,7 +82,7 @@ FULL = Scale(
         growth.Size(users=1_000_000, ledger_rows=10_000_000),
     ),
     listener_sizes=(100, 1000, 10_000),
-    everyday_rates=(100, 500, 1000, 1500, 3000),
+    everyday_rates=(100, 500, 1000, 1500, 3000, 5000),
     capacity_peers=("ours", "literal", "direct-stream", "redis"),
     capacity_rates=(250, 8000),
     capacity_s=10,
@@ -95,6 +96,7 @@ TINY = Scale(
     submit_s=0.5,
     warm_up_s=0.2,
     loaded_s=1.5,
+    loaded_rate=100,
     probes=3,
     stream_s=0.5,
     read_s=0.3,
@@ -185,35 +187,28 @@ async def run_submissions(
 
 
 async def run_loaded(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
-    """Latencies at LOAD_SHARE of the rate that the same round has measured just before.
-
-    Of no other: a machine that is shared may be half as fast some minutes later.
-    """
+    """Latencies with listeners that get every change, and direct SQL's without listeners."""
     for number in range(rounds):
-        closed_loop = await _submit(
-            "ours", "loaded/rate of the closed loop", backends, scale, recorder, keyed=False
-        )
-        for listeners, figures in (
-            (1, {"answer_p99_ms": "loaded/answer p99", "answer_p50_ms": "loaded/answer p50"}),
-            (
-                scale.listeners,
-                {
-                    "to_last_p99_ms": "loaded/to last p99",
-                    "answer_p99_ms": "loaded/answer p99 with listeners",
-                },
-            ),
-        ):
-            measuring = None
-            if closed_loop:
-                measuring = loaded.measure(
-                    backends,
-                    rate=LOAD_SHARE * closed_loop.rate,
-                    duration_s=scale.loaded_s,
-                    listeners=listeners,
-                    seed=SEED + number,
-                    users=scale.users,
-                )
-            await recorder.take(measuring, **figures)
+        for name in turns(("ours", "direct"), number):
+            if name == "direct":
+                found = await _curve(name, backends, (scale.loaded_rate,), scale, number, recorder)
+                for part in found:
+                    _keep_everyday(recorder, "loaded/direct, no listeners", part)
+                continue
+            measuring = loaded.measure(
+                backends,
+                rate=scale.loaded_rate,
+                duration_s=scale.loaded_s,
+                listeners=scale.listeners,
+                seed=SEED + number,
+                users=scale.users,
+            )
+            await recorder.take(
+                measuring,
+                answer_p99_ms="loaded/answer p99",
+                answer_p50_ms="loaded/answer p50",
+                to_last_p99_ms="loaded/to last p99",
+            )
 
 
 async def run_idle(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
@@ -255,21 +250,33 @@ async def run_everyday(backends: Backends, scale: Scale, rounds: int, recorder: 
     """The curve of latency and CPU over offered load, far from saturation."""
     for number in range(rounds):
         for name in turns(("ours", "direct", "redis", "ceiling", "literal"), number):
-            try:
-                found = await everyday.measure(
-                    name,
-                    backends,
-                    rates=scale.everyday_rates,
-                    duration_s=scale.submit_s,
-                    warm_up_s=scale.warm_up_s,
-                    users=scale.users,
-                    seed=SEED + number,
-                )
-            except WrongAnswer as error:
-                recorder.failed(error)
-                found = []
-            for part in found:
+            rates = scale.everyday_rates
+            for part in await _curve(name, backends, rates, scale, number, recorder):
                 _keep_everyday(recorder, f"everyday {part.rate:g}/{name}", part)
+
+
+async def _curve(
+    name: str,
+    backends: Backends,
+    rates: Sequence[float],
+    scale: Scale,
+    number: int,
+    recorder: Recorder,
+) -> list[everyday.Everyday]:
+    """One round of a peer under these loads."""
+    try:
+        return await everyday.measure(
+            name,
+            backends,
+            rates=rates,
+            duration_s=scale.submit_s,
+            warm_up_s=scale.warm_up_s,
+            users=scale.users,
+            seed=SEED + number,
+        )
+    except WrongAnswer as error:
+        recorder.failed(error)
+        return []
 
 
 async def run_capacity(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
@@ -308,7 +315,13 @@ async def run_fairness(backends: Backends, scale: Scale, rounds: int, recorder: 
 
 
 def _keep_everyday(recorder: Recorder, name: str, part: everyday.Everyday) -> None:
-    for attribute in ("answer_p50_ms", "answer_p99_ms", "server_cores", "cores"):
+    for attribute in (
+        "answer_p50_ms",
+        "answer_p99_ms",
+        "server_cores",
+        "cores",
+        "us_per_submission",
+    ):
         recorder.keep(f"{name}/{attribute}", getattr(part, attribute))
     recorder.details[name].append(msgspec.to_builtins(part))
 

@@ -16,6 +16,7 @@ from benchmarks.peers.measures.submissions import WrongAnswer
 from benchmarks.peers.processes import run_json
 from benchmarks.peers.programs import OURS, Running, peer
 
+FIGURES = ("answer_p50_ms", "answer_p99_ms", "server_cores", "cores", "us_per_submission")
 OVERLOADED_MS = 1000.0
 START_S = 1.5
 """What the generator takes before its first arrival."""
@@ -39,6 +40,11 @@ class Everyday(msgspec.Struct, frozen=True, kw_only=True):
     def cores(self) -> float:
         """Server and services together."""
         return self.server_cores + self.services_cores
+
+    @property
+    def us_per_submission(self) -> float:
+        """CPU time of server and services, in µs."""
+        return self.cores / self.rate * 1e6
 
 
 async def measure(
