@@ -147,6 +147,8 @@ class Evidence:
     """Part of a history is missing, so effects may belong to submissions that are not known."""
     kind: str = ""
     """The sort of run that wrote it, ``load`` for a load run; chaos runs do not say."""
+    own_page: bool = False
+    """The board's rows may be fewer than ten: it is not read as the specification says."""
     submits: bool = True
     listens_by_plan: bool = True
     disagreements: list[str] = field(default_factory=list)
@@ -302,6 +304,7 @@ class _Joiner:
         self.process = record.process
         self.starts.append((record.time_ns, record.unix_us))
         self._evidence.kind = record.about.get("kind", self._evidence.kind)
+        self._evidence.own_page |= record.about.get("own_page") is True
         self._by_content = record.about.get("events") == BY_CONTENT
         self._evidence.by_content |= self._by_content
 

@@ -1,18 +1,19 @@
 """Which user a submission is for, and by how much: chosen so that each event names its submission.
 
-Pure, and the same for every server. All gains are of one half of a range, so that no two of them
-make a third: an event that is left out shows in the next step of the score. A user's gains come
-in an order of their own, and none comes again before all others have.
+Pure. All gains are of one half of a range, so that no two of them make a third: an event that is
+left out shows in the next step of the score. A server that takes other gains only is sent those,
+and such an event may then show later. A user's gains come in an order of their own, and none comes
+again before all others have.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 
 from harness.measure.schedule import mix
 
 LEAST, MOST = 49, 97
-"""Every sum of two is more than the greatest, and no server's limit on an increment is so low."""
-COUNT = MOST - LEAST + 1
+"""Every sum of two is more than the greatest, and few servers limit an increment to so little."""
 VISITS_KEPT = 200_000
 """Visits (single submissions, where there are none) whose place is known: a submission that waits
 for longer than these gets the gain of its user's first."""
@@ -23,7 +24,8 @@ class Increments:
     what lies between is walked through, at about 0.5 µs each.
 
     `visit_length` submissions in a row are one user's, whenever each of them is due. `popularity`
-    says which user some even bits choose, where not all are chosen alike.
+    says which user some even bits choose, where not all are chosen alike. `gains` are the least and
+    the most.
     """
 
     def __init__(
@@ -33,11 +35,14 @@ class Increments:
         players: int,
         visit_length: int = 1,
         popularity: Callable[[int], int] | None = None,
+        gains: tuple[int, int] = (LEAST, MOST),
     ) -> None:
         self._seed = seed
         self._players = players
         self._visit_length = visit_length
         self._popularity = popularity
+        self._least = gains[0]
+        self._count = gains[1] - gains[0] + 1
         self._next = 0
         self._visits: defaultdict[int, int] = defaultdict(int)
         # How many visits of its user there were before each of the newest visits.
@@ -64,10 +69,13 @@ class Increments:
             self._next += 1
         # An arrival that is sent later than its successors is told as if it had not waited.
         count = self._before.get(visit, 0) * self._visit_length + place
-        return user, LEAST + (mix(self._seed, ~user) + count * _step(user)) % COUNT
+        place = mix(self._seed, ~user) + count * _step(user, self._count)
+        return user, self._least + place % self._count
 
 
-def _step(user: int) -> int:
-    """How far apart a user's consecutive gains are: prime to COUNT, so that all of them come."""
-    step = 1 + user % (COUNT - 1)
-    return step if step % 7 else step + 1
+def _step(user: int, count: int) -> int:
+    """How far apart a user's consecutive gains are: prime to their count, so that all come."""
+    step = 1 + user % max(1, count - 1)
+    while math.gcd(step, count) > 1:
+        step += 1
+    return step

@@ -337,8 +337,11 @@ class Submitter:
             self._free.append(connection)
 
     def _content_of(self, answer: bytes) -> bytes:
-        """What `read_answer` is given of a whole answer."""
-        return body_of(answer)
+        """What `read_answer` is given of a whole answer: nothing where its coding is broken."""
+        try:
+            return body_of(answer)
+        except BadAnswer:
+            return b""
 
     # Failures
 

@@ -176,16 +176,22 @@ def _content(what: str, first: int, last: int, detail: str) -> dict[str, Any]:
 
 class BoardJournal:
     """Writes the coordinator's reads of the board, the first board, users' names, and in the header
-    what the server showed."""
+    what the server showed. `own_page`: a board need not have ten rows."""
 
-    def __init__(self, folder: Path, *, capabilities: Capabilities = CONTRACT) -> None:
+    def __init__(
+        self, folder: Path, *, capabilities: Capabilities = CONTRACT, own_page: bool = False
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.problem = ""
         """Why the history is not whole."""
         self._writer = HistoryWriter(
             history_path(folder, "coordinator"),
             process="coordinator",
-            about={"kind": "load", "capabilities": msgspec.to_builtins(capabilities)},
+            about={
+                "kind": "load",
+                "capabilities": msgspec.to_builtins(capabilities),
+                **({"own_page": True} if own_page else {}),
+            },
         )
 
     def begin(self, seq: int, scores: Mapping[str, int] | None, names: Mapping[int, str]) -> None:

@@ -8,6 +8,7 @@ must be closed.
 
 import re
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -153,15 +154,32 @@ def _trailers_end(data: bytes, start: int) -> tuple[int, int] | None:
 
 
 def body_of(answer: bytes) -> bytes:
-    """The body of one whole answer, as `answer_end` found it."""
+    """The body of one whole answer, as `answer_end` found it. Raises BadAnswer.
+
+    Where a request names no coding any is lawful (RFC 9110, section 12.5.3); gzip is read.
+    """
     start = answer.find(b"\r\n\r\n") + 4
-    if not _chunked(answer):
-        return answer[start:]
-    parts = []
-    while (chunk := chunk_at(answer, start)) is not None:
-        parts.append(answer[slice(*chunk)])
-        start = chunk[1] + 2
-    return b"".join(parts)
+    body = answer[start:]
+    if _chunked(answer):
+        parts = []
+        while (chunk := chunk_at(answer, start)) is not None:
+            parts.append(answer[slice(*chunk)])
+            start = chunk[1] + 2
+        body = b"".join(parts)
+    if (header_of(answer, "content-encoding") or "").lower() in ("gzip", "x-gzip"):
+        return _gunzipped(body)
+    return body
+
+
+def _gunzipped(body: bytes) -> bytes:
+    inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        text = inflate.decompress(body, CHUNK_BYTES_MAX)
+    except zlib.error as error:
+        raise BadAnswer(f"not gzip: {error}") from None
+    if body and not inflate.eof:
+        raise BadAnswer("gzip without an end, or of more than 4 MiB")
+    return text
 
 
 def status_of(data: bytes) -> int:

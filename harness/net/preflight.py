@@ -8,7 +8,6 @@ sends says nothing of those that the run sends, whose own answers then decide
 asked of it later (`harness.capabilities`).
 """
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -19,8 +18,8 @@ from harness.net.exchange import Answer, exchange
 from harness.net.http_wire import SubmissionRequests, stream_request, submission_id_of
 from harness.net.stream_look import StreamLook, look_at_stream, of_streams
 from harness.net.target import Target, TargetError
-from harness.targets.answers import read_scores
-from harness.targets.description import Description
+from harness.targets.answers import SPECIFIED_SCORES, read_scores
+from harness.targets.description import Description, without_pages
 from harness.targets.requests import StreamRequests, Values, read_request
 from harness.targets.template import BadTemplate
 from scoreboard import contract
@@ -33,7 +32,13 @@ OF_TOKENS = (401, 403)
 """What a token is refused with; or a body that names no user, where it must be the token's."""
 OF_LOAD = (429, 503)
 """What a submission is refused with whatever it holds."""
-TOKEN_HINT = "set SCOREBOARD_JWT_SECRET to the secret that it checks tokens with"
+TOKEN_HINT = (
+    "set SCOREBOARD_JWT_SECRET to the secret that it checks tokens with; where that is right, it "
+    "may refuse the claims iss and aud, which [token] in a file (--target) leaves out"
+)
+STREAM_TOKEN_HINT = "its streams need tokens: --stream-auth"
+SCORES_TOKEN_HINT = "its board needs a token: auth = true of [scores] in a file, --target"
+OTHER_SCORES_HINT = "describe it in a file, --target; `scoreboard target init` writes a first one"
 UNSIGNED_HINT = f"{TOKEN_HINT}; where it requires signed requests, give --signing-key"
 SIGNED_HINT = f"{TOKEN_HINT}, and check --signing-key"
 FORM_HINT = "describe the requests that it takes in a file, --target"
@@ -101,16 +106,20 @@ def preflight(
 
 def _board(target: Target) -> dict[str, Any]:
     """What GET /scores shows, with and without a query, and its seq (None without a header)."""
+    what = f"GET {contract.SCORES_PATH}"
     answer, body = _get(target, "")
     if answer.status != 200:
-        raise _refused(f"GET {contract.SCORES_PATH}", answer)
+        raise _refused(what, answer, dict.fromkeys(OF_TOKENS, SCORES_TOKEN_HINT))
     seq = _seq(answer)
-    users = _users(body)
+    try:
+        users = [user for user, _ in read_scores(SPECIFIED_SCORES, body)]
+    except ValueError as error:
+        raise TargetError(f"preflight: {what}: {error}: {OTHER_SCORES_HINT}") from None
     shown = {"seq": seq, "sequence_header": seq is not None, "page_rows": len(users)}
     if len(users) < 2:
         return shown
     first, second = (
-        _users(body) if answer.status == 200 else []
+        _users(answer, body)
         for answer, body in (_get(target, "?limit=1"), _get(target, "?limit=1&offset=1"))
     )
     limit = len(first) == 1
@@ -123,7 +132,9 @@ def _described_board(target: Target, server: Description, user: Values) -> dict[
     what = f"{call.method} {call.path}"
     asked = {name for name in ("limit", "offset") if f"{{{name}}}" in str(call.query)}
 
-    def read(limit: int, offset: int) -> tuple[Answer, list[str]]:
+    bare = without_pages(server)
+
+    def read(limit: int, offset: int, server: Description = server) -> tuple[Answer, list[str]]:
         try:
             request = read_request(server, user, limit=limit, offset=offset)
         except BadTemplate as error:
@@ -136,11 +147,20 @@ def _described_board(target: Target, server: Description, user: Values) -> dict[
         except ValueError as error:
             raise TargetError(f"preflight: {what}: {error} ([scores] in the file)") from None
 
-    answer, users = read(DESCRIBED_ROWS, 0)
+    def page(offset: int) -> list[str]:
+        """The user of a page of one; nobody where a query that no file names was refused."""
+        try:
+            return read(1, offset)[1]
+        except TargetError:
+            if bare is server:
+                raise
+            return []
+
+    answer, users = read(DESCRIBED_ROWS, 0, bare)
     seq = _seq(answer)
     shown = {"seq": seq, "sequence_header": seq is not None, "page_rows": len(users)}
-    limit = "limit" in asked and len(users) > 1 and len(read(1, 0)[1]) == 1
-    second = read(1, 1)[1] if limit and "offset" in asked else []
+    limit = "limit" in asked and len(users) > 1 and len(page(0)) == 1
+    second = page(1) if limit and "offset" in asked else []
     return {**shown, "limit": limit, "offset": len(second) == 1 and second != users[:1]}
 
 
@@ -155,10 +175,13 @@ def _get(target: Target, query: str) -> tuple[Answer, bytes]:
     return _ask(target, f"GET {path}", get)
 
 
-def _users(body: bytes) -> list[str]:
+def _users(answer: Answer, body: bytes) -> list[str]:
+    """The users of a page; nobody where it was refused."""
+    if answer.status != 200:
+        return []
     try:
-        return [str(row["user"]) for row in json.loads(body)]
-    except (ValueError, KeyError, TypeError):
+        return [user for user, _ in read_scores(SPECIFIED_SCORES, body)]
+    except ValueError:
         return []
 
 
@@ -229,7 +252,7 @@ def _streams(
                 plain.status,
                 location=plain.location,
                 hint={
-                    401: TOKEN_HINT if token else "its streams need tokens: --stream-auth",
+                    **dict.fromkeys(OF_TOKENS, TOKEN_HINT if token else STREAM_TOKEN_HINT),
                     200: "it is no event stream",
                     503: "it has no room for a stream",
                     429: "it has no room for a stream of this address",

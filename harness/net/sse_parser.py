@@ -13,11 +13,12 @@ import re
 from array import array
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 from harness.capabilities import ID_BYTES_MAX
+from harness.targets.fields import user_and_score
 from scoreboard.sse import Snapshot
 
 ReadEvent = Callable[[str, bytes], list[tuple[str, int]] | None]
@@ -246,19 +247,17 @@ def _read_event(
 
 
 def _read_update(text: bytes, number: int, raw: bytes | None) -> list[Item]:
-    """The update of data in any spelling that JSON allows: 1510.0 is the number 1510."""
+    """The update of data in any spelling that JSON allows: 1510.0 is the number 1510, and so is
+    the text "1510"."""
     try:
         update = _decode_update(text)
         return [Item(Kind.UPDATE, number, update.user, update.score, raw=raw)]
     except ValueError:
         pass
     try:
-        values: Any = _decode_any(text)
-        user, score = values["user"], values["score"]
-        if isinstance(score, float) and score.is_integer():
-            score = int(score)
+        user, score = user_and_score(_decode_any(text), ("user",), ("score",))
         update = msgspec.convert({"user": user, "score": score}, UpdateData)
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         return [_broken(text, number, raw)]
     return [Item(Kind.UPDATE, number, update.user, update.score, raw=raw)]
 

@@ -4,25 +4,26 @@ A running stack is found by its state file; any other server by its address or b
 (`harness.targets`). The harness imports nothing of the stack.
 """
 
-import json
 import socket
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from harness.capabilities import Capabilities
 from harness.net.exchange import exchange
 from harness.net.http_wire import parse_base_url
 from harness.net.tls import context_of, reason_of_tls, server_name
-from harness.targets.answers import read_scores
+from harness.targets.answers import SPECIFIED_SCORES, read_scores
 from harness.targets.description import (
     BadAddress,
     Description,
     Token,
     default_description,
     parse_address,
+    without_pages,
 )
 from harness.targets.requests import read_request
 from harness.targets.target_file import BadTarget, read_target_file
@@ -54,6 +55,8 @@ class Target:
     mysql_url: str = field(default="", repr=False)
     secret: bytes = field(default=b"", repr=False)
     state: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    pages: bool = True
+    """Reads of the board ask for a page."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -83,6 +86,23 @@ class Target:
             if isinstance(error, ssl.SSLError):
                 raise ConnectionError(reason_of_tls(error)) from None
             raise
+
+    @property
+    def described(self) -> bool:
+        """Whether a file says how its board is read: nobody promised the ten best then."""
+        if self.server is None:
+            return False
+        call, specified = self.server.scores.call, SPECIFIED_SCORES.call
+        return call.path != specified.path or call.query not in ((), specified.query)
+
+    def as_shown(self, shown: Capabilities) -> "Target":
+        """The same server, asked for pages only where it showed that it takes them: another one
+        may refuse a query that it does not know."""
+        pages = bool(shown.limit or shown.sequence_header)
+        server = self.server
+        if server is not None and not pages:
+            server = without_pages(server)
+        return replace(self, pages=pages, server=server)
 
     def users(self, players: int, now_s: int) -> dict[int, dict[str, Value]]:
         """The described users 1..players with their tokens. Raises TargetError."""
@@ -199,16 +219,16 @@ def get_scores(target: Target, *, limit: int = contract.TOP_DEFAULT, offset: int
     """Read a page of the board. Raises OSError (also for an answer that is not 200)."""
     if target.server is not None:
         return _get_described(target, target.server, limit=limit, offset=offset)
-    path = f"{contract.SCORES_PATH}?limit={limit}&offset={offset}"
+    path = contract.SCORES_PATH + (f"?limit={limit}&offset={offset}" if target.pages else "")
     request = f"GET {path} HTTP/1.1\r\nHost: {target.host_header}\r\n\r\n".encode()
     try:
         with target.connect(HTTP_TIMEOUT_S) as connection:
             answer = exchange(connection, request, timeout_s=HTTP_TIMEOUT_S)
         if answer.status != 200:
             raise OSError(f"GET {contract.SCORES_PATH} answered {answer.status}")
-        rows = [(str(row["user"]), int(row["score"])) for row in json.loads(answer.body)]
-        return Page(seq=int(answer.getheader(contract.SEQ_HEADER, "-1")), rows=rows)
-    except (ValueError, KeyError, TypeError) as error:
+        seq = int(answer.getheader(contract.SEQ_HEADER, "-1"))
+        return Page(seq=seq, rows=read_scores(SPECIFIED_SCORES, answer.body))
+    except ValueError as error:
         raise OSError(f"GET {contract.SCORES_PATH}: {error}") from error
 
 

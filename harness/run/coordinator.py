@@ -216,8 +216,9 @@ class Coordinator:
         shown = look_before(
             known, signing_key, own_requests(self.environment.user_classes), say=self.say
         )
+        target = target.as_shown(shown)
         before = board_look.look(target, settings.players) if shown.follows_ids else NOWHERE
-        journal = BoardJournal(folder, capabilities=shown)
+        journal = BoardJournal(folder, capabilities=shown, own_page=target.described)
         names = before.names if shown.follows_ids else known.names
         journal.begin(before.seq, before.scores, names)
         watch = BoardWatch(target, journal)

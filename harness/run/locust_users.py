@@ -24,7 +24,7 @@ from locust import User, task
 from locust.env import Environment
 
 from harness.engines.churn import Churn
-from harness.engines.increments import Increments
+from harness.engines.increments import LEAST, MOST, Increments
 from harness.engines.listener_stats import ListenerTotals
 from harness.engines.submitter import Submitter, SubmitterSettings
 from harness.engines.swarm import Swarm
@@ -222,6 +222,7 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
             players=self._players,
             visit_length=work.workload.visit_length,
             popularity=popularity.user if popularity else None,
+            gains=(work.server and work.server.submit.increments) or (LEAST, MOST),
         )
         request, read_answer = self.bind(
             server=work.server,

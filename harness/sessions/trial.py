@@ -86,7 +86,7 @@ def run_trial(
                 capabilities=capabilities,
             )
     by_content = not capabilities.follows_ids
-    target = Target(base_url=base_url, secret=b"0" * 32)
+    target = Target(base_url=base_url, secret=b"0" * 32).as_shown(capabilities)
     before = NOWHERE if by_content else look(target, PLAYERS)
     zero_unix_ns = time.time_ns()
     run_id = f"trial-{zero_unix_ns}"

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from harness.targets.description import FAIL, OK, Scores, Stream, Submit
+from harness.targets.description import FAIL, OK, Scores, Stream, Submit, specified_scores
 from harness.targets.fields import Absent, parse_path, value_at
 
 ReadAnswer = Callable[[int, bytes], tuple[str, bytes | None]]
@@ -14,6 +14,7 @@ ReadEvent = Callable[[str, bytes], list[tuple[str, int]] | None]
 """Users and scores, of an event's name and data; None for an event that shows none. A ValueError
 is a broken event."""
 _decode = msgspec.json.Decoder().decode
+SPECIFIED_SCORES = Scores(call=specified_scores())
 
 
 class AnswerReader:
@@ -64,7 +65,8 @@ def read_scores(scores: Scores, body: bytes) -> list[tuple[str, int]]:
     except msgspec.DecodeError as error:
         raise ValueError(f"the answer is no JSON: {error}") from None
     except Absent as error:
-        raise ValueError(f"the answer is not as described: {error}") from None
+        meant = "specified" if scores is SPECIFIED_SCORES else "described"
+        raise ValueError(f"the answer is not as {meant}: {error}") from None
 
 
 def event_reader(stream: Stream) -> ReadEvent:

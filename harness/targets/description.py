@@ -128,7 +128,8 @@ class Submit(msgspec.Struct, frozen=True):
     """The submission, and what its answers mean.
 
     A status in none of the three is a refusal from 400 to 499, else unknown. `when` are values
-    that an accepted answer's JSON has; any other is a refusal.
+    that an accepted answer's JSON has; any other is a refusal. `increments` are the least and the
+    most that the server takes; None for the harness's own.
     """
 
     call: Call
@@ -137,6 +138,7 @@ class Submit(msgspec.Struct, frozen=True):
     unknown: Ranges = ()
     when: tuple[tuple[str, Any], ...] = ()
     id: str = ""
+    increments: tuple[int, int] | None = None
 
     def outcome(self, status: int) -> str:
         """What a status means: ok, fail (certainly without effect) or unknown."""
@@ -233,6 +235,14 @@ def specified_scores() -> Call:
         path=contract.SCORES_PATH,
         query=(("limit", "{limit}"), ("offset", "{offset}")),
     )
+
+
+def without_pages(server: Description) -> Description:
+    """The same server, its board read without a query, unless a file names another one."""
+    scores, replace = server.scores, msgspec.structs.replace
+    if scores.call.query != specified_scores().query:
+        return server
+    return replace(server, scores=replace(scores, call=replace(scores.call, query=())))
 
 
 def specified_stream() -> Call:

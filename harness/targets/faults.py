@@ -1,6 +1,7 @@
 """Reads tables of a target file strictly: every fault is kept, none ends the reading. Pure."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,9 +15,10 @@ class Key(NamedTuple):
     form: str
 
 
-TEXT, FLAG, PAIRS, STATUSES, TEXTS, OBJECT, TABLE = (
-    *("text", "flag", "pairs", "statuses", "texts", "object", "table"),
+TEXT, FLAG, PAIRS, STATUSES, TEXTS, OBJECT, TABLE, SPAN = (
+    *("text", "flag", "pairs", "statuses", "texts", "object", "table", "span"),
 )
+WHOLE_MAX = 1_000_000_000
 _WORDS = {
     TEXT: "a text",
     FLAG: "true or false",
@@ -25,6 +27,7 @@ _WORDS = {
     TEXTS: "a list of texts",
     OBJECT: "a table",
     TABLE: "a table",
+    SPAN: "two whole numbers from 1 on",
 }
 
 
@@ -105,6 +108,15 @@ class TableReader:
     def any(self, name: str) -> Any:
         """The value as it stands, None where the key is missing."""
         return self._table.get(name)
+
+    def span(self, name: str) -> tuple[int, int] | None:
+        """Least and most of a span of whole numbers, None where the key is missing."""
+        if name not in self._table:
+            return None
+        low, _, high = str(self._table[name]).partition("-")
+        numbers = [int(text) for text in (low, high or low) if re.fullmatch(r"[1-9]\d{0,9}", text)]
+        fits = len(numbers) == 2 and numbers[0] <= numbers[1] <= WHOLE_MAX
+        return (numbers[0], numbers[1]) if self._take(name, fits) else None
 
     def statuses(self, name: str, default: Ranges) -> Ranges:
         """A list of statuses: 200, "2xx", "200-204"; or one of them."""

@@ -13,6 +13,8 @@ from typing import Any
 Path = tuple[str | int, ...]
 KEY, VALUE = "@key", "@value"
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d{1,6})\]")
+_WHOLE = re.compile(r"[+-]?\d{1,30}(\.0*)?", re.ASCII)
+"""A whole number as text: databases give sums as decimals, and drivers those as text."""
 
 
 class BadPath(ValueError):
@@ -54,7 +56,7 @@ def value_at(value: Any, path: Path) -> Any:
 def rows_at(value: Any, path: Path, *, members: bool = False) -> Iterator[Any]:
     """The rows of the list at a path; with `members` those of an object, as `@key`, `@value` …
 
-    Raises Absent where no list stands there.
+    Null is a list without rows, as some encoders write it. Raises Absent where there is no list.
     """
     found = value_at(value, path)
     if members and isinstance(found, Mapping):
@@ -63,7 +65,7 @@ def rows_at(value: Any, path: Path, *, members: bool = False) -> Iterator[Any]:
             yield {**row, KEY: key, VALUE: inner}
     elif isinstance(found, list):
         yield from found
-    else:
+    elif found is not None:
         raise Absent("no list")
 
 
@@ -72,10 +74,14 @@ def user_and_score(row: Any, user: Path, score: Path) -> tuple[str, int]:
     name, points = value_at(row, user), value_at(row, score)
     if isinstance(name, bool) or not isinstance(name, str | int):
         raise Absent("the user is neither text nor a whole number")
-    try:
-        whole = int(points)
-        if isinstance(points, bool) or whole != (points if isinstance(points, float) else whole):
-            raise Absent("the score is no whole number")
-    except (TypeError, ValueError):
-        raise Absent("the score is no whole number") from None
-    return str(name), whole
+    return str(name), _whole(name, points)
+
+
+def _whole(name: str | int, points: Any) -> int:
+    if isinstance(points, int) and not isinstance(points, bool):
+        return points
+    if isinstance(points, float) and points.is_integer():
+        return int(points)
+    if isinstance(points, str) and _WHOLE.fullmatch(points):
+        return int(points.partition(".")[0])
+    raise Absent(f"the score of {name} is no whole number: {points!r}")

@@ -47,6 +47,7 @@ def first_file(url: str, seen: Seen) -> str:
         '# accepted = ["2xx"]                            # refused = ["4xx"], unknown = the others',
         "# when = { ok = true }                          # what an accepted answer must hold",
         '# id = "submissionId"                           # where its answer names the submission',
+        '# increments = "1-10"                           # what it takes (49-97)',
         "",
         "[scores]" + _told(seen.board_status, "GET"),
         '# path = "/scores"',

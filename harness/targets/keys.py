@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from harness.targets.faults import FLAG, OBJECT, PAIRS, STATUSES, TABLE, TEXT, TEXTS, Key
+from harness.targets.faults import FLAG, OBJECT, PAIRS, SPAN, STATUSES, TABLE, TEXT, TEXTS, Key
 
 CALL_KEYS = {
     "method": Key(TEXT, 'method = "POST"'),
@@ -39,6 +39,7 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "unknown": Key(STATUSES, "unknown = [500, 503]"),
         "when": Key(OBJECT, "when = { ok = true }"),
         "id": Key(TEXT, 'id = "submissionId"'),
+        "increments": Key(SPAN, 'increments = "1-10"'),
     },
     "scores": {**CALL_KEYS, **ROW_KEYS},
     "stream": {

@@ -368,6 +368,7 @@ class _Reading:
             unknown=unknown,
             when=tuple(when),
             id=self._path(table, "id", ""),
+            increments=table.span("increments"),
         )
 
     def _rows_of(self, table: TableReader, default: Rows) -> Rows:

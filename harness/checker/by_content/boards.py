@@ -11,15 +11,30 @@ from itertools import pairwise
 
 from harness.checker.by_content.chains import Base, Chain
 from harness.checker.by_content.sightings import Shown
-from harness.checker.evidence import BoardRead
+from harness.checker.evidence import BoardRead, Evidence
 from harness.evidence.history import Outcome
 
 FULL = 10
 """Rows of a board that may leave somebody out."""
+AROUND_NS = 2_000_000_000
+"""Events this near to a read may show a score that the board had then."""
+
+
+def full_of(evidence: Evidence) -> int:
+    """Rows of a board that may leave somebody out: ten, or on a board of its own kind as many as it
+    ever showed."""
+    if not evidence.own_page:
+        return FULL
+    return min(FULL, max((len(read.scores) for read in evidence.reads), default=0) or FULL)
 
 
 def bases_of(
-    reads: Sequence[BoardRead], names: Sequence[str], first_ns: int, alike: Collection[str]
+    reads: Sequence[BoardRead],
+    names: Sequence[str],
+    first_ns: int,
+    alike: Collection[str],
+    *,
+    full: int,
 ) -> dict[str, Base]:
     """What the last board that was read before `first_ns` tells of each name's score: nothing of
     names that several users have."""
@@ -28,9 +43,9 @@ def bases_of(
         return {}
     rows = early[-1].scores
     # A board with room left has everybody who has any points.
-    most = min((score for _, score in rows), default=0) if len(rows) >= FULL else 0
+    most = min((score for _, score in rows), default=0) if len(rows) >= full else 0
     known, last = dict(rows), dict(reads[-1].scores)
-    lowest = min(last.values()) if len(reads[-1].scores) >= FULL else None
+    lowest = min(last.values()) if len(reads[-1].scores) >= full else None
     return {
         name: Base()
         if name in alike
@@ -86,13 +101,30 @@ def unshown_rows(
                 yield read, name, score
 
 
+def may_be_namesake(
+    read: BoardRead, shown: Sequence[Shown], base: int | None, *, full: int
+) -> bool:
+    """Whether a row may be that of another user of the name: the board has no room for the score
+    that the one had whose events were shown. `base` is the score before the first of them."""
+    lowest = min((score for _, score in read.scores), default=0)
+    if len(read.scores) < full:
+        return False
+    early = [e for e in shown if e.time_ns < read.invoked_ns - AROUND_NS]
+    near = [e.score for e in shown[len(early) :] if e.time_ns <= read.done_ns + AROUND_NS]
+    before = early[-1].score if early else base
+    return before is None or min([before, *near]) <= lowest
+
+
 def difference_at_rest(
     read: BoardRead,
     last: Mapping[str, int],
     possible: Mapping[str, frozenset[int]],
     strangers: Collection[str] = (),
-) -> Iterator[str]:
-    """How the last board differs from the last scores shown.
+    *,
+    full: int = FULL,
+) -> Iterator[tuple[str, str]]:
+    """How the last board differs from the last scores shown: whose row is wrong (empty where one
+    lacks), and how.
 
     `possible` are further scores that a name may have, where answers are lacking. The row of a
     stranger may be that of a user who is called alike.
@@ -102,7 +134,7 @@ def difference_at_rest(
         if name in strangers or name not in last:
             continue
         if score != last[name] and score not in possible.get(name, ()):
-            yield f"shows {name} with {score}, the last event of {name} showed {last[name]}"
+            yield name, f"shows {name} with {score}, the last event of {name} showed {last[name]}"
     lowest = min((score for _, score in read.scores), default=None)
     # A user who was renamed after the last event stands there under a name that no event showed.
     elsewhere = {score for name, score in read.scores if name not in last}
@@ -113,10 +145,10 @@ def difference_at_rest(
             or (possible.get(name) and min(possible[name]) <= (lowest or 0))
         ):
             continue
-        if len(read.scores) < FULL:
-            yield f"has {len(read.scores)} rows and leaves out {name} with {score}"
+        if len(read.scores) < full:
+            yield "", f"has {len(read.scores)} rows and leaves out {name} with {score}"
         elif lowest is not None and score > lowest:
-            yield f"leaves out {name} with {score}, though its last row has {lowest}"
+            yield "", f"leaves out {name} with {score}, though its last row has {lowest}"
 
 
 def possible_scores(chain: Chain) -> frozenset[int]:

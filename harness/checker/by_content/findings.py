@@ -11,13 +11,15 @@ from harness.checker.by_content.account import Account
 from harness.checker.by_content.boards import (
     difference_at_rest,
     disorder_of,
+    full_of,
+    may_be_namesake,
     possible_scores,
     unshown_rows,
 )
 from harness.checker.by_content.chains import Chain, Flaw
 from harness.checker.by_content.sightings import Shown
 from harness.checker.by_content.words import Words
-from harness.checker.evidence import Evidence, Submission
+from harness.checker.evidence import BoardRead, Evidence, Submission
 from harness.checker.verdict import Finding, Inquiry, not_asked
 from harness.evidence.history import Outcome
 
@@ -275,9 +277,12 @@ class Judge:
             and account.audience.followed_to_the_end(None, self._since_ns(chain.user))
         ]
         for read, name, score in unshown_rows(reads, followed, account.of_name):
-            inquiry.violation(
+            self._differs(
+                inquiry,
+                read,
+                name,
                 f"the board read at {words.at(read.done_ns)} shows {name} with {score}, which no "
-                "event showed"
+                "event showed",
             )
         last = self._last_scores()
         if reads:
@@ -287,16 +292,31 @@ class Judge:
                     chain
                 )
             final = reads[-1]
-            for wrong in difference_at_rest(final, last, possible, account.naming.foreign):
+            for name, wrong in difference_at_rest(
+                final, last, possible, account.naming.foreign, full=full_of(evidence)
+            ):
                 sentence = f"the board read at {words.at(final.done_ns)}, at rest, {wrong}"
                 if evidence.drained:
-                    inquiry.violation(sentence)
+                    self._differs(inquiry, final, name, sentence)
                 else:
                     inquiry.doubt(f"{sentence}, but the run had not settled")
         return inquiry.conclude(
             f"{len(reads):,} reads against the events of {len(last):,} names; the last one against "
             "the last score of each"
         )
+
+    def _differs(self, inquiry: Inquiry, read: BoardRead, name: str, sentence: str) -> None:
+        """A row with another score than that of the name's events. Where scores fall, somebody who
+        never submits may come to stand on the board, and be called as others are."""
+        account = self._account
+        bases = [chain.base for chain in account.chains if chain.name == name]
+        shown = sorted(account.of_name.get(name, ()), key=lambda event: event.time_ns)
+        base = bases[0] if bases else None
+        full = full_of(self._evidence)
+        if name and not account.rising and may_be_namesake(read, shown, base, full=full):
+            inquiry.doubt(f"another user may be called {name}: {sentence}")
+        else:
+            inquiry.violation(sentence)
 
     def _last_scores(self) -> dict[str, int]:
         """The score that each name was last shown with; that of the first board without events."""

@@ -80,7 +80,7 @@ def check(file: Path, host: str | None) -> int:
         shown = preflight(known.target, user=known.users[1], stream_token="")
     except TargetError as error:
         raise CommandError(str(error), COULD_NOT_TELL) from None
-    user = known.users[1]
+    user, server = known.users[1], known.target.as_shown(shown).server or server
     print("\n".join(describe(shown)))
     submission = Submissions(server, known.users, run_id="check").make(1, 1, 10)
     _print("a submission of 10 points", submission, user)

@@ -1,5 +1,6 @@
 """Requests are built and answers framed to the byte."""
 
+import gzip
 import json
 
 import pytest
@@ -9,6 +10,7 @@ from harness.net.http_wire import (
     SubmissionRequests,
     after_interim,
     answer_end,
+    body_of,
     closes,
     header_of,
     parse_base_url,
@@ -126,6 +128,25 @@ def test_signed_submission_verifies_and_is_signed_when_built() -> None:
         )
         for name, value in expected.items():
             assert header_of(request, name) == value
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: %d\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_gzip_that_nobody_declined_is_read(framing: bytes) -> None:
+    packed = gzip.compress(b'{"ok":true}')
+    whole = b"%x\r\n%b\r\n0\r\n\r\n" % (len(packed), packed) if b"chunked" in framing else packed
+    length = framing % len(packed) if b"%d" in framing else framing
+    answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n" + length + b"\r\n" + whole
+
+    assert answer_end(answer) == len(answer)
+    assert body_of(answer) == b'{"ok":true}'
+
+
+@pytest.mark.parametrize("packed", [b"plain", gzip.compress(b"cut off")[:-9]])
+def test_gzip_that_is_none_is_a_bad_answer(packed: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + packed
+
+    with pytest.raises(BadAnswer, match="gzip"):
+        body_of(answer)
 
 
 @pytest.mark.parametrize("space", [b"", b" "])

@@ -3,7 +3,7 @@
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 
 from harness.measure.series import Series
 from harness.net.preflight import preflight, refusal
-from harness.net.target import Target, TargetError, find_target
+from harness.net.target import Target, TargetError, find_target, get_scores
 from harness.run.board_watch import refused_alike
 
 
@@ -101,6 +101,105 @@ def test_refusal_of_whatever_is_sent_ends_a_run_before_load(status: int, told: s
 
     assert f"POST /scores/update was answered with {status}" in str(error.value)
     assert told in str(error.value)
+
+
+class Board(BaseHTTPRequestHandler):
+    """GET /scores in a way of its own. `answers` has a status and a body by request line."""
+
+    answers: Mapping[str, tuple[int, bytes]] = {}
+
+    def do_GET(self) -> None:
+        status, body = self.answers.get(self.path, (404, b""))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def board_of(answers: dict[str, tuple[int, bytes]]) -> Iterator[str]:
+    handler = type("Answers", (Board,), {"answers": answers})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+TWO = b'[{"user":"Ann","score":7},{"user":"Bo","score":"5"}]'
+ROWS = [("Ann", 7), ("Bo", 5)]
+
+
+@pytest.mark.parametrize("base", ["", "/api"])
+def test_server_that_knows_no_pages_is_asked_for_none(base: str) -> None:
+    with board_of({f"{base}/scores": (200, TWO)}) as url:
+        target = find_target(host=url + base, mysql_url="", environ={}, folder=Path("/nowhere"))
+        assert target is not None
+        shown = preflight(target)
+
+        assert (shown.page_rows, shown.limit, shown.offset) == (2, False, False)
+        assert get_scores(target.as_shown(shown)).rows == ROWS
+
+
+@pytest.mark.parametrize("base", ["", "/api"])
+def test_server_that_knows_pages_is_asked_for_them(base: str) -> None:
+    path = f"{base}/scores"
+    answers = {
+        path: (200, TWO),
+        f"{path}?limit=1": (200, TWO[:25] + b"]"),
+        f"{path}?limit=1&offset=0": (200, TWO[:25] + b"]"),
+        f"{path}?limit=1&offset=1": (200, b"[" + TWO[26:]),
+        f"{path}?limit=10&offset=0": (200, TWO),
+    }
+    with board_of(answers) as url:
+        target = find_target(host=url + base, mysql_url="", environ={}, folder=Path("/nowhere"))
+        assert target is not None
+        shown = preflight(target)
+
+        assert (shown.limit, shown.offset) == (True, True)
+        del answers[path]
+        assert get_scores(target.as_shown(shown)).rows == ROWS
+
+
+def test_board_without_rows_may_be_null() -> None:
+    with board_of({"/scores": (200, b"null")}) as url:
+        target = Target(base_url=url, secret=b"s" * 32)
+        shown = preflight(target)
+
+        assert shown.page_rows == 0
+        assert get_scores(target.as_shown(shown)).rows == []
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (200, b'{"scores": []}', "the answer is not as specified: no list: describe it in a file"),
+        (200, b'[{"name": "Ann"}]', "no 'user': describe it in a file, --target; `scoreboard targ"),
+        (200, b'[{"user": "Ann", "score": null}]', "the score of Ann is no whole number: None"),
+        (200, b"<html>", "the answer is no JSON"),
+        (401, b"", "its board needs a token: auth = true of [scores]"),
+        (403, b"", "its board needs a token: auth = true of [scores]"),
+    ],
+)
+def test_board_that_cannot_be_read_ends_a_run_before_load(
+    status: int, body: bytes, told: str
+) -> None:
+    with board_of({"/scores": (status, body)}) as url, pytest.raises(TargetError) as error:
+        preflight(Target(base_url=url, secret=b"s" * 32))
+
+    assert "preflight: GET /scores" in str(error.value)
+    assert told in str(error.value)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_stream_that_is_refused_without_a_token_is_asked_for_with_one(status: int) -> None:
+    answers = {"/scores": (200, b"[]"), "/scores/stream": (status, b"")}
+    with board_of(answers) as url, pytest.raises(TargetError, match="--stream-auth"):
+        preflight(Target(base_url=url, secret=b"s" * 32), stream_token="")
 
 
 def refused(**counters: int) -> Series:

@@ -5,6 +5,7 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.json import encode
 
 from harness.net.sse_parser import Kind, Span
 from harness.net.stream_framing import GZIP, OWN_GZIP, UNCHUNKED, Framer, framer_of
@@ -72,6 +73,23 @@ def test_event_outside_the_contract_is_told_from_one_of_another_type(
 
     assert item.kind is kind
     assert item.top is None
+
+
+@pytest.mark.parametrize("user", ["Ann", 7])
+@pytest.mark.parametrize("score", [1510, 1510.0, "1510", "1510.00", "+1510"])
+def test_update_is_read_however_its_encoder_writes_a_whole_number(
+    user: str | int, score: float | str
+) -> None:
+    [item] = Span(b"event:update\ndata:%b\n\n" % encode({"user": user, "score": score}), 0).items
+
+    assert (item.kind, item.user, item.score) == (Kind.UPDATE, str(user), 1510)
+
+
+@pytest.mark.parametrize("score", ["1_510", "", "1e3", "ten", "1.5", None, True, [1]])
+def test_what_is_no_whole_number_is_no_score(score: object) -> None:
+    [item] = Span(b"event: update\ndata: %b\n\n" % encode({"user": "A", "score": score}), 0).items
+
+    assert item.kind is Kind.BROKEN
 
 
 def test_other_spellings_of_an_update_are_read() -> None:

@@ -241,6 +241,15 @@ def test_the_file_says_which_statuses_mean_what(status: int, outcome: str) -> No
     assert AnswerReader(server.submit).read(status, b"")[0] == outcome
 
 
+@pytest.mark.parametrize(
+    ("text", "gains"), [("", None), ('increments = "1-10"', (1, 10)), ("increments = 10", (10, 10))]
+)
+def test_the_file_says_which_increments_the_server_takes(
+    text: str, gains: tuple[int, int] | None
+) -> None:
+    assert described(f"[submit]\n{text}\n").submit.increments == gains
+
+
 def test_an_answer_is_accepted_only_with_what_it_must_hold() -> None:
     server = described('[submit]\nwhen = { "data.ok" = true }\nid = "data.ids[1]"\n')
     read = AnswerReader(server.submit).read
@@ -255,6 +264,7 @@ def test_an_answer_is_accepted_only_with_what_it_must_hold() -> None:
     ("scores", "answer"),
     [
         ("", '[{"user":"A","score":5}]'),
+        ("", '[{"user":"A","score":"5.00"}]'),
         (
             'list = "data.rows"\nuser = "who.nick"',
             '{"data":{"rows":[{"who":{"nick":"A"},"score":5}]}}',
@@ -419,6 +429,11 @@ def test_every_fault_is_told_with_the_nearest_name_and_the_right_form(tmp_path: 
         (URL + "[submit]\naccepted = [200]\nrefused = ['2xx']", "both have status 200"),
         (URL + '[submit]\npath = "/{token}"', "comes from [token] or from [users] token"),
         (URL + "[token]\n", "secret is missing"),
+        (
+            URL + '[submit]\nincrements = "9-3"',
+            "two whole numbers from 1 on, as in incr",
+        ),
+        (URL + "[submit]\nincrements = 0", "increments must be two whole numbers from 1 on"),
         (URL + '[token]\nalgorithm = "ES256"\nsecret = "x"', "no private key in PEM"),
         (URL + '[users]\nname = "{nick}"', "no {nick}; there are {number}"),
         (URL + '[users]\nfile = "none.csv"', "none.csv: No such file"),

@@ -82,6 +82,18 @@ def test_a_users_gains_do_not_repeat_within_a_round_in_visits() -> None:
     assert all(len(set(each[:49])) == 49 for each in gains.values())
 
 
+@pytest.mark.parametrize("gains", [(1, 10), (10, 10), (5, 6), (1, 100), (49, 97)])
+def test_gains_are_those_that_the_server_takes_and_all_of_them_come(gains: tuple[int, int]) -> None:
+    increments = Increments(seed=4, players=3, gains=gains)
+    chosen: defaultdict[int, list[int]] = defaultdict(list)
+    for number in range(1000):
+        user, gain = increments.choose(number)
+        chosen[user].append(gain)
+
+    every = set(range(gains[0], gains[1] + 1))
+    assert all(set(each[: len(every)]) == every for each in chosen.values())
+
+
 def test_hot_users_follow_zipfs_law() -> None:
     popularity = Popularity(100, 1.0)
 
