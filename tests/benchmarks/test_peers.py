@@ -7,7 +7,7 @@ import pytest
 from benchmarks.peers import centrifugo, nginx
 from benchmarks.peers.backends import open_backends
 from benchmarks.peers.literal.start import missing
-from benchmarks.peers.measures import beside
+from benchmarks.peers.measures import beside, everyday
 from benchmarks.peers.run import GROUPS, TINY, Recorder
 from harness.net.sockets import raise_descriptor_limit
 from tests.support.programs import need
@@ -21,11 +21,8 @@ FIGURES = {
         "submissions/ours with keys",
     },
     "loaded": {
-        "loaded/rate of the closed loop",
-        "loaded/answer p99",
-        "loaded/answer p50",
-        "loaded/to last p99",
-        "loaded/answer p99 with listeners",
+        *("loaded/answer p99", "loaded/answer p50", "loaded/to last p99"),
+        *(f"loaded/direct, no listeners/{figure}" for figure in everyday.FIGURES),
     },
     "idle": {"idle/ours", "idle/literal"},
     "beside": {
@@ -40,7 +37,7 @@ FIGURES = {
     "everyday": {
         f"everyday 50/{name}/{figure}"
         for name in ("ours", "direct", "redis", "ceiling", "literal")
-        for figure in ("answer_p50_ms", "answer_p99_ms", "server_cores", "cores")
+        for figure in everyday.FIGURES
     },
     "capacity": {"capacity/redis"},
     "fairness": {
@@ -48,7 +45,7 @@ FIGURES = {
         *(
             f"fairness/{case}/{figure}"
             for case in ("undisturbed", "2 hostile connections")
-            for figure in ("answer_p50_ms", "answer_p99_ms", "server_cores", "cores")
+            for figure in everyday.FIGURES
         ),
     },
     "streams": {
