@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from scoreboard import __version__
 from scoreboard_cli.table import COMMANDS, Entry
@@ -27,6 +28,7 @@ except ImportError:  # The client's own distribution comes without rich.
     from click import Command, Group  # type: ignore[assignment]
 
 GOOD, BAD, WRONG_USE, COULD_NOT_TELL, INTERRUPTED = 0, 1, 2, 3, 130
+LINE_MAX = 400
 READER_LEFT = 141
 """As shells say it of a program that SIGPIPE ended: `scoreboard … | head`."""
 
@@ -52,6 +54,26 @@ class CommandError(Exception):
 def refuse(message: str) -> NoReturn:
     """Ends a command that was called wrongly: exit code 2."""
     raise CommandError(message, WRONG_USE)
+
+
+def given(option: str) -> bool:
+    """Whether the command line of the command that runs has this option, default or not."""
+    context = click.get_current_context()
+    named = {name: p.name for p in context.command.params for name in p.opts + p.secondary_opts}
+    return context.get_parameter_source(str(named[option])) is ParameterSource.COMMANDLINE
+
+
+def exclude(option: str, *others: str, why: str = "") -> None:
+    """Ends the command as wrong use when it has this option and, of the others, any."""
+    found = [other for other in others if given(other)]
+    if given(option) and found:
+        refuse(f"{option} excludes {' and '.join(found)}{why and f': {why}'}")
+
+
+def need(option: str, *others: str) -> None:
+    """Ends the command as wrong use when it has this option, and none of the others."""
+    if given(option) and not any(map(given, others)):
+        refuse(f"{option} has a meaning only with {' or '.join(others)}")
 
 
 class LazyGroup(Group):
@@ -164,7 +186,8 @@ def _run(group: click.Group, words: list[str], prog: str) -> int:
             return READER_LEFT
         raise
     except CommandError as error:
-        print("error: " + str(error).replace("\n", "\n       "), file=sys.stderr)
+        lines = [shortened(line) for line in str(error).splitlines()]
+        print("error: " + "\n       ".join(lines), file=sys.stderr)
         return error.exit_code
     except click.ClickException as error:
         return _tell(error)
@@ -194,6 +217,11 @@ def _tell_os(error: OSError) -> int:
     return COULD_NOT_TELL
 
 
+def shortened(line: str) -> str:
+    """The line without the middle of what somebody pasted into an option."""
+    return line if len(line) <= LINE_MAX else f"{line[: LINE_MAX // 2]} … {line[-LINE_MAX // 2 :]}"
+
+
 def _forget_stdout() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
@@ -204,7 +232,7 @@ def _tell(error: click.ClickException) -> int:
     message = error.format_message().rstrip(".")
     if isinstance(error, click.BadParameter) and error.param is not None and error.message:
         message = f"{max(error.param.opts, key=len)} {error.message.rstrip('.')}"
-    print(f"error: {message[:1].lower()}{message[1:]}", file=sys.stderr)
+    print(f"error: {shortened(message[:1].lower() + message[1:])}", file=sys.stderr)
     context = getattr(error, "ctx", None)
     if context is not None:
         print(f"See: {context.command_path} --help", file=sys.stderr)

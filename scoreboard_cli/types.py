@@ -15,6 +15,10 @@ else:
     NumberType = AnyType = click.ParamType
 
 
+BEYOND_ANY = 1 << 62
+"""No option has a use for a greater number, and neither has what it is handed on to."""
+
+
 class Number(NumberType):
     """A finite number from `least` (or above it, when `above`) to `most`, in words on error."""
 
@@ -28,7 +32,7 @@ class Number(NumberType):
         whole: bool = True,
     ) -> None:
         self.name = metavar
-        self._least, self._above, self._most, self._whole = least, above, most, whole
+        self.least, self.above, self.most, self._whole = least, above, most, whole
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         del param, ctx
@@ -39,10 +43,10 @@ class Number(NumberType):
             number = int(str(value)) if self._whole else float(value)
         except ValueError:
             number = math.nan
-        fits = math.isfinite(number) and not (
-            (self._least is not None and number < self._least)
-            or (self._above is not None and number <= self._above)
-            or (self._most is not None and number > self._most)
+        fits = abs(number) <= BEYOND_ANY and not (
+            (self.least is not None and number < self.least)
+            or (self.above is not None and number <= self.above)
+            or (self.most is not None and number > self.most)
         )
         if not fits:
             self.fail(f"must be {self.words}, not {str(value)!r}", param, ctx)
@@ -52,9 +56,9 @@ class Number(NumberType):
     def words(self) -> str:
         """`a whole number from 0 to 65535`."""
         kind = "a whole number" if self._whole else "a number"
-        start = f" from {self._least:g}" if self._least is not None else ""
-        start = f" above {self._above:g}" if self._above is not None else start
-        return kind + start + (f" to {self._most:g}" if self._most is not None else "")
+        start = f" from {self.least}" if self.least is not None else ""
+        start = f" above {self.above}" if self.above is not None else start
+        return kind + start + (f" to {self.most}" if self.most is not None else "")
 
 
 def whole(metavar: str = "N", *, least: int = 0, most: int | None = None) -> Number:
@@ -89,5 +93,15 @@ def parsed(metavar: str, parse: Callable[[str], Any]) -> Parsed:
     return Parsed(metavar, parse)
 
 
-FOLDER = click.Path(file_okay=False, path_type=Path)
-FILE = click.Path(dir_okay=False, path_type=Path)
+class Place(click.Path):
+    """A file or a folder, whose name is not empty, as that of an unset variable would be."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail(f"must name a {'file' if self.file_okay else 'folder'}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER = Place(file_okay=False, path_type=Path)
+FILE = Place(dir_okay=False, path_type=Path)
+INPUT_FILE = Place(exists=True, dir_okay=False, path_type=Path)

@@ -62,6 +62,19 @@ _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _TRANSPORT_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 
 
+def checked_url(text: str) -> str:
+    """The server's address, without a slash at its end. Raises ValueError with the form."""
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        (parts.hostname or "").encode("idna")
+    except ValueError:
+        fits = False
+    if not fits or parts.query or parts.fragment:
+        raise ValueError(f"the server's URL must look like http://host:port, not {text!r}")
+    return text.rstrip("/")
+
+
 class ScoreboardClient:
     """One server, as seen by one user of it. Use as an async context manager.
 
@@ -85,10 +98,7 @@ class ScoreboardClient:
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         rng: random.Random | None = None,
     ) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
-            raise ValueError("the server's URL must look like http://host:port")
-        self._base_url = base_url.rstrip("/")
+        self._base_url = checked_url(base_url)
         self._token = token
         self._signing_key = signing_key
         self._retry = retry

@@ -32,9 +32,9 @@ from scoreboard_cli.group import (
     command,
     refuse,
 )
-from scoreboard_cli.types import FILE, Number, parsed, whole
+from scoreboard_cli.types import INPUT_FILE, Number, parsed, whole
 from scoreboard_client import running_stack
-from scoreboard_client.client import DEFAULT_URL, ScoreboardClient
+from scoreboard_client.client import DEFAULT_URL, ScoreboardClient, checked_url
 from scoreboard_client.errors import ClientError, EffectUnknown
 from scoreboard_client.follow import StreamEvent, Update
 from scoreboard_client.retry import RetryPolicy
@@ -78,7 +78,7 @@ INCREMENT = click.option(
     help="Points to add; below 0 takes points away.",
 )
 SECRET_FILE = click.option(
-    "--secret-file", type=FILE, help="File with the server's JWT secret, to make a token."
+    "--secret-file", type=INPUT_FILE, help="File with the server's JWT secret, to make a token."
 )
 SIGNING_KEY_HELP = (
     "Sign with this key: its id, and a file with the shared secret in base64 (HMAC-SHA256) or an "
@@ -90,7 +90,9 @@ def talks(function: Callable[..., Done]) -> Callable[..., int]:
     """Adds what every command needs to reach a server, runs it, and puts its errors into words."""
 
     @click.option(
-        "--url", help=f"The server (SCOREBOARD_URL, else the running stack, else {DEFAULT_URL})."
+        "--url",
+        type=parsed("URL", checked_url),
+        help=f"The server (SCOREBOARD_URL, else the running stack, else {DEFAULT_URL}).",
     )
     @click.option(
         "--deadline-s",

@@ -68,6 +68,13 @@ def up(folder: RunFolder, port: int | None, users: int, **service_ports: int | N
     from stack.environment import faults
     from stack.supervision.supervisor import Supervisor
 
+    chosen = {n.removesuffix("_port"): p for n, p in service_ports.items() if p is not None}
+    own = [*chosen.items(), *([("server", port)] if port is not None else ())]
+    for number in chosen.values():
+        twice = [other for other, taken in own if taken == number and number]
+        if len(twice) > 1:
+            flags = " and ".join("--port" if n == "server" else f"--{n}-port" for n in twice)
+            refuse(f"{flags} name the same port, {number}")
     environment = {**os.environ, **({} if port is None else {"SCOREBOARD_PORT": str(port)})}
     if wrong := faults(environment):
         refuse("\n".join([*wrong, *unknown(environment)]))
@@ -75,12 +82,11 @@ def up(folder: RunFolder, port: int | None, users: int, **service_ports: int | N
     console = Console()
     for sentence in unknown(environment):
         console.notice(sentence)
-    chosen = {name.removesuffix("_port"): number for name, number in service_ports.items()}
     settings = StackSettings(
         data_dir=folder.root,
         host=os.environ.get("SCOREBOARD_HOST") or "127.0.0.1",
         port=int(environment.get("SCOREBOARD_PORT") or PORT_DEFAULT),
-        ports={name: number for name, number in chosen.items() if number is not None},
+        ports=chosen,
         given=given_addresses(os.environ),
         users=users,
         environment=environment,

@@ -2,21 +2,33 @@
 services that the environment names. What it does: see `worker.recovery.replay`.
 """
 
+import argparse
 import os
 
 import click
 
 from scoreboard_cli.group import command
+from scoreboard_cli.types import parsed
 from stack.commands import in_folder
 from stack.data_folder import RunFolder
 from stack.settings import ADDRESS_VARIABLES
 from stack.state import read_state
 
 
+def _moment(text: str) -> str:
+    from worker.recovery.moments import moment
+
+    try:
+        moment(text)
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
 @command("replay")
 @click.option(
     "--since",
-    metavar="WHEN",
+    type=parsed("WHEN", _moment),
     required=True,
     help="A duration such as 90m, or a time such as 2026-01-31T12:00Z: a minute before the loss.",
 )

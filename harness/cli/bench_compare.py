@@ -39,7 +39,16 @@ from harness.bench.instructions import (
 from harness.bench.prove import PLANTED, prove
 from harness.measure.machine import fingerprint
 from harness.measure.terminal import Ink
-from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command, refuse
+from harness.wrong_use import writable
+from scoreboard_cli.group import (
+    BAD,
+    COULD_NOT_TELL,
+    GOOD,
+    CommandError,
+    command,
+    exclude,
+    refuse,
+)
 from scoreboard_cli.running_stack import read_state
 from scoreboard_cli.types import FOLDER, whole
 
@@ -90,6 +99,8 @@ def bench_compare(
     Exit codes: 0 nothing got worse; 1 something did; 2 there is no such revision; 3 nothing in
     common, a case that this checkout has lost, or benchmarks that cannot be run.
     """
+    exclude("--prove", "--base", "--counts", "--instructions")
+    writable("--results", results)
     ink = Ink(sys.stdout)
     with contextlib.ExitStack() as stack:
         head = Path.cwd()
@@ -102,7 +113,7 @@ def bench_compare(
             if not proof:
                 trees["base"] = stack.enter_context(unpacked(base))
         except OSError as error:
-            refuse(str(error))
+            refuse(f"--base {base!r}: {error}")
         try:
             if proof:
                 return _prove(only, rounds, results, ink)
@@ -220,11 +231,13 @@ def _prove(only: Sequence[str], rounds: int, results: Path, ink: Ink) -> int:
 @contextlib.contextmanager
 def unpacked(revision: str) -> Iterator[Path]:
     """The tree of a revision in a temporary folder. Raises OSError for an unknown one."""
+    if revision.startswith("-"):
+        raise OSError("a revision does not begin with a hyphen")
     done = subprocess.run(
         ["git", "archive", "--format=tar", revision], capture_output=True, check=False
     )
     if done.returncode:
-        raise OSError(f"git has no tree {revision}: {done.stderr.decode().strip()}")
+        raise OSError(f"git has no such tree: {done.stderr.decode().strip()}")
     with tempfile.TemporaryDirectory(prefix="scoreboard-base-") as name:
         folder = Path(name)
         # Not `tarfile`, whose `filter` Debian 12's Python does not know yet.

@@ -20,7 +20,6 @@ from typing import Any
 import click
 
 from harness.cli.load import given_words, run_options, session_options
-from harness.cli.preflight import described, reachable, warn_if_insecure
 from harness.measure.machine import fingerprint
 from harness.measure.settings import OPTIONS, RunSettings, read_signing_key, settings_from
 from harness.measure.slo import canonical, load_slo, unmeasurable, with_defaults
@@ -40,7 +39,8 @@ from harness.sessions.capacity import (
 )
 from harness.sessions.managed_stack import own_stack
 from harness.traffic.credentials import credentials
-from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command, refuse
+from harness.wrong_use import check_run, described, reachable, warn_if_insecure, writable
+from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command, given, refuse
 from scoreboard_cli.types import FOLDER, SECONDS, Number, parsed, whole
 
 REPEATED = (
@@ -64,9 +64,12 @@ def _limits(text: str) -> str:
 
 def _counts(text: str) -> list[int]:
     try:
-        return [int(part) for part in text.split(",")]
+        counts = [int(part) for part in text.split(",")]
+        if min(counts) < 0:
+            raise ValueError
     except ValueError:
         raise ValueError(f"must be N or N,N,…, not {text!r}") from None
+    return counts
 
 
 @command("capacity")
@@ -93,7 +96,7 @@ def _counts(text: str) -> list[int]:
 @click.option("--warmup", type=SECONDS, default=3.0, help="Warm-up of a trial (3).")
 @click.option(
     "--precision",
-    type=Number("SHARE", above=0, whole=False),
+    type=Number("SHARE", above=0, most=1, whole=False),
     default=0.1,
     help="How closely the border is found (0.1).",
 )
@@ -114,7 +117,10 @@ def capacity(
     Exit codes: 0 a load was confirmed, 1 none stayed within the limits, 2 wrong use, 3 nothing
     could be measured, or the search was interrupted.
     """
+    _of_this_search(over, options)
     settings = _checked(options, over, max(listeners))
+    check_run(settings, host=host, workers=options["workers"])
+    writable("--results", results)
     server = described(settings.target, host)
     warn_if_insecure(server)
     if server is not None or host is not None:
@@ -201,6 +207,15 @@ def capacity(
     return GOOD if searches and all(found.load for found in searches) else BAD
 
 
+def _of_this_search(over: str, options: Mapping[str, Any]) -> None:
+    """Refuses what the search itself decides, and a search without a load to try."""
+    raised = "--listeners" if over == "listeners" else "--rate"
+    if given(raised):
+        refuse(f"{raised} is raised with --over {over}: --start is the first, --most the greatest")
+    if options["start"] > options["most"]:
+        refuse(f"--start {options['start']} is more than --most {options['most']}")
+
+
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a run that are shared with `load`, by the names of its settings."""
     return {f"scoreboard_{o.name}": options[o.name] for o in OPTIONS if o.name not in OWN}
@@ -245,8 +260,9 @@ def _measurable(target: Target | None, settings: RunSettings) -> str:
 def command_of(asked: Mapping[str, Any]) -> str:
     """The command that repeats a search, defaults spelled out: they may change."""
     words = ["scoreboard", "capacity"]
+    raised = "listeners" if asked["over"] == "listeners" else "rate"
     for name in REPEATED:
-        if asked[name] != "":
+        if asked[name] != "" and name != raised:
             words += [f"--{name}", str(asked[name])]
     words += given_words(asked, without=OWN)
     return shlex.join(words)

@@ -23,7 +23,8 @@ from harness.checker import Verdict
 from harness.cli.check import EXIT_CODES
 from harness.lab.schedule import plan as lab_plan
 from harness.report.result_files import keep_result
-from scoreboard_cli.group import COULD_NOT_TELL, GOOD, CommandError, command, refuse
+from harness.wrong_use import writable, writable_file
+from scoreboard_cli.group import COULD_NOT_TELL, GOOD, CommandError, command, exclude, need
 from scoreboard_cli.types import FILE, FOLDER, Number, whole
 
 
@@ -68,8 +69,7 @@ def chaos(
 
     Exit codes: 0 every promise holds, 1 one does not, 2 wrong use, 3 too little was seen to tell.
     """
-    if not lab and (seeds is not None or write is not None):
-        refuse("--seeds and --write go with --lab")
+    _check(None if plan_only else results, out, write)
     faults = lab_plan(seed) if lab else plan(seed, short=short, cluster=temporal_cluster)
     if plan_only:
         for fault in faults:
@@ -110,6 +110,18 @@ def chaos(
     else:
         print(f"Everything is in {folder}", file=sys.stderr)
     return EXIT_CODES[Verdict(report.verdict)]
+
+
+def _check(results: Path | None, out: Path | None, write: Path | None) -> None:
+    """Refuses options that exclude or need each other, and places that take no file."""
+    exclude("--lab", "--short", "--temporal-cluster")
+    for option in ("--seeds", "--write"):
+        need(option, "--lab")
+    for flag, folder in (("--results", results), ("--out", out)):
+        if folder is not None:
+            writable(flag, folder)
+    if write is not None:
+        writable_file("--write", write)
 
 
 def _say(line: str) -> None:

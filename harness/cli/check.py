@@ -11,7 +11,7 @@ from harness.checker import Demands, Promises, Verdict
 from harness.checker.saved_run import DatabaseUnreadable, NoHistory, judge_saved_run
 from scoreboard.addresses import mysql_address
 from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command, refuse
-from scoreboard_cli.types import SECONDS, parsed, whole
+from scoreboard_cli.types import SECONDS, Place, parsed, whole
 
 INVARIANTS = frozenset(f"I{number}" for number in range(1, 11))
 EXIT_CODES = {Verdict.TRUE: GOOD, Verdict.FALSE: BAD, Verdict.UNKNOWN: COULD_NOT_TELL}
@@ -24,13 +24,15 @@ def _mysql_url(text: str) -> str:
 
 def _invariants(text: str) -> frozenset[str]:
     names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise ValueError("must name invariants from I1 to I10")
     if unknown := sorted(names - INVARIANTS):
         raise ValueError(f"must name invariants from I1 to I10, not {', '.join(unknown)}")
     return names
 
 
 @command("check")
-@click.argument("history", type=click.Path(path_type=Path))
+@click.argument("history", type=Place(exists=True, path_type=Path))
 @click.option(
     "--mysql",
     type=parsed("URL", _mysql_url),

@@ -10,6 +10,7 @@ from harness.report.compare import EFFECT, compare, different_loads, different_s
 from harness.report.document import LoadResult
 from harness.report.result_files import UnreadableResult, read_result_as
 from harness.report.run_view import correctness
+from harness.wrong_use import writable_file
 from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, command, refuse
 from scoreboard_cli.types import FILE, Number
 
@@ -30,6 +31,8 @@ def compare_results(before: Path, after: Path, effect: float, html: Path | None)
     Exit codes: 0 the same or better; 1 worse, or not correct; 2 a file cannot be read; 3 nothing in
     common, too few seconds, or a run that is not valid.
     """
+    if html is not None:
+        writable_file("--html", html)
     try:
         first, second = (read_result_as(path, LoadResult) for path in (before, after))
     except OSError as error:
@@ -56,6 +59,8 @@ def _compare(before: LoadResult, after: LoadResult, effect: float) -> int:
             f"{change:>10}"
             f"  {word(found.judgement)} {ink.dim(f'p={found.p_value:.3f}')}"
         )
+    if after.started_unix_s < before.started_unix_s:
+        print(ink.warn("  the second run is the older one: is the order BEFORE AFTER?"))
     for reason in different_settings(before, after):
         print(ink.warn(f"  not the same: {reason}"))
     comparable = before.verdict.valid and after.verdict.valid and not different_loads(before, after)

@@ -11,6 +11,7 @@ import click
 from harness.report.document import LoadResult
 from harness.report.export import FORMATS
 from harness.report.result_files import UnreadableResult, read_result_as, write_whole
+from harness.wrong_use import writable_file
 from scoreboard_cli.group import GOOD, command, refuse
 
 
@@ -43,9 +44,12 @@ def export(result: Path, form: str, output: str) -> int:
 
     Exit codes: 0 written, whatever the verdict; 2 the file cannot be read or written.
     """
+    chosen = parse_export(f"{form}:{output}")
+    if chosen.path is not None:
+        writable_file("--output", chosen.path)
     try:
         document = read_result_as(result, LoadResult)
-        write_exports([parse_export(f"{form}:{output}")], document)
+        write_exports([chosen], document)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -5,11 +5,8 @@ session itself.
 """
 
 import os
-import resource
-import shutil
 import sys
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,26 +15,19 @@ import click
 
 import harness
 from harness.cli.export import Export, parse_export, write_exports
-from harness.cli.preflight import (
+from harness.measure.settings import OPTIONS, RunSettings, settings_from
+from harness.measure.slo import joined
+from harness.wrong_use import (
     HOST,
+    check_run,
     described,
-    drop_locust_variables,
+    descriptors,
+    processes_that_fit,
     reachable,
-    room_for,
-    running,
     warn_if_insecure,
-    writable,
     writable_file,
 )
-from harness.measure.settings import (
-    OPTIONS,
-    RunSettings,
-    read_signing_key,
-    settings_from,
-)
-from harness.measure.slo import joined
-from harness.run.worker_state import connections_that_fit, processes_that_fit
-from scoreboard_cli.group import COULD_NOT_TELL, CommandError, command, refuse
+from scoreboard_cli.group import COULD_NOT_TELL, CommandError, command, given, refuse
 from scoreboard_cli.types import FILE, parsed, whole
 
 LOADTESTS = Path("loadtests")
@@ -83,6 +73,7 @@ def session_options(function: Callable[..., int]) -> Any:
             click.option(
                 "--locustfile",
                 type=click.Path(exists=True, path_type=Path),
+                callback=_scenario,
                 metavar="PATH",
                 help="Scenario: a file or a folder (loadtests, where there is one).",
             ),
@@ -91,6 +82,15 @@ def session_options(function: Callable[..., int]) -> Any:
     ):
         function = option(function)
     return function
+
+
+def _scenario(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    del ctx, param
+    if path is not None and path.is_dir() and not any(path.rglob("*.py")):
+        refuse(f"--locustfile: {path} holds no Python file")
+    if path is not None and path.is_file() and path.suffix != ".py":
+        refuse(f"--locustfile: {path} is no Python file")
+    return path
 
 
 def _joined(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> str:
@@ -149,20 +149,20 @@ def load(
     broken; 2 wrong use; 3 could not tell.
     """
     try:
-        settings = settings_of(options)
-        read_signing_key(settings.signing_key)
-        _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
-        connections = connections_that_fit(settings, workers=workers, descriptors=descriptors)
+        asked = settings_of(options)
         processes_that_fit(workers, os.cpu_count() or 1)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         refuse(str(error))
-    if connections < settings.connections:
-        told = f"--connections {connections}: all that {descriptors:,} file descriptors allow"
-        print(told, file=sys.stderr)
-        settings = replace(settings, connections=connections)
+    several = len(options["target"]) > 1
+    if as_json:
+        exports += (Export(form="json", path=None),)
+    _check(several, result_file, exports)
+    settings = check_run(asked, host=host, workers=workers)
+    if settings.connections < asked.connections:
+        allowed = f"all that {descriptors():,} file descriptors allow"
+        print(f"--connections {settings.connections}: {allowed}", file=sys.stderr)
     drop_locust_variables(os.environ)
-    writable("--results", Path(settings.results))
-    if len(options["target"]) > 1:
+    if several:
         from harness.cli.target.side_by_side import load_in_turn
 
         own = {"workers": workers, "locustfile": locustfile, "no_seed": no_seed}
@@ -174,13 +174,6 @@ def load(
             results=Path(settings.results),
             host=host,
         )
-    room_for(settings, shutil.disk_usage(settings.results).free)
-    if as_json:
-        exports += (Export(form="json", path=None),)
-    for flag, file in outputs_of(result_file, exports):
-        if file is not None:
-            writable_file(flag, file)
-    running(settings)
     scenario = locustfile or (LOADTESTS if LOADTESTS.is_dir() else SCENARIO)
     server = described(settings.target, host)
     warn_if_insecure(server)
@@ -211,6 +204,20 @@ def load(
         message = f"--export: {error.filename}: {error.strerror}"
         raise CommandError(message, code or COULD_NOT_TELL) from None
     return code
+
+
+def _check(several: bool, result_file: Path | None, exports: tuple[Export, ...]) -> None:
+    """Refuses outputs that cannot be written, or that one target or several do not have."""
+    if several and (exports or result_file):
+        refuse(
+            "several --target make one report of their own: leave out --json, --export and "
+            "--result-file"
+        )
+    if given("--rounds") and not several:
+        refuse("--rounds has a meaning only with several --target")
+    for flag, file in outputs_of(result_file, exports):
+        if file is not None:
+            writable_file(flag, file)
 
 
 def outputs_of(
@@ -249,3 +256,14 @@ def given_words(options: Mapping[str, Any], *, without: Container[str] = ()) -> 
         yield from ("--locustfile", str(options["locustfile"]))
     if options["no_seed"]:
         yield "--no-seed"
+
+
+def drop_locust_variables(environ: MutableMapping[str, str]) -> None:
+    """Removes LOCUST_* variables, which are for Locust's own command, and says so."""
+    dropped = sorted(name for name in environ if name.startswith("LOCUST_"))
+    for name in dropped:
+        del environ[name]
+    if dropped:
+        print(
+            f"ignored: {', '.join(dropped)} (only the command locust reads these)", file=sys.stderr
+        )

@@ -4,17 +4,17 @@ import asyncio
 import gc
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from harness.engines.null_server import Faults, NullServer, serve
 from harness.net.sockets import raise_descriptor_limit
 from scoreboard_cli.group import GOOD, command, refuse
-from scoreboard_cli.types import PORT, Number, parsed, whole
+from scoreboard_cli.types import PORT, SECONDS, Number, parsed, whole
 
+T = TypeVar("T")
 MS = Number("MS", least=0, whole=False)
-MOMENT = Number("SECONDS", whole=False)
 NUMBER_SETS = (
     "lose_submissions",
     "double_submissions",
@@ -29,7 +29,7 @@ NUMBER_SETS = (
 
 def _numbers(text: str) -> frozenset[int]:
     try:
-        return frozenset(int(part) for part in text.split(",") if part)
+        return frozenset(int(part) for part in text.split(","))
     except ValueError:
         raise ValueError(f"must be whole numbers with commas between, not {text!r}") from None
 
@@ -45,6 +45,20 @@ def _stall(text: str) -> tuple[float, float]:
         raise ValueError(f"must be AT+SECONDS, such as 5+2, not {text!r}") from None
 
 
+def _address(text: str) -> str:
+    form = "must be an address of this machine, such as 127.0.0.1"
+    try:
+        if not text.encode("idna"):
+            raise ValueError(form)
+    except UnicodeError:
+        raise ValueError(form) from None
+    return text
+
+
+def _or_never(moment: T | None) -> T | int:
+    return -1 if moment is None else moment
+
+
 def number_sets(function: Callable[..., int]) -> Callable[..., int]:
     """Adds an option per kind of fault that strikes single submissions or events."""
     for name in reversed(NUMBER_SETS):
@@ -58,7 +72,12 @@ def number_sets(function: Callable[..., int]) -> Callable[..., int]:
 
 
 @command("nullserver")
-@click.option("--host", default="127.0.0.1", metavar="ADDRESS", help="Address to bind (127.0.0.1).")
+@click.option(
+    "--host",
+    type=parsed("ADDRESS", _address),
+    default="127.0.0.1",
+    help="Address to bind (127.0.0.1).",
+)
 @click.option("--port", type=PORT, default=0, help="Port; 0 takes a free one.")
 @click.option("--players", type=whole(least=1), default=1000, help="Users 1..N (1000).")
 @click.option("--tick-ms", type=MS, default=20.0, help="Time between broadcasts (20).")
@@ -69,10 +88,8 @@ def number_sets(function: Callable[..., int]) -> Callable[..., int]:
     default=(-1.0, 0.0),
     help="Answer nothing for a while, such as 5+2.",
 )
-@click.option(
-    "--cut-at", type=MOMENT, default=-1.0, help="Close all streams at this second of the run."
-)
-@click.option("--slow-listener", type=MOMENT, default=0.0, help="Delay one listener's events.")
+@click.option("--cut-at", type=SECONDS, help="Close all streams at this second of the run.")
+@click.option("--slow-listener", type=SECONDS, default=0.0, help="Delay one listener's events.")
 @click.option("--victim", type=whole(), default=0, help="Which listener is slow (0).")
 @click.option("--refuse-from", type=whole(), help="Refuse every submission from this number on.")
 @click.option(
@@ -81,10 +98,8 @@ def number_sets(function: Callable[..., int]) -> Callable[..., int]:
     default=503,
     help="The status of these refusals (503).",
 )
-@click.option(
-    "--slow-from", type=MOMENT, default=-1.0, help="Slow to a stop from this second of the run."
-)
-@click.option("--die-at", type=MOMENT, default=-1.0, help="Die at this second of the run.")
+@click.option("--slow-from", type=SECONDS, help="Slow to a stop from this second of the run.")
+@click.option("--die-at", type=SECONDS, help="Die at this second of the run.")
 @number_sets
 def nullserver(
     host: str, port: int, players: int, tick_ms: float, service_ms: float, **faults: Any
@@ -120,10 +135,10 @@ def faults_from(options: Mapping[str, Any]) -> Faults:
         stall_s=stall_s,
         victim=options["victim"],
         slow_listener_s=options["slow_listener"],
-        cut_at_s=options["cut_at"],
-        refuse_from=-1 if options["refuse_from"] is None else options["refuse_from"],
+        cut_at_s=_or_never(options["cut_at"]),
+        refuse_from=_or_never(options["refuse_from"]),
         refuse_status=options["refuse_status"],
-        slow_from_s=options["slow_from"],
-        die_at_s=options["die_at"],
+        slow_from_s=_or_never(options["slow_from"]),
+        die_at_s=_or_never(options["die_at"]),
         **{name: options[name] for name in NUMBER_SETS},
     )

@@ -9,6 +9,7 @@ on. Only a minute of measurement or more, or a file named, becomes the headline.
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -32,7 +33,8 @@ from harness.report.result_files import (
     schema,
     write_result_file,
 )
-from scoreboard_cli.group import COULD_NOT_TELL, GOOD, CommandError, command, refuse
+from harness.wrong_use import writable, writable_file
+from scoreboard_cli.group import COULD_NOT_TELL, GOOD, CommandError, command, given, refuse
 from scoreboard_cli.types import FILE, FOLDER
 
 Section = Callable[[Any, str], str]
@@ -87,25 +89,24 @@ def results(
     if only_schema:
         print(json.dumps(schema(), indent=2))
         return GOOD
+    if given("--results") and not os.path.isdir(searched):  # noqa: PTH112  # any name will do
+        refuse(f"--results: {searched} is no folder")
+    writable("--kept", kept)
+    writable_file("--output", output)
+    fresh = _named(files) if files else newest_good(searched.glob("*.json"))
     try:
-        given = [read_result(path) for path in files]
-    except OSError as error:
-        refuse(f"{error.filename}: {error.strerror}")
-    except UnreadableResult as error:
-        refuse(str(error))
-    fresh = {kind_of(document): document for document in given}
-    if not files:
-        fresh = newest_good(searched.glob("*.json"))
-    text = output.read_text("utf-8") if output.exists() else results_document.TITLE
-    kept.mkdir(parents=True, exist_ok=True)
+        text = output.read_text("utf-8") if output.exists() else results_document.TITLE
+    except UnicodeDecodeError:
+        refuse(f"--output {output} is no UTF-8 text")
     written = []
     for kind, (name, section, plots) in KINDS.items():
         copy = kept / f"{name}.json"
         if kind in fresh:
+            kept.mkdir(parents=True, exist_ok=True)
             write_result_file(results_document.slim(fresh[kind]), copy)
         if not copy.exists():
             continue
-        document = read_result(copy)
+        document = _read(copy)
         for file, svg in plots(document).items():
             (kept / file).write_text(svg + "\n", "utf-8")
         text = results_document.replace_section(
@@ -122,6 +123,23 @@ def results(
     output.write_text(text, "utf-8")
     print(f"{output}: {', '.join(written)}; {len(fresh)} new, of {looked_at} files looked at")
     return GOOD
+
+
+def _named(files: tuple[Path, ...]) -> dict[str, Result]:
+    given = [_read(path) for path in files]
+    fresh = {kind_of(document): document for document in given}
+    if len(fresh) < len(given):
+        refuse("two of the files are of the same kind, and a section shows one result")
+    return fresh
+
+
+def _read(path: Path) -> Result:
+    try:
+        return read_result(path)
+    except OSError as error:
+        refuse(f"{error.filename}: {error.strerror}")
+    except UnreadableResult as error:
+        refuse(str(error))
 
 
 def kind_of(document: Result) -> str:

@@ -11,7 +11,8 @@ from harness.measure.terminal import Ink, duration
 from harness.report.document import Document, SelfTestResult, TroubleCase
 from harness.report.result_files import keep_result
 from harness.sessions.self_test import prove
-from scoreboard_cli.group import BAD, GOOD, command, refuse
+from harness.wrong_use import writable
+from scoreboard_cli.group import BAD, GOOD, command, need, refuse
 from scoreboard_cli.types import FOLDER, whole
 
 
@@ -30,10 +31,11 @@ def selfproof(results: Path, trouble: bool, only: str, side_by_side: int) -> int
 
     Exit codes: 0 each was, 1 one was not, 2 wrong use.
     """
+    for option in ("--only", "--side-by-side"):
+        need(option, "--trouble")
+    writable("--results", results)
     if trouble:
         return _trouble(results, only, side_by_side)
-    if only:
-        refuse("--only chooses among troubles: add --trouble")
     document = prove()
     path = _kept(document, results, "selfproof")
     ink = Ink(sys.stdout)

@@ -136,6 +136,8 @@ class RunSettings(Traffic):
             yield "--duration must be at least 1 s: every figure is made of whole seconds"
         if self.server_pid and not all(part.isdecimal() for part in self.server_pid.split(",")):
             yield f"--server-pid must be PID or PID,PID,…, not {self.server_pid!r}"
+        if not self.results:
+            yield "--results must name a folder"
         if self.signing_key and not all(self.signing_key.partition(":")):
             yield "--signing-key must be ID:FILE"
 

@@ -133,6 +133,8 @@ def why_untold(
         for word, document in (("first", before), ("second", after))
         if not document.verdict.valid
     ]
+    if before.run_id and before.run_id == after.run_id:
+        reasons.append(f"both files hold the same run, {before.run_id}")
     if correctness(after) == "unknown":
         reasons.append("the second run could not be told correct")
     if load := different_loads(before, after):

@@ -112,7 +112,14 @@ def keep_result(result: Document, path: Path) -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file in one step: a reader sees the old content or the new. Raises OSError."""
+    """Replace a file in one step: a reader sees the old content or the new. Raises OSError.
+
+    A pipe or a device is written to instead, and a link stays one.
+    """
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.draft")
     draft.write_bytes(content)

@@ -34,6 +34,7 @@ from harness.measure.machine import fingerprint
 from harness.measure.schedule import parse_profile
 from harness.measure.series import Series
 from harness.measure.settings import (
+    BadSettings,
     RunSettings,
     read_signing_key,
     settings_from,
@@ -46,9 +47,9 @@ from harness.run.board_watch import NOWHERE, BoardWatch, refused_alike, shown_to
 from harness.run.fleet import TICK_S, Fleet
 from harness.run.resources import Sampler, foreign_processes, sample_until_killed
 from harness.run.seeding import look_before, seed_users
-from harness.run.worker_state import connections_that_fit
 from harness.traffic.credentials import credentials, target_of_run
 from harness.traffic.hooks import own_requests
+from harness.wrong_use import connections_that_fit
 
 log = logging.getLogger(__name__)
 NS = 1_000_000_000
@@ -88,6 +89,8 @@ class Coordinator:
         self.result_path: Path | None = None
         self.ceiling: Ceiling | None = None
         self.adds_users = True
+        self.misused = False
+        """A run was asked for that its load processes cannot do."""
         self.interrupted = False
         self.say: Callable[[str], None] = log.info
         """Tells people what the server shows, before any load."""
@@ -175,6 +178,7 @@ class Coordinator:
             self._run()
         except (TargetError, OSError, ValueError) as error:
             self.problem = reason_of(error)
+            self.misused |= isinstance(error, BadSettings)
         except Exception as error:
             self.problem = f"the harness broke: {error!r}"
             log.exception("the coordinator broke")
@@ -192,11 +196,14 @@ class Coordinator:
             self.ended.set()
 
     def exit_code(self) -> int:
-        """0 good, 1 bad (or Locust's `--exit-code-on-error`), 3 could not tell; the worst run's."""
+        """0 good, 1 bad (or Locust's `--exit-code-on-error`), 2 wrong use, 3 could not tell; the
+        worst run's."""
         options = self.environment.parsed_options
         bad = getattr(options, "exit_code_on_error", 1)
         if Verdict.FALSE in self.outcomes:
             return int(bad)
+        if self.misused:
+            return 2
         return 3 if Verdict.UNKNOWN in self.outcomes else 0
 
     def _run(self) -> None:
@@ -372,6 +379,7 @@ class Coordinator:
                 self.settings,
                 workers=max(1, len(fleet.working("listeners"))),
                 descriptors=min((m.descriptors for m in fleet.crew), default=-1),
+                together=len({(m.host, m.pid) for m in fleet.crew}) < len(fleet.crew),
             ),
         )
 

@@ -16,7 +16,7 @@ from locust import User, events, runners
 from locust.dispatch import UsersDispatcher
 from locust.env import Environment
 
-from harness.measure.settings import add_options, settings_from
+from harness.measure.settings import add_options
 from harness.report.document import LoadResult
 from harness.report.result_files import read_result_as
 from harness.report.summary import print_summary
@@ -24,9 +24,10 @@ from harness.run import messages, web_tab
 from harness.run.coordinator import Coordinator
 from harness.run.locust_users import EngineUser, active
 from harness.run.messages import OtherVersion, T
+from harness.run.web_form import load_processes
 from harness.run.worker_state import users_for
-from harness.targets.description import parse_address
-from scoreboard_cli.group import WRONG_USE
+from harness.wrong_use import check_options
+from scoreboard_cli.group import WRONG_USE, CommandError
 
 REPORT_EVERY_S = 1.0
 """A second is the grain of every figure here."""
@@ -110,7 +111,7 @@ def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
     environment.user_classes[:] = engines
     options = environment.parsed_options
     if web_ui is None and not session and options is not None:
-        _refuse_wrong_use(options, environment.host)
+        _refuse_wrong_use(environment)
     if options is not None and options.num_users is None:
         _suggest_users(environment)
     environment.dispatcher_class = SteadyDispatcher
@@ -137,13 +138,15 @@ def _end_with_the_run(environment: Environment, coordinator: Coordinator, web_ui
         gevent.spawn(_quit_when_judged, environment.runner, coordinator)
 
 
-def _refuse_wrong_use(options: Any, host: str | None) -> None:
+def _refuse_wrong_use(environment: Environment) -> None:
     """Ends the command when its options cannot be run; a web form tells of them itself."""
     try:
-        settings_from(vars(options))
-        if host and not options.scoreboard_target:
-            parse_address(host)
-    except ValueError as error:
+        check_options(
+            vars(environment.parsed_options),
+            host=environment.host,
+            processes=load_processes(environment),
+        )
+    except (ValueError, CommandError) as error:
         _refuse(str(error))
 
 

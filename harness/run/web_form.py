@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from flask import Response, before_render_template, jsonify, request
+from locust.env import Environment
+from locust.runners import LocalRunner
 
-from harness.measure.settings import settings_from
 from harness.net.target import TargetError, find_target
+from harness.wrong_use import check_options
+from scoreboard_cli.group import CommandError
 
 SECTION = "Custom parameters"
 """What Locust calls the section of a form that holds our options."""
@@ -47,7 +50,7 @@ def install(web_ui: Any) -> None:
         if request.method != "POST" or not request.path.endswith("/swarm"):
             return None
         options = dict(vars(environment.parsed_options)) if environment.parsed_options else {}
-        problem = wrong_values(options, request.form)
+        problem = wrong_values(options, request.form, environment)
         if not problem:
             return None
         return jsonify({"success": False, "message": problem, "host": environment.host})
@@ -76,21 +79,29 @@ def _complete(arguments: dict[str, Any]) -> None:
         option["help_text"] = (option["help_text"] or "").replace("%%", "%")
 
 
-def wrong_values(options: dict[str, Any], form: Any) -> str:
+def load_processes(environment: Environment) -> int:
+    """How many load processes this machine will have; 0 where they join from elsewhere."""
+    if isinstance(environment.runner, LocalRunner):
+        return 1
+    return max(0, getattr(environment.parsed_options, "processes", None) or 0)
+
+
+def wrong_values(options: dict[str, Any], form: Any, environment: Environment) -> str:
     """What is wrong with the options once a form has changed them; empty when a run can begin."""
     for name, value in form.items():
         if name in options:
             options[name] = value == "true" if isinstance(options[name], bool) else value
+    host = str(form.get("host") or options.get("host") or "") or None
     try:
-        settings = settings_from(options)
+        settings = check_options(options, host=host, processes=load_processes(environment))
         target = find_target(
-            host=str(form.get("host") or options.get("host") or "") or None,
+            host=host,
             mysql_url="",
             environ=os.environ,
             folder=Path.cwd(),
             target_file=settings.target,
         )
-    except (TargetError, ValueError) as error:
+    except (CommandError, TargetError, ValueError) as error:
         return "; ".join(str(error).splitlines())
     if target is None:
         return "no server: start one with `make up`, or name one as Host"

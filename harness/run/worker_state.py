@@ -9,16 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from harness.capabilities import Signs
-from harness.measure.settings import BadSettings, RunSettings
 from harness.report import document
 from harness.run.messages import Report, status_document
 
 T = TypeVar("T")
 ROLES = ("submitters", "listeners")
 """What the process of a Locust user does; the first is served first."""
-PROCESSES_PER_CORE = 8
-DESCRIPTORS_BESIDE = 64
-"""Descriptors a load process has open beside its connections, generously."""
 
 
 @dataclass(kw_only=True)
@@ -106,30 +102,3 @@ def share(total: int, index: int, count: int) -> int:
 def in_turn(tokens: Sequence[T], first: int, count: int) -> list[T]:
     """What listeners `first` onward carry, so that all pools together use all players evenly."""
     return [tokens[(first + i) % len(tokens)] for i in range(min(count, len(tokens)))]
-
-
-def connections_that_fit(settings: RunSettings, *, workers: int, descriptors: int) -> int:
-    """As many of `--connections` as each load process may open descriptors for; -1 is no limit.
-
-    Raises BadSettings when the listeners do not fit: the run would end without them.
-    """
-    if descriptors < 0:
-        return settings.connections
-    room = descriptors - DESCRIPTORS_BESIDE
-    each = -(-settings.listeners // workers)
-    if each > room or room < 1:
-        raise BadSettings(
-            f"--listeners {settings.listeners} needs about {each + DESCRIPTORS_BESIDE:,} file "
-            f"descriptors in a load process, and the limit is {descriptors:,}: raise it "
-            "(`ulimit -Hn`), add --workers, or ask for fewer listeners"
-        )
-    return min(settings.connections, room * workers)
-
-
-def processes_that_fit(workers: int, cores: int) -> None:
-    """Raises BadSettings for more load processes than any core could use."""
-    if workers > PROCESSES_PER_CORE * cores:
-        raise BadSettings(
-            f"--workers {workers} starts {2 * workers:,} processes on {cores} cores: at most "
-            f"{PROCESSES_PER_CORE * cores} here, and one of each kind for a core is enough"
-        )

@@ -60,6 +60,8 @@ def parse_address(text: str) -> Address:
         port = parts.port
         if port is None:
             port = 443 if parts.scheme == "https" else 80
+        # As it is looked up; an empty or too long part of a name is a UnicodeError.
+        (parts.hostname or "").encode("idna")
     except ValueError:
         raise BadAddress(form) from None
     if parts.scheme in ("h2", "h2c"):

@@ -75,7 +75,7 @@ def worker_late(stage: Stage) -> Said:
 
 @trouble(
     "locust: 400 listeners with a limit of 200 descriptors",
-    exit=3,
+    exit=2,
     says="--listeners 400 needs about 464 file descriptors in a load process",
     verdict=NO_RESULT,
 )

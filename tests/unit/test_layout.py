@@ -43,6 +43,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "targets": set(),
         "net": {"capabilities", "targets"},
         "engines": {"capabilities", "measure", "net"},
+        "wrong_use": {"measure", "net", "targets"},
         "traffic": {"measure", "net", "targets", "engines"},
         "evidence": {"capabilities", "engines", "measure", "net"},
         "checker": {"capabilities", "evidence"},
@@ -51,7 +52,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "run": {
             *("capabilities", "measure", "targets", "net", "traffic", "engines", "evidence"),
             *("checker", "report"),
-            "judge",
+            *("judge", "wrong_use"),
         },
         "chaos": {"measure", "net", "engines", "evidence", "checker", "report"},
         "lab": {"net", "evidence", "checker", "report", "chaos"},
@@ -63,7 +64,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "bench": {"net", "engines", "evidence", "report"},
         "cli": {
             *("measure", "targets", "net", "engines", "evidence", "checker", "report", "run"),
-            *("capabilities", "traffic"),
+            *("capabilities", "traffic", "wrong_use"),
             *("chaos", "lab", "sessions", "bench", "trouble"),
         },
         # Stable addresses for load test files.

@@ -30,7 +30,15 @@ from harness.lab.topology import HOSTS, HTTP_PORT
 from harness.net.fault_proxy import Proxy
 from harness.report.results_document import keep_section
 from scoreboard import tokens
-from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command, refuse
+from scoreboard_cli.group import (
+    BAD,
+    COULD_NOT_TELL,
+    GOOD,
+    CommandError,
+    command,
+    exclude,
+    refuse,
+)
 from scoreboard_cli.types import PORT
 
 TOKEN_TTL_S = 24 * 3600
@@ -110,6 +118,7 @@ def cluster(port: int, down: bool) -> int:
 
     A host is a network namespace with an address and, for stores, a disk. Needs root.
     """
+    exclude("--down", "--port")
     if down:
         return _down()
     _able()

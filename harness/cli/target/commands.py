@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 
 from harness.capabilities import describe
-from harness.cli.preflight import HOST, described, reachable, warn_if_insecure
 from harness.measure.settings import RunSettings
 from harness.net.preflight import preflight
 from harness.net.target import Target, TargetError, described_target
@@ -19,6 +18,7 @@ from harness.targets.description import Rows, default_description, parse_address
 from harness.targets.first_file import Seen, first_file
 from harness.targets.requests import StreamRequests, Submissions, Values, read_request
 from harness.traffic.credentials import credentials
+from harness.wrong_use import HOST, described, reachable, warn_if_insecure, writable_file
 from scoreboard import contract
 from scoreboard_cli.group import COULD_NOT_TELL, GOOD, CommandError, command, group, refuse
 from scoreboard_cli.types import FILE
@@ -43,6 +43,8 @@ def init(url: str, output: Path | None) -> int:
 
     Exit codes: 0 written, 2 wrong use, 3 no server answers.
     """
+    if output is not None:
+        writable_file("--output", output)
     reachable(url)
     found = _seen(Target(base_url=url, server=default_description(parse_address(url))))
     if not any((found.board_status, found.stream_status, found.submit_status)):

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from harness.cli.preflight import described, reachable, warn_if_insecure
 from harness.report.document import LoadResult, SideBySideResult
 from harness.report.result_files import write_result_file, write_whole
 from harness.report.side_by_side import html_page, lines, side_by_side
 from harness.sessions.side_by_side import Pairing, run_in_turn
+from harness.wrong_use import described, reachable, warn_if_insecure
 from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, refuse
 
 
@@ -21,7 +21,7 @@ def load_in_turn(
     """Run all targets in turn, write one report, and print its table; the worst exit code."""
     if host is not None:
         refuse("--host names one server: leave it out with several --target")
-    servers = [described(path, None) for path in targets]
+    servers = [described(path, None, said_as="--target ") for path in targets]
     names: list[str] = []
     for path, server in zip(targets, servers, strict=True):
         assert server is not None

@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 import pytest
 
-from harness.cli.preflight import base_url, drop_locust_variables, reachable
+from harness.cli.load import drop_locust_variables
 from harness.measure.slo import joined
+from harness.wrong_use import base_url, reachable
 from scoreboard_cli.group import COULD_NOT_TELL, READER_LEFT, CommandError, run
 from scoreboard_cli.table import COMMANDS
 from scoreboard_cli.types import PORT, whole

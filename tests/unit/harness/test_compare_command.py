@@ -44,11 +44,35 @@ def test_compare_exit_code_tells_worse_and_incorrect_runs(
     told: str,
 ) -> None:
     paths = [tmp_path / "a.json", tmp_path / "b.json"]
-    for path, document in zip(paths, (run_document(), after), strict=True):
+    before = {**run_document(), "run_id": "20260101-000000-aaaa"}
+    for path, document in zip(paths, (before, after), strict=True):
         path.write_text(json.dumps(document))
 
     assert main(["compare", *map(str, paths)]) == code
     assert told in capsys.readouterr().out
+
+
+def test_compare_of_a_run_with_itself_tells_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(run_document()))
+
+    assert main(["compare", str(path), str(path)]) == 3
+    assert "could not tell: both files hold the same run" in capsys.readouterr().out
+
+
+def test_compare_asks_about_the_order_when_the_second_run_is_the_older(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [tmp_path / "a.json", tmp_path / "b.json"]
+    begun = run_document()["started_unix_s"]
+    for number, path in enumerate(paths):
+        run = {**run_document(), "run_id": str(number), "started_unix_s": begun - number}
+        path.write_text(json.dumps(run))
+
+    assert main(["compare", *map(str, paths)]) == 0
+    assert "the second run is the older one" in capsys.readouterr().out
 
 
 def test_compare_refuses_a_file_that_is_not_a_result(tmp_path: Path) -> None:

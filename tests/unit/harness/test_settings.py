@@ -15,7 +15,7 @@ from harness.measure.settings import (
     settings_from,
 )
 from harness.measure.slo import DEFAULT_LIMITS, canonical
-from harness.run.worker_state import connections_that_fit
+from harness.wrong_use import connections_that_fit
 
 
 class LocustLike(argparse.ArgumentParser):
@@ -216,3 +216,10 @@ def test_listeners_beyond_the_descriptor_limit_are_refused() -> None:
     assert connections_that_fit(settings, workers=4, descriptors=200) == 4 * 136
     assert connections_that_fit(settings, workers=1, descriptors=524_288) == 4096
     assert connections_that_fit(settings, workers=1, descriptors=-1) == 4096
+
+
+def test_process_that_submits_and_listens_shares_its_descriptors() -> None:
+    settings = RunSettings(listeners=400, connections=4096)
+
+    assert connections_that_fit(settings, workers=1, descriptors=1024, together=True) == 560
+    assert connections_that_fit(settings, workers=1, descriptors=464, together=True) == 1
