@@ -28,7 +28,8 @@ from harness.evidence.database import (
     words_of,
 )
 from harness.evidence.database_snapshot import DatabaseSnapshot
-from harness.evidence.history import Header, HistoryFile, InitialBoard, history_paths, read_history
+from harness.evidence.history import Header, HistoryFile, InitialBoard, read_history
+from harness.evidence.history_parts import history_paths, size_of
 from scoreboard.addresses import mysql_address
 
 SNAPSHOT_FILE = "witness.json"
@@ -79,7 +80,7 @@ def judge_saved_run(
     paths = list(history_paths(place))
     if not paths:
         raise NoHistory(f"{place} holds no history: no file named history*.jsonl")
-    size = sum(path.stat().st_size for path in paths)
+    size = sum(size_of(path) for path in paths)
     if bytes_max is not None and size > bytes_max:
         return JudgedRun(findings=[_too_large(place, size)])
     # Millions of small records and no garbage: collecting would take longer than judging.

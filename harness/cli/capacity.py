@@ -34,6 +34,7 @@ from harness.sessions.capacity import (
     FailsAlike,
     Plan,
     limiting,
+    rate_text,
     scalability,
     tells,
 )
@@ -224,10 +225,13 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
 def _checked(options: Mapping[str, Any], over: str, listeners: int) -> RunSettings:
     """What every trial has in common; what cannot be run ends the command."""
     try:
-        settings = settings_from(_given(options) | {"scoreboard_listeners": str(listeners)})
+        if options["trace"] and options["trace_speed"] != "1":
+            raise ValueError("--trace-speed: a trace is played so fast that each rate is its mean")
+        trial = _first_trial(options, listeners)
+        settings = settings_from({**trial, "scoreboard_slo": ""})
         read_signing_key(settings.signing_key)
         if options["slo"] and over != "listeners":
-            settings_from(_first_trial(options, listeners))
+            settings_from(trial)
     except (ValueError, OSError) as error:
         refuse(str(error))
     return settings
@@ -238,7 +242,7 @@ def _first_trial(options: Mapping[str, Any], listeners: int) -> dict[str, Any]:
     return {
         **_given(options),
         "scoreboard_slo": options["slo"],
-        "scoreboard_rate": str(options["start"]),
+        "scoreboard_rate": rate_text(options["start"], trace=bool(options["trace"])),
         "scoreboard_listeners": str(listeners),
         "scoreboard_duration_s": str(options["duration"]),
         "scoreboard_warmup_s": str(options["warmup"]),

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from harness.measure.schedule import mix
+from harness.measure.trace.plan import Trace
 
 LEAST, MOST = 49, 97
 """Every sum of two is more than the greatest, and few servers limit an increment to so little."""
@@ -25,7 +26,7 @@ class Increments:
 
     `visit_length` submissions in a row are one user's, whenever each of them is due. `popularity`
     says which user some even bits choose, where not all are chosen alike. `gains` are the least and
-    the most.
+    the most. A `trace` says whose each submission is, and by how much where it names an amount.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Increments:
         visit_length: int = 1,
         popularity: Callable[[int], int] | None = None,
         gains: tuple[int, int] = (LEAST, MOST),
+        trace: Trace | None = None,
     ) -> None:
         self._seed = seed
         self._players = players
@@ -43,6 +45,7 @@ class Increments:
         self._popularity = popularity
         self._least = gains[0]
         self._count = gains[1] - gains[0] + 1
+        self._trace = trace
         self._next = 0
         self._visits: defaultdict[int, int] = defaultdict(int)
         # How many visits of its user there were before each of the newest visits.
@@ -53,11 +56,15 @@ class Increments:
         return self._user_of_visit(number // self._visit_length)
 
     def _user_of_visit(self, visit: int) -> int:
+        if self._trace is not None:
+            return self._trace.user(visit)
         bits = mix(self._seed, visit)
         return self._popularity(bits) if self._popularity else 1 + bits % self._players
 
     def choose(self, number: int) -> tuple[int, int]:
         """User and increment of a submission."""
+        if self._trace is not None and (named := self._trace.increment(number)):
+            return self._trace.user(number), named
         visit, place = divmod(number, self._visit_length)
         user = self._user_of_visit(visit)
         while self._next <= visit:

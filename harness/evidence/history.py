@@ -12,13 +12,16 @@ nothing. A writer belongs to one thread or one event loop.
 import enum
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import msgspec
+
+from harness.evidence.history_parts import PART_BYTES, PartsWriter, lacks_a_part, parts_of
 
 FORMAT_VERSION = 1
 FINAL_CAUSE = "end of run"
@@ -256,7 +259,7 @@ def outcome_of_error(error: BaseException) -> Outcome:
 
 
 class HistoryWriter:
-    """Appends records to one file, in the order of the calls.
+    """Appends records to one file, in the order of the calls, and to further parts of it.
 
     Records are encoded at once and written in blocks of ``flush_bytes`` or when the oldest
     has waited ``flush_after_ns`` (looked at when the next record comes). About 2 µs a record.
@@ -278,6 +281,7 @@ class HistoryWriter:
         flush_bytes: int = 64 * 1024,
         flush_after_ns: int = 500_000_000,
         shift_ns: int = 0,
+        part_bytes: int = PART_BYTES,
     ) -> None:
         self.path = path
         self.records_written = 0
@@ -290,7 +294,7 @@ class HistoryWriter:
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._flushed_ns = clock_ns()
-        self._file: IO[bytes] = path.open("wb")
+        self._file = PartsWriter(path, part_bytes)
         self.put(
             Header,
             version=FORMAT_VERSION,
@@ -400,7 +404,7 @@ class HistoryWriter:
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryFile:
-    """One file, read back."""
+    """One file, read back, all its parts."""
 
     name: str
     records: list[AnyRecord] = field(default_factory=list)
@@ -418,7 +422,15 @@ def read_history(path: Path) -> HistoryFile:
 
     A torn last line is counted, not raised. Raises OSError when the file cannot be read.
     """
-    return parse_history(path.read_bytes(), name=path.name)
+    parts = [parse_history(part.read_bytes()) for part in parts_of(path)]
+    return HistoryFile(
+        name=path.name,
+        records=list(chain.from_iterable(part.records for part in parts)),
+        torn_lines=parts[-1].torn_lines,
+        damaged_lines=sum(part.damaged_lines for part in parts)
+        + sum(part.torn_lines for part in parts[:-1])
+        + lacks_a_part(path),
+    )
 
 
 def parse_history(content: bytes, *, name: str = "history") -> HistoryFile:
@@ -436,11 +448,3 @@ def parse_history(content: bytes, *, name: str = "history") -> HistoryFile:
         # Without its newline even a line that parses may lack a digit of its last number.
         torn = 1
     return HistoryFile(name=name, records=records, torn_lines=torn, damaged_lines=damaged)
-
-
-def history_paths(path: Path) -> Iterator[Path]:
-    """The history files at `path`: itself, or every ``history*.jsonl`` in the folder, by name."""
-    if path.is_dir():
-        yield from sorted(path.glob("history*.jsonl"))
-    else:
-        yield path

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.evidence.history_parts import read_at, size_of
 from harness.measure.terminal import reason_of
 
 PIECE_BYTES = 1 << 20
@@ -20,9 +21,7 @@ TIMEOUT_S = 120.0
 
 def read_piece(path: Path, offset: int) -> bytes:
     """The next PIECE_BYTES of a history, or what is left, compressed. Raises OSError."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        return zlib.compress(file.read(PIECE_BYTES), 1)
+    return zlib.compress(read_at(path, offset, PIECE_BYTES), 1)
 
 
 @dataclass(kw_only=True)
@@ -47,7 +46,7 @@ class Handover:
 
     def expect(self, ident: str, path: Path, *, size: int, host: str) -> None:
         """Expect a history of `size` bytes at `path`, and request it when it is absent."""
-        if path.is_file() and path.stat().st_size == size:
+        if size_of(path) == size:
             return
         name = f"{path.name} of {host}"
         self._awaited[ident] = _Awaited(path=path, size=size, name=name)

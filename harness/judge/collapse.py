@@ -40,8 +40,8 @@ def _fault(first: Second, end: float) -> Fault:
         f"{number(count)} {words}" for words, count in _answers(counters).items() if count
     )
     return Fault(
-        name=f"the server fell over at {number(counters['intended'])}/s offered, "
-        f"{number(counters.get('ok', 0))} accepted ({answers or 'no answers'})",
+        name=f"the server fell over at {number(first.rate('intended'))}/s offered, "
+        f"{number(first.rate('ok'))} accepted ({answers or 'no answers'})",
         start=first.t,
         end=end,
     )

@@ -80,14 +80,15 @@ def complete_series(
     if account is not None:
         shown = [pair for chain in account.chains for pair in chain.shown]
         due_us = _due_us(record, [_number(s) for s, _ in shown])
+        found: list[tuple[int, int, int, int]] = []
         by_process = {spread.process: spread for spread in record.spreads}
         for submission, event in shown:
             times = [
-                found
+                at
                 for process, seq in event.numbers.items()
-                if process in by_process and (found := by_process[process].at(seq)) is not None
+                if process in by_process and (at := by_process[process].at(seq)) is not None
             ]
-            _record(record, _journey(due_us.get(_number(submission)), times))
+            found += _journey(due_us.get(_number(submission)), times)
     elif evidence is not None and evidence.database is not None:
         seq_of = {change.sid: change.seq for change in evidence.changes}
         seqs = [
@@ -96,7 +97,11 @@ def complete_series(
             if submission.sid in seq_of and submission.outcome is Outcome.OK
         ]
         due_us = _due_us(record, [number for number, _ in seqs])
-        _record(record, journeys(seqs, due_us, record.spreads))
+        found = [*journeys(seqs, due_us, record.spreads)]
+    else:
+        return
+    rows = np.array(found, dtype=np.int64).reshape(-1, 4)
+    _record(record, JOURNEY_HISTOGRAMS, rows[:, 0], rows[:, 1:])
 
 
 def _add_spread(record: RunRecord, spreads: Sequence[DeliverySpread]) -> None:
@@ -107,17 +112,11 @@ def _add_spread(record: RunRecord, spreads: Sequence[DeliverySpread]) -> None:
     """
     for second in record.series.seconds.values():
         for name in REACH_HISTOGRAMS:
-            second.histograms.pop(name, None)
+            second.drop(name)
     if any(spread.left_out for spread in spreads):
         return
     times = reached(spreads)
-    zero_us = round(record.started_unix_s * 1e6) - record.begin_second * 1_000_000
-    seconds = (times[:, 0] - zero_us) // 1_000_000
-    for number in np.unique(seconds).tolist():
-        inside = times[seconds == number]
-        histograms = record.series.seconds[number].histograms
-        for column, name in enumerate(REACH_HISTOGRAMS, start=1):
-            histograms[name].record_many(inside[:, column] - inside[:, 0])
+    _record(record, REACH_HISTOGRAMS, times[:, 0], times[:, 1:] - times[:, :1])
 
 
 def _number(submission: Submission) -> int:
@@ -141,10 +140,21 @@ def _due_us(record: RunRecord, numbers: Sequence[int]) -> dict[int, int]:
     return found
 
 
-def _record(record: RunRecord, found: Iterable[tuple[int, int, int, int]]) -> None:
-    """Add submit-to-deliver times, by intended second."""
-    begin_us = round(record.started_unix_s * 1e6)
-    for due, *durations in found:
-        second = record.series.seconds[record.begin_second + (due - begin_us) // 1_000_000]
-        for name, duration in zip(JOURNEY_HISTOGRAMS, durations, strict=True):
-            second.histograms[name].record(duration)
+def _record(
+    record: RunRecord,
+    names: Sequence[str],
+    began_us: npt.NDArray[np.int64],
+    took_us: npt.NDArray[np.int64],
+) -> None:
+    """Add durations, a column for each name, to the seconds in which they began (Unix µs)."""
+    if not len(began_us):
+        return
+    zero_us = round(record.started_unix_s * 1e6) - record.begin_second * 1_000_000
+    seconds = (began_us - zero_us) // 1_000_000
+    order = np.argsort(seconds, kind="stable")
+    numbers, starts = np.unique(seconds[order], return_index=True)
+    for number, rows in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
+        second = record.series.seconds[number]
+        for column, name in enumerate(names):
+            second.histograms[name].record_many(took_us[rows, column])
+        second.pack()

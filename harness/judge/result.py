@@ -200,16 +200,17 @@ def _seconds(record: RunRecord) -> Iterator[Second]:
     for number, second in sorted(record.series.seconds.items()):
         yield Second(
             t=number - record.begin_second,
+            span_s=second.span_s,
             counters=dict(second.counters),
             times={
                 name: {"n": histogram.total, **_percentiles(histogram)}
-                for name, histogram in second.histograms.items()
-                if histogram.total
+                for name in sorted(second.names())
+                if (histogram := second.histogram(name)).total
             },
             heat={
-                name: _coarse(second.histograms[name])
+                name: _coarse(second.histogram(name))
                 for name in HEAT_HISTOGRAMS
-                if name in second.histograms
+                if name in second.names()
             },
         )
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from statistics import mean
+from statistics import fmean
 from typing import Any
 
 CORE_FULL = 0.9
@@ -65,25 +65,34 @@ def usage_of(
     if not kept:
         return None
     names = sorted({name for sample in kept for name in sample["processes"]})
-    counters: dict[str, list[float]] = {}
+    counters: dict[str, list[tuple[float, int]]] = {}
     for sample in kept:
         for group in COUNTED:
             for name, value in sample.get(group, {}).items():
-                counters.setdefault(f"{group}.{name}", []).append(value)
+                counters.setdefault(f"{group}.{name}", []).append((value, _weight(sample)))
 
-    def values(name: str, key: str) -> list[float]:
-        return [s["processes"][name][key] for s in kept if name in s["processes"]]
+    def values(name: str, key: str) -> list[tuple[float, int]]:
+        return [(s["processes"][name][key], _weight(s)) for s in kept if name in s["processes"]]
 
     return Usage(
-        cores={name: mean(values(name, "cpu")) for name in names},
-        rss_mib={name: max(values(name, "rss_mib")) for name in names},
-        busy=mean(s["machine"]["busy"] for s in kept),
-        iowait=mean(s["machine"]["iowait"] for s in kept),
+        cores={name: _mean(values(name, "cpu")) for name in names},
+        rss_mib={name: max(values(name, "rss_mib"))[0] for name in names},
+        busy=_mean([(s["machine"]["busy"], _weight(s)) for s in kept]),
+        iowait=_mean([(s["machine"]["iowait"], _weight(s)) for s in kept]),
         cpus=cpus,
         memory_mib=memory_mib,
         available_mib=min(s["machine"].get("available_mib", math.inf) for s in kept),
-        counters={name: mean(found) for name, found in counters.items()},
+        counters={name: _mean(found) for name, found in counters.items()},
     )
+
+
+def _weight(sample: Mapping[str, Any]) -> int:
+    """The seconds that a sample is of."""
+    return int(sample.get("span_s", 1))
+
+
+def _mean(weighted: Sequence[tuple[float, int]]) -> float:
+    return fmean((value for value, _ in weighted), [weight for _, weight in weighted])
 
 
 def name_bottleneck(usage: Usage | None) -> str:

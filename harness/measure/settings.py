@@ -24,6 +24,9 @@ from harness.measure.slo import (
     load_slo,
     with_defaults,
 )
+from harness.measure.trace.options import faults_of_trace, parse_speed, settled
+from harness.measure.trace.rows import BadTrace
+from harness.measure.trace.trace_file import TraceFile
 from harness.measure.workload import DURATIONS as TRAFFIC_DURATIONS
 from harness.measure.workload import OPTIONS as TRAFFIC_OPTIONS
 from harness.measure.workload import Traffic, Workload
@@ -86,11 +89,12 @@ class RunSettings(Traffic):
             yield f"--reads: {error}"
         yield from self._out_of_range()
         traffic = [
+            *faults_of_trace(vars(self)),
             *self.faults_of_traffic(
                 listeners=self.listeners,
                 players=self.players,
                 length_s=self.warmup_s + self.duration_s if self.duration_s else 0.0,
-            )
+            ),
         ]
         yield from traffic
         if traffic:
@@ -117,8 +121,12 @@ class RunSettings(Traffic):
     @property
     def workload(self) -> Workload:
         """When its submissions are due, and whose they are."""
-        values = {field.name: getattr(self, field.name) for field in fields(Workload)}
-        return Workload(**values)
+        asked = {f.name: getattr(self, f.name) for f in fields(Workload) if f.name != "played"}
+        played = None
+        if self.trace:
+            file = TraceFile.read(self.trace, self.trace_pattern)
+            played = file.trace.at_speed(self.trace_speed)
+        return Workload(**{**asked, "trace": str(self.trace)}, played=played)
 
     def _out_of_range(self) -> Iterator[str]:
         if self.arrivals not in ARRIVALS:
@@ -170,6 +178,7 @@ class RunSettings(Traffic):
         """
         values = asdict(self)
         values.pop("mysql_url")
+        values["trace"] = str(values["trace"])
         values["signing_key"] = self.signing_key.partition(":")[0]
         return values
 
@@ -319,6 +328,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "late_limit_ms": _milliseconds,
     "slo": _slo,
     "mysql_url": _mysql_url,
+    "trace_speed": parse_speed,
 }
 
 
@@ -376,6 +386,13 @@ def settings_from(values: Mapping[str, Any]) -> RunSettings:
             read[name] = _PARSERS[name](value) if unread else value
         except ValueError as error:
             faults += [f"{_FLAGS[name]}: {line}" for line in str(error).splitlines()]
+    if read.get("trace"):
+        typed = {option.name: option.default for option in OPTIONS}
+        try:
+            read = settled(read, asked={name for name, v in given.items() if v != typed[name]})
+        except BadTrace as error:
+            del read["trace"]
+            faults.append(f"--trace: {error}")
     if not _submits(read.get("rate", RunSettings().rate)):
         read["slo"] = _without_defaults(read.get("slo", ""))
     if faults:

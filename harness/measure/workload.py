@@ -16,6 +16,7 @@ from itertools import accumulate
 
 from harness.measure.quantities import DURATION, NUMBER, SECONDS_MAX, parse_seconds, parse_whole
 from harness.measure.schedule import NS, Profile, Segment, arrivals, mix, parse_profile
+from harness.measure.trace.plan import Trace
 
 BURSTS_MAX = 100_000
 VISIT_MAX = 1000
@@ -42,6 +43,21 @@ OPTIONS = (
         "hot_users",
         "zipf:S",
         "zipf:1.1: user n gets a share as 1/n^S, so that few users get most submissions",
+    ),
+    (
+        "--trace",
+        "trace",
+        "FILE",
+        "play recorded traffic, CSV (at_s,user,score) or an access log, at its own times; --rate "
+        "500/s plays it so fast that this is its mean",
+    ),
+    ("--trace-speed", "trace_speed", "FACTOR", "2: twice as fast as it was recorded"),
+    (
+        "--trace-pattern",
+        "trace_pattern",
+        "REGEX",
+        "which lines of an access log are submissions; its groups (?P<user>…) and (?P<score>…) "
+        "say whose, and how much",
     ),
     (
         "--listeners-ramp",
@@ -80,6 +96,9 @@ class Traffic:
     bursts: str = ""
     sessions: str = ""
     hot_users: str = ""
+    trace: str = ""
+    trace_speed: float = 1.0
+    trace_pattern: str = ""
     listeners_ramp_s: float = 0.0
     listener_stay_s: float = 0.0
     reconnect_storm: str = ""
@@ -137,10 +156,17 @@ class Workload(Traffic):
     arrivals: str = "constant"
     seed: int = 1
     players: int = 1
+    played: Trace | None = None
+    """What `trace` holds."""
 
     def profile(self, length_s: float) -> Profile:
-        """The rate over time, of a run of this length; 0 is one without an end."""
+        """The rate over time, of a run of this length; 0 is one without an end. Of a trace it is
+        the mean over the run."""
         profile = parse_profile(self.rate)
+        if self.played is not None and length_s:
+            mean = self.played.count(length_s) / length_s
+            segment = Segment(duration_s=length_s, rate_start=mean, rate_end=mean)
+            return Profile(text=self.rate, segments=(segment,))
         if length_s:
             profile = profile.cut(length_s)
         bursts = parse_bursts(self.bursts)
@@ -151,6 +177,11 @@ class Workload(Traffic):
     ) -> Iterator[tuple[int, int]]:
         """Pairs (number, due in ns) in the order of time. Within visits numbers are out of order:
         those of visit v are v*N to v*N+N-1."""
+        if self.played is not None:
+            for number, due in self.played.schedule(length_s):
+                if number % slice_count == slice_index:
+                    yield number, due
+            return
         profile = self.profile(length_s)
         visits = parse_sessions(self.sessions)
         poisson = self.arrivals == "poisson"

@@ -56,7 +56,7 @@ def plots_of(document: LoadResult) -> dict[str, str]:
         plots["rate"] = line_plot(
             "Submissions per second, by intended second",
             [
-                Line(name=name, points=[(s.t, s.counters.get(key, 0)) for s in active])
+                Line(name=name, points=[(s.t, s.rate(key)) for s in active])
                 for key, name in (("intended", "intended"), *OUTCOMES.items())
                 if key in ("intended", "ok") or any(s.counters.get(key) for s in active)
             ],
@@ -98,7 +98,7 @@ def plots_of(document: LoadResult) -> dict[str, str]:
     if connected:
         plots["listeners"] = line_plot(
             "Open streams",
-            [Line(name="connected", points=[(s.t, s.counters["connected"]) for s in connected])],
+            [Line(name="connected", points=[(s.t, s.rate("connected")) for s in connected])],
             axis=Axis(text=number),
             shades=shades,
         )

@@ -120,7 +120,7 @@ def _measured(document: LoadResult) -> list[Second]:
 def _samples(document: LoadResult, key: str, quantile: str) -> list[float]:
     seconds = _measured(document)
     if not quantile:
-        return [float(s.counters.get(key, 0)) for s in seconds]
+        return [float(s.rate(key)) for s in seconds]
     return [float(s.times[key][quantile]) for s in seconds if quantile in s.times.get(key, {})]
 
 

@@ -87,9 +87,10 @@ class Member(Part, frozen=True, kw_only=True):
 
 
 class Sample(Part, frozen=True, kw_only=True):
-    """What the processes used in the second that ended at `t`."""
+    """What the processes used in the second that ended at `t`, or in the `span_s` until then."""
 
     t: int
+    span_s: int = 1
     machine: dict[str, float] = {}
     processes: dict[str, dict[str, float]] = {}
     redis: dict[str, float] = {}
@@ -119,12 +120,21 @@ class Fault(Part, frozen=True, kw_only=True):
 
 
 class Second(Part, frozen=True, kw_only=True):
-    """One second of the schedule: counters, percentiles in µs by histogram, heat map columns."""
+    """One second of the schedule: counters, percentiles in µs by histogram, heat map columns.
+
+    Of more than an hour ago it is a span of `span_s`, whose counters are sums.
+    """
 
     t: int
+    span_s: int = 1
     counters: dict[str, int] = {}
     times: dict[str, dict[str, int]] = {}
     heat: dict[str, dict[int, int]] = {}
+
+    def rate(self, name: str) -> float:
+        """A counter per second."""
+        value = self.counters.get(name, 0)
+        return value / self.span_s if self.span_s > 1 else value
 
 
 class Ceiling(Part, frozen=True, kw_only=True):

@@ -168,14 +168,19 @@ def to_csv(document: LoadResult) -> str:
 
 
 def to_seconds_csv(document: LoadResult) -> str:
-    """A row for each second: every counter, every percentile in µs."""
+    """A row for each second: every counter, every percentile in µs. Of a long run the first hours
+    have a row for each span, and a last column with its seconds."""
     counters = sorted({name for second in document.seconds for name in second.counters})
     times = sorted(
         {(n, key) for s in document.seconds for n, found in s.times.items() for key in found}
     )
     window = document.window
+    spans = any(second.span_s > 1 for second in document.seconds)
     rows: list[Sequence[Any]] = [
-        ("second", "measured", *counters, *(f"{name}_{key}" for name, key in times))
+        (
+            *("second", "measured", *counters, *(f"{name}_{key}" for name, key in times)),
+            *(("seconds",) if spans else ()),
+        )
     ]
     rows += [
         (
@@ -183,6 +188,7 @@ def to_seconds_csv(document: LoadResult) -> str:
             int(window.start <= second.t < window.end),
             *(second.counters.get(name, 0) for name in counters),
             *(second.times.get(name, {}).get(key) for name, key in times),
+            *((second.span_s,) if spans else ()),
         )
         for second in document.seconds
     ]

@@ -231,6 +231,9 @@ def traffic_rows(document: LoadResult) -> Iterator[tuple[str, str, bool]]:
         for flag, name in (("bursts", "bursts"), ("visits", "sessions"), ("users", "hot_users"))
         if settings.get(name)
     ]
+    if trace := settings.get("trace"):
+        speed = float(settings.get("trace_speed", 1.0))
+        shape.append(f"trace {str(trace).rpartition('/')[2]} at {speed:.4g} × its speed")
     if shape:
         yield "shape", ", ".join(shape), False
     if seconds := settings.get("listeners_ramp_s"):

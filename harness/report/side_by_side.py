@@ -186,7 +186,7 @@ def html_page(document: SideBySideResult, runs: Sequence[Sequence[LoadResult]]) 
             "accepted": line_plot(
                 "Accepted per second",
                 [
-                    Line(name=name, points=[(s.t, s.counters.get("ok", 0)) for s in run.seconds])
+                    Line(name=name, points=[(s.t, s.rate("ok")) for s in run.seconds])
                     for name, run in zip(names, first, strict=True)
                 ],
                 axis=Axis(text=number),

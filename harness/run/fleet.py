@@ -10,6 +10,7 @@ import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,10 @@ class Fleet:
         """Forget the last run."""
         self.members: dict[str, Member] = {}
         self.series = Series()
+        self.zero_unix_ns = time.time_ns()
+        """When second 0 of the series begins."""
+        self.measured_from: int | None = None
+        """The first second after the warm-up, once it is known."""
         # Kept beside the series, since merging all seconds for each look would cost too much.
         self.so_far: defaultdict[str, Histogram] = defaultdict(Histogram)
         self.notes: list[str] = []
@@ -95,6 +100,8 @@ class Fleet:
         if member is None:
             return
         self.series.absorb(report.series)
+        now = (time.time_ns() - self.zero_unix_ns) // 1_000_000_000
+        self.series.compact(now, self.measured_from)
         for _, _, histograms in report.series:
             for name, flat in histograms.items():
                 self.so_far[name].merge(Histogram.from_wire(flat))
@@ -201,16 +208,24 @@ class Fleet:
         # Where listeners come and go, some are always on their way.
         return first * 9 // 10 if settings.listener_stay_s else first
 
-    def assign_submissions(self, settings: RunSettings, common: dict[str, Any]) -> None:
+    def assign_submissions(
+        self, settings: RunSettings, common: dict[str, Any], known: Credentials
+    ) -> None:
         """Give the submitters their slices of the schedule."""
+        workload = settings.workload
+        if workload.played is not None:
+            played = workload.played.for_users(known.numbers, settings.players)
+            workload = replace(workload, played=played)
         submitters = self.working("submitters")
         for index, member in enumerate(submitters):
             work = messages.SubmitterAssignment(
                 **common,
+                tokens=dict(known.tokens),
+                users=dict(known.users),
                 name=member.name,
                 slice_index=index,
                 slice_count=len(submitters),
-                workload=settings.workload,
+                workload=workload,
                 connections=max(1, share(settings.connections, index, len(submitters))),
                 timeout_s=settings.timeout_s,
                 reads=settings.reads,

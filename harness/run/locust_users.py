@@ -223,6 +223,7 @@ class OpenLoopSubmitters(SubmissionHooks, EngineUser):
             visit_length=work.workload.visit_length,
             popularity=popularity.user if popularity else None,
             gains=(work.server and work.server.submit.increments) or (LEAST, MOST),
+            trace=work.workload.played,
         )
         request, read_answer = self.bind(
             server=work.server,

@@ -17,7 +17,7 @@ from harness.measure.workload import Workload
 from harness.targets.description import Description
 from harness.targets.template import Value
 
-VERSION = 4
+VERSION = 5
 """Raise it with every change of a message: master and workers must be of the same version."""
 
 JOIN, ASSIGN, DRAIN, FINISH = (f"scoreboard_{w}" for w in ("join", "assign", "drain", "finish"))

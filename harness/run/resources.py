@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import gevent
@@ -21,6 +22,7 @@ import redis
 
 from harness.evidence.board_look import connect
 from harness.measure.bottleneck import FOREIGN
+from harness.measure.series import FINE_S, STEP_S
 from harness.measure.settings import RunSettings
 from harness.net.server_processes import server_processes
 from harness.net.target import Target
@@ -232,12 +234,54 @@ class Sampler:
 
 
 def sample_until_killed(
-    sampler: Sampler, samples: list[dict[str, Any]], second: Callable[[], int]
+    sampler: Sampler,
+    samples: list[dict[str, Any]],
+    second: Callable[[], int],
+    *,
+    measured_from: int = 0,
 ) -> None:
-    """Add a sample every second, of the `second` that it ends in, until the greenlet is killed."""
+    """Add a sample every second, of the `second` that it ends in, until the greenlet is killed.
+
+    Those of more than an hour ago become one for each minute.
+    """
     try:
         while True:
             gevent.sleep(1.0)
             samples.append({"t": int(second()), **sampler.sample()})
+            thin(samples, measured_from=measured_from)
     finally:
         sampler.close()
+
+
+def thin(samples: list[dict[str, Any]], *, measured_from: int) -> None:
+    """Make one sample of the oldest STEP_S, where more than FINE_S others are newer. Those of the
+    warm-up stay as they are: no sample is of both."""
+    begin = next(
+        (at for at, s in enumerate(samples) if "span_s" not in s and s["t"] >= measured_from),
+        len(samples),
+    )
+    if len(samples) - begin >= FINE_S + STEP_S:
+        samples[begin : begin + STEP_S] = [mean_of(samples[begin : begin + STEP_S])]
+
+
+def mean_of(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One sample for several consecutive ones; memory is the greatest, or the least left."""
+    found: dict[str, Any] = _mean(samples)
+    return {**found, "span_s": len(samples)}
+
+
+LAST = ("t", "pid")
+EXTREMES: Mapping[str, Callable[[Sequence[float]], float]] = {"rss_mib": max, "available_mib": min}
+
+
+def _mean(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys(name for group in groups for name in group):
+        values = [group[name] for group in groups if name in group]
+        if isinstance(values[-1], Mapping):
+            found[name] = _mean(values)
+        elif name in LAST:
+            found[name] = values[-1]
+        else:
+            found[name] = round(EXTREMES.get(name, fmean)(values), 4)
+    return found

@@ -216,7 +216,8 @@ def run_load(plan: Plan, rate: int, listeners: int) -> LoadResult:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "harness", "load", "--no-ceiling"),
-            *("--rate", str(rate), "--listeners", str(listeners)),
+            *("--rate", rate_text(rate, trace="--trace" in plan.load_arguments)),
+            *("--listeners", str(listeners)),
             *("--duration", str(plan.seconds), "--warmup", str(plan.warmup_s)),
             *("--players", str(plan.players or max(PLAYERS_MIN, rate * PLAYERS_PER_RATE))),
             *("--slo", plan.slo, "--results", str(plan.results)),
@@ -231,6 +232,12 @@ def run_load(plan: Plan, rate: int, listeners: int) -> LoadResult:
     if not path.exists():
         raise OSError(f"a trial left no result:\n{done.stderr.strip()[-2000:]}")
     return read_result_as(path, LoadResult)
+
+
+def rate_text(rate: int, *, trace: bool) -> str:
+    """The option `--rate` of a trial. Beside a trace it has its unit: as the bare default it would
+    be the trace's own rate."""
+    return f"{rate}/s" if trace else str(rate)
 
 
 def scalability(trials: Sequence[TrialResult]) -> Scalability:

@@ -29,6 +29,14 @@ class Credentials:
         return {number: str(values["name"]) for number, values in self.users.items()}
 
     @property
+    def numbers(self) -> dict[str, int]:
+        """The number of each user by its id and by its name, as texts."""
+        if self.target.server is None:
+            return {str(number): number for number in self.tokens}
+        names = {str(values["name"]): number for number, values in self.users.items()}
+        return names | {str(values["user"]): number for number, values in self.users.items()}
+
+    @property
     def stream_tokens(self) -> list[str]:
         """What listeners of a server as specified send, in turn; empty for nothing."""
         return list(self.tokens.values()) if self.settings.stream_auth else []

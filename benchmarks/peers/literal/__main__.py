@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.literal import front_doors
 from benchmarks.peers.literal.lies import LIES
 from benchmarks.peers.literal.start import LANGUAGES, Literal, missing, serving
 from benchmarks.peers.literal.verdicts import (
@@ -43,7 +44,9 @@ RUN_TIMEOUT_S = 120.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers.literal", description=__doc__)
-    parser.add_argument("--language", action="append", choices=LANGUAGES, help="only these")
+    parser.add_argument(
+        "--language", action="append", choices=front_doors.SERVERS, help="only these"
+    )
     parser.add_argument("--lie", action="append", choices=LIES, help="only these lies")
     parser.add_argument("--seeds", type=int, default=20, help="runs of each lie (20)")
     parser.add_argument("--honest", type=int, default=100, help="runs of each honest server (100)")
@@ -53,11 +56,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--resume", action="store_true", help="run only what the file kept by --write lacks"
     )
+    parser.add_argument(
+        "--front-doors",
+        action="store_true",
+        help="instead of the count: every command on every honest server, fiber among them; with "
+        "--write, the entries of servers that were left out stay",
+    )
     asked = parser.parse_args(arguments)
-    languages = asked.language or LANGUAGES
+    every = front_doors.SERVERS if asked.front_doors else LANGUAGES
+    languages = asked.language or every
+    if unknown := set(languages) - set(every):
+        parser.error(f"--language {', '.join(unknown)} goes with --front-doors alone")
     if lacking := {missing(language) for language in languages} - {""}:
         print(f"missing: {', '.join(sorted(lacking))}", file=sys.stderr)
         return 2
+    if asked.front_doors:
+        return _enter(languages, asked.write)
     plan = [
         (language, lie, seed)
         for language in languages
@@ -83,6 +97,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     held = sum(trial.held for trial in trials)
     print(f"{held} of {len(trials)} runs gave the deserved verdict")
     return 0 if held == len(trials) else 1
+
+
+def _enter(servers: Sequence[str], write: Path | None) -> int:
+    """The front doors of these servers; the exit status."""
+    machine = fingerprint()
+    entries = [
+        replace(entry, commit=commit_of(machine))
+        for entry in asyncio.run(front_doors.enter_all(servers))
+    ]
+    if write is not None:
+        kept = write.parent / f"{KEPT}/{front_doors.SECTION}.json"
+        earlier = json.loads(kept.read_text("utf-8"))["entries"] if kept.exists() else []
+        others = [front_doors.Entry(**e) for e in earlier if e["server"] not in servers]
+        found = front_doors.document([*others, *entries], machine)
+        keep_section(
+            write, front_doors.SECTION, found, lambda file: front_doors.markdown(found, file)
+        )
+    for entry in entries:
+        print(f"{entry.server}: {entry.door}: exit {entry.exit_code}, {entry.verdict}", flush=True)
+    return 0 if all(entry.held for entry in entries) else 1
 
 
 async def run_trials(
