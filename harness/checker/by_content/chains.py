@@ -419,7 +419,7 @@ def explain(
     again = [event for event in events if event.occurrence > 1] if rising else []
     path = [event for event in events if event.occurrence == 1] if rising else events
 
-    def walk(base: Base) -> Chain:
+    def walk(base: Base, whole_only: bool = whole_only) -> Chain:
         return _Walk(name, user, path, submissions).explain(base, whole_only=whole_only)
 
     if base.known is None and base.most == 0:
@@ -428,5 +428,15 @@ def explain(
             chain = other
     else:
         chain = walk(base)
+    if chain.cost and path and not chain.base_known:
+        # Where increments come again and again, what the others leave may not have been sent yet
+        # when the first event was shown: then it may show any other.
+        for increment in dict.fromkeys(s.increment for s in submissions):
+            before = path[0].score - increment
+            if base.most is None or before <= base.most:
+                other = walk(Base(known=before), whole_only=True)
+                if not other.cost:
+                    chain = replace(other, base_known=False)
+                    break
     chain.defects += [Defect(Flaw.AGAIN, event, event.score) for event in again]
     return chain

@@ -76,7 +76,7 @@ class Trace:
         """How long one round is: to the last submission, and a mean gap beyond it."""
         last_s = self._due_ns[-1] / NS / self.speed
         others = self.submissions - 1
-        return last_s * (others + 1) / others if others and last_s else 1.0
+        return round(last_s * (others + 1) / others, 9) if others and last_s else 1.0
 
     @property
     def rate(self) -> float:

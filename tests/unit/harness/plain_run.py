@@ -50,6 +50,8 @@ class Plan:
     shuffled: bool = False
     """Listeners receive events of different users in different orders."""
     losses: float = 0.0
+    amounts: tuple[int, ...] = ()
+    """The increments, drawn evenly, where they are not the harness's own."""
     same_names: int = 0
     """So many users are called alike."""
     alike: str = "Alice"
@@ -144,6 +146,8 @@ class Simulation:
         for number in range(plan.submissions):
             now_ns += int(self.random.expovariate(1) * plan.every_ms * MS)
             user, increment = increments.choose(number)
+            if plan.amounts:
+                increment = self.random.choice(plan.amounts)
             if user <= len(plan.silent):
                 continue
             if self.random.random() < plan.losses and self.scores[user] > 200:

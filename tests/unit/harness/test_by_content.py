@@ -56,6 +56,21 @@ def small_base(rng: random.Random) -> int:
     return rng.randrange(120)
 
 
+@pytest.mark.parametrize("amounts", [(1,), (1, 5, 10), (1, 2, 3, 1000), (-5, 5, 10)], ids=str)
+@pytest.mark.parametrize("roster", [False, True], ids=["names unknown", "names known"])
+@pytest.mark.parametrize("seed", range(3))
+def test_increments_that_name_no_submission_convict_nobody(
+    amounts: tuple[int, ...], roster: bool, seed: int
+) -> None:
+    plan = Plan(
+        seed=seed, amounts=amounts, roster=roster, bases=any_base, unknown=0.05, refused=0.05
+    )
+
+    verdict, said = verdict_of(plan)
+
+    assert verdict is Verdict.TRUE, said
+
+
 def test_honest_run_is_acquitted_and_says_what_was_compared() -> None:
     findings = {found.invariant: found for found in Simulation(Plan()).findings()}
 

@@ -10,11 +10,13 @@ from typing import Any
 import psutil
 
 from harness.judge.result import restarts_of
+from harness.measure.bottleneck import usage_of
+from harness.measure.series import FINE_S, STEP_S
 from harness.net.target import Target
 from harness.report.charts import shades_of
 from harness.report.document import Fault, LoadResult
 from harness.report.plots import Axis, Line, line_plot
-from harness.run.resources import ProcessGauge, Sampler
+from harness.run.resources import ProcessGauge, Sampler, thin
 from tests.support.eventually import eventually_sync
 from tests.unit.harness.documents import decoded, run_document
 
@@ -106,3 +108,26 @@ def test_a_fault_is_shaded_and_named_in_the_plots() -> None:
 
     assert 'class="fault"' in svg
     assert svg.count("server restarted") == 2
+
+
+def test_samples_of_more_than_an_hour_ago_become_minutes_with_the_same_means() -> None:
+    samples: list[dict[str, Any]] = []
+    whole: list[dict[str, Any]] = []
+    for second in range(-5, FINE_S + 300):
+        busy = {"machine": {"busy": second % 7 / 10, "iowait": 0.0, "available_mib": second + 9}}
+        whole.append({**sample(second, server=10 + (second > 80)), **busy})
+        samples.append(whole[-1])
+        thin(samples, measured_from=5)
+
+    spans = [s for s in samples if "span_s" in s]
+    assert len(samples) < FINE_S + STEP_S + 20
+    assert [s["t"] for s in spans[:2]] == [5 + STEP_S - 1, 5 + 2 * STEP_S - 1]
+    assert [s["t"] for s in samples[:10]] == [*range(-5, 5)]
+    assert spans[0]["machine"]["available_mib"] == 5 + 9
+    exact, kept = usage_of(whole, 2), usage_of(samples, 2)
+    assert exact is not None
+    assert kept is not None
+    assert abs(exact.busy - kept.busy) < 1e-4
+    assert exact.cores == kept.cores
+    [restart] = restarts_of(samples)
+    assert (restart.name, restart.start) == ("server restarted", 5 + STEP_S - 1)
