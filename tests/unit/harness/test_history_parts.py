@@ -61,7 +61,7 @@ def test_parts_from_another_machine_arrive_as_one_file(path: Path, tmp_path: Pat
     assert all(pieces)
     assert read_at(path, PART + 400, PIECE_BYTES).startswith(whole[PART + 400 : PART + 500])
     assert read_at(path, len(whole), 10) == b""
-    handover = Handover(lambda ident, offset: None)
+    handover = Handover(lambda *_: None)
     ours = tmp_path / "ours" / "history-a.jsonl"
     ours.parent.mkdir()
     handover.expect("a", ours, size=len(whole), host="there")
