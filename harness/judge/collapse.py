@@ -5,6 +5,7 @@ with which answers. Pure; read from the counters of each second.
 from collections.abc import Mapping, Sequence
 
 from harness.measure.terminal import number
+from harness.report.charts import per_second
 from harness.report.document import Fault, Second
 from harness.report.run_view import CAUSES
 
@@ -40,8 +41,8 @@ def _fault(first: Second, end: float) -> Fault:
         f"{number(count)} {words}" for words, count in _answers(counters).items() if count
     )
     return Fault(
-        name=f"the server fell over at {number(first.rate('intended'))}/s offered, "
-        f"{number(first.rate('ok'))} accepted ({answers or 'no answers'})",
+        name=f"the server fell over at {number(per_second(first, 'intended'))}/s offered, "
+        f"{number(per_second(first, 'ok'))} accepted ({answers or 'no answers'})",
         start=first.t,
         end=end,
     )

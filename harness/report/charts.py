@@ -16,6 +16,12 @@ CURVES = ("response", "service", "lag", "reach_last")
 CURVE = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999)
 
 
+def per_second(second: Second, name: str) -> float:
+    """A counter of a second, or the mean over the seconds of a span."""
+    value = second.counters.get(name, 0)
+    return value / second.span_s if second.span_s > 1 else value
+
+
 def heat_bounds(bucket: int) -> tuple[float, float]:
     """Lowest and highest µs of a bucket of the heat maps."""
     return 2 ** (bucket / HEAT_PER_OCTAVE), 2 ** ((bucket + 1) / HEAT_PER_OCTAVE)
@@ -56,7 +62,7 @@ def plots_of(document: LoadResult) -> dict[str, str]:
         plots["rate"] = line_plot(
             "Submissions per second, by intended second",
             [
-                Line(name=name, points=[(s.t, s.rate(key)) for s in active])
+                Line(name=name, points=[(s.t, per_second(s, key)) for s in active])
                 for key, name in (("intended", "intended"), *OUTCOMES.items())
                 if key in ("intended", "ok") or any(s.counters.get(key) for s in active)
             ],
@@ -98,7 +104,7 @@ def plots_of(document: LoadResult) -> dict[str, str]:
     if connected:
         plots["listeners"] = line_plot(
             "Open streams",
-            [Line(name="connected", points=[(s.t, s.rate("connected")) for s in connected])],
+            [Line(name="connected", points=[(s.t, per_second(s, "connected")) for s in connected])],
             axis=Axis(text=number),
             shades=shades,
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from harness.measure.settings import RunSettings
+from harness.report.charts import per_second
 from harness.report.document import LoadResult, Second
 from harness.report.run_view import correctness
 
@@ -120,7 +121,7 @@ def _measured(document: LoadResult) -> list[Second]:
 def _samples(document: LoadResult, key: str, quantile: str) -> list[float]:
     seconds = _measured(document)
     if not quantile:
-        return [float(s.rate(key)) for s in seconds]
+        return [float(per_second(s, key)) for s in seconds]
     return [float(s.times[key][quantile]) for s in seconds if quantile in s.times.get(key, {})]
 
 

@@ -1,8 +1,7 @@
 """The result documents: the types of what a command leaves behind as JSON.
 
-Not how a figure comes about, nor how it is shown; files are `result_files`' business. The
-published schema is `docs/result.schema.json`; what readers may rely on is in
-`docs/results-format.md`.
+Not how a figure comes about, nor how it is shown; files are `result_files`' business. The published
+schema is `docs/result.schema.json`; what readers may rely on is in `docs/results-format.md`.
 """
 
 from typing import Annotated, Any, Literal, TypeAlias, get_args
@@ -120,21 +119,13 @@ class Fault(Part, frozen=True, kw_only=True):
 
 
 class Second(Part, frozen=True, kw_only=True):
-    """One second of the schedule: counters, percentiles in µs by histogram, heat map columns.
-
-    Of more than an hour ago it is a span of `span_s`, whose counters are sums.
-    """
+    """A second of the schedule, or a span: counters, percentiles in µs by histogram, heat map."""
 
     t: int
     span_s: int = 1
     counters: dict[str, int] = {}
     times: dict[str, dict[str, int]] = {}
     heat: dict[str, dict[int, int]] = {}
-
-    def rate(self, name: str) -> float:
-        """A counter per second."""
-        value = self.counters.get(name, 0)
-        return value / self.span_s if self.span_s > 1 else value
 
 
 class Ceiling(Part, frozen=True, kw_only=True):

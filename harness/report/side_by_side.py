@@ -11,7 +11,7 @@ from typing import Literal
 from harness.checker import Verdict
 from harness.measure.figures import PERCENTILES
 from harness.measure.terminal import duration, number
-from harness.report.charts import shades_of
+from harness.report.charts import per_second, shades_of
 from harness.report.compare import different_settings
 from harness.report.document import LoadResult, Side, SideBySideResult, SideFigure
 from harness.report.page import Row, render, when
@@ -186,7 +186,7 @@ def html_page(document: SideBySideResult, runs: Sequence[Sequence[LoadResult]]) 
             "accepted": line_plot(
                 "Accepted per second",
                 [
-                    Line(name=name, points=[(s.t, s.rate("ok")) for s in run.seconds])
+                    Line(name=name, points=[(s.t, per_second(s, "ok")) for s in run.seconds])
                     for name, run in zip(names, first, strict=True)
                 ],
                 axis=Axis(text=number),
