@@ -218,8 +218,6 @@ class Coordinator:
         known = credentials(target, settings, now_s)
         target, self.settings = known.target, known.settings
         settings = known.settings
-        if played := settings.workload.played:
-            self.say(played.about(known.numbers, settings.players))
         if self.adds_users:
             seed_users(target, settings.players, Path.cwd(), stopped=self._stop.is_set)
         shown = look_before(
@@ -238,7 +236,7 @@ class Coordinator:
         settings = self.settings
 
         self.phase = "connecting"
-        self.zero_unix_ns = fleet.zero_unix_ns = time.time_ns()
+        self.zero_unix_ns = time.time_ns()
         common = {
             "address": target.address,
             "host_header": target.host_header,
@@ -262,7 +260,6 @@ class Coordinator:
         # Whole seconds after zero, so that seconds of the series are seconds of the schedule.
         ahead_ns = time.time_ns() + int(START_AHEAD_S * NS) - self.zero_unix_ns
         self.begin_second = -(-ahead_ns // NS)
-        fleet.measured_from = self.begin_second + round(settings.warmup_s)
         begin_unix_ns = self.zero_unix_ns + self.begin_second * NS
         length_s = settings.warmup_s + settings.duration_s if settings.duration_s else 0.0
         fleet.assign_submissions(
@@ -274,6 +271,7 @@ class Coordinator:
                 "length_s": length_s,
             },
             known,
+            say=self.say,
         )
         self._record = lambda **end: RunRecord(
             run_id=run_id,
@@ -427,12 +425,7 @@ class Coordinator:
         own = {**self.fleet.processes(), **foreign_processes(target, self.settings)}
         sampler = Sampler(target, own, {pid for group in own.values() for pid in group})
         first_ns = self.zero_unix_ns + self.begin_second * NS
-        sample_until_killed(
-            sampler,
-            self.samples,
-            lambda: (time.time_ns() - first_ns) // NS,
-            measured_from=round(self.settings.warmup_s),
-        )
+        sample_until_killed(sampler, self.samples, first_ns, round(self.settings.warmup_s))
 
     def _keep(self, reason: str) -> None:
         """Put what was measured so far on disk; the judged result replaces it."""

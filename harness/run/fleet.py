@@ -209,11 +209,20 @@ class Fleet:
         return first * 9 // 10 if settings.listener_stay_s else first
 
     def assign_submissions(
-        self, settings: RunSettings, common: dict[str, Any], known: Credentials
+        self,
+        settings: RunSettings,
+        common: dict[str, Any],
+        known: Credentials,
+        *,
+        say: Callable[[str], None],
     ) -> None:
-        """Give the submitters their slices of the schedule."""
+        """Give the submitters their slices of the schedule; what is played is said."""
+        self.zero_unix_ns = common["zero_unix_ns"]
+        begin_s = (common["begin_unix_ns"] - self.zero_unix_ns) // 1_000_000_000
+        self.measured_from = begin_s + round(settings.warmup_s)
         workload = settings.workload
         if workload.played is not None:
+            say(workload.played.about(known.numbers, settings.players))
             played = workload.played.for_users(known.numbers, settings.players)
             workload = replace(workload, played=played)
         submitters = self.working("submitters")

@@ -236,18 +236,18 @@ class Sampler:
 def sample_until_killed(
     sampler: Sampler,
     samples: list[dict[str, Any]],
-    second: Callable[[], int],
-    *,
-    measured_from: int = 0,
+    first_unix_ns: int,
+    measured_from: int,
 ) -> None:
-    """Add a sample every second, of the `second` that it ends in, until the greenlet is killed.
+    """Add a sample every second until the greenlet is killed; second 0 begins at `first_unix_ns`.
 
     Those of more than an hour ago become one for each minute.
     """
     try:
         while True:
             gevent.sleep(1.0)
-            samples.append({"t": int(second()), **sampler.sample()})
+            second = (time.time_ns() - first_unix_ns) // 1_000_000_000
+            samples.append({"t": second, **sampler.sample()})
             thin(samples, measured_from=measured_from)
     finally:
         sampler.close()
