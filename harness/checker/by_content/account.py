@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.checker.by_content.boards import bases_of, called_alike, full_of
+from harness.checker.by_content.boards import bases_of, called_alike, full_of, vanished_of
 from harness.checker.by_content.chains import Chain
 from harness.checker.by_content.naming import Naming, name_users
 from harness.checker.by_content.receptions import Audience, connections_of
@@ -56,7 +56,15 @@ def account_of(evidence: Evidence) -> Account:
             shown.sort(key=lambda event: (event.score, event.occurrence))
     alike = called_alike(evidence.reads, evidence.names)
     bases = bases_of(evidence.reads, list(of_name), first_ns, alike, full=full_of(evidence))
-    naming = name_users(of_name, by_user, bases, evidence.names, alike=alike, rising=rising)
+    naming = name_users(
+        of_name,
+        by_user,
+        bases,
+        evidence.names,
+        alike=alike,
+        vanished=vanished_of(evidence.reads, of_name),
+        rising=rising,
+    )
     alike |= naming.alike.union(naming.unsure)
     for chain in naming.chains:
         for submission, event in chain.shown:

@@ -59,6 +59,14 @@ def bases_of(
     }
 
 
+def vanished_of(reads: Sequence[BoardRead], names: Collection[str]) -> dict[str, int]:
+    """Who stood on the first board, was never shown by an event, and is not on the last board."""
+    if not reads:
+        return {}
+    last = {name for name, _ in reads[-1].scores}
+    return {n: score for n, score in reads[0].scores if n not in last and n not in names}
+
+
 def called_alike(reads: Sequence[BoardRead], roster: Mapping[int, str]) -> set[str]:
     """Names that several users have: some board shows them twice, or the roster does."""
     lists = [[name for name, _ in read.scores] for read in reads]
@@ -136,8 +144,10 @@ def difference_at_rest(
         if score != last[name] and score not in possible.get(name, ()):
             yield name, f"shows {name} with {score}, the last event of {name} showed {last[name]}"
     lowest = min((score for _, score in read.scores), default=None)
-    # A user who was renamed after the last event stands there under a name that no event showed.
+    # A user who was renamed after the last event stands there under a name that no event showed, or
+    # under one whose events fit nobody.
     elsewhere = {score for name, score in read.scores if name not in last}
+    unclaimed = sum(name in strangers for name, _ in read.scores)
     for name, score in sorted(last.items(), key=lambda pair: -pair[1]):
         if (
             name in shown
@@ -145,7 +155,9 @@ def difference_at_rest(
             or (possible.get(name) and min(possible[name]) <= (lowest or 0))
         ):
             continue
-        if len(read.scores) < full:
+        if unclaimed and (len(read.scores) < full or score > (lowest or 0)):
+            unclaimed -= 1
+        elif len(read.scores) < full:
             yield "", f"has {len(read.scores)} rows and leaves out {name} with {score}"
         elif lowest is not None and score > lowest:
             yield "", f"leaves out {name} with {score}, though its last row has {lowest}"

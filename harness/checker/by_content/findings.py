@@ -122,6 +122,12 @@ class Judge:
                 f"what the first gain of {name} was cannot be told: the board before the run may "
                 "have shown another user of that name"
             )
+        for name in account.naming.guessed:
+            users = sorted(chain.user for chain in account.chains if chain.name == name)
+            inquiry.doubt(
+                f"users {', '.join(map(str, users))} may all be called {name}: if they are not, an "
+                "event was shown for another user"
+            )
         self._others(inquiry)
         if not self._acknowledged:
             inquiry.doubt("no submission was accepted")
@@ -297,7 +303,7 @@ class Judge:
             ):
                 sentence = f"the board read at {words.at(final.done_ns)}, at rest, {wrong}"
                 if evidence.drained:
-                    self._differs(inquiry, final, name, sentence)
+                    self._differs(inquiry, final, name, sentence, last.get(name))
                 else:
                     inquiry.doubt(f"{sentence}, but the run had not settled")
         return inquiry.conclude(
@@ -305,13 +311,21 @@ class Judge:
             "the last score of each"
         )
 
-    def _differs(self, inquiry: Inquiry, read: BoardRead, name: str, sentence: str) -> None:
-        """A row with another score than that of the name's events. Where scores fall, somebody who
-        never submits may come to stand on the board, and be called as others are."""
+    def _differs(
+        self,
+        inquiry: Inquiry,
+        read: BoardRead,
+        name: str,
+        sentence: str,
+        before: int | None = None,
+    ) -> None:
+        """A row with another score than that of the name's events, or than `before` where it has
+        none. Where scores fall, somebody who never submits may come to stand on the board, and be
+        called as others are."""
         account = self._account
         bases = [chain.base for chain in account.chains if chain.name == name]
         shown = sorted(account.of_name.get(name, ()), key=lambda event: event.time_ns)
-        base = bases[0] if bases else None
+        base = bases[0] if bases else before
         full = full_of(self._evidence)
         if name and not account.rising and may_be_namesake(read, shown, base, full=full):
             inquiry.doubt(f"another user may be called {name}: {sentence}")
@@ -338,6 +352,10 @@ class Judge:
             seen.add(chain.name)
             if chain.last is not None:
                 last[chain.name] = chain.last
+        # A renamed user's earlier name is on no board any more.
+        renamed = {e.name for c in account.chains for _, e in c.shown if e.name != c.name}
+        untold |= renamed - {chain.name for chain in account.chains}
+        untold.update(account.naming.renamed)
         early = [r for r in self._evidence.reads if r.done_ns <= self._first_ns]
         if early and account.audience.followed_to_the_end(None, self._first_ns):
             for name, score in early[-1].scores:

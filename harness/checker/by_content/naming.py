@@ -8,11 +8,11 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import TypeVar
 
 from harness.checker.by_content.chains import CLOCK_SLACK_NS, Base, Chain, explain
-from harness.checker.by_content.second_looks import of_namesakes, of_renamed
+from harness.checker.by_content.namesakes import is_owed, separate, unite, unite_strangers
+from harness.checker.by_content.second_looks import of_namesakes, of_renamed, of_renamed_before
 from harness.checker.by_content.sightings import Shown
 from harness.checker.evidence import Submission
 from harness.evidence.history import Outcome
@@ -22,7 +22,6 @@ STEPS_ASKED = 12
 WITHIN_NS = 20_000_000_000
 """How long before a step its submission is looked for, before longer ones are."""
 CANDIDATES_MAX = 1000
-STRANGERS_MAX = 8
 SURE_VOTES, SURE_SHARE = 3, 0.6
 """Steps, and their share of all, by which a name with something wrong is surely recognised."""
 
@@ -40,6 +39,10 @@ class Naming:
     """Names of several users that could not be told apart."""
     unsure: list[str] = field(default_factory=list)
     """Names whose first gain cannot be told: a board may have shown another user of that name."""
+    renamed: list[str] = field(default_factory=list)
+    """Names of the first board whose users were then shown with other ones."""
+    guessed: list[str] = field(default_factory=list)
+    """Names taken for those of several users, though no board and no roster shows that they are."""
     alike: set[str] = field(default_factory=set)
     """Names of which the boards show another user than the one whose events were shown."""
 
@@ -74,12 +77,14 @@ def name_users(
     names: Mapping[int, str],
     *,
     alike: Collection[str] = (),
+    vanished: Mapping[str, int],
     rising: bool,
 ) -> Naming:
     """Tell the users of all names: those that `names` knows, and the others by their steps.
 
     Events of a name come in the order of their scores where all were `rising`, else of their sight.
-    Names that are `alike` have several users, as a board showed.
+    Names that are `alike` have several users, as a board showed; `vanished` are those of the first
+    board, with their scores, that neither an event nor the last board has.
     """
     naming = Naming()
     bases = {
@@ -109,11 +114,17 @@ def name_users(
         else:
             _share(naming, name, users, events.get(name, ()), by_user)
     if open_users:
-        _discover(naming, open_names, open_users, bases, alike, rising=rising)
+        naming.nameless = _discover(naming, open_names, open_users, bases, rising=rising)
+        unite_strangers(naming.chains, naming.foreign, naming.nameless, events, by_user)
+        unite(naming.chains, naming.nameless, events, by_user, bases, alike, rising=rising)
+        told = Counter(chain.name for chain in naming.chains if chain.name in open_names)
+        naming.guessed += [n for n, users in told.items() if users > 1 and n not in alike]
     else:
         naming.foreign += open_names
-    if rising:
-        of_renamed(naming.chains, naming.foreign, events, by_user, bases)
+    of_renamed(naming.chains, naming.foreign, events, by_user, bases, rising=rising)
+    naming.renamed += of_renamed_before(
+        naming.chains, naming.foreign, naming.nameless, vanished, events, by_user, rising=rising
+    )
     naming.unsure += of_namesakes(naming.chains, events, by_user, bases, rising=rising)
     return naming
 
@@ -140,10 +151,10 @@ def _discover(
     events: Mapping[str, Sequence[Shown]],
     by_user: Mapping[int, Sequence[Submission]],
     bases: Mapping[str, Base],
-    alike: Collection[str],
     *,
     rising: bool,
-) -> None:
+) -> list[int]:
+    """Tell whose the names are; the users who are left without one."""
     votes = _votes(events, by_user, bases)
     matched = _match_whole(events, by_user, bases, votes, rising=rising)
     for name, chain in matched.items():
@@ -170,13 +181,8 @@ def _discover(
             runner_up = sorted(all_votes[name].values())[-2:][0] if len(all_votes[name]) > 1 else 0
             chain.sure = -against >= max(SURE_VOTES, SURE_SHARE * steps, runner_up + 1)
             naming.chains.append(chain)
-    nameless = [user for user in by_user if user not in taken]
     naming.foreign += votes
-    _unite_strangers(naming, events, by_user, nameless)
-    nameless = [u for u in nameless if u not in {chain.user for chain in naming.chains}]
-    _unite(naming, events, by_user, nameless, alike)
-    named = {chain.user for chain in naming.chains}
-    naming.nameless += [user for user in nameless if user not in named]
+    return [user for user in by_user if user not in taken]
 
 
 def _votes(
@@ -253,7 +259,7 @@ def _match(
     for name, users in edges.items():
         for user in users:
             by_edge[user].append(name)
-    owed = [user for user in by_edge if any(map(_is_owed, by_user[user]))]
+    owed = [user for user in by_edge if any(map(is_owed, by_user[user]))]
     for user in sorted(owed, key=lambda user: len(by_edge[user])):
         _augment(user, by_edge, user_of, name_of)
     for name in sorted(edges, key=lambda name: len(edges[name])):
@@ -309,57 +315,6 @@ def _augment(
             return
 
 
-def _unite(
-    naming: Naming,
-    events: Mapping[str, Sequence[Shown]],
-    by_user: Mapping[int, Sequence[Submission]],
-    nameless: Sequence[int],
-    alike: Collection[str],
-) -> None:
-    """Events that do not fit a name's user may be those of another one who is called alike."""
-    left = [u for u in nameless if any(s.outcome is not Outcome.FAIL for s in by_user[u])]
-    for chain in [c for c in naming.chains if c.defects or c.name in alike]:
-        for user in left:
-            increments = {s.increment for s in by_user[user]}
-            shown = events.get(chain.name, ())
-            if not _goes_on(shown, increments) and sum(map(_is_owed, by_user[user])) > 1:
-                continue
-            chains = separate(chain.name, [chain.user, user], shown, by_user)
-            if chains is not None:
-                naming.chains.remove(chain)
-                naming.chains += chains
-                left.remove(user)
-                break
-
-
-def _unite_strangers(
-    naming: Naming,
-    events: Mapping[str, Sequence[Shown]],
-    by_user: Mapping[int, Sequence[Submission]],
-    nameless: Sequence[int],
-) -> None:
-    """A name that fits nobody may be that of two users who are called alike."""
-    left = [user for user in nameless if any(map(_is_owed, by_user[user]))][:STRANGERS_MAX]
-    for name in list(naming.foreign):
-        for pair in combinations(left, 2):
-            chains = separate(name, pair, events[name], by_user)
-            if chains is not None:
-                naming.foreign.remove(name)
-                naming.chains += chains
-                left = [user for user in left if user not in pair]
-                break
-
-
-def _is_owed(submission: Submission) -> bool:
-    return submission.outcome is Outcome.OK
-
-
-def _goes_on(events: Sequence[Shown], increments: set[int]) -> bool:
-    """Whether some event may be the next one of a user with these increments."""
-    scores = {event.score for event in events}
-    return any(score + increment in scores for score in scores for increment in increments)
-
-
 def _share(
     naming: Naming,
     name: str,
@@ -372,59 +327,3 @@ def _share(
         naming.shared.append(name)
     else:
         naming.chains += chains
-
-
-TRIES_MAX = 20_000
-"""Steps of the search for whose event is whose; beyond it, it is not told."""
-
-
-def separate(
-    name: str,
-    users: Sequence[int],
-    events: Sequence[Shown],
-    by_user: Mapping[int, Sequence[Submission]],
-) -> list[Chain] | None:
-    """The events of several users of one name, told apart so that all are explained wholly.
-
-    None where that is not possible, or takes too long to find out.
-    """
-    ordered = sorted(events, key=lambda event: event.time_ns)
-    parts: list[list[Shown]] = [[] for _ in users]
-    needed = [sum(s.outcome is Outcome.OK for s in by_user[user]) for user in users]
-    open_steps: list[Counter[int | None]] = [
-        Counter(s.increment for s in by_user[user]) for user in users
-    ]
-    tries = 0
-
-    def place(at: int) -> list[Chain] | None:
-        nonlocal tries
-        tries += 1
-        if tries > TRIES_MAX:
-            return None
-        if at == len(ordered):
-            if any(len(part) < need for part, need in zip(parts, needed, strict=True)):
-                return None
-            chains = [
-                explain(name, user, part, by_user[user], Base(), rising=False)
-                for user, part in zip(users, parts, strict=True)
-            ]
-            return chains if not any(chain.cost for chain in chains) else None
-        event = ordered[at]
-        # A part with a last score that this event goes on from is likelier than a new one.
-        choices = sorted(range(len(parts)), key=lambda i: not parts[i])
-        for choice in choices:
-            part = parts[choice]
-            step = event.score - part[-1].score if part else None
-            if step is not None and not open_steps[choice][step]:
-                continue
-            part.append(event)
-            open_steps[choice][step] -= 1
-            found = place(at + 1)
-            if found is not None:
-                return found
-            open_steps[choice][step] += 1
-            part.pop()
-        return None
-
-    # Deep recursion would fail on thousands of events.
-    return place(0) if len(ordered) <= 500 else None

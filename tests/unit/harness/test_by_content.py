@@ -7,7 +7,11 @@ from unicodedata import normalize
 import pytest
 
 from harness.checker import Finding, Verdict, check, overall, promises_of
-from tests.unit.harness.plain_run import Plan, Simulation
+from harness.checker.by_content.boards import may_be_namesake
+from harness.checker.by_content.sightings import Shown
+from harness.checker.evidence import BoardRead
+from tests.unit.harness.plain_run import Plan, S, Simulation
+from tests.unit.harness.random_plans import random_plan
 
 LIES = {
     "lose-accepted": ("I1", "was never shown"),
@@ -192,6 +196,39 @@ def test_honest_server_is_never_convicted(kind: str, seed: int) -> None:
     assert verdict is not Verdict.FALSE, sentences
     if kind not in MAY_BE_UNKNOWN:
         assert verdict is Verdict.TRUE, sentences
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [*range(30), 32, 37, 75, 113, 140, 179, 192, 198, 200, 230, 292, 299, 323, 339, 366, 384],
+)
+def test_whatever_happens_in_a_run_an_honest_server_is_never_convicted(seed: int) -> None:
+    verdict, sentences = verdict_of(random_plan(seed))
+
+    assert verdict is not Verdict.FALSE, sentences
+
+
+def test_namesake_that_comes_onto_the_board_convicts_nobody_where_losses_are_sent() -> None:
+    """Others fall, so that a user who never submits comes to stand there, without an event."""
+    read = BoardRead("c", 30 * S, 31 * S, 10, 0, -1, [(f"U{n}", 100 - n) for n in range(10)])
+    early, low = Shown("Ann", 40, 1, 3 * S, "l"), Shown("Ann", 90, 1, 20 * S, "l")
+    late = Shown("Ann", 140, 1, 29 * S, "l")
+
+    assert may_be_namesake(read, [early, low], None, full=10)
+    assert may_be_namesake(read, [late], 91, full=10)
+    assert not may_be_namesake(read, [late], 92, full=10)
+    assert not may_be_namesake(read, [low, late], None, full=11)
+    assert not may_be_namesake(read, [Shown("Ann", 140, 1, 9 * S, "l")], None, full=10)
+
+
+def test_users_of_one_name_that_no_board_shows_twice_leave_the_verdict_open() -> None:
+    """An event that was shown for another user would look alike."""
+    verdict, sentences = verdict_of(
+        Plan(seed=1, users=30, submissions=90, same_names=2, bases=any_base)
+    )
+
+    assert verdict is Verdict.UNKNOWN, sentences
+    assert "users 1, 2 may all be called Alice: if they are not, an event was shown" in sentences
 
 
 def test_namesake_driven_off_the_board_convicts_nobody_where_losses_are_sent() -> None:
