@@ -193,7 +193,10 @@ def check_options(values: Mapping[str, Any], *, host: str | None, processes: int
     knows yet; otherwise wrong use, or a ValueError with every fault."""
     settings = settings_from(values)
     if host and not settings.target:
-        parse_address(host)
+        try:
+            parse_address(host)
+        except ValueError as error:
+            refuse(f"--host {error}")
     submits = parse_profile(settings.rate).submits
     return check_run(
         settings,
@@ -214,7 +217,7 @@ def described(target_file: str, host: str | None, *, said_as: str = "") -> Descr
     try:
         return read_target_file(Path(target_file), os.environ, host=host or "")
     except BadTarget as error:
-        refuse(f"{said_as}{error}")
+        refuse(said_as + str(error).removeprefix("--target "))
 
 
 def warn_if_insecure(server: Description | None) -> None:

@@ -36,6 +36,7 @@ T = TypeVar("T")
 PER_S = 1.0
 POLL_S = 0.02
 APPLIED_WITHIN_S = 30.0
+CONNECT_TIMEOUT_S = 5.0
 TOKEN_TTL_S = 300
 
 
@@ -91,7 +92,8 @@ class ApplicationUser(User):
             if target is None:
                 raise TargetError("no server: start one with `make up`, or name one with --host")
             key = signing_key(read_signing_key(settings.signing_key))
-        except (TargetError, ValueError) as error:
+            target.connect(CONNECT_TIMEOUT_S).close()
+        except (TargetError, ValueError, OSError) as error:
             # As a failed request, since Locust calls a run without any a success.
             self._tell("submit", time.monotonic(), error)
             raise StopUser(str(error)) from None

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import gevent
@@ -26,7 +27,7 @@ from harness.run.locust_users import EngineUser, active
 from harness.run.messages import OtherVersion, T
 from harness.run.web_form import load_processes
 from harness.run.worker_state import users_for
-from harness.wrong_use import check_options
+from harness.wrong_use import check_options, writable_file
 from scoreboard_cli.group import WRONG_USE, CommandError
 
 REPORT_EVERY_S = 1.0
@@ -101,6 +102,9 @@ def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
     if isinstance(runner, runners.WorkerRunner):
         if PARENT_VARIABLE in os.environ:
             gevent.spawn(_die_with_parent, int(os.environ[PARENT_VARIABLE]))
+        elif getattr(environment.parsed_options, "processes", None):
+            # Forked by the master, which may end before this worker has joined.
+            gevent.spawn(_die_with_parent, os.getppid())
         return
     engines = [user for user in environment.user_classes if issubclass(user, EngineUser)]
     if not engines:
@@ -140,9 +144,13 @@ def _end_with_the_run(environment: Environment, coordinator: Coordinator, web_ui
 
 def _refuse_wrong_use(environment: Environment) -> None:
     """Ends the command when its options cannot be run; a web form tells of them itself."""
+    options = environment.parsed_options
     try:
+        for flag in ("html", "json"):
+            if name := getattr(options, f"{flag}_file", None):
+                writable_file(f"--{flag}", Path(name))
         check_options(
-            vars(environment.parsed_options),
+            vars(options),
             host=environment.host,
             processes=load_processes(environment),
         )

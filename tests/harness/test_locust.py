@@ -129,6 +129,27 @@ def test_users_that_run_alone_have_no_share_beside_ours(
     assert {name: round(entry["ratio"], 3) for name, entry in ratios.items()} == shares
 
 
+def test_wrong_use_ends_the_processes_that_were_forked_already(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "locust", "-f", str(ROOT / "loadtests"), *RUN),
+            *("--host", "http://127.0.0.1:9", "--processes", "2", "--signing-key", "key:absent"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # Until every process that writes there has ended.
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=45,
+        check=False,
+    )
+
+    assert done.returncode == 2, done.stdout
+    assert "error: --signing-key: absent: No such file or directory" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_single_process_ends_by_itself_with_a_verdict(tmp_path: Path) -> None:
     with null_server(players=100) as (url, _), locust(tmp_path, *RUN, "--host", url) as process:
         code = process.wait(60)
