@@ -89,7 +89,9 @@ class Mysql(Private):
                 f"--datadir={unfinished}",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
-                *as_root,
+                # The script reads `--user` itself, and then splits the folder's name at spaces;
+                # what it does not know it hands on to the server.
+                *[option.replace("--user", "--loose-user") for option in as_root],
             ]
         else:
             command = [

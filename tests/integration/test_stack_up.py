@@ -26,7 +26,7 @@ from tests.support.stack_run import COMMAND, ROOT, StackRun, clean_environment, 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackRun]:
     """A stack that is ready, shared by the tests of this module, each of which leaves it so."""
-    with stack_run(tmp_path_factory.mktemp("up") / "data") as run:
+    with stack_run(tmp_path_factory.mktemp("up") / "größe und mehr") as run:
         run.until_ready()
         yield run
 
