@@ -133,7 +133,8 @@ def target_of_state(state: Mapping[str, Any]) -> Target:
     """The server of a running stack. Raises TargetError when its secret cannot be read."""
     try:
         secret = Path(state["jwt_secret_file"]).read_bytes().strip()
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError) as error:
+        # A ValueError where the locale cannot write the folder's name.
         raise TargetError(f"cannot read the stack's JWT secret: {error}") from error
     return Target(
         base_url=state["base_url"],

@@ -105,6 +105,8 @@ def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
         elif getattr(environment.parsed_options, "processes", None):
             # Forked by the master, which may end before this worker has joined.
             gevent.spawn(_die_with_parent, os.getppid())
+            # Locust would print it for every process.
+            environment.parsed_options.json = environment.parsed_options.json_file = None
         return
     engines = [user for user in environment.user_classes if issubclass(user, EngineUser)]
     if not engines:

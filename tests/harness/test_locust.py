@@ -173,11 +173,15 @@ def test_locust_tables_count_each_event_and_each_failure_once(tmp_path: Path) ->
     with (
         null_server(Faults(refuse_submissions=frozenset({5, 50, 500})), players=100) as (url, _),
         # Two listener pools: each of them sees every event.
-        locust(tmp_path, *RUN, "--host", url, "--processes", "4", "--csv", "out") as process,
+        locust(
+            tmp_path, *RUN, "--host", url, "--processes", "4", "--csv", "out", "--json"
+        ) as process,
     ):
         process.wait(90)
 
     log = (tmp_path / "log").read_text()
+    # One document, not one for every process.
+    assert [line for line in log.splitlines() if line in ("[", "[]")] == ["["], log
     rows = table(tmp_path / "out_stats.csv")
     submissions = rows["/scores/update"]
     assert (submissions["Request Count"], submissions["Failure Count"]) == ("1200", "3"), log
