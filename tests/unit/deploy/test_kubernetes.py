@@ -414,6 +414,19 @@ def test_traffic_is_refused_by_default_and_allowed_both_ways() -> None:
         assert allowed == ports | {53}, app
 
 
+def test_names_are_asked_of_the_cluster_and_of_a_nodes_cache() -> None:
+    [rule] = named("NetworkPolicy", "names-for-all")["spec"]["egress"]
+
+    asked = {key for target in rule["to"] for key in target}
+    assert asked == {"namespaceSelector", "podSelector", "ipBlock"}
+
+
+def test_nothing_applied_twice_has_a_template_that_cannot_change() -> None:
+    """A Job's template is immutable: a second apply with another image would fail."""
+    assert of_kind("Job") == {}
+    assert named("CronJob", "scoreboard-seed")["spec"]["suspend"] is True
+
+
 @pytest.mark.parametrize("name", ["temporal", "mysql", "redis"])
 def test_values_for_the_public_charts_hold_no_password(name: str) -> None:
     [values] = documents(FOLDER / f"example/{name}-values.yaml")
