@@ -9,6 +9,7 @@ import contextlib
 import os
 import secrets
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import TypeAlias, TypeVar
 import redis.asyncio
 
 from harness.chaos import schedule
+from harness.chaos.lost_changes import loss_of, replay, take_back
 from harness.chaos.schedule import Planned
 from harness.chaos.system import UnderTest
 from harness.net.fault_proxy import Mode
@@ -184,6 +186,22 @@ async def _proxied(system: UnderTest, outcome: Injected) -> Heal:
     return heal
 
 
+async def _lose(system: UnderTest, outcome: Injected) -> Heal:
+    lost_s = time.time()
+    kept, rows = await asyncio.to_thread(take_back, system.mysql_url(), outcome.planned.changes)
+    if rows:
+        system.losses.append(loss_of(kept, rows))
+
+    async def heal() -> None:
+        back = await replay(system.run, lost_s=lost_s)
+        if rows:
+            outcome.proof = (
+                f"{len(rows)} changes after {kept} gone; replay brought {back} submissions back"
+            )
+
+    return heal
+
+
 _BY_KIND = {
     schedule.KILL: _kill,
     schedule.RESTART: _restart,
@@ -191,6 +209,7 @@ _BY_KIND = {
     schedule.FLUSH: _flush,
     schedule.EMPTY: _empty,
     schedule.FAILPOINT: _failpoint,
+    schedule.LOSE: _lose,
 }
 
 

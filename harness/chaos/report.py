@@ -33,7 +33,7 @@ def report_of(run: "Run") -> ChaosResult:
     return ChaosResult(
         seed=run.plan.seed,
         short=run.plan.short,
-        commit=_commit(),
+        commit=commit(),
         started_unix_s=evidence.started_unix_us // 1_000_000,
         machine=Machine(**fingerprint()),
         good=verdict is Verdict.TRUE,
@@ -112,7 +112,7 @@ def seconds_seen(evidence: "Evidence") -> list[ChaosSecond]:
     ]
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit under test, marked when the tree has uncommitted changes."""
     try:
         done = subprocess.run(

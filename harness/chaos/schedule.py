@@ -35,6 +35,7 @@ RESTART = "restart"
 FLUSH = "flushall"
 EMPTY = "comes back empty"
 FAILPOINT = "failpoint"
+LOSE = "MySQL loses changes"
 
 FAILPOINTS = (
     "record.before_commit",
@@ -43,6 +44,9 @@ FAILPOINTS = (
     "notify.before",
     "batch.before_completion",
 )
+
+LOST_MOST = (5, 50, 500)
+"""How many changes MySQL loses at most: the fewer, the sooner new ones stand in their place."""
 
 BEYOND_TIMEOUT_S = 12.0
 """Longer than any activity or task timeout of the system under test (10 s)."""
@@ -57,7 +61,8 @@ SHORT_GAP_S = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """One fault. ``action`` belongs to failpoints, ``connections`` and ``latency_s`` to proxies."""
+    """One fault. ``action`` belongs to failpoints, ``connections`` and ``latency_s`` to proxies,
+    ``changes`` to MySQL that loses so many."""
 
     number: int = 0
     kind: str
@@ -67,6 +72,7 @@ class Planned:
     action: str = ""
     connections: int | None = None
     latency_s: float = 0.0
+    changes: int = 0
     beside: int | None = None
     """The number of the fault during which this one strikes, a moment after its start."""
 
@@ -76,18 +82,20 @@ class Planned:
         return f"{self.kind} {self.action}".strip() if self.kind == FAILPOINT else self.kind
 
 
-def plan(seed: int, *, short: bool, cluster: bool = False) -> list[Planned]:
+def plan(seed: int, *, short: bool, cluster: bool = False, losses: bool = False) -> list[Planned]:
     """The schedule of `seed`: some 100 faults in a quarter of an hour, or 19 in a minute or two.
 
     The long form holds every process fault, every failpoint and every proxy mode on every
     edge once, and ten pairs that strike together, in an order drawn from the seed. The short
     form draws one of each kind and one pair. With `cluster` the parts of Temporal are killed,
-    restarted and paused, too.
+    restarted and paused, too; with `losses` MySQL loses changes.
     """
     rng = random.Random(f"chaos {seed} {short}")
     groups = [[fault] for fault in (_short(rng) if short else _all(rng))]
     if cluster:
         groups += [[fault] for fault in _of_cluster(rng, short=short)]
+    if losses:
+        groups += [[_lose(rng, most)] for most in (LOST_MOST[:1] if short else LOST_MOST)]
     pairs = _pairs(rng, short=short)
     groups += [list(pair) for pair in (rng.sample(pairs, 1) if short else pairs)]
     rng.shuffle(groups)
@@ -209,6 +217,10 @@ def _pause(process: str, *, short: bool) -> Planned:
     if short:
         return Planned(kind=PAUSE, target=process, hold_s=3.0)
     return Planned(kind=PAUSE, target=process, hold_s=BEYOND_TIMEOUT_S)
+
+
+def _lose(rng: random.Random, most: int) -> Planned:
+    return Planned(kind=LOSE, target="mysql", changes=rng.randint(1, most))
 
 
 def _proxied(rng: random.Random, mode: Mode, edge: str, *, hold_s: float) -> Planned:

@@ -11,7 +11,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,8 +23,8 @@ from scoreboard_cli.running_stack import read_state
 START_TIMEOUT_S = 90.0
 
 
-class StackFailed(Exception):
-    """The stack did not start or refused a request on its control socket."""
+class StackFailed(RuntimeError):
+    """The stack did not start or refused a request on its control socket, or a program failed."""
 
 
 class UnderTest(Protocol):
@@ -57,8 +57,29 @@ class UnderTest(Protocol):
     async def ask(self, request: dict[str, Any], *, timeout_s: float = 60.0) -> dict[str, Any]:
         """`kill`, `stop` or `start` a process. Raises StackFailed."""
 
+    async def run(self, *arguments: str) -> str:
+        """Run one of the system's own programs to its end; its output. Raises StackFailed."""
+
     async def until_up(self, *, timeout_s: float = 60.0) -> None:
         """Wait until every process is up. Raises StackFailed at the deadline."""
+
+
+async def program_output(
+    command: Sequence[str], environment: Mapping[str, str], *, folder: Path | None = None
+) -> str:
+    """The output of a program that runs to its end. Raises StackFailed with what it complained
+    of."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env=dict(environment),
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    if process.returncode:
+        raise StackFailed(f"{' '.join(command)}: {err.decode(errors='replace')[-1000:]}")
+    return out.decode()
 
 
 class System:
@@ -215,6 +236,18 @@ class System:
         path = self.folder / "control.sock"
         relative = os.path.relpath(path)
         return min(str(path), relative, key=len)
+
+    async def run(self, *arguments: str) -> str:
+        """Run one of the stack's own programs to its end; its output. Raises StackFailed."""
+        return await program_output(
+            [sys.executable, "-m", *arguments],
+            {
+                **self._environment(),
+                "SCOREBOARD_MYSQL_URL": self.mysql_url(),
+                "SCOREBOARD_REDIS_URL": self.redis_url,
+                "SCOREBOARD_TEMPORAL_ADDRESS": self.temporal_address,
+            },
+        )
 
     async def until_up(self, *, timeout_s: float = 60.0) -> None:
         """Wait until every process is up. Raises StackFailed at the deadline."""

@@ -21,10 +21,11 @@ from harness.chaos.schedule import duration_s, plan
 from harness.chaos.system import StackFailed
 from harness.checker import Verdict
 from harness.cli.check import EXIT_CODES
+from harness.lab.schedule import labels
 from harness.lab.schedule import plan as lab_plan
 from harness.report.result_files import keep_result
 from harness.wrong_use import writable, writable_file
-from scoreboard_cli.group import COULD_NOT_TELL, GOOD, CommandError, command, exclude, need
+from scoreboard_cli.group import COULD_NOT_TELL, GOOD, CommandError, command, exclude, need, refuse
 from scoreboard_cli.types import FILE, FOLDER, Number, whole
 
 
@@ -44,6 +45,9 @@ from scoreboard_cli.types import FILE, FOLDER, Number, whole
     is_flag=True,
     help="Temporal as several processes on PostgreSQL; each of them is struck, too.",
 )
+@click.option(
+    "--losses", is_flag=True, help="MySQL loses its last changes, too; the database must tell."
+)
 @click.option("--plan-only", is_flag=True, help="Print the schedule and stop.")
 @click.option(
     "--lab", is_flag=True, help="On several hosts, with the faults that need them (root)."
@@ -52,6 +56,18 @@ from scoreboard_cli.types import FILE, FOLDER, Number, whole
     "--seeds", type=whole(least=1), help="With --lab: so many seeds, those with a verdict left out."
 )
 @click.option("--write", type=FILE, help="With --lab: put the table of all seeds into this page.")
+@click.option(
+    "--minutes",
+    type=Number("N", above=0, whole=False),
+    help="With --seeds: begin no run that would end later; the same command goes on.",
+)
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    help="With --lab: one fault of this kind in place of the seed's; may be given again.",
+)
 def chaos(
     seed: int,
     short: bool,
@@ -60,17 +76,24 @@ def chaos(
     rate: float | None,
     listeners: int | None,
     temporal_cluster: bool,
+    losses: bool,
     plan_only: bool,
     lab: bool,
     seeds: int | None,
     write: Path | None,
+    minutes: float | None,
+    kinds: tuple[str, ...],
 ) -> int:
     """Inject faults into a stack of its own under load, then check every promise.
 
     Exit codes: 0 every promise holds, 1 one does not, 2 wrong use, 3 too little was seen to tell.
     """
-    _check(None if plan_only else results, out, write)
-    faults = lab_plan(seed) if lab else plan(seed, short=short, cluster=temporal_cluster)
+    _check(None if plan_only else results, out, write, kinds)
+    faults = (
+        lab_plan(seed, kinds=kinds)
+        if lab
+        else plan(seed, short=short, cluster=temporal_cluster, losses=losses)
+    )
     if plan_only:
         for fault in faults:
             print(f"{fault.at_s:7.1f} s  {fault.label} on {fault.target}, {fault.hold_s:g} s")
@@ -81,10 +104,18 @@ def chaos(
     if listeners is not None:
         sizes["listeners"] = listeners
     if lab:
-        from harness.cli.lab.commands import chaos_lab
+        from harness.cli.lab.commands import chaos_kinds, chaos_lab
 
-        chosen_seeds = range(seed, seed + (seeds or 1))
-        return chaos_lab(seeds=chosen_seeds, sizes=sizes, results=results, out=out, write=write)
+        if kinds:
+            return chaos_kinds(kinds=kinds, seed=seed, sizes=sizes, out=out)
+        return chaos_lab(
+            seeds=range(seed, seed + (seeds or 1)),
+            sizes=sizes,
+            results=results,
+            out=out,
+            write=write,
+            minutes=minutes,
+        )
     import uvloop
 
     # A stopped backend makes asyncio report every cut stream; the history has them all.
@@ -94,7 +125,7 @@ def chaos(
     _say(f"{len(faults)} faults over at least {duration_s(faults):.0f} s, seed {seed}")
     if not short:
         sizes["least_s"] = 605.0
-    chosen = Plan(seed=seed, short=short, temporal_cluster=temporal_cluster, **sizes)
+    chosen = Plan(seed=seed, short=short, temporal_cluster=temporal_cluster, losses=losses, **sizes)
     try:
         run = uvloop.run(run_chaos(folder, chosen, _say))
     except StackFailed as error:
@@ -112,11 +143,17 @@ def chaos(
     return EXIT_CODES[Verdict(report.verdict)]
 
 
-def _check(results: Path | None, out: Path | None, write: Path | None) -> None:
-    """Refuses options that exclude or need each other, and places that take no file."""
-    exclude("--lab", "--short", "--temporal-cluster")
-    for option in ("--seeds", "--write"):
+def _check(
+    results: Path | None, out: Path | None, write: Path | None, kinds: tuple[str, ...]
+) -> None:
+    """Refuses options that exclude or need each other, unknown kinds, and places that take no
+    file."""
+    exclude("--lab", "--short", "--temporal-cluster", "--losses")
+    exclude("--kind", "--seeds", "--write", "--minutes")
+    for option in ("--seeds", "--write", "--minutes", "--kind"):
         need(option, "--lab")
+    if unknown := sorted(set(kinds) - set(labels())):
+        refuse(f"--kind {unknown[0]}: there are {'; '.join(sorted(labels()))}")
     for flag, folder in (("--results", results), ("--out", out)):
         if folder is not None:
             writable(flag, folder)

@@ -1,8 +1,14 @@
-"""The count over many runs of the lab: what is kept of each, and its part of RESULTS.md. Pure."""
+"""The count over many runs of the lab: what is kept of each, and its part of RESULTS.md.
+
+A count takes longer than one call: runs of several calls are put together by seed. A run that
+convicts nobody and acquits nobody is repeated, and what it saw stays beside the one that counts.
+Pure but for `kept_runs`.
+"""
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -25,10 +31,12 @@ class LabFault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LabRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of one run. `broken`: the lab itself did not get to a verdict, and why."""
+    """What is kept of one run. `broken`: the lab itself did not get to a verdict, and why.
+    `earlier`: what earlier runs of this seed had come to, a line each."""
 
     seed: int
     commit: str = ""
+    rate: float = 0.0
     verdict: str = "unknown"
     accepted: int = 0
     unknown: int = 0
@@ -39,18 +47,61 @@ class LabRun(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[LabFault, ...] = ()
     findings: tuple[Finding, ...] = ()
     broken: str = ""
+    earlier: tuple[str, ...] = ()
 
     @property
     def good(self) -> bool:
         """Whether every promise held, and enough was seen."""
         return self.verdict == Verdict.TRUE.value
 
+    @property
+    def settled(self) -> bool:
+        """Whether it has a verdict; one without is repeated."""
+        return self.verdict in (Verdict.TRUE.value, Verdict.FALSE.value)
 
-def kept_of(run: Run, report: ChaosResult) -> LabRun:
-    """What is kept of a run."""
+    @property
+    def doubts(self) -> str:
+        """What does not hold, or was not seen; empty for a good run."""
+        found = [
+            f"{f.invariant}: {(f.explanations or ('',))[0]}"
+            for f in self.findings
+            if f.verdict not in (Verdict.TRUE, Verdict.NOT_ASKED)
+        ]
+        return "; ".join(found) or (self.broken.splitlines()[0] if self.broken else "")
+
+
+def kept_runs(*places: Path) -> dict[int, LabRun]:
+    """The runs that earlier calls kept, by seed: a folder with a file for each, or one file with
+    all. Of two the settled one counts, then the later place. Raises OSError, msgspec's errors."""
+    found: dict[int, LabRun] = {}
+    for place in places:
+        runs: Iterable[LabRun] = ()
+        if place.is_dir():
+            files = place.glob("*.json")
+            runs = [msgspec.json.decode(file.read_bytes(), type=LabRun) for file in files]
+        elif place.exists():
+            runs = msgspec.json.decode(place.read_bytes(), type=tuple[LabRun, ...])
+        for run in runs:
+            known = found.get(run.seed)
+            if known is None or run.settled or not known.settled:
+                found[run.seed] = run
+    return found
+
+
+def after(run: LabRun, earlier: LabRun | None) -> LabRun:
+    """The run as it is kept when the seed has run before."""
+    if earlier is None:
+        return run
+    said = [] if earlier.good else [f"{earlier.verdict} at {earlier.commit}: {earlier.doubts}"]
+    return msgspec.structs.replace(run, earlier=(*earlier.earlier, *said))
+
+
+def kept_of(run: Run, report: ChaosResult, commit: str) -> LabRun:
+    """What is kept of a run of the commit that the count began with: its own table is a change."""
     return LabRun(
         seed=report.seed,
-        commit=report.commit,
+        commit=commit,
+        rate=run.plan.rate,
         verdict=overall(run.findings).value,
         accepted=report.accepted,
         unknown=report.unknown,
@@ -85,12 +136,25 @@ def terminal(runs: Sequence[LabRun]) -> str:
 def _sum(runs: Sequence[LabRun]) -> str:
     fired = [fault for run in runs for fault in run.faults if fault.fired]
     good = sum(run.good for run in runs)
+    false = sum(run.verdict == Verdict.FALSE.value for run in runs)
     return (
-        f"{len(runs)} runs, {good} with verdict true, "
-        f"{sum(run.verdict == Verdict.FALSE.value for run in runs)} false; "
-        f"{len(fired)} faults of {len({fault.kind for fault in fired})} kinds fired; "
-        f"{sum(run.accepted for run in runs):,} submissions acknowledged"
+        f"{len(runs)} runs: {good} true, {false} false, {len(runs) - good - false} without a "
+        f"verdict; {len(fired)} faults of {len({fault.kind for fault in fired})} kinds fired; "
+        f"{sum(run.accepted for run in runs):,} submissions acknowledged, "
+        f"{sum(f.violations for run in runs for f in run.findings)} findings unexplained"
     )
+
+
+def command(runs: Sequence[LabRun]) -> str:
+    """The command that makes such a count."""
+    seeds = [run.seed for run in runs]
+    rates = {run.rate for run in runs if run.rate}
+    words = [
+        *([f"--seed {min(seeds)}"] if min(seeds, default=1) != 1 else []),
+        f"--seeds {max(seeds, default=1) - min(seeds, default=1) + 1}",
+        *([f"--rate {rates.pop():g}"] if len(rates) == 1 else []),
+    ]
+    return f'make chaos ARGS="--lab {" ".join(words)} --write RESULTS.md"'
 
 
 def markdown(runs: Sequence[LabRun], file: str) -> str:
@@ -98,10 +162,11 @@ def markdown(runs: Sequence[LabRun], file: str) -> str:
     commits = ", ".join(
         f"`{commit}`" for commit in sorted({run.commit for run in runs if run.commit})
     )
+    repeated = [f"Seed {run.seed}, before: {said}" for run in runs for said in run.earlier]
     lines = [
         "## The lab: faults of several hosts",
         "",
-        f'`make chaos ARGS="--lab --seeds {len(runs)} --write RESULTS.md"` at {commits}: eleven '
+        f"`{command(runs)}` at {commits}: eleven "
         "hosts as network namespaces on one machine ([docs/lab.md](docs/lab.md)). "
         f"{_sum(runs)}. Result file: [`{file}`]({file}).",
         "",
@@ -109,6 +174,7 @@ def markdown(runs: Sequence[LabRun], file: str) -> str:
         "|---|---|---|---|---|",
         *(_row(run) for run in runs),
         "",
+        *([*(f"- {_cell(said)}" for said in repeated), ""] if repeated else []),
         "Recovery is from the end of a fault until a fresh submission was acknowledged and seen on "
         "a stream.",
         "",
@@ -120,17 +186,15 @@ def markdown(runs: Sequence[LabRun], file: str) -> str:
 
 
 def _row(run: LabRun) -> str:
-    doubts = [
-        f"{f.invariant}: {(f.explanations or ('',))[0]}"
-        for f in run.findings
-        if f.verdict not in (Verdict.TRUE, Verdict.NOT_ASKED)
-    ]
-    said = "; ".join(doubts) or run.broken.splitlines()[0] if doubts or run.broken else ""
     fired = sum(bool(fault.fired) for fault in run.faults)
     return (
         f"| {run.seed} | {run.verdict} | {run.accepted:,} | {fired} of {len(run.faults)} | "
-        f"{said.replace('|', '/')[:300]} |"
+        f"{_cell(run.doubts)} |"
     )
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "/").split())[:300]
 
 
 def _by_kind(runs: Sequence[LabRun]) -> list[str]:

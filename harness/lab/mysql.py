@@ -9,12 +9,13 @@ from typing import Any
 import pymysql
 
 from harness.evidence.database_snapshot import Row
-from harness.lab.machines import Machines, wait_for
+from harness.lab.disks import settled
+from harness.lab.machines import Machines
 from harness.lab.network import LabError, run
 from harness.lab.topology import HOSTS, MYSQL_PORT, MYSQLS, OPERATOR, Site
 
-START_TIMEOUT_S = 40.0
-CATCH_UP_S = 30.0
+START_TIMEOUT_S = 90.0
+CATCH_UP_S = 60.0
 
 
 class MysqlPair:
@@ -59,6 +60,7 @@ class MysqlPair:
         data = self._site.store(name) / "data"
         shutil.rmtree(data, ignore_errors=True)
         run("cp", "-r", "--sparse=always", str(self._site.folder / "mysql-template"), str(data))
+        settled(data)
 
     async def begin(self) -> None:
         """Both start: one writable, the other its replica."""
@@ -87,7 +89,7 @@ class MysqlPair:
             user=OPERATOR,
             password=self._site.mysql_password,
             connect_timeout=5,
-            read_timeout=30,
+            read_timeout=90,
             autocommit=True,
             cursorclass=pymysql.cursors.DictCursor,
         )
@@ -193,22 +195,17 @@ class MysqlPair:
 
 
 async def until(attempt: Any, *, timeout_s: float, what: str) -> None:
-    """Repeat an asynchronous call until it succeeds. Raises LabError at the deadline."""
-    done = False
-
-    async def once() -> None:
-        nonlocal done
-        while not done:
-            try:
-                await attempt()
-                done = True
-            except (pymysql.err.Error, OSError, RuntimeError, LabError):
-                await asyncio.sleep(0.1)
-
-    task = asyncio.create_task(once())
+    """Repeat an asynchronous call until it succeeds. Raises LabError at the deadline, with the
+    last reason."""
+    reason = "no answer"
     try:
-        await wait_for(lambda: done or task.done(), timeout_s=timeout_s, what=what)
-        if task.done():
-            task.result()
-    finally:
-        task.cancel()
+        async with asyncio.timeout(timeout_s):
+            while True:
+                try:
+                    await attempt()
+                    return
+                except (pymysql.err.Error, OSError, RuntimeError, LabError) as error:
+                    reason = str(error) or type(error).__name__
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise LabError(f"{what} took longer than {timeout_s:g} s: {reason}") from None

@@ -102,10 +102,10 @@ class Network:
 
     def destroy(self) -> None:
         """End every process in the namespaces but this one, and remove them."""
-        names = [self.namespace(host) for host in [*HOSTS, "switch"]]
+        hosts = [*HOSTS, "switch"]
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            pids = {int(p) for n in names for p in self._pids(n)} - {os.getpid()}
+            pids = {pid for host in hosts for pid in self.pids(host)} - {os.getpid()}
             if not pids:
                 break
             for pid in pids:
@@ -114,14 +114,17 @@ class Network:
                 except ProcessLookupError:
                     continue
             time.sleep(0.05)
-        for name in names:
+        for host in hosts:
+            name = self.namespace(host)
             subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
 
-    def _pids(self, name: str) -> list[str]:
+    def pids(self, host: str) -> set[int]:
+        """The processes on a host, of whatever program; none when there is no such host."""
+        name = self.namespace(host)
         done = subprocess.run(
             ["ip", "netns", "pids", name], capture_output=True, text=True, check=False
         )
-        return done.stdout.split()
+        return set(map(int, done.stdout.split()))
 
     def on(self, host: str) -> list[str]:
         """What stands before a command that a host runs. The process keeps its pid, and no mount
@@ -154,3 +157,8 @@ def labs() -> list[str]:
         return []
     found = {re.match(r"(lab\d+)-", path.name) for path in _NAMES.iterdir()}
     return sorted({match[1] for match in found if match})
+
+
+def owner_of(prefix: str) -> int:
+    """The pid of the program that made a lab."""
+    return int(prefix.removeprefix("lab"))

@@ -5,7 +5,7 @@ several, or a disk or a clock of one's own.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from harness.chaos import schedule as chaos
@@ -77,7 +77,7 @@ def _proxied(mode: Mode) -> Make:
     return make
 
 
-REDIS_MASTER = "redis-master"
+REDIS_MASTER, MYSQL_PRIMARY = "redis-master", "mysql-primary"
 """Whichever host has that part when the fault strikes."""
 
 PAIRS = tuple(
@@ -85,7 +85,7 @@ PAIRS = tuple(
     for a, b in (
         *((api, store) for api in APIS for store in ("proxy", REDIS_MASTER, "temporal")),
         *((worker, store) for worker in WORKERS for store in ("proxy", REDIS_MASTER, "temporal")),
-        *(("mysql1", "mysql2"), ("redis1", "redis2"), ("proxy", "mysql1"), ("proxy", "mysql2")),
+        *(("mysql1", "mysql2"), ("redis1", "redis2"), ("proxy", MYSQL_PRIMARY)),
         *(("worker1", "worker2"), ("proxy", REDIS_MASTER)),
     )
 )
@@ -143,11 +143,20 @@ KINDS: tuple[Make, ...] = (
 """Each kind, with how its target and its length are drawn."""
 
 
-def plan(seed: int, *, count: int = FAULTS_IN_A_RUN) -> list[Planned]:
+def labels() -> tuple[str, ...]:
+    """The name of each kind, as reports count it."""
+    return tuple(make(random.Random(0)).label for make in KINDS)
+
+
+def plan(seed: int, *, count: int = FAULTS_IN_A_RUN, kinds: Sequence[str] = ()) -> list[Planned]:
     """The faults of a seed, one after another. Seeds that follow each other take the kinds by
-    turns, so any four of them have every kind."""
+    turns, so any four of them have every kind. With `kinds` there is one fault for each of these
+    names, and the seed draws order, targets and lengths."""
     rng = random.Random(f"lab {seed}")
-    turn = [KINDS[(seed * count + n) % len(KINDS)] for n in range(count)]
+    by_name = dict(zip(labels(), KINDS, strict=True))
+    turn = [by_name[kind] for kind in kinds] or [
+        KINDS[(seed * count + n) % len(KINDS)] for n in range(count)
+    ]
     drawn = [make(rng) for make in turn]
     rng.shuffle(drawn)
     planned = []

@@ -9,20 +9,23 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pymysql
 import redis
 
-from harness.chaos.system import StackFailed
+from harness.chaos.system import StackFailed, program_output
 from harness.lab.disks import Disk
 from harness.lab.machines import Machine, Machines, wait_for
 from harness.lab.mysql import MysqlPair
-from harness.lab.network import LabError, Network, labs, run
+from harness.lab.network import LabError, Network, labs, owner_of, run
 from harness.lab.topology import (
     API_PORT,
     APIS,
@@ -41,7 +44,7 @@ from harness.lab.topology import (
 from harness.net.fault_proxy import Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
-UP_TIMEOUT_S = 60.0
+UP_TIMEOUT_S = 120.0
 NEEDED = {
     "ip": "iproute2",
     "iptables": "iptables",
@@ -58,11 +61,15 @@ def lacking() -> list[str]:
     """What this machine lacks for a lab, a sentence each."""
     if os.geteuid() != 0:
         return ["The lab needs root: it makes network namespaces and mounts disks."]
-    return [
-        f"The lab needs {name}: apt-get install {package}"
-        for name, package in NEEDED.items()
-        if find(name) is None
-    ]
+    missing = {name: package for name, package in NEEDED.items() if find(name) is None}
+    if faketime() is None:
+        missing["libfaketime"] = "libfaketime"
+    return [f"The lab needs {name}: apt-get install {package}" for name, package in missing.items()]
+
+
+def faketime() -> Path | None:
+    """The library that gives a process a clock of its own."""
+    return next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
 def find(name: str) -> str | None:
@@ -77,6 +84,28 @@ def asked(client: "redis.Redis", *words: str) -> Any:
     return ask(*words)
 
 
+def end(prefix: str, *, timeout_s: float = 30.0) -> None:
+    """End a lab: its program in order, as by Ctrl-C, then what is left of it."""
+    owner, network = owner_of(prefix), Network(prefix)
+    # Another program may have its pid by now, but is on no host of this lab.
+    if owner in network.pids("clients"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(owner, signal.SIGTERM)
+        deadline = time.monotonic() + timeout_s
+        while _lives(owner) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    if prefix in labs():
+        remove(prefix)
+
+
+def _lives(pid: int) -> bool:
+    """Whether the process runs; one that nobody has waited for is over."""
+    try:
+        return bool(Path(f"/proc/{pid}/ns/net").readlink())
+    except OSError:
+        return False
+
+
 def remove(prefix: str) -> None:
     """End what is left of a lab: its processes, its network, its disks."""
     Network(prefix).destroy()
@@ -87,6 +116,8 @@ def remove(prefix: str) -> None:
                 if disk.startswith(f"{folder}/"):
                     Disk(Path(), Path(disk)).detach()
             run("umount", "-l", folder)
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
 
 
 class Lab:
@@ -130,7 +161,7 @@ class Lab:
         """Hosts, cables, disks and files; no process yet. Raises LabError."""
         for prefix in labs():
             # Of a program that was killed.
-            if not Path(f"/proc/{prefix.removeprefix('lab')}").exists():
+            if not Path(f"/proc/{owner_of(prefix)}").exists():
                 remove(prefix)
         self.network.build()
         run("mount", "-t", "tmpfs", "-o", "size=3g", self.network.prefix, str(self.folder))
@@ -200,7 +231,7 @@ class Lab:
             self.machines.start(name)
         await self.mysql.begin()
         await self.point_proxy()
-        await self.python_on("worker1", "worker", "seed", "--users", str(self.site.users))
+        await self.run("worker", "seed", "--users", str(self.site.users))
         for name in (*WORKERS, *APIS):
             self.machines.start(name)
         self.machines.watch()
@@ -213,21 +244,6 @@ class Lab:
         for name in ("mysql1", "mysql2"):
             what = "enable" if name == self.mysql.primary else "disable"
             await asyncio.to_thread(self.mysql.order, f"{what} server primary/{name}")
-
-    async def python_on(self, host: str, *arguments: str) -> str:
-        """Run one of our programs on a host to its end; its output. Raises LabError."""
-        command = [*self.network.on(host), self.site.python, "-m", *arguments]
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            env={**os.environ, **self.site.environment(host, self._environment)},
-            cwd=ROOT,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        if process.returncode:
-            raise LabError(f"{' '.join(arguments)}: {err.decode(errors='replace')[-1000:]}")
-        return out.decode()
 
     async def stop(self) -> None:
         """End every process."""
@@ -301,6 +317,15 @@ class Lab:
                 self.machines.start(process)
         return {"ok": True}
 
+    async def run(self, *arguments: str) -> str:
+        """Run one of our programs on the first worker's host; its output. Raises StackFailed."""
+        [host, *_] = WORKERS
+        return await program_output(
+            [*self.network.on(host), self.site.python, "-m", *arguments],
+            {**os.environ, **self.site.environment(host, self._environment)},
+            folder=ROOT,
+        )
+
     async def until_up(self, *, timeout_s: float = UP_TIMEOUT_S) -> None:
         """Wait until every process runs, the databases answer and both APIs are ready.
 
@@ -312,8 +337,8 @@ class Lab:
             for name in APIS:
                 await self._ready(name, timeout_s)
             await self._ready("proxy", timeout_s)
-        except LabError as error:
-            raise StackFailed(f"{error}; not running: {self.machines.down()}") from error
+        except (LabError, pymysql.err.Error, OSError) as error:
+            raise StackFailed(f"{error!r}; not running: {self.machines.down()}") from error
 
     async def _primary_writable(self) -> None:
         """A primary that was started again is read-only, as every server is at its start."""

@@ -4,6 +4,7 @@ A run that has a verdict is kept; the command given again goes on with the seeds
 """
 
 import asyncio
+import contextlib
 import logging
 import shutil
 import signal
@@ -11,24 +12,27 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from harness.chaos.report import report_of
+from harness.chaos.report import commit, report_of
 from harness.chaos.report import terminal as report_terminal
 from harness.chaos.run import Plan
+from harness.chaos.schedule import Planned
 from harness.chaos.system import StackFailed
-from harness.lab.count import NAME, LabRun, kept_of, line, markdown, terminal
+from harness.checker import Verdict
+from harness.lab.count import NAME, LabRun, after, kept_of, kept_runs, line, markdown, terminal
 from harness.lab.network import LabError, entered, labs
 from harness.lab.run import run_lab
 from harness.lab.schedule import LEAST_S, plan
-from harness.lab.system import Lab, lacking, remove
+from harness.lab.system import Lab, end, lacking
 from harness.lab.topology import HOSTS, HTTP_PORT
 from harness.net.fault_proxy import Proxy
-from harness.report.results_document import keep_section
+from harness.report.results_document import KEPT, keep_section
 from scoreboard import tokens
 from scoreboard_cli.group import (
     BAD,
@@ -42,6 +46,8 @@ from scoreboard_cli.group import (
 from scoreboard_cli.types import PORT
 
 TOKEN_TTL_S = 24 * 3600
+KINDS_LEAST_S = 25.0
+"""Load of a run with chosen kinds: enough for a verdict."""
 
 
 def chaos_lab(
@@ -51,58 +57,88 @@ def chaos_lab(
     results: Path,
     out: Path | None,
     write: Path | None,
-    least_s: float = LEAST_S,
+    minutes: float | None = None,
 ) -> int:
-    """Run each seed that has no verdict yet; 0 when all are true."""
+    """Run each seed that has no verdict yet; 0 when all are true.
+
+    After `minutes` no run is begun that would take longer than the longest before it. One seed by
+    itself runs always.
+    """
     _able()
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    kept = results / "lab"
-    kept.mkdir(parents=True, exist_ok=True)
-    runs = []
+    folder = results / NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    page_file = [write.parent / KEPT / f"{NAME}.json"] if write is not None else []
+    runs = kept_runs(*page_file, folder)
+    at = commit()
+    began, longest_s = time.monotonic(), 0.0
     for seed in seeds:
-        path = kept / f"{seed}.json"
-        known = msgspec.json.decode(path.read_bytes(), type=LabRun) if path.exists() else None
-        if known is not None and not known.broken and len(seeds) > 1:
+        known = runs.get(seed)
+        if known is not None and known.settled and len(seeds) > 1:
             _say(f"{line(known)} (kept)")
-            runs.append(known)
             continue
-        run = _one(seed, sizes, least_s, out)
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(run)))
-        runs.append(run)
+        run_began = time.monotonic()
+        if minutes is not None and run_began - began + longest_s > minutes * 60:
+            break
+        run = after(_one(seed, sizes, plan(seed), out, least_s=LEAST_S, at=at), known)
+        longest_s = max(longest_s, time.monotonic() - run_began)
+        (folder / f"{seed}.json").write_bytes(msgspec.json.format(msgspec.json.encode(run)))
+        runs[seed] = run
         _say(line(run))
-    print(terminal(runs))
+        if write is not None:
+            keep_section(write, NAME, [runs[n] for n in sorted(runs)], _section(runs))
+    asked = [runs[seed] for seed in seeds if seed in runs]
+    print(terminal(asked))
     if write is not None:
-        _written(runs, write)
-    if all(run.good for run in runs):
+        print(f"{write}: {NAME}; {len(runs)} runs")
+    if missing := [seed for seed in seeds if seed not in runs or not runs[seed].settled]:
+        print(f"No verdict yet for {len(missing)} of {len(seeds)} seeds; run the command again.")
+    if any(run.verdict == Verdict.FALSE.value for run in asked):
+        return BAD
+    return COULD_NOT_TELL if missing else GOOD
+
+
+def chaos_kinds(*, kinds: Sequence[str], seed: int, sizes: dict[str, Any], out: Path | None) -> int:
+    """One run with a fault of each kind given; kept nowhere."""
+    _able()
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    run = _one(seed, sizes, plan(seed, kinds=kinds), out, least_s=KINDS_LEAST_S, at=commit())
+    _say(line(run))
+    if run.good:
         return GOOD
-    return BAD if any(run.verdict == "false" for run in runs) else COULD_NOT_TELL
+    return BAD if run.verdict == Verdict.FALSE.value else COULD_NOT_TELL
 
 
-def _one(seed: int, sizes: dict[str, Any], least_s: float, out: Path | None) -> LabRun:
+def _section(runs: dict[int, LabRun]) -> Callable[[str], str]:
+    return lambda file: markdown([runs[seed] for seed in sorted(runs)], file)
+
+
+def _one(
+    seed: int,
+    sizes: dict[str, Any],
+    faults: list[Planned],
+    out: Path | None,
+    *,
+    least_s: float,
+    at: str,
+) -> LabRun:
     folder = (out or Path(tempfile.mkdtemp(prefix="scoreboard-lab-"))) / f"seed-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = Plan(
-        seed=seed, short=False, lab=True, faults=tuple(plan(seed)), least_s=least_s, **sizes
-    )
+    chosen = Plan(seed=seed, short=False, lab=True, faults=tuple(faults), least_s=least_s, **sizes)
     _say(f"seed {seed}: {len(chosen.faults)} faults")
     try:
         run = run_lab(folder, chosen, _say)
     except (LabError, StackFailed) as error:
         _say(f"{error}\nEverything is in {folder}")
-        return LabRun(seed=seed, broken=str(error) or type(error).__name__)
+        return LabRun(seed=seed, commit=at, broken=str(error) or type(error).__name__)
     report = report_of(run)
-    kept = kept_of(run, report)
+    kept = kept_of(run, report, at)
     print(report_terminal(report), flush=True)
     if kept.good and out is None:
         shutil.rmtree(folder.parent, ignore_errors=True)
     else:
         _say(f"Everything is in {folder}")
     return kept
-
-
-def _written(runs: list[LabRun], page: Path) -> None:
-    keep_section(page, NAME, runs, lambda file: markdown(runs, file))
-    print(f"{page}: {NAME}; {len(runs)} runs")
 
 
 def _able() -> None:
@@ -132,24 +168,37 @@ def cluster(port: int, down: bool) -> int:
     folder = Path(tempfile.mkdtemp(prefix="scoreboard-cluster-"))
     lab = Lab(folder)
 
-    async def until_stopped() -> None:
-        stopping = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async def serve() -> None:
         async with lab:
             public = Proxy("public", HOSTS["proxy"], HTTP_PORT)
             await public.start(listening=listening)
             _greet(lab, port)
-            await stopping.wait()
-            await public.close()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await public.close()
 
+    async def until_stopped() -> None:
+        serving = asyncio.create_task(serve())
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+
+    # As Ctrl-C, also before the loop runs.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         lab.build()
         with entered(lab.network.namespace("clients")):
             uvloop.run(until_stopped())
+    except KeyboardInterrupt:
+        pass
     except (LabError, StackFailed) as error:
         raise CommandError(str(error), COULD_NOT_TELL) from None
     finally:
+        # A second Ctrl-C must not leave half a lab.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         lab.destroy()
         shutil.rmtree(folder, ignore_errors=True)
     return GOOD
@@ -172,7 +221,7 @@ def _greet(lab: Lab, port: int) -> None:
 def _down() -> int:
     found = labs()
     for prefix in found:
-        remove(prefix)
+        end(prefix)
     print(f"Ended: {', '.join(found)}." if found else "Nothing is running.")
     return GOOD
 

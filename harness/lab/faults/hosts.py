@@ -1,20 +1,16 @@
-"""Faults of hosts, cables, clocks and releases."""
+"""Faults of hosts, cables and releases."""
 
 import asyncio
-import contextlib
 import subprocess
-import time
-import urllib.request
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from harness.chaos.faults import Heal, Injected
+from harness.lab import schedule
 from harness.lab.network import LabError, run
-from harness.lab.schedule import DUPLICATE, PACKET_LOSS, REDIS_MASTER, REORDER, SLOW
+from harness.lab.schedule import DUPLICATE, PACKET_LOSS, REORDER, SLOW
 from harness.lab.system import ROOT, Lab
-from harness.lab.topology import API_PORT, APIS, HOSTS, PROCESSES, SENTINELS, WORKERS, host_of
+from harness.lab.topology import APIS, PROCESSES, SENTINELS, WORKERS, host_of
 
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 CABLES = {
     # Delay and jitter in ms, share lost, share sent twice.
     SLOW: (25, 10, 0.0, 0.0),
@@ -22,13 +18,17 @@ CABLES = {
     REORDER: (1, 8, 0.0, 0.0),
     DUPLICATE: (0, 1, 0.0, 0.1),
 }
-TRAFFIC_WAIT_S = 8.0
 RELEASES_BACK = 60
 
 
 def resolved(lab: Lab, host: str) -> str:
     """A host by its name or by its part in a pair."""
-    return lab.redis_master_host() if host == REDIS_MASTER else host
+    match host:
+        case schedule.REDIS_MASTER:
+            return lab.redis_master_host()
+        case schedule.MYSQL_PRIMARY:
+            return lab.mysql.primary
+    return host
 
 
 async def split(lab: Lab, outcome: Injected) -> Heal:
@@ -168,61 +168,6 @@ async def proxy_restart(lab: Lab, outcome: Injected) -> Heal:
         outcome.proof = f"pid {before} stopped, {lab.pid('proxy')} in its place"
 
     return heal
-
-
-async def clock_jumps(lab: Lab, outcome: Injected) -> Heal:
-    """The clock of an API or worker jumps while it runs."""
-    jump_s = 4 if outcome.planned.target in APIS else 20
-    sign = 1 if outcome.planned.number % 2 else -1
-    return await _wrong_clock(lab, outcome, f"{sign * jump_s:+d}", sign * jump_s)
-
-
-async def clock_drifts(lab: Lab, outcome: Injected) -> Heal:
-    """The clock of an API or worker runs a quarter too fast."""
-    return await _wrong_clock(lab, outcome, "+0 x1.25", 0.25)
-
-
-async def _wrong_clock(lab: Lab, outcome: Injected, says: str, expected_s: float) -> Heal:
-    name = outcome.planned.target
-    file = lab.folder / f"{name}.clock"
-    file.write_text("+0\n", "utf-8")
-    lab.overrides[name] = {
-        "LD_PRELOAD": str(FAKETIME),
-        "FAKETIME_TIMESTAMP_FILE": str(file),
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_NO_CACHE": "0",
-    }
-    await restarted(lab, name)
-    file.write_text(f"{says}\n", "utf-8")
-
-    async def heal() -> None:
-        off_s = await _clock_error(lab, name, expected_s)
-        if off_s is not None:
-            outcome.proof = f"the clock of {name} was {off_s:+.1f} s off"
-        lab.overrides.pop(name)
-        await restarted(lab, name)
-
-    return heal
-
-
-async def _clock_error(lab: Lab, name: str, expected_s: float) -> float | None:
-    """How far the process's clock is off, as it shows by itself; None when it does not."""
-    if name in APIS:
-        address = f"http://{HOSTS[name]}:{API_PORT}/healthz"
-        with contextlib.suppress(OSError):
-            answer = await asyncio.to_thread(urllib.request.urlopen, address, None, 3)
-            off_s = parsedate_to_datetime(answer.headers["Date"]).timestamp() - time.time()
-            return off_s if abs(off_s) > min(1.0, abs(expected_s)) else None
-        return None
-    [row] = await lab.mysql.sql(
-        lab.mysql.primary,
-        "SELECT (MAX(committed_at_us) - UNIX_TIMESTAMP(NOW(6)) * 1000000) / 1e6 AS ahead,"
-        " (MIN(committed_at_us) - UNIX_TIMESTAMP(NOW(6)) * 1000000) / 1e6 AS behind"
-        " FROM (SELECT committed_at_us FROM scoreboard.ledger ORDER BY seq DESC LIMIT 300) newest",
-    )
-    off_s = float(row["ahead"] if expected_s > 0 else row["behind"])
-    return off_s if off_s * expected_s > 0 and abs(off_s) > min(1.0, abs(expected_s)) else None
 
 
 async def rolled_back(lab: Lab, outcome: Injected) -> Heal:

@@ -7,7 +7,7 @@ from harness.chaos import faults as chaos
 from harness.chaos.faults import Apply, Injected
 from harness.chaos.schedule import Planned
 from harness.lab import schedule
-from harness.lab.faults import disks, hosts, mysql, redis, temporal
+from harness.lab.faults import clocks, disks, hosts, mysql, redis, temporal
 from harness.lab.system import Lab
 
 BY_KIND: Mapping[str, Apply[Lab]] = {
@@ -35,8 +35,8 @@ BY_KIND: Mapping[str, Apply[Lab]] = {
     schedule.ROLLING: hosts.rolling,
     schedule.DRAIN: hosts.drain,
     schedule.PROXY_RESTART: hosts.proxy_restart,
-    schedule.CLOCK_JUMP: hosts.clock_jumps,
-    schedule.CLOCK_DRIFT: hosts.clock_drifts,
+    schedule.CLOCK_JUMP: clocks.clock_jumps,
+    schedule.CLOCK_DRIFT: clocks.clock_drifts,
     schedule.ROLLBACK: hosts.rolled_back,
 }
 

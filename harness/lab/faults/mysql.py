@@ -8,17 +8,13 @@ import asyncio
 import contextlib
 import shutil
 import time
-from datetime import UTC, datetime
-
-import msgspec
 
 from harness.chaos.faults import Heal, Injected
+from harness.chaos.lost_changes import loss_of, replay
+from harness.lab.disks import settled
 from harness.lab.mysql import until
 from harness.lab.network import LabError
 from harness.lab.system import Lab
-
-REPLAY_BEFORE_S = 60.0
-"""How long before the loss a replay begins: the oldest batch that was still on its way."""
 
 
 async def lossy_promotion(lab: Lab, outcome: Injected) -> Heal:
@@ -34,7 +30,9 @@ async def lossy_promotion(lab: Lab, outcome: Injected) -> Heal:
             await until(lambda: ahead(lab, old, kept), timeout_s=5, what="a change to lose")
         await lab.machines.kill(old)
         await mysql.promote(new)
-        outcome.proof = await _lost(lab, old, kept, f"{old} killed, {new} promoted")
+        what = f"{old} killed, {new} promoted"
+        said, lost = await _lost(lab, old, kept, what)
+        outcome.proof = said if lost else None
 
     return heal
 
@@ -44,8 +42,11 @@ async def ahead(lab: Lab, server: str, seq: int) -> None:
         raise LabError("nothing yet")
 
 
-async def _lost(lab: Lab, old: str, kept: int, what: str, *, since_s: float = 0.0) -> str | None:
-    """Ask the old primary, off the network, what it alone had; rebuild it; replay. The proof."""
+async def _lost(
+    lab: Lab, old: str, kept: int, what: str, *, since_s: float = 0.0
+) -> tuple[str, int]:
+    """Ask the old primary, off the network, what it alone had; rebuild it; replay. What happened,
+    and how many changes it had."""
     lab.network.plug(old, up=False)
     try:
         await lab.mysql.started(old)
@@ -54,31 +55,13 @@ async def _lost(lab: Lab, old: str, kept: int, what: str, *, since_s: float = 0.
         await lab.machines.kill(old)
         lab.network.plug(old, up=True)
     if rows:
-        lab.losses.append(
-            {
-                "store": "mysql",
-                "kept_seq": kept,
-                "rows": [(r.sid, r.user, r.seq, r.score_after, r.increment) for r in rows],
-            }
-        )
+        lab.losses.append(loss_of(kept, rows))
     await lab.mysql.rebuild(old)
     if not rows:
-        return f"{what}; no change lost"
-    back = await replay(lab, since_s=since_s or time.time())
-    return f"{what}; {len(rows)} changes after {kept} lost; replay brought back {back}"
-
-
-async def replay(lab: Lab, *, since_s: float) -> int:
-    """`replay` as an operator runs it; how many submissions came back."""
-    since = datetime.fromtimestamp(since_s - REPLAY_BEFORE_S, UTC).isoformat()
-    said = ""
-
-    async def attempt() -> None:
-        nonlocal said
-        said = await lab.python_on("worker1", "worker", "replay", "--since", since)
-
-    await until(attempt, timeout_s=60, what="replay")
-    return int(msgspec.json.decode(said)["brought_back"])
+        return f"{what}; no change lost", 0
+    back = await replay(lab.run, lost_s=since_s or time.time())
+    said = f"{what}; {len(rows)} changes after {kept} lost; replay brought back {back}"
+    return said, len(rows)
 
 
 async def lossy_if_any(lab: Lab, outcome: Injected) -> Heal:
@@ -98,7 +81,7 @@ async def lossy_if_any(lab: Lab, outcome: Injected) -> Heal:
         kept = await mysql.board_seq(new)
         await mysql.promote(new)
         what = f"{old} (pid {before}) killed, {new} promoted; semi-synchronous: {status}"
-        outcome.proof = await _lost(lab, old, kept, what)
+        outcome.proof, _ = await _lost(lab, old, kept, what)
 
     return heal
 
@@ -164,11 +147,13 @@ async def backup_restored(lab: Lab, outcome: Injected) -> Heal:
         data = lab.site.store(new) / "data"
         shutil.rmtree(data)
         await asyncio.to_thread(shutil.copytree, backup, data)
+        await asyncio.to_thread(settled, data)
         shutil.rmtree(backup)
         await mysql.started(new)
         kept = await mysql.board_seq(new)
         await mysql.promote(new)
         what = f"{new} restored from a copy {time.time() - taken_s:.0f} s old"
-        outcome.proof = await _lost(lab, old, kept, what, since_s=taken_s)
+        said, lost = await _lost(lab, old, kept, what, since_s=taken_s)
+        outcome.proof = said if lost else None
 
     return heal

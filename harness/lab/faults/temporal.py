@@ -17,13 +17,17 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from harness.chaos.faults import Heal, Injected
+from harness.lab.disks import settled
 from harness.lab.machines import Machine
 from harness.lab.mysql import until
+from harness.lab.network import LabError
 from harness.lab.system import Lab
 from harness.lab.topology import HOSTS
 from scoreboard import contract, ids
 
 AUTOPSY_PORT = 7333
+CALL_TIMEOUT_S = 8.0
+CONNECT_TIMEOUT_S = 90.0
 
 
 async def temporal_wiped(lab: Lab, outcome: Injected) -> Heal:
@@ -63,6 +67,7 @@ async def temporal_restored(lab: Lab, outcome: Injected) -> Heal:
         for path in _temporal_files(lab):
             path.unlink()
         shutil.move(copy, source)
+        settled(source.parent)
         lab.machines.start("temporal")
         client = await _client(lab.temporal_address)
         lost = {w: sids for w, sids in unfinished.items() if not await _known(client, w)}
@@ -87,11 +92,16 @@ async def _client(address: str) -> Client:
     found: list[Client] = []
 
     async def connect() -> None:
-        client = await Client.connect(address)
-        await client.count_workflows("")
+        try:
+            # A call to a server that has just begun to listen may get no answer at all.
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                client = await Client.connect(address)
+                await client.count_workflows("")
+        except RPCError as error:
+            raise LabError(str(error)) from error
         found.append(client)
 
-    await until(connect, timeout_s=30, what="Temporal")
+    await until(connect, timeout_s=CONNECT_TIMEOUT_S, what="Temporal")
     return found[0]
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from harness.chaos import schedule
 from harness.chaos.faults import injected
+from harness.chaos.lost_changes import replay
 from harness.chaos.schedule import Planned
-from harness.chaos.system import System
+from harness.chaos.system import StackFailed, System
 
 
 class Pretence(System):
@@ -46,3 +47,16 @@ async def test_a_restart_is_proven_by_another_pid(
         assert outcome.proof is None
 
     assert outcome.proof == proof
+
+
+async def test_a_replay_is_repeated_until_it_works() -> None:
+    asked: list[tuple[str, ...]] = []
+
+    async def run(*arguments: str) -> str:
+        asked.append(arguments)
+        if len(asked) < 3:
+            raise StackFailed("Temporal is away")
+        return '{"brought_back": 4, "since": "then"}'
+
+    assert await replay(run, lost_s=1060.0) == 4
+    assert asked == 3 * [("worker", "replay", "--since", "1970-01-01T00:16:40+00:00")]

@@ -8,6 +8,8 @@ from harness.chaos.schedule import (
     CLUSTER_PARTS,
     EDGES,
     FAILPOINT,
+    LOSE,
+    LOST_MOST,
     PROCESSES,
     duration_s,
     groups_of,
@@ -46,6 +48,14 @@ def test_every_process_has_a_pause_longer_than_all_timeouts() -> None:
     pauses = [f for f in plan(1, short=False) if f.kind == "pause" and f.hold_s > 10]
 
     assert {fault.target for fault in pauses} == set(PROCESSES)
+
+
+def test_mysql_loses_few_changes_and_many_when_asked() -> None:
+    with_losses = plan(1, short=False, losses=True)
+    lost = [f.changes for f in with_losses if f.kind == LOSE]
+
+    assert len(lost) == len(LOST_MOST) == len(with_losses) - len(plan(1, short=False))
+    assert all(1 <= count <= most for count, most in zip(sorted(lost), LOST_MOST, strict=True))
 
 
 @pytest.mark.parametrize("seed", range(20))

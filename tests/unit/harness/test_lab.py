@@ -10,7 +10,7 @@ import pytest
 from harness.chaos.run import Plan
 from harness.checker.limits import FORGETTING, LOSES_WRITES, REDIS_PAIR
 from harness.lab import schedule, system
-from harness.lab.count import LabFault, LabRun, markdown, terminal
+from harness.lab.faults.clocks import least_error_s
 from harness.lab.faults.inject import BY_KIND
 from harness.lab.topology import HOSTS, PROCESSES, REDISES, SENTINELS, Site, host_of
 from harness.net.fault_proxy import Mode
@@ -93,6 +93,28 @@ def test_the_checker_knows_which_kinds_make_redis_forget() -> None:
     assert set(REDISES) == REDIS_PAIR
 
 
+def test_chosen_kinds_replace_those_of_the_seed() -> None:
+    chosen = (schedule.POWER, "failpoint publish.before exit", schedule.POWER)
+
+    planned = schedule.plan(3, kinds=chosen)
+
+    assert sorted(fault.label for fault in planned) == sorted(chosen)
+    assert [fault.number for fault in planned] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("date", "off_s"),
+    [
+        ("Thu, 01 Jan 1970 00:16:40 GMT", 0.0),
+        ("Thu, 01 Jan 1970 00:16:39 GMT", 0.0),
+        ("Thu, 01 Jan 1970 00:16:44 GMT", 3.5),
+        ("Thu, 01 Jan 1970 00:16:20 GMT", -19.0),
+    ],
+)
+def test_a_clock_is_wrong_by_what_no_rounding_explains(date: str, off_s: float) -> None:
+    assert least_error_s(date, before_s=1000.0, after_s=1000.5) == off_s
+
+
 def test_faults_follow_one_another() -> None:
     for seed in range(20):
         faults = schedule.plan(seed)
@@ -109,22 +131,12 @@ def test_a_machine_without_root_is_told_so(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_missing_program_is_told_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(system, "find", lambda name: None if name == "haproxy" else name)
+    monkeypatch.setattr(system, "faketime", lambda: None)
 
-    assert system.lacking() == ["The lab needs haproxy: apt-get install haproxy"]
-
-
-def test_the_count_sums_runs_and_names_what_does_not_hold() -> None:
-    fault = LabFault(kind="power loss", target="mysql1", fired="pid 1 killed", recovery_ms=1500)
-    runs = [
-        LabRun(seed=1, commit="abc", verdict="true", accepted=25_000, faults=(fault,)),
-        LabRun(seed=2, broken="mysql1 took longer than 40 s"),
+    assert system.lacking() == [
+        "The lab needs haproxy: apt-get install haproxy",
+        "The lab needs libfaketime: apt-get install libfaketime",
     ]
-
-    assert "2 runs, 1 with verdict true, 0 false; 1 faults of 1 kinds" in terminal(runs)
-    page = markdown(runs, "docs/results/lab.json")
-    assert "| 1 | true | 25,000 | 1 of 1 |  |" in page
-    assert "| 2 | unknown | 0 | 0 of 0 | mysql1 took longer than 40 s |" in page
-    assert "| power loss | 1 of 1 | 1.5, 1.5 |" in page
 
 
 def test_a_lab_run_demands_every_planned_fault() -> None:
