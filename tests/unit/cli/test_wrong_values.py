@@ -61,6 +61,7 @@ TEXTS: dict[str, Sequence[str]] = {
     "--since": ("abc", "", "-1h", "nan", "2026-13-01"),
     "--output": ("folder", "file/below", TOO_LONG),
     "selfproof --only": ("no such trouble",),
+    "chaos --kind": ("no such kind", ""),
     # Whether this machine has an address, the system says.
     "nullserver --host": ("", "a" * 4000),
     "--label": ("gr\udcc3n",),
@@ -92,6 +93,8 @@ WITH = {
     "selfproof --side-by-side": ("--trouble",),
     "chaos --seeds": ("--lab",),
     "chaos --write": ("--lab",),
+    "chaos --minutes": ("--lab",),
+    "chaos --kind": ("--lab",),
     "capacity --rate": ("--over", "listeners"),
 }
 """What an option needs beside it."""
@@ -314,6 +317,9 @@ def test_options_of_a_run_are_all_tried() -> None:
         ("chaos", "--lab", "--temporal-cluster"),
         ("chaos", "--seeds", "3"),
         ("chaos", "--write", "page.md"),
+        ("chaos", "--minutes", "3"),
+        ("chaos", "--kind", "hang"),
+        ("chaos", "--lab", "--losses"),
         ("selfproof", "--only", "killed"),
         ("selfproof", "--side-by-side", "2"),
         ("bench-compare", "--prove", "--base", "HEAD"),
