@@ -23,6 +23,8 @@ from benchmarks.peers.run import FULL, GROUPS, TINY, Recorder
 from harness.measure.machine import fingerprint
 from harness.net.sockets import raise_descriptor_limit
 from harness.report.results_document import KEPT, replace_section
+from harness.wrong_use import writable, writable_file
+from scoreboard_cli.group import CommandError, refuse
 from stack.errors import StackError
 
 RESULTS = Path("results")
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only", action="append", choices=list(GROUPS), help="measure these groups"
     )
-    parser.add_argument("--rounds", type=int, help="of each measure (default 5)")
+    parser.add_argument("--rounds", type=_rounds, help="of each measure (default 5)")
     parser.add_argument("--tiny", action="store_true", help="show that it works; judges nothing")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file")
     parser.add_argument(
@@ -52,9 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "have, the first one's counts",
     )
     asked = parser.parse_args(arguments)
-    if asked.merge:
-        document = report.merged([json.loads(path.read_text("utf-8")) for path in asked.merge])
-        return _conclude(document, asked.write)
+    try:
+        writable("--results", asked.results)
+        if asked.write is not None:
+            writable_file("--write", asked.write)
+        if asked.merge:
+            document = report.merged([_kept(path) for path in asked.merge])
+            return _conclude(document, asked.write)
+    except CommandError as error:
+        parser.error(str(error))
     load_before = os.getloadavg()[0]
     scale = TINY if asked.tiny else FULL
     rounds = asked.rounds or scale.rounds
@@ -75,6 +83,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.tiny:
         return 1 if recorder.failures else 0
     return _conclude(document, asked.write)
+
+
+def _rounds(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    """A document of an earlier run."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        refuse(f"--merge {path}: {getattr(error, 'strerror', None) or 'is no JSON'}")
+    if not isinstance(found, dict) or not {"samples", "details", "settings"} <= set(found):
+        refuse(f"--merge {path} holds no result of these benchmarks")
+    return found
 
 
 def _conclude(document: dict[str, Any], write: Path | None) -> int:

@@ -222,3 +222,36 @@ def test_results_open_with_the_picture_and_keep_the_rest() -> None:
     assert "| 1,000/s | 18 ms / 40 ms | – |" in once
     assert "| p50 of the 202 at 100/s, relative to" in once
     assert twice == once.replace("](x.svg)", "](y.svg)")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--rounds", "0"], "argument --rounds: must be a whole number from 1, not '0'"),
+        (["--rounds", "nan"], "argument --rounds: must be a whole number from 1, not 'nan'"),
+        (["--only", "nothing"], "argument --only: invalid choice"),
+        (["--write", "folder"], "--write: folder is a folder, not a file"),
+        (["--results", "file"], "--results: file is not a folder"),
+        (["--merge", "absent"], "--merge absent: No such file or directory"),
+        (["--merge", "file"], "--merge file: is no JSON"),
+        (["--merge", "list"], "--merge list holds no result of these benchmarks"),
+    ],
+)
+def test_wrong_use_is_told_before_anything_is_measured(
+    words: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("no JSON")
+    (tmp_path / "list").write_text("[]")
+
+    with pytest.raises(SystemExit) as end:
+        main(words)
+
+    assert end.value.code == 2
+    assert told in capsys.readouterr().err
+    assert len(list(tmp_path.iterdir())) == 3
