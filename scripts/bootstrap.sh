@@ -77,6 +77,9 @@ esac
 
 [[ $OSTYPE == linux* ]] || fail "Set-up needs Linux; docs/platforms.md says what runs elsewhere."
 if ! { mkdir -p .scoreboard/logs && [[ -w . ]] && : >>.scoreboard/setup.lock && : >>"$log"; } 2>/dev/null; then
+    # What is no question of rights, as a read-only file system or a full disk.
+    why=$({ mkdir -p .scoreboard/logs && touch .scoreboard/setup.lock; } 2>&1) || :
+    [[ -z $why || $why == *": Permission denied"* ]] || fail "Set-up cannot write to $PWD: ${why##*: }"
     fail "Set-up cannot write to $PWD as $(id -un). Use a clone of your own, or make it yours: sudo chown -R $(id -un) '$PWD'"
 fi
 

@@ -42,6 +42,9 @@ def in_folder(function: Callable[..., int]) -> Callable[..., int]:
             return function(RunFolder(root=data_dir(os.environ)), **options)
         except StackError as error:
             raise CommandError(str(error)) from None
+        except BrokenPipeError:
+            # The reader of the output left: `scoreboard status | head`.
+            raise
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise CommandError(f"{error.filename or data_dir(os.environ)}: {reason}") from None

@@ -219,11 +219,19 @@ def test_terminal_without_utf_8_gets_escapes(monkeypatch: pytest.MonkeyPatch) ->
 SHOWS = ("results", "--schema")
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_reader_that_leaves_early_ends_a_command_without_a_word(unbuffered: str) -> None:
+@pytest.mark.parametrize(
+    ("unbuffered", "words"), [("", SHOWS), ("1", SHOWS), ("1", ("token", "--user", "1"))]
+)
+def test_reader_that_leaves_early_ends_a_command_without_a_word(
+    unbuffered: str, words: Sequence[str], tmp_path: Path
+) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "scoreboard_cli", *SHOWS],
-        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        [sys.executable, "-m", "scoreboard_cli", *words],
+        env={
+            **os.environ,
+            "PYTHONUNBUFFERED": unbuffered,
+            "SCOREBOARD_DATA_DIR": str(tmp_path),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
