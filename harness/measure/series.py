@@ -18,7 +18,7 @@ import msgspec
 
 from harness.measure.histogram import Histogram
 
-FRESH_S = 120
+FRESH_S = 30
 """Seconds of which reports may still come."""
 FINE_S = 3600
 """So many of the newest seconds are kept one by one."""
