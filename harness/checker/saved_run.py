@@ -33,8 +33,14 @@ from harness.evidence.history_parts import history_paths, size_of
 from scoreboard.addresses import mysql_address
 
 SNAPSHOT_FILE = "witness.json"
-BYTES_MAX = 1_500_000_000
-"""A load run leaves larger histories to `check`, on a machine with the memory."""
+MEMORY_PER_BYTE = 6
+"""What judging takes of memory for each byte of a history, generously (measured: 4 to 5)."""
+
+
+def bytes_that_fit(available: int) -> int:
+    """The largest history that a load run judges with so much memory available; it leaves larger
+    ones to `check`, on a machine that has it."""
+    return available // MEMORY_PER_BYTE
 
 
 class DatabaseUnreadable(OSError):

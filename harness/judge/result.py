@@ -13,9 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 
 from harness.checker import Finding, Verdict
-from harness.checker.saved_run import BYTES_MAX, DatabaseUnreadable, JudgedRun, judge_saved_run
+from harness.checker.saved_run import (
+    DatabaseUnreadable,
+    JudgedRun,
+    bytes_that_fit,
+    judge_saved_run,
+)
 from harness.judge.collapse import collapses_of
 from harness.judge.end_to_end import complete_series
 from harness.judge.judgement import Judgement, judge_run
@@ -77,9 +83,10 @@ def path_of(record: RunRecord, path: Path | None) -> Path:
 
 def _judged(record: RunRecord, mysql_url: str) -> JudgedRun:
     missing = []
+    fits = bytes_that_fit(psutil.virtual_memory().available)
     for url in dict.fromkeys((mysql_url, "")):
         try:
-            judged = judge_saved_run(record.folder, mysql_url=url, bytes_max=BYTES_MAX, keep=True)
+            judged = judge_saved_run(record.folder, mysql_url=url, bytes_max=fits, keep=True)
         except (OSError, ValueError) as error:
             missing.append(_unjudged(reason_of(error)))
             if not isinstance(error, DatabaseUnreadable):

@@ -32,6 +32,8 @@ class Account:
     covered: bool
     """Some connection was open from the first submission to the end; all were, where losses
     were sent."""
+    late: str = ""
+    """Why what was not shown may be late instead of lost; empty where it cannot be."""
 
     @property
     def chains(self) -> Sequence[Chain]:
@@ -102,4 +104,20 @@ def account_of(evidence: Evidence) -> Account:
         others_wrote=bool(foreign) and bool(evidence.submissions),
         called_alike=alike,
         covered=covered,
+        late=_late(naming.chains, events, audience),
+    )
+
+
+def _late(chains: Sequence[Chain], events: Sequence[Shown], audience: Audience) -> str:
+    """A server that acknowledges first may stall, and go on: it is at rest when nothing came for
+    longer than the slowest submission took."""
+    slowest_ns = max((e.time_ns - s.invoked_ns for c in chains for s, e in c.shown), default=0)
+    newest_ns = max((event.time_ns for event in events), default=0)
+    closed_ns = max((c.closed_ns or 0 for c in audience.connections), default=0)
+    quiet_ns = max(0, closed_ns - newest_ns)
+    if not events or slowest_ns <= quiet_ns:
+        return ""
+    return (
+        f"it may be late: others were shown up to {slowest_ns / 1e9:.1f} s after they were sent, "
+        f"and the run waited {quiet_ns / 1e9:.1f} s after the last event"
     )

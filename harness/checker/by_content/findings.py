@@ -162,10 +162,17 @@ class Judge:
     def _lost(self, inquiry: Inquiry, covering: int, sentence: str) -> None:
         if not self._evidence.drained:
             inquiry.doubt(f"{sentence}, but the run had not settled")
+        elif self._account.late:
+            inquiry.doubt(f"{sentence}, but {self._account.late}")
         elif not covering:
             inquiry.doubt(f"{NOBODY}: {sentence}")
         else:
             inquiry.violation(sentence)
+
+    def _lacking(self) -> bool:
+        """Whether something acknowledged was not shown."""
+        account = self._account
+        return any(chain.unshown for chain in account.chains) or bool(account.naming.nameless)
 
     def _unknown(self, shown: Sequence[Submission]) -> str:
         """What became of the submissions without a definite answer, as an interval."""
@@ -186,6 +193,7 @@ class Judge:
             id(s) not in applied
             and not (
                 evidence.drained
+                and not self._account.late
                 and self._account.audience.covering(s.invoked_ns, evidence.ended_ns)
             )
             for s in unknown
@@ -302,10 +310,10 @@ class Judge:
                 final, last, possible, account.naming.foreign, full=full_of(evidence)
             ):
                 sentence = f"the board read at {words.at(final.done_ns)}, at rest, {wrong}"
-                if evidence.drained:
+                if evidence.drained and not (account.late and self._lacking()):
                     self._differs(inquiry, final, name, sentence, last.get(name))
                 else:
-                    inquiry.doubt(f"{sentence}, but the run had not settled")
+                    inquiry.doubt(f"{sentence}, but {account.late or 'the run had not settled'}")
         return inquiry.conclude(
             f"{len(reads):,} reads against the events of {len(last):,} names; the last one against "
             "the last score of each"

@@ -50,6 +50,10 @@ class Plan:
     shuffled: bool = False
     """Listeners receive events of different users in different orders."""
     losses: float = 0.0
+    slower_ms: float = 0.0
+    """By how much later each submission is applied than the one before it."""
+    stalled_from: int = 1 << 30
+    """The first submission that is acknowledged and not applied before the end."""
     amounts: tuple[int, ...] = ()
     """The increments, drawn evenly, where they are not the harness's own."""
     same_names: int = 0
@@ -155,7 +159,7 @@ class Simulation:
             self._submit(number, user, increment, now_ns)
             if number % 100 == 99:
                 self._read(now_ns)
-        self.end_ns = now_ns + 20 * S
+        self.end_ns = max([now_ns, *(told.time_ns for told in self.told)]) + 20 * S
         for number in range(plan.foreign):
             self._tell(2 * S + number * 50 * MS, f"Guest{number % 3}", 100 + number)
 
@@ -194,10 +198,10 @@ class Simulation:
             key=f"run-{number}",
         )
         self._put("submitters-0", Done, answered_ns, of=of, outcome=outcome, status=status)
-        if applied:
+        if applied and number < plan.stalled_from:
             if lie:
                 self.lied_about.append((self.names[user], increment))
-            seen_ns = now_ns + int(self.random.uniform(2, 60) * MS)
+            seen_ns = now_ns + int(self.random.uniform(2, 60) * MS + number * plan.slower_ms * MS)
             # One user's submissions are applied one after the other.
             seen_ns = max(seen_ns, self.busy_until.get(user, 0) + MS)
             self.busy_until[user] = seen_ns

@@ -75,6 +75,19 @@ def test_increments_that_name_no_submission_convict_nobody(
     assert verdict is Verdict.TRUE, said
 
 
+@pytest.mark.parametrize("seed", SETTLED)
+def test_server_that_stalls_for_less_than_it_took_before_may_only_be_late(seed: int) -> None:
+    quick, slow = (
+        verdict_of(Plan(seed=seed, stalled_from=150, slower_ms=slower_ms)) for slower_ms in (0, 200)
+    )
+
+    assert quick[0] is Verdict.FALSE
+    assert "was never shown" in quick[1]
+    assert slow[0] is Verdict.UNKNOWN
+    assert "others were shown up to 2" in slow[1] or "others were shown up to 3" in slow[1]
+    assert "and the run waited 20.0 s after the last event" in slow[1]
+
+
 def test_honest_run_is_acquitted_and_says_what_was_compared() -> None:
     findings = {found.invariant: found for found in Simulation(Plan()).findings()}
 
