@@ -205,7 +205,7 @@ class _Walk:
             self._path.append((events[at].score, events[at], None))
             at += 1
         for position in range(at, len(events)):
-            if not self._take_step(position) and whole_only:
+            if not self._take_step(position, whole_only=whole_only) and whole_only:
                 return chain
         self._open(base)
         chain.left = sorted(self._pool.left(), key=lambda s: s.invoked_ns)
@@ -216,7 +216,7 @@ class _Walk:
         self._pair_wrong_amounts()
         return chain
 
-    def _take_step(self, position: int) -> bool:
+    def _take_step(self, position: int, *, whole_only: bool) -> bool:
         """Whether one submission explains the next event; else the defects are noted."""
         event = self._events[position]
         score = self._path[-1][0]
@@ -224,6 +224,9 @@ class _Walk:
         if submission is not None:
             self._accept(event, submission)
             return True
+        if whole_only:
+            self.chain.defects.append(Defect(Flaw.STEP, event, score))
+            return False
         best = max(
             self._assumptions(position),
             key=lambda assumed: self._promise(assumed, position + 1) - assumed.cost,

@@ -83,6 +83,9 @@ class Judge:
                     inquiry.doubt(f"others wrote too, so this proves nothing: {sentence}")
                 elif chain.name in self._account.called_alike:
                     inquiry.doubt(f"several users are called {chain.name}: {sentence}")
+                elif self._account.late and not chain.sure:
+                    # Of what was shown so far, too little tells whose the name is.
+                    inquiry.doubt(f"{sentence}, but {self._account.late}")
                 elif not self._told(chain) and defect.flaw is not Flaw.AGAIN:
                     inquiry.doubt(f"{NOBODY}: {sentence}")
                 else:

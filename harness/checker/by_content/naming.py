@@ -23,7 +23,8 @@ WITHIN_NS = 20_000_000_000
 """How long before a step its submission is looked for, before longer ones are."""
 CANDIDATES_MAX = 1000
 SURE_VOTES, SURE_SHARE = 3, 0.6
-"""Steps, and their share of all, by which a name with something wrong is surely recognised."""
+"""Steps, and their share of all, by which a name with something wrong is surely recognised; each
+counts twice, for both spans of time."""
 
 
 @dataclass(kw_only=True)
@@ -155,8 +156,21 @@ def _discover(
     rising: bool,
 ) -> list[int]:
     """Tell whose the names are; the users who are left without one."""
-    votes = _votes(events, by_user, bases)
+    votes = _votes(events, by_user, bases, WITHIN_NS)
     matched = _match_whole(events, by_user, bases, votes, rising=rising)
+    if left := {name: shown for name, shown in events.items() if name not in matched}:
+        # A server that is slow shows what was sent long ago.
+        taken = {chain.user for chain in matched.values()}
+        others = {user: sent for user, sent in by_user.items() if user not in taken}
+        early = _votes(left, others, bases, 1 << 62)
+        told_more = {
+            name: counted
+            for name, counted in early.items()
+            if max(counted.values(), default=0) > max(votes[name].values(), default=0)
+        }
+        matched |= _match_whole(events, others, bases, told_more, rising=rising)
+        for name, counted in early.items():
+            votes[name] += counted
     for name, chain in matched.items():
         del votes[name]
         naming.chains.append(chain)
@@ -179,7 +193,7 @@ def _discover(
             chain = explain(name, user, events[name], by_user[user], base, rising=rising)
             steps = min(STEPS_ASKED, max(1, len(events[name]) - 1))
             runner_up = sorted(all_votes[name].values())[-2:][0] if len(all_votes[name]) > 1 else 0
-            chain.sure = -against >= max(SURE_VOTES, SURE_SHARE * steps, runner_up + 1)
+            chain.sure = -against >= max(2 * SURE_VOTES, 2 * SURE_SHARE * steps, runner_up + 1)
             naming.chains.append(chain)
     naming.foreign += votes
     return [user for user in by_user if user not in taken]
@@ -189,8 +203,9 @@ def _votes(
     events: Mapping[str, Sequence[Shown]],
     by_user: Mapping[int, Sequence[Submission]],
     bases: Mapping[str, Base],
+    within_ns: int,
 ) -> dict[str, Counter[int]]:
-    """For each name, how many of its steps each user could have caused."""
+    """For each name, how many of its steps each user could have caused, sent so long before."""
     sent = _Sent(by_user)
     votes: dict[str, Counter[int]] = {}
     for name, shown in events.items():
@@ -205,11 +220,8 @@ def _votes(
             steps.insert(0, (scores[0] - before, shown[0].time_ns))
         asked = steps[:: max(1, len(steps) // STEPS_ASKED)][:STEPS_ASKED]
         counted: Counter[int] = Counter()
-        for within_ns in (WITHIN_NS, 1 << 62):
-            for step, time_ns in asked:
-                counted.update(sent.users(step, time_ns, within_ns))
-            if counted:
-                break
+        for step, time_ns in asked:
+            counted.update(sent.users(step, time_ns, within_ns))
         votes[name] = counted
     return votes
 
