@@ -9,17 +9,19 @@ import ssl
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pymysql
 import pymysql.cursors
-import redis
 
 from harness.evidence.database_snapshot import DatabaseSnapshot, Row, UserRow
 from harness.evidence.history import HistoryWriter, RedisSample
 from scoreboard import contract
 from scoreboard.addresses import mysql_address
+
+if TYPE_CHECKING:
+    import redis
 
 READ_TIMEOUT_S = 60
 
@@ -159,6 +161,8 @@ def sample_redis(client: "redis.Redis") -> Sample:
 
 def connect_redis(url: str) -> "redis.Redis":
     """A client for samples: never repeats a command, never waits for long."""
+    # A tenth of a second, which only those who look into Redis wait for.
+    import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 

@@ -13,12 +13,11 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 import psutil
 import pymysql
-import redis
 
 from harness.evidence.board_look import connect
 from harness.measure.bottleneck import FOREIGN
@@ -27,6 +26,9 @@ from harness.measure.settings import RunSettings
 from harness.net.server_processes import server_processes
 from harness.net.target import Target
 from scoreboard_cli.running_stack import read_state
+
+if TYPE_CHECKING:
+    import redis
 
 MYSQL_RATES = (
     *("Questions", "Com_commit", "Innodb_os_log_fsyncs", "Innodb_row_lock_waits"),
@@ -121,7 +123,10 @@ class Sampler:
         self._redis: redis.Redis | None = None
         url = target.state.get("urls", {}).get("redis")
         if url:
-            self._redis = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+            # A tenth of a second, which most load processes need not wait.
+            from redis import Redis
+
+            self._redis = Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
         self._counters: dict[str, float] = {}
         self._when = time.monotonic()
         psutil.cpu_times_percent(None)
@@ -151,7 +156,7 @@ class Sampler:
             }
             if name in self._pids:
                 result["processes"][name]["pid"] = self._pids[name]
-        with contextlib.suppress(OSError, redis.RedisError):
+        with contextlib.suppress(OSError):
             result["redis"] = self._sample_redis(seconds)
         with contextlib.suppress(OSError, pymysql.MySQLError):
             result["mysql"] = self._sample_mysql(seconds)
@@ -186,7 +191,12 @@ class Sampler:
     def _sample_redis(self, seconds: float) -> dict[str, float]:
         if self._redis is None:
             raise OSError("no Redis to look into")
-        info: dict[str, Any] = self._redis.info()
+        from redis import RedisError
+
+        try:
+            info: dict[str, Any] = self._redis.info()
+        except RedisError as error:
+            raise OSError("Redis gave no figures") from error
         rates = {
             n: self._rate(f"redis.{n}", float(info[n]), seconds) for n in REDIS_RATES if n in info
         }

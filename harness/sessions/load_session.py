@@ -8,12 +8,9 @@ import locust  # isort: skip  # patches the process for gevent, so it comes firs
 
 import contextlib
 import logging
-import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -30,9 +27,10 @@ from harness.report.result_files import read_result_as
 from harness.report.summary import print_summary
 from harness.run.coordinator import IDLE, Coordinator
 from harness.run.live import LiveView
-from harness.run.locust_setup import PARENT_VARIABLE, strangers_among
+from harness.run.locust_setup import strangers_among
 from harness.run.locust_users import EngineUser
 from harness.sessions.ceiling import known_ceiling
+from harness.sessions.load_processes import STOP_S, LoadProcess, forked, release_signals, stop
 from harness.sessions.managed_stack import own_stack
 from scoreboard_cli.group import COULD_NOT_TELL, refuse
 
@@ -64,8 +62,13 @@ class Session:
         # SIGTERM ends a run as Ctrl-C does: what was started here is stopped again. Python's
         # own handler would raise in whichever greenlet runs just then, and end only that.
         here = gevent.getcurrent()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            gevent.signal_handler(number, self._interrupt, here)
+        with forked(2 * self.workers, self.locustfile, self.folder) as workers:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                gevent.signal_handler(number, self._interrupt, here)
+            release_signals()
+            return self._run(workers)
+
+    def _run(self, workers: list[LoadProcess]) -> int:
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
         # Before anything starts: a scenario that cannot run is wrong use.
         environment = self._environment()
@@ -76,7 +79,7 @@ class Session:
                     target = stack.enter_context(
                         own_stack(self._find, folder=self.folder, say=self._say, sleep=gevent.sleep)
                     )
-                return self._measure(environment, target)
+                return self._measure(environment, target, workers)
         except (TargetError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return COULD_NOT_TELL
@@ -103,7 +106,7 @@ class Session:
 
     # The run
 
-    def _measure(self, environment: Environment, target: Target) -> int:
+    def _measure(self, environment: Environment, target: Target, workers: list[LoadProcess]) -> int:
         environment.scoreboard_session = True
         runner = environment.create_master_runner(master_bind_host="127.0.0.1", master_bind_port=0)
         environment.events.init.fire(environment=environment, runner=runner, web_ui=None)
@@ -115,7 +118,8 @@ class Session:
         coordinator.adds_users = self.seed_users
         if self.ceiling:
             coordinator.ceiling = known_ceiling(Path(self.settings.results))
-        workers = self._start_workers(runner.server.port, 2 * self.workers)
+        for worker in workers:
+            worker.start(runner.server.port)
         view = LiveView(coordinator, sys.stderr)
         try:
             self._await_workers(runner, workers)
@@ -123,7 +127,7 @@ class Session:
             interrupted = False
             while not coordinator.finished.wait(timeout=0.25):
                 view.draw()
-                if any(worker.poll() is not None for worker in workers) and not interrupted:
+                if any(worker.ended for worker in workers) and not interrupted:
                     interrupted = True
                     coordinator.fleet.notes.append("a load process died")
         except KeyboardInterrupt:
@@ -138,7 +142,8 @@ class Session:
         finally:
             view.clear()
             runner.quit()
-            self._stop_workers(workers)
+            # One that has not begun has nothing to end well.
+            stop(workers, 0 if coordinator.phase == IDLE else STOP_S)
         if coordinator.problem:
             print(f"error: {coordinator.problem}", file=sys.stderr)
         if coordinator.judgement is None or coordinator.result_path is None:
@@ -177,47 +182,14 @@ class Session:
             parsed_options=options,
         )
 
-    def _start_workers(self, port: int, count: int) -> "list[subprocess.Popen[bytes]]":
-        command = [
-            sys.executable,
-            *("-m", "locust", "-f", str(self.locustfile), "--worker"),
-            *("--master-host", "127.0.0.1", "--master-port", str(port)),
-            *("--loglevel", "WARNING"),
-        ]
-        environ = {
-            **self.environ,
-            "PYTHONPATH": _python_path(self.environ, self.folder),
-            PARENT_VARIABLE: str(os.getpid()),
-        }
-        return [
-            # A session of its own: Ctrl-C is for the master, which still needs its workers.
-            subprocess.Popen(
-                command,
-                cwd=self.folder,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=sys.stderr,
-                start_new_session=True,
-            )
-            for _ in range(count)
-        ]
-
-    def _await_workers(self, runner: Any, workers: "list[subprocess.Popen[bytes]]") -> None:
+    def _await_workers(self, runner: Any, workers: list[LoadProcess]) -> None:
         end = time.monotonic() + WORKER_TIMEOUT_S
         while len(runner.clients.ready) < len(workers):
-            if any(worker.poll() is not None for worker in workers):
+            if any(worker.ended for worker in workers):
                 raise TargetError("a load process did not start; its own words are above")
             if time.monotonic() > end:
                 raise TargetError("the load processes did not become ready")
             gevent.sleep(0.05)
-
-    def _stop_workers(self, workers: "list[subprocess.Popen[bytes]]") -> None:
-        for worker in workers:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                worker.wait(5)
-            if worker.poll() is None:
-                worker.kill()
-                worker.wait()
 
     def _say(self, text: str) -> None:
         # A log on a full disk costs the words, not the run.
@@ -230,10 +202,6 @@ def _scenarios(path: Path) -> list[Path]:
     if path.is_dir():
         return sorted(p for p in path.glob("**/*.py") if not p.name.startswith("_"))
     return [path]
-
-
-def _python_path(environ: Mapping[str, str], folder: Path) -> str:
-    return os.pathsep.join(filter(None, (str(folder), environ.get("PYTHONPATH", ""))))
 
 
 def _shown(path: Path, folder: Path) -> str:

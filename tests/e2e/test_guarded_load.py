@@ -60,7 +60,7 @@ async def api(
 async def load(
     api: Api, mysql_url: str, results: Path, *arguments: str
 ) -> tuple[int | None, str, list[str]]:
-    """Exit status and output of a short run, and the command lines of its processes."""
+    """Exit status and output of a short run, and the command line of each of its processes."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "harness", "load", "--host", api.url, "--results", str(results)),
         *("--mysql-url", mysql_url, "--no-ceiling", "--late-limit", "2000"),
@@ -75,15 +75,15 @@ async def load(
         stderr=asyncio.subprocess.STDOUT,
     )
     output = asyncio.create_task(process.communicate())
-    seen: set[str] = set()
+    seen: dict[int, str] = {}
     while not output.done():
         # Any of them may end between two looks.
         with contextlib.suppress(psutil.Error):
             for child in psutil.Process(process.pid).children(recursive=True):
-                seen.add(" ".join(child.cmdline()))
+                seen[child.pid] = " ".join(child.cmdline())
         await asyncio.wait([output], timeout=0.2)
     said, _ = await output
-    return process.returncode, said.decode(), sorted(seen)
+    return process.returncode, said.decode(), sorted(seen.values())
 
 
 @pytest.mark.parametrize("key", ["game:game.key", "phone:phone.pem"])
@@ -104,7 +104,7 @@ async def test_load_signs_with_keys_it_writes_nowhere(
     assert document["totals"]["ok"] == 160
     assert document["totals"]["deliveries"] == 160 * LISTENERS
     assert document["settings"]["signing_key"] == key_id
-    assert any("--worker" in command for command in commands)
+    assert len(commands) >= 2, "a submitter and a listener"
     kept = b"".join(file.read_bytes() for file in results.glob("**/*") if file.is_file())
     for secret in (SECRET, SHARED, base64.b64encode(SHARED), *PEM.split(b"\n")[1:-2]):
         assert secret not in kept
