@@ -1,7 +1,7 @@
 """Fixtures that hand over real services, and a part of them that is a test's own."""
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
@@ -65,6 +65,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             # Those cut connections on purpose. What their loops leave is collected later, in
             # whichever test then runs, so it is shown and does not fail that one.
             item.add_marker(pytest.mark.filterwarnings(f"default:{CONNECTIONS}:ResourceWarning"))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_collection_modifyitems")
+def put_long_tests_first(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
+    """After every plugin that orders them; one process alone keeps their order."""
+    yield
+    if hasattr(config, "workerinput"):
+        from tests.support.scheduling import long_first
+
+        long_first(items)
 
 
 @pytest.fixture(scope="session")

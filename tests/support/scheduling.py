@@ -7,6 +7,7 @@ to start. Every other test goes wherever there is a process without work.
 
 from typing import Any
 
+import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 WHOLE_FILES = frozenset(
@@ -22,6 +23,29 @@ WHOLE_FILES = frozenset(
         "tests/integration/test_stack_up.py",
     }
 )
+
+LONG = (
+    "tests/benchmarks/test_peers.py",
+    "tests/chaos/test_chaos_run.py",
+    "tests/e2e/test_guarded_load.py",
+    "tests/e2e/test_load.py",
+    "tests/harness/test_capacity_command.py",
+    "tests/harness/test_literal_servers.py",
+    "tests/harness/test_load.py",
+    "tests/harness/test_side_by_side.py",
+    "tests/integration/test_reads_across_processes.py",
+    "tests/integration/test_stack_ends.py",
+    "tests/integration/test_temporal_settings.py",
+    "tests/integration/test_workflow.py::test_a_worker_killed_at_every_point_leaves_one_effect",
+    "tests/model/",
+)
+"""Tests that take ten seconds and more. They come first, since the last test keeps one process busy
+while the others have no work left."""
+
+
+def long_first(items: list[pytest.Item]) -> None:
+    """Put the long tests before the others; both stay in the order they are in."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scheduling import WHOLE_FILES
+from tests.support.scheduling import LONG, WHOLE_FILES
 
 ROOT = Path(__file__).resolve().parents[2]
 THIS_FILE = Path(__file__).resolve().relative_to(ROOT).as_posix()
@@ -417,6 +417,7 @@ def test_branches_of_all_packages_are_counted() -> None:
 
 def test_files_that_go_to_one_process_exist() -> None:
     assert {name for name in WHOLE_FILES if not (ROOT / name).is_file()} == set()
+    assert {name for name in LONG if not (ROOT / name.partition("::")[0]).exists()} == set()
 
 
 def test_text_files_name_their_encoding() -> None:
