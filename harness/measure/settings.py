@@ -138,7 +138,7 @@ class RunSettings(Traffic):
             if not 0 < getattr(self, name) < SECONDS_MAX:
                 yield f"--{flag} must be more than 0, and finite"
         for flag in ("duration", "warmup"):
-            if not 0 <= getattr(self, f"{flag}_s") < SECONDS_MAX:
+            if not 0 <= getattr(self, f"{flag}_s") <= SECONDS_MAX:
                 yield f"--{flag} must not be negative, and finite"
         if 0 < self.duration_s < 1:
             yield "--duration must be at least 1 s: every figure is made of whole seconds"
