@@ -211,6 +211,19 @@ def is_ambiguous(judged: Judged, cases: int, effect: float) -> bool:
     return likely and large and not clear
 
 
+def rounds_that_show(cases: int) -> int:
+    """The fewest rounds in which times can show a slowdown at all, were it however large."""
+
+    def apart(rounds: int) -> float:
+        return rank_test(range(rounds), range(rounds, 2 * rounds))
+
+    certain = SIGNIFICANCE / max(1, cases)
+    rounds = 1
+    while apart(rounds) >= certain and (apart(rounds) >= DOUBT or apart(2 * rounds) >= certain):
+        rounds += 1
+    return rounds
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tally:
     """Comparisons of one kind whose right answer is known; a decision is one case of one."""

@@ -40,6 +40,8 @@ def prove(
     only: Sequence[str],
     rounds: int,
     tell: Callable[[str], None] = lambda _: None,
+    *,
+    instructions: bool = True,
 ) -> dict[str, Any]:
     """The fields of a BenchProofResult. Raises OSError."""
     pool: list[Sample] = []
@@ -71,7 +73,7 @@ def prove(
         "one_more_call": tally([compare("--one-more-call")], right=("more",)),
     }
     counted: dict[str, Any] = {}
-    if not missing():
+    if instructions and not missing():
         tell("counting instructions")
         folders = list(trees.values())
         started = time.monotonic()

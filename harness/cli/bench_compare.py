@@ -27,6 +27,7 @@ from harness.bench.compare_revisions import (
     Sample,
     compare_sides,
     coverage_of,
+    rounds_that_show,
     run_tree,
 )
 from harness.bench.instructions import (
@@ -53,6 +54,7 @@ from scoreboard_cli.running_stack import read_state
 from scoreboard_cli.types import FOLDER, whole
 
 STACK_TIMEOUT_S = 180
+NOT_ASKED = "--no-instructions was given"
 PROVEN = {
     "instructions_equal": "equal code called worse, by instructions",
     "equal": "equal code called worse, by times",
@@ -99,7 +101,7 @@ def bench_compare(
     Exit codes: 0 nothing got worse; 1 something did; 2 there is no such revision; 3 nothing in
     common, a case that this checkout has lost, or benchmarks that cannot be run.
     """
-    exclude("--prove", "--base", "--counts", "--instructions")
+    exclude("--prove", "--base", "--counts")
     writable("--results", results)
     ink = Ink(sys.stdout)
     with contextlib.ExitStack() as stack:
@@ -116,7 +118,7 @@ def bench_compare(
             refuse(f"--base {base!r}: {error}")
         try:
             if proof:
-                return _prove(only, rounds, results, ink)
+                return _prove(only, rounds, results, ink, instructions=instructions)
             coverage = coverage_of(measure, only)
             gaps = coverage.gaps()
             if not coverage.common:
@@ -128,7 +130,7 @@ def bench_compare(
                 with_power=True,
                 tell=lambda text: print(f"  {text}", file=sys.stderr),
             )
-            uncounted = missing() if instructions else "--no-instructions was given"
+            uncounted = missing() if instructions else NOT_ASKED
             if not uncounted:
                 counted = count_both(
                     lambda side, names: count_instructions(trees[side], names), only
@@ -138,6 +140,7 @@ def bench_compare(
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             raise CommandError(f"could not tell: {error}", COULD_NOT_TELL) from None
     _print_cases(judged, uncounted, ink)
+    gaps += too_few(rounds, len(judged), uncounted)
     grown = more_counts(counts.get("base", {}), counts.get("head", {}))
     for name, (before, after) in grown.items():
         print(ink.bad(f"  {name}: {before} to {after} per submission"))
@@ -163,6 +166,17 @@ def bench_compare(
         return COULD_NOT_TELL
     print(ink.good(f"  nothing got worse ({seen})"))
     return GOOD
+
+
+def too_few(rounds: int, cases: int, uncounted: str) -> list[str]:
+    """Why such a comparison acquits nothing, though all its cases were measured."""
+    least = rounds_that_show(cases)
+    if not uncounted or rounds >= least:
+        return []
+    return [
+        f"{rounds} rounds cannot show that a case is slower, and instructions were not counted: "
+        f"--rounds {least} is the least"
+    ]
 
 
 def told(judged: Sequence[Judged], uncounted: str) -> list[str]:
@@ -208,16 +222,22 @@ def _print_cases(judged: Sequence[Judged], uncounted: str, ink: Ink) -> None:
         print(f"  {text}")
 
 
-def _prove(only: Sequence[str], rounds: int, results: Path, ink: Ink) -> int:
+def _prove(only: Sequence[str], rounds: int, results: Path, ink: Ink, *, instructions: bool) -> int:
     with unpacked("HEAD") as first, unpacked("HEAD") as second:
         trees = {"base": first, "head": second}
-        document = prove(trees, only, rounds, lambda text: print(f"  {text}", file=sys.stderr))
+        document = prove(
+            trees,
+            only,
+            rounds,
+            lambda text: print(f"  {text}", file=sys.stderr),
+            instructions=instructions,
+        )
     _write(results, {"kind": "scoreboard-bench-proof", "good": True, **document})
     for name, title in PROVEN.items():
         found = document["real"].get(name)
         if found:
             print(f"  {title}: {found['wrong']} of {found['decisions']} decisions")
-    if uncounted := missing():
+    if uncounted := missing() if instructions else NOT_ASKED:
         print(ink.warn(f"  instructions were not counted: {uncounted}"))
     print(
         f"  times, resampled: {document['false_alarm_comparisons']:.1%} of comparisons with a "

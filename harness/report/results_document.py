@@ -331,7 +331,7 @@ def bench_gate_section(document: BenchProofResult, file: str) -> str:
     for key, name, resampled in rows:
         real = document.real.get(key)
         if real is None:
-            lines.append(f"| {name} | valgrind was not installed | |")
+            lines.append(f"| {name} | instructions were not counted | |")
             continue
         lines.append(
             f"| {name} | {real.wrong} of {real.decisions} decisions in "

@@ -88,13 +88,14 @@ def bench_compare(folder: Path, *arguments: str, only: str = "") -> tuple[int, s
     return done.returncode, done.stdout, json.loads(path.read_text())
 
 
-def test_a_tree_passes_against_itself(checkout: Path) -> None:
+def test_equal_trees_are_not_told_apart_and_few_rounds_do_not_acquit(checkout: Path) -> None:
     code, out, document = bench_compare(checkout)
 
-    assert code == 0, out
-    assert "nothing got worse" in out
+    assert code == 3, out
+    assert "could not tell: 2 rounds cannot show that a case is slower" in out
+    assert [case["judgement"] for case in document["cases"]] == ["same", "same"]
     assert [case["name"] for case in document["cases"]] == ["batch_encode_500", "batch_decode_500"]
-    assert document["good"]
+    assert not document["good"]
 
 
 def test_bench_compare_fails_on_one_more_function_call(checkout: Path) -> None:
@@ -127,7 +128,7 @@ def test_work_that_adds_no_call_shows_in_instructions_where_valgrind_is(tmp_path
         assert code == 1, out
         assert "instructions" in case["why"]
     else:
-        assert code == 0, out
+        assert code == 3, out
         assert "instructions were not counted: valgrind is not installed" in out
 
 
@@ -140,7 +141,7 @@ def test_case_that_head_lost_is_named(checkout: Path) -> None:
     assert code == 3, out
     assert "could not tell: this tree has lost batch_decode_500" in out
     assert "nothing got worse" not in out
-    assert document["gaps"] == ["this tree has lost batch_decode_500"]
+    assert document["gaps"][0] == "this tree has lost batch_decode_500"
 
 
 def test_subfolder_without_benchmarks_ends_with_could_not_tell(checkout: Path) -> None:
@@ -169,7 +170,7 @@ def test_an_unknown_revision_is_wrong_use(checkout: Path) -> None:
     )
 
     assert done.returncode == 2
-    assert "error: git has no tree nowhere" in done.stderr
+    assert "error: --base 'nowhere': git has no such tree" in done.stderr
 
 
 @pytest.mark.parametrize(

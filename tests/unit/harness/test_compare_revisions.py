@@ -21,6 +21,7 @@ from harness.bench.compare_revisions import (
     error_rates,
     least_detectable,
     measure_sides,
+    rounds_that_show,
     tally,
 )
 from harness.bench.runner import count_calls, one_call_more, slowed
@@ -240,7 +241,7 @@ def test_proof_without_valgrind_says_so(tmp_path: Path, monkeypatch: pytest.Monk
 
     [path] = tmp_path.glob("bench-*.json")
     section = bench_gate_section(read_result_as(path, BenchProofResult), "f.json")
-    assert "instructions: a 10% slowdown not reported (miss) | valgrind was not inst" in section
+    assert "instructions: a 10% slowdown not reported (miss) | instructions were not" in section
 
 
 @pytest.mark.usefixtures("simulated")
@@ -265,6 +266,39 @@ def test_comparison_tells_what_it_can_see(
     out = capsys.readouterr().out
     assert told in out
     assert "times see a 10% slowdown in 20 of 20 cases here" in out
+
+
+@pytest.mark.parametrize(("cases", "least"), [(1, 4), (2, 4), (19, 4), (60, 5)])
+def test_so_many_rounds_can_show_a_slowdown_and_fewer_cannot(cases: int, least: int) -> None:
+    def found(rounds: int) -> bool:
+        names = [f"case{number}" for number in range(cases)]
+
+        def measure(side: str, asked: Sequence[str]) -> Sample:
+            took = 1000 if side == "base" else 5000
+            return {
+                n: {"ns": took + draw.random(), "calls": 1, "peak_bytes": 1} for n in asked or names
+            }
+
+        draw = random.Random(1)
+        return compare_sides(measure, rounds=rounds)[0].judgement == "worse"
+
+    assert rounds_that_show(cases) == least
+    assert found(least)
+    assert not found(least - 1)
+
+
+@pytest.mark.usefixtures("simulated")
+@pytest.mark.parametrize(
+    ("words", "code"), [((), 0), (("--no-instructions",), 3), (("--only", "case1"), 0)]
+)
+def test_few_rounds_without_instructions_cannot_tell(
+    words: Sequence[str], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["bench-compare", "--rounds", "2", "--results", str(tmp_path), *words]
+
+    assert main(command) == code
+    told = "2 rounds cannot show that a case is slower"
+    assert (told in capsys.readouterr().out) == (code == 3)
 
 
 @pytest.mark.parametrize("rounds", ["0", "-1"])
