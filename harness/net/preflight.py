@@ -41,7 +41,10 @@ SCORES_TOKEN_HINT = "its board needs a token: auth = true of [scores] in a file,
 OTHER_SCORES_HINT = "describe it in a file, --target; `scoreboard target init` writes a first one"
 UNSIGNED_HINT = f"{TOKEN_HINT}; where it requires signed requests, give --signing-key"
 SIGNED_HINT = f"{TOKEN_HINT}, and check --signing-key"
-FORM_HINT = "describe the requests that it takes in a file, --target"
+FORM_HINT = (
+    "describe the requests that it takes in a file, --target; "
+    "[submit] increments where it takes no 49 to 97"
+)
 HINTS = {
     400: FORM_HINT,
     401: UNSIGNED_HINT,

@@ -152,13 +152,13 @@ class Judge:
             for user in account.naming.nameless
             if (sent := [s for s in account.by_user[user] if s.outcome is Outcome.OK])
         }
-        # One name of nobody for several users of no name: they may have it in common.
-        alike = bool(account.called_alike) or 0 < len(account.naming.foreign) < len(owed)
+        # A name of nobody may be that of users of no name: of several, or of one who was renamed.
+        alike = bool(account.called_alike) or bool(account.naming.foreign)
         for user, sent in owed.items():
             covering = account.audience.covering(sent[0].invoked_ns, ended_ns)
             sentence = self._words.nameless(user, sent, covering)
             if alike:
-                inquiry.doubt(f"some users may be called alike: {sentence}")
+                inquiry.doubt(f"users may be called alike, or were renamed: {sentence}")
             else:
                 self._lost(inquiry, covering if account.covered else 0, sentence)
 

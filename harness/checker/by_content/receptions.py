@@ -263,18 +263,19 @@ class Audience:
                 continue
             if self._before(other, event, connection.process):
                 earlier = True
-            else:
+            elif self._before(event, other, connection.process):
                 later = True
             if earlier and later:
                 break
         return earlier, later
 
     def _before(self, one: Shown, other: Shown, process: str) -> bool:
-        """Whether an event of a user is the earlier one of two."""
+        """Whether an event of a user is surely the earlier one of two. A process that was told late
+        of what others saw before numbers it late."""
         if self._rising:
             return one.score < other.score
-        if process in other.numbers:
-            return one.numbers[process] < other.numbers[process]
+        if process in one.numbers and process in other.numbers:
+            return one.numbers[process] < other.numbers[process] and one.time_ns <= other.time_ns
         return one.time_ns < other.time_ns
 
     def _after_open(self, connection: Connection, event: Shown) -> bool:

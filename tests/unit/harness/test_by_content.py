@@ -234,6 +234,44 @@ def test_namesake_that_comes_onto_the_board_convicts_nobody_where_losses_are_sen
     assert not may_be_namesake(read, [Shown("Ann", 140, 1, 9 * S, "l")], None, full=10)
 
 
+def test_slow_listener_that_comes_back_owes_no_event_that_its_process_was_told_late() -> None:
+    plan = Plan(
+        seed=5395,
+        users=3,
+        every_ms=40,
+        listeners=3,
+        processes=2,
+        unknown=0.05,
+        reconnects=6,
+        slow_listener_ms=2500,
+        losses=0.2,
+    )
+
+    verdict, sentences = verdict_of(plan)
+
+    assert verdict is not Verdict.FALSE, sentences
+
+
+def test_name_of_nobody_may_be_that_of_a_user_without_one() -> None:
+    plan = Plan(
+        seed=2631,
+        users=60,
+        submissions=30,
+        every_ms=40,
+        processes=2,
+        unknown=0.05,
+        losses=0.2,
+        same_names=3,
+        silent=(0,),
+        bases=small_base,
+    )
+
+    verdict, sentences = verdict_of(plan)
+
+    assert verdict is Verdict.UNKNOWN, sentences
+    assert "users may be called alike, or were renamed: user" in sentences
+
+
 def test_users_of_one_name_that_no_board_shows_twice_leave_the_verdict_open() -> None:
     """An event that was shown for another user would look alike."""
     verdict, sentences = verdict_of(
