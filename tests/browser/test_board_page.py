@@ -58,6 +58,28 @@ def test_a_change_moves_the_line_to_its_rank(browser: Browser, site: BoardSite) 
     assert browser.find("[data-user=P02] .move").text == "▼1"
 
 
+def test_a_score_never_counts_below_where_it_began(browser: Browser, site: BoardSite) -> None:
+    opened(browser, site)
+    # A frame's own time is that of its beginning: on a busy machine, from before the change.
+    browser.run(
+        "const now = performance.now.bind(performance);"
+        "performance.now = () => now() + 100;"
+        "window.told = [];"
+        "new MutationObserver(() => told.push("
+        " ...[...document.querySelectorAll('.score-number')].map((score) => score.textContent)"
+        ")).observe(document.getElementById('rows'),"
+        " { subtree: true, childList: true, characterData: true });"
+    )
+
+    site.change(("P02", 5_000_000))
+    eventually_sync(lambda: shown(browser) == expected(site))
+
+    told = browser.run("return told")
+    assert isinstance(told, list)
+    assert told
+    assert [text for text in told if not str(text).replace(",", "").isdigit()] == []
+
+
 def test_a_moved_line_glides_unless_less_motion_is_asked_for(
     browser: Browser, site: BoardSite
 ) -> None:

@@ -110,7 +110,8 @@ class Line {
     }
     const began = performance.now();
     const step = (now) => {
-      const done = Math.min(1, (now - began) / COUNT_MS);
+      // A frame may have begun before the change: its time is then the earlier one.
+      const done = Math.min(1, Math.max(0, (now - began) / COUNT_MS));
       const eased = 1 - (1 - done) ** 3;
       this.scoreText.textContent = format(Math.round(from + (to - from) * eased));
       if (done < 1) this.counting = requestAnimationFrame(step);
