@@ -8,6 +8,7 @@ import asyncio
 import gzip
 import itertools
 import json
+import re
 import threading
 import uuid
 import zlib
@@ -53,6 +54,8 @@ class Style:
     post: bytes = b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"message":"ok"}'
     post_closes: bool = False
     sequence: bool = False
+    exact: bool = False
+    """A path with a query is no path of its own."""
 
 
 class LawfulServer:
@@ -103,6 +106,9 @@ class LawfulServer:
             self.streams += 1
             await Listener(self.style, writer, self.streams).follow(self._listeners)
             return False
+        if self.style.exact and b"?" in target:
+            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            return True
         rows = sorted(self.scores.items(), key=lambda row: -row[1])[:10]
         text = json.dumps([{"user": user, "score": score} for user, score in rows]).encode()
         extra = b"Scoreboard-Seq: %d\r\n" % self.events if self.style.sequence else b""
@@ -260,7 +266,19 @@ def _respelt(text: bytes) -> bytes:
     return before.replace(b": ", b":") + again + b"\n"
 
 
+def _scores_as_text(text: bytes) -> bytes:
+    return re.sub(rb'"score": (\d+)', rb'"score": "\1.00"', text)
+
+
+PACKED = gzip.compress(b'{"message":"ok"}', mtime=0)
 FRAMINGS = {
+    "scores as text": Style(spell=_scores_as_text),
+    "no queries, answers in gzip": Style(
+        exact=True,
+        post=b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %b\r\n\r\n"
+        % str(len(PACKED)).encode()
+        + PACKED,
+    ),
     "chunks": Style(),
     "crlf, cut between": Style(spell=_lines(b"\r\n"), cut=1),
     "cr": Style(spell=_lines(b"\r"), framing="close"),
