@@ -107,7 +107,12 @@ def check(
     if evidence.by_content:
         account = account or by_content.account_of(evidence)
         findings = [
-            *by_content.check(evidence, account, visible_within_s=held.visible_within_s),
+            *by_content.check(
+                evidence,
+                account,
+                visible_within_s=held.visible_within_s,
+                asked=held.visible_within_s != LOAD_VISIBLE_WITHIN_S,
+            ),
             vacuity.check(evidence, held.demands),
         ]
         return [f for f in findings if f.invariant.split()[0] not in held.skip]

@@ -34,6 +34,7 @@ BY_OTHERS = (Flaw.MERGED, Flaw.REPEATED, Flaw.STEP, Flaw.FALSE, Flaw.TAKEN_BACK)
 """Flaws that another writer's submissions make, too."""
 NAMES_TOLD = 3
 NOBODY = "nobody listened all the time, so this proves nothing"
+NO_TIME = "it promised none (`check --visible-within-s` asks for one)"
 GAPLESS_IDS = "it needs event ids without gaps, and reads that name the change they hold"
 
 
@@ -51,7 +52,7 @@ class Judge:
             (s.invoked_ns for s in evidence.submissions), default=evidence.ended_ns
         )
 
-    def findings(self, *, visible_within_s: float) -> list[Finding]:
+    def findings(self, *, visible_within_s: float, asked: bool) -> list[Finding]:
         """All verdicts, in the order of their numbers."""
         return [
             self.once(),
@@ -59,7 +60,7 @@ class Judge:
             self.reads(),
             self.streams(),
             not_asked("I6 no regress", GAPLESS_IDS),
-            self.liveness(visible_within_s),
+            self.liveness(visible_within_s, asked=asked),
         ]
 
     def _inquiry(self, invariant: str, title: str) -> Inquiry:
@@ -403,8 +404,8 @@ class Judge:
             },
         )
 
-    def liveness(self, visible_within_s: float) -> Finding:
-        """I10."""
+    def liveness(self, visible_within_s: float, *, asked: bool) -> Finding:
+        """I10. Who shows no ids has promised no time: a limit convicts where it was asked for."""
         inquiry = self._inquiry("I10 liveness", TITLE_LIVENESS)
         followed, slowest_ns = 0, 0
         for chain in self._account.chains:
@@ -415,11 +416,15 @@ class Judge:
                 took_ns = event.time_ns - submission.ok_ns
                 slowest_ns = max(slowest_ns, took_ns)
                 if took_ns > visible_within_s * 1e9:
-                    inquiry.violation(
+                    sentence = (
                         f"{self._words.whose(chain)}: {self._words.sent(submission)} was first "
                         f"shown {took_ns / 1e9:.1f} s after its answer, by "
                         f"{self._words.event(event)}"
                     )
+                    if asked:
+                        inquiry.violation(sentence)
+                    else:
+                        inquiry.doubt(f"{sentence}; {NO_TIME}")
         if not followed:
             inquiry.doubt("no accepted submission could be followed to a listener")
         return inquiry.conclude(
@@ -432,6 +437,8 @@ def _newest(shown: Sequence[Shown]) -> Shown:
     return max(shown, key=lambda event: event.time_ns)
 
 
-def check(evidence: Evidence, account: Account, *, visible_within_s: float) -> list[Finding]:
+def check(
+    evidence: Evidence, account: Account, *, visible_within_s: float, asked: bool
+) -> list[Finding]:
     """The findings on a run without ids to follow."""
-    return Judge(evidence, account).findings(visible_within_s=visible_within_s)
+    return Judge(evidence, account).findings(visible_within_s=visible_within_s, asked=asked)

@@ -6,7 +6,7 @@ from unicodedata import normalize
 
 import pytest
 
-from harness.checker import Finding, Verdict, check, overall, promises_of
+from harness.checker import Finding, Promises, Verdict, check, overall, promises_of
 from harness.checker.by_content.boards import may_be_namesake
 from harness.checker.by_content.sightings import Shown
 from harness.checker.evidence import BoardRead
@@ -86,6 +86,18 @@ def test_server_that_stalls_for_less_than_it_took_before_may_only_be_late(seed: 
     assert slow[0] is Verdict.UNKNOWN
     assert "others were shown up to 2" in slow[1] or "others were shown up to 3" in slow[1]
     assert "and the run waited 20.0 s after the last event" in slow[1]
+
+
+def test_lateness_convicts_only_where_a_time_was_asked_for() -> None:
+    run = Simulation(Plan(slower_ms=400))
+    evidence = run.evidence()
+
+    for limit_s, verdict in ((None, Verdict.UNKNOWN), (70, Verdict.FALSE), (100, Verdict.TRUE)):
+        asked = Promises() if limit_s is None else Promises(visible_within_s=limit_s)
+        findings = check(evidence, promises_of(evidence, asked))
+        [finding] = [f for f in findings if f.invariant.startswith("I10")]
+        assert finding.verdict is verdict
+        assert overall(findings) is verdict, told(findings)
 
 
 def test_honest_run_is_acquitted_and_says_what_was_compared() -> None:
