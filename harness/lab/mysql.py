@@ -113,6 +113,7 @@ class MysqlPair:
             " MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=1, MASTER_USE_GTID=current_pos",
             "START SLAVE",
         )
+        await asyncio.to_thread(settled, self._site.store(name))
 
     async def position(self, name: str) -> str:
         """The GTID of the last transaction that a server has."""

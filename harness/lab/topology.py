@@ -162,6 +162,9 @@ class Site:
             "--rpl-semi-sync-master-wait-point=AFTER_SYNC",
             "--rpl-semi-sync-master-timeout=2000",
             "--slave-net-timeout=5",
+            # A replica that loses its power knows its primary afterwards.
+            "--sync-master-info=1",
+            "--sync-relay-log-info=1",
             "--sync-binlog=1",
             "--innodb-flush-log-at-trx-commit=1",
             "--innodb-buffer-pool-size=64M",
