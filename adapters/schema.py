@@ -5,7 +5,7 @@ migrations do that.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """The last migration that this program knows; a test compares it with them."""
 
 VERSIONS_QUERY = "SELECT * FROM schema_migrations"

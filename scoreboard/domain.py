@@ -31,7 +31,10 @@ Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Outcome(StrEnum):
-    """What became of a submission; stored in the ledger, so values never change."""
+    """What became of a submission; stored in the ledger, so values never change.
+
+    The order stays, too: a batch in flight has verdicts by their place here.
+    """
 
     APPLIED = "applied"
     UNKNOWN_USER = "unknown_user"
@@ -39,6 +42,8 @@ class Outcome(StrEnum):
     SCORE_OUT_OF_RANGE = "score_out_of_range"
     HELD = "held"
     REJECTED_BY_REVIEW = "rejected_by_review"
+    TOO_MANY_CASES = "too_many_cases"
+    """Suspicious, of a user whose open cases are as many as may wait: never held, not applied."""
 
 
 class Decision(StrEnum):

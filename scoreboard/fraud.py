@@ -38,7 +38,9 @@ class FraudRules:
     """Thresholds, in points, seconds and robust standard deviations; 0 is off.
 
     `unlike_history_z` only judges gains of at least `unlike_history_floor`
-    points by users with HISTORY increments behind them.
+    points by users with HISTORY increments behind them. At `open_cases_max` open
+    cases of one user, further suspicious gains are rejected instead of held: nobody
+    can drown the others' cases.
     """
 
     large_increment: int = 100_000
@@ -46,6 +48,7 @@ class FraudRules:
     window_points: int = 1_000_000
     unlike_history_z: float = 50.0
     unlike_history_floor: int = 10_000
+    open_cases_max: int = 20
 
     @property
     def active(self) -> bool:

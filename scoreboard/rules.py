@@ -41,15 +41,18 @@ def settle(
     decided: Collection[bytes],
     seq: int,
     fraud: FraudRules | None = None,
+    open_cases: Mapping[int, int] | None = None,
 ) -> Settlement:
     """Decide a batch against locked users, in the order given.
 
     `decided` holds the ids that the ledger already has: they keep their first
     outcome and are left out, as is a second appearance of an id in the batch.
     Each applied submission takes the next number after `seq`, so the numbers
-    of the result are gapless. With `fraud`, suspicious gains are held.
+    of the result are gapless. With `fraud`, suspicious gains are held, up to its
+    number of cases for each user; `open_cases` are those that wait already.
     """
     totals: dict[int, User] = {}
+    cases = dict(open_cases or ())
     rows: list[LedgerRow] = []
     seen = set(decided)
     for submission, outcome in screened:
@@ -63,6 +66,8 @@ def settle(
             rows.append(LedgerRow(submission=submission, outcome=outcome))
             continue
         row = _settle_one(submission, user, seq + 1, fraud)
+        if row.outcome is Outcome.HELD and fraud is not None:
+            row = _held_or_refused(row, cases, fraud.open_cases_max)
         rows.append(row)
         if row.seq is not None and row.score_after is not None:
             seq = row.seq
@@ -100,6 +105,14 @@ def _settle_one(
     return LedgerRow(
         submission=submission, outcome=Outcome.APPLIED, seq=next_seq, score_after=total
     )
+
+
+def _held_or_refused(row: LedgerRow, cases: dict[int, int], cases_max: int) -> LedgerRow:
+    user_id = row.submission.user_id
+    cases[user_id] = cases.get(user_id, 0) + 1
+    if cases_max and cases[user_id] > cases_max:
+        return LedgerRow(submission=row.submission, outcome=Outcome.TOO_MANY_CASES)
+    return row
 
 
 def _seconds(submission: Submission) -> int:

@@ -34,6 +34,9 @@ COMMANDS: dict[str, Entry] = {
     "players": Entry(
         "scoreboard_client.player_commands:players", "add, rename, remove, merge players", RUN
     ),
+    "review": Entry(
+        "scoreboard_client.review_commands:review", "list and decide held submissions", RUN
+    ),
     "replay": Entry("stack.replay_command:replay", "bring back from Temporal what MySQL lost", RUN),
     "submit": Entry("scoreboard_client.commands:submit", "add points to a user", USE),
     "outcome": Entry(

@@ -22,13 +22,18 @@ from scoreboard_client.errors import (
 )
 from scoreboard_client.follow import Reset, Snapshot, StreamEvent, Update
 from scoreboard_client.retry import RetryPolicy
+from scoreboard_client.reviews import CaseFilter, CaseHolder, CaseResult, HeldCase
 
 __all__ = [
     "Accepted",
     "BadAnswer",
     "BlockingScoreboardClient",
+    "CaseFilter",
+    "CaseHolder",
+    "CaseResult",
     "ClientError",
     "EffectUnknown",
+    "HeldCase",
     "Managed",
     "Outcome",
     "Problem",

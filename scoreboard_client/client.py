@@ -4,7 +4,6 @@ Decisions live elsewhere: `retry` says when to try again, `follow` what a stream
 means. Not safe to share between event loops.
 """
 
-import asyncio
 import logging
 import random
 import secrets
@@ -37,9 +36,22 @@ from scoreboard_client.answers import (
     refusal_of,
     top_of,
 )
+from scoreboard_client.attempts import Attempts, wait
 from scoreboard_client.errors import BadAnswer, ClientError, EffectUnknown, Refused, Unreachable
 from scoreboard_client.follow import Follower, Reset, StreamEvent
 from scoreboard_client.retry import RetryPolicy
+from scoreboard_client.reviews import (
+    ANY_OPEN,
+    PAGE_MAX,
+    CaseFilter,
+    CaseHolder,
+    CaseResult,
+    HeldCase,
+    cases_of,
+    cases_path,
+    holders_of,
+    results_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -175,11 +187,39 @@ class ScoreboardClient:
         path = f"{contract.PLAYERS_PATH}?after={after:d}&limit={limit:d}"
         return top_of(await self._get(path)).scores
 
+    async def held_cases(
+        self,
+        wanted: CaseFilter = ANY_OPEN,
+        *,
+        after: str | None = None,
+        limit: int = PAGE_MAX,
+    ) -> tuple[HeldCase, ...]:
+        """The next held submissions after the case `after`, for reviewers: oldest first, or the
+        latest decision first when decided ones are asked for, too.
+
+        Raises Refused, Unreachable or BadAnswer.
+        """
+        return cases_of(await self._get(cases_path(wanted, after=after, limit=limit)))
+
+    async def case_holders(self) -> tuple[CaseHolder, ...]:
+        """The users with open cases, most cases first. Raises what `held_cases` raises."""
+        return holders_of(await self._get(f"{contract.REVIEWS_PATH}/users"))
+
+    async def decide(self, decisions: Mapping[str, str]) -> tuple[CaseResult, ...]:
+        """Decide up to DECISIONS_MAX cases by id: "approve" or "reject"; a result for each.
+
+        Safe to repeat. Raises Refused, Unreachable, EffectUnknown or BadAnswer.
+        """
+        listed = [{"submissionId": id, "decision": each} for id, each in decisions.items()]
+        body = msgspec.json.encode({"decisions": listed})
+        answer, _ = await self._post(contract.REVIEWS_PATH, body, str(uuid.uuid4()), wanted=200)
+        return results_of(answer)
+
     async def _post(self, path: str, body: bytes, key: str, *, wanted: int) -> tuple[Answer, int]:
         """The answer of the status `wanted`, and how many attempts it took. Raises Refused,
         Unreachable or EffectUnknown."""
         headers = {contract.IDEMPOTENCY_HEADER: key, "Content-Type": "application/json"}
-        attempts = _Attempts(self._base_url, self._retry, self._rng)
+        attempts = Attempts(self._base_url, self._retry, self._rng)
         # Once an attempt may have taken effect, no later refusal can prove that nothing happened.
         maybe_done = False
         while True:
@@ -236,7 +276,7 @@ class ScoreboardClient:
 
         Raises Refused or Unreachable.
         """
-        attempts = _Attempts(self._base_url, self._retry, self._rng)
+        attempts = Attempts(self._base_url, self._retry, self._rng)
         while True:
             attempts.begin()
             try:
@@ -305,7 +345,7 @@ class ScoreboardClient:
             if failures >= STREAM_FAILURES_MAX:
                 raise failure
             wait_s += self._retry.backoff_s(failures, self._rng)
-            await _wait(wait_s, self._base_url, failure)
+            await wait(wait_s, self._base_url, failure)
 
     async def _connection(
         self, follower: Follower, snapshot: bool
@@ -384,42 +424,3 @@ class ScoreboardClient:
 
 class _Over(Exception):
     """The server asked not to come back."""
-
-
-class _Attempts:
-    """The attempts of one call: counts them, keeps time, sleeps between."""
-
-    def __init__(self, base_url: str, policy: RetryPolicy, rng: random.Random) -> None:
-        self.made = 0
-        self._base_url = base_url
-        self._policy = policy
-        self._rng = rng
-        self._began_s = time.monotonic()
-        self._final = False
-
-    def begin(self) -> None:
-        self.made += 1
-
-    def give_up(self) -> None:
-        self._final = True
-
-    async def again(self, failure: ClientError, retry_after_s: float | None) -> bool:
-        """Wait for the next attempt; False when there is none."""
-        if self._final:
-            return False
-        wait_s = self._policy.wait_s(
-            self.made,
-            elapsed_s=time.monotonic() - self._began_s,
-            retry_after_s=retry_after_s,
-            rng=self._rng,
-        )
-        if wait_s is None:
-            return False
-        await _wait(wait_s, self._base_url, failure)
-        return True
-
-
-async def _wait(wait_s: float, base_url: str, failure: ClientError) -> None:
-    reason = getattr(failure, "reason", failure)
-    log.info("waiting for %s (%s), retrying in %.1f s", base_url, reason, wait_s)
-    await asyncio.sleep(wait_s)

@@ -14,6 +14,7 @@ import scoreboard_client
 ORDER = (
     *("ScoreboardClient", "BlockingScoreboardClient", "RetryPolicy", "SigningKey"),
     *("Accepted", "Outcome", "Managed", "Top", "StreamEvent", "Update", "Snapshot", "Reset"),
+    *("CaseFilter", "HeldCase", "CaseHolder", "CaseResult"),
     *("ClientError", "Refused", "Problem", "Unreachable", "EffectUnknown", "BadAnswer"),
 )
 HEAD = """# Python client: API reference

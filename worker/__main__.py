@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -155,7 +155,13 @@ async def run_replay(settings: WorkerSettings, since: datetime) -> int:
         await migrate(pool)
         replay = Replay(
             client,
-            Ledger(pool, failpoints, settings.fraud, log_decisions=settings.log_requests),
+            # A case that was opened is opened again; its decision may follow.
+            Ledger(
+                pool,
+                failpoints,
+                replace(settings.fraud, open_cases_max=0),
+                log_decisions=settings.log_requests,
+            ),
             Cases(pool, failpoints, settings.fraud),
             task_queue=settings.task_queue,
         )

@@ -71,6 +71,13 @@ class WorkerSettings(ServiceSettings):
         "Gains below this many points are never compared with the user's history",
         FraudRules.unlike_history_floor,
     )
+    fraud_open_cases_max: int = setting(
+        "SCOREBOARD_FRAUD_OPEN_CASES_MAX",
+        non_negative_int,
+        "Open cases of one user at which further suspicious gains are rejected"
+        " (`too_many_cases`); 0: no limit",
+        FraudRules.open_cases_max,
+    )
     fraud_review_limit_s: float = setting(
         "SCOREBOARD_FRAUD_REVIEW_LIMIT_S",
         positive_seconds,
@@ -96,4 +103,5 @@ class WorkerSettings(ServiceSettings):
             window_points=self.fraud_window_points,
             unlike_history_z=self.fraud_unlike_history_z,
             unlike_history_floor=self.fraud_unlike_history_floor,
+            open_cases_max=self.fraud_open_cases_max,
         )

@@ -54,8 +54,8 @@ def check(evidence: Evidence, *, rejections_allowed: bool = True) -> Finding:
     )
 
 
-SET_ASIDE = frozenset({"held", "rejected_by_review"})
-"""Outcomes by which a person, not a rule that can be checked here, decides about the points."""
+SET_ASIDE = frozenset({"held", "rejected_by_review", "too_many_cases"})
+"""Outcomes of suspicious gains, which no rule that can be checked here decides about."""
 
 
 class Rejections:

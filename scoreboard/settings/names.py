@@ -21,6 +21,7 @@ NAMES = frozenset(
         "DRAIN_TIMEOUT_S",
         "FAILPOINTS",
         "FRAUD_LARGE_INCREMENT",
+        "FRAUD_OPEN_CASES_MAX",
         "FRAUD_REVIEW_LIMIT_S",
         "FRAUD_UNLIKE_HISTORY_FLOOR",
         "FRAUD_UNLIKE_HISTORY_Z",

@@ -100,6 +100,14 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     decided_at_us: int | None
 
 
+class CaseEnd(msgspec.Struct, frozen=True, gc=False):
+    """How the case of a submission ended."""
+
+    decision: str
+    decided_by: bytes
+    outcome: str
+
+
 class Holder(msgspec.Struct, frozen=True, gc=False):
     """A user with open cases."""
 
@@ -202,6 +210,15 @@ class LedgerReader:
     async def holders(self, limit: int) -> list[Holder]:
         """The users with open cases, most cases first."""
         return [Holder(*row) for row in await self._rows(HOLDERS_QUERY, (limit,))]
+
+    async def case_end(self, submission_id: bytes) -> CaseEnd | None:
+        """How a case ended; None while it is open, and for a submission that was never held."""
+        rows = await self._rows(
+            "SELECT r.decision, r.decided_by, l.outcome FROM reviews r JOIN ledger l"
+            " USING (submission_id) WHERE r.submission_id = UNHEX(%s) AND r.decision IS NOT NULL",
+            (submission_id.hex(),),
+        )
+        return CaseEnd(*rows[0]) if rows else None
 
     async def is_open(self, submission_id: bytes) -> bool:
         """Whether the submission is held and its case undecided."""

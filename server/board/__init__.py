@@ -1,1 +1,1 @@
-"""Reads of the board: pages, ranks, outcomes and review cases. Never writes it."""
+"""Reads of the board: pages, ranks, outcomes and players. Never writes it."""

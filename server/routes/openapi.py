@@ -15,7 +15,7 @@ from scoreboard.tokens import SCOPE_ANY_USER, SCOPE_OPERATE
 from server.board.board import OFFSET_MAX
 from server.board.outcomes import Status
 from server.board.ranks import NEIGHBOURS_DEFAULT, NEIGHBOURS_MAX, Surroundings
-from server.board.reviews import DECISIONS
+from server.review.decisions import DECISIONS
 from server.routes import openapi_players, openapi_reviews
 from server.routes.openapi_parts import (
     IDEMPOTENCY_KEY,
@@ -110,7 +110,9 @@ def _schemas() -> dict[str, Any]:
     _, found = msgspec.json.schema_components(_TYPES, ref_template="#/components/schemas/{name}")
     # What the parser refuses beyond its types; items of a batch are answered one by one.
     found["Update"]["properties"]["increment"]["not"] = {"const": 0}
-    found["DecisionRequest"]["properties"]["decision"]["enum"] = sorted(DECISIONS)
+    for name in ("DecisionRequest", "CaseDecision"):
+        found[name]["properties"]["decision"]["enum"] = sorted(DECISIONS)
+    found["CaseDecision"]["properties"]["submissionId"] |= SUBMISSION_ID
     openapi_players.bound(found)
     return dict(found)
 

@@ -6,14 +6,14 @@ from typing import Any
 from scoreboard import contract, errors
 from scoreboard.domain import MAX_USER_ID
 from scoreboard.tokens import SCOPE_REVIEW
-from server.board.reviews import (
-    CASES_MAX,
-    RULES,
-    TIME_MAX_US,
-    CaseView,
+from server.review.cases import CASES_MAX, RULES, TIME_MAX_US, CaseView, HolderView
+from server.review.decisions import (
+    MANY_MAX,
+    CaseDecision,
     Decided,
     DecisionRequest,
-    HolderView,
+    DecisionResult,
+    DecisionsRequest,
 )
 from server.routes.openapi_parts import (
     REFUSED,
@@ -30,13 +30,16 @@ from server.routes.openapi_parts import (
     security,
 )
 
-TYPES: Sequence[Any] = (CaseView, HolderView, DecisionRequest, Decided)
+TYPES: Sequence[Any] = (
+    *(CaseView, HolderView, DecisionRequest, Decided),
+    *(CaseDecision, DecisionsRequest, DecisionResult),
+)
 
 
 def paths() -> dict[str, Any]:
     """Their paths."""
     return {
-        contract.REVIEWS_PATH: {"get": _cases()},
+        contract.REVIEWS_PATH: {"get": _cases(), "post": _decisions()},
         f"{contract.REVIEWS_PATH}/users": {"get": _holders()},
         f"{contract.REVIEWS_PATH}/{{submissionId}}": {"post": _decision()},
     }
@@ -79,12 +82,32 @@ def _holders() -> dict[str, Any]:
     }
 
 
+def _decisions() -> dict[str, Any]:
+    case = "01890a5d-ac96-774b-bcce-b302099a8057"
+    example = {"decisions": [{"submissionId": case, "decision": "reject"}]}
+    return {
+        "operationId": "postDecisions",
+        "tags": ["review"],
+        "summary": "Approve or reject many held submissions",
+        "description": f"For tokens with {SCOPE_REVIEW}. 1 to {MANY_MAX} cases, each once; each"
+        " has a result of its own, as if it had been decided alone, and refusing one does not"
+        " affect the others. Repeating the request is safe.",
+        "security": security(TOKEN),
+        "requestBody": body(ref("DecisionsRequest"), example),
+        "responses": {
+            "200": answer("A result for each case, in order", list_of("DecisionResult")),
+            **problems(*REFUSED, errors.UNAVAILABLE),
+        },
+    }
+
+
 def _decision() -> dict[str, Any]:
     return {
         "operationId": "postDecision",
         "tags": ["review"],
         "summary": "Approve or reject a held submission",
-        "description": f"For tokens with {SCOPE_REVIEW}; nobody approves a gain of their own.",
+        "description": f"For tokens with {SCOPE_REVIEW}; nobody approves a gain of their own."
+        " Repeating one's own decision gets the same answer; another decision is refused.",
         "security": security(TOKEN),
         "parameters": [path("submissionId", SUBMISSION_ID)],
         "requestBody": body(ref("DecisionRequest"), {"decision": "approve"}),

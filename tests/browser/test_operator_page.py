@@ -2,6 +2,7 @@
 
 import re
 from functools import partial
+from typing import Any
 
 import pytest
 from selenium.webdriver import ActionChains
@@ -174,3 +175,61 @@ def test_nothing_breaks_the_content_security_policy(browser: Browser, site: Boar
     opened(browser, site)
 
     assert browser.console() == []
+
+
+def held_cases(*counts: tuple[str, int]) -> list[dict[str, Any]]:
+    """Open cases of each player, in turns of one player after the other."""
+    return [
+        {
+            "submissionId": f"{player:08x}-0000-4000-8000-{number:012x}",
+            "userId": player,
+            "user": user,
+            "increment": 1000 * player + number,
+            "reasons": ["large_increment"] if number % 2 else ["unlike_history"],
+            "openedAtUs": 1_795_800_000_000_000,
+        }
+        for player, (user, count) in enumerate(counts, start=1)
+        for number in range(count)
+    ]
+
+
+def reviewing(browser: Browser, site: BoardSite) -> None:
+    browser.open(site.url + "/operator")
+    browser.run("sessionStorage.setItem('scoreboard-operator-token', 'reviewer')")
+    opened(browser, site)
+
+
+def test_a_flood_of_cases_of_one_player_is_paged_filtered_and_ended_together(
+    browser: Browser, site: BoardSite
+) -> None:
+    site.cases = held_cases(("Mallory", 45), ("Alice", 3))
+
+    def players() -> list[str]:
+        return texts(browser.find_all("#cases th"))
+
+    reviewing(browser, site)
+    eventually_sync(lambda: players() == ["Mallory"] * 20)
+    assert texts(browser.find_all("#cases-users button")) == ["Mallory: 45", "Alice: 3"]
+    for _ in range(2):
+        browser.find("#cases-next").click()
+    eventually_sync(lambda: players() == ["Mallory"] * 5 + ["Alice"] * 3)
+    assert not browser.find("#cases-next").is_enabled()
+    browser.find("#cases-users button:nth-child(2)").click()
+    eventually_sync(lambda: players() == ["Alice"] * 3)
+    browser.find("#cases-rule option[value=large_increment]").click()
+    eventually_sync(lambda: players() == ["Alice"])
+    browser.find("#cases-users button:nth-child(1)").click()
+    browser.find("#cases-rule option[value='']").click()
+    eventually_sync(lambda: players() == ["Mallory"] * 20)
+
+    browser.find("#cases-all").click()
+    assert browser.find("#approve-chosen").text == "Approve 20 selected"
+    browser.find("#cases th input").click()
+    browser.find("#reject-chosen").click()
+    alert = browser.driver.switch_to.alert
+    assert alert.text == "Reject 19 submissions of Mallory?"
+    alert.accept()
+    eventually_sync(partial(shows, browser, "#cases-note", "19 rejected."))
+    assert site.decided == {case["submissionId"]: "rejected" for case in site.cases[1:20]}
+    assert browser.console() == []
+    browser.run("sessionStorage.clear()")

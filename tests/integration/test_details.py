@@ -2,11 +2,13 @@
 
 import asyncio
 import base64
+import io
 import json
 import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from scoreboard import ids
 from scoreboard.domain import Decision
 from scoreboard.signing import SigningKey, sign
 from scoreboard.tokens import SCOPE_REVIEW, mint
+from scoreboard_cli.group import run as command_line
 from scoreboard_client import ScoreboardClient
 from server.settings import ServerSettings
 from tests.support.api import SECRET, Api, api_settings, running_api, token
@@ -287,6 +290,92 @@ async def test_decision_after_a_stored_one_is_refused_as_late(
     assert (await final_status(api, body["submissionId"]))["score"] == 1500 + SUSPICIOUS
     [closed] = (await ask(api, "GET", "/admin/reviews?all=1", reviewer()))[1]
     assert (closed["decision"], closed["decidedBy"]) == ("approved", "first")
+
+
+async def test_many_cases_are_decided_at_once_each_by_itself(api: Api) -> None:
+    held = []
+    for user in (1, 1, 2):
+        _, body = await api.submit(user, SUSPICIOUS)
+        held.append(body["submissionId"])
+    nobodys = str(uuid.uuid4())
+
+    async def listed() -> bool:
+        cases = (await ask(api, "GET", "/admin/reviews", reviewer()))[1]
+        return {case["submissionId"] for case in cases} == {*held}
+
+    await eventually(listed)
+    wanted = [
+        *({"submissionId": held[0], "decision": "reject"},),
+        *({"submissionId": nobodys, "decision": "reject"},),
+        *({"submissionId": each, "decision": "approve"} for each in held[1:]),
+    ]
+    # Bob approves Alice's gain, not his own.
+    bob = mint(SECRET, subject="2", now_s=int(time.time()), ttl_s=60, scopes=(SCOPE_REVIEW,))
+    answers = [
+        await ask(api, "POST", "/admin/reviews", bob, json={"decisions": wanted}) for _ in range(2)
+    ]
+    _, others = await ask(api, "POST", "/admin/reviews", reviewer(), json={"decisions": wanted})
+    cases = (await ask(api, "GET", "/admin/reviews?all=1", reviewer()))[1]
+
+    # Repeated, it says the same, and has no second effect.
+    assert answers[0] == answers[1]
+    status, results = answers[0]
+    assert status == 200
+    assert [(each["submissionId"], each["status"]) for each in results] == [
+        *((held[0], 200), (nobodys, 404), (held[1], 200), (held[2], 403)),
+    ]
+    assert [each.get("outcome") for each in results] == [
+        *("rejected_by_review", None, "applied", None),
+    ]
+    # Another reviewer's decisions come too late where Bob's stand.
+    assert [each["status"] for each in others] == [409, 404, 409, 200]
+    assert {(case["submissionId"], case["decision"], case["decidedBy"]) for case in cases} == {
+        (held[0], "rejected", "2"),
+        (held[1], "approved", "2"),
+        (held[2], "approved", "rita"),
+    }
+    scores = [line["score"] for line in await api.scores()]
+    assert scores == [1500 + SUSPICIOUS, 1400 + SUSPICIOUS]
+
+
+async def test_the_review_command_lists_and_decides_by_what_cases_share(
+    api: Api, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(SECRET)
+    held = {}
+    for user, number in ((1, 0), (1, 1), (2, 2)):
+        _, body = await api.submit(user, SUSPICIOUS + number)
+        held[number] = body["submissionId"]
+
+    async def run(*words: str) -> tuple[int, list[Any]]:
+        options = ["--url", api.url, "--secret-file", str(secret)]
+        with redirect_stdout(io.StringIO()) as out:
+            code = await asyncio.to_thread(command_line, "scoreboard", ["review", *words, *options])
+        return code, [json.loads(each) for each in out.getvalue().splitlines()]
+
+    async def all_listed() -> list[Any] | None:
+        found = (await ask(api, "GET", "/admin/reviews", reviewer()))[1]
+        return found if len(found) == len(held) else None
+
+    await eventually(all_listed)
+    _, listed = await run("list", "--user", "1", "--limit", "1")
+    _, users = await run("users")
+    undecided = await run("reject")
+    rejected = await run("reject", "--user", "1", "--rule", "large_increment")
+    again = await run("approve", held[0])
+    approved = await run("approve", held[2])
+
+    assert [each["submissionId"] for each in listed] == [held[0]]
+    assert [(each["user"], each["openCases"]) for each in users] == [("Alice", 2), ("Bob", 1)]
+    assert undecided == (2, [])
+    assert rejected[0] == 0
+    assert {(each["submissionId"], each["outcome"]) for each in rejected[1]} == {
+        (held[0], "rejected_by_review"),
+        (held[1], "rejected_by_review"),
+    }
+    assert (again[0], again[1][0]["code"]) == (1, "already_decided")
+    assert (approved[0], approved[1][0]["outcome"]) == (0, "applied")
 
 
 async def test_reviews_need_their_own_scope(api: Api) -> None:

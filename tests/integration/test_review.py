@@ -17,7 +17,7 @@ SUSPICIOUS = 5_000
 
 @pytest.fixture
 def worker_settings() -> dict[str, Any]:
-    return {"fraud_large_increment": 1_000}
+    return {"fraud_large_increment": 1_000, "fraud_open_cases_max": 2}
 
 
 def case_of(pipeline: Pipeline, item: Submission) -> WorkflowHandle[Any, Any]:
@@ -112,3 +112,23 @@ async def test_a_held_submission_sent_again_is_held_once_and_applied_once(
         return (1, 1500 + SUSPICIOUS) in await pipeline.ranking()
 
     await eventually(published)
+
+
+async def test_a_user_with_as_many_cases_as_may_wait_gets_no_further_one_until_one_ends(
+    pipeline: Pipeline,
+) -> None:
+    held = [submission(1, SUSPICIOUS + number) for number in range(4)]
+
+    await pipeline.run(held[0])
+    await pipeline.run(*held[1:3], submission(1, 10), submission(2, SUSPICIOUS))
+    await decide(pipeline, held[0], "rejected")
+    await pipeline.run(held[3])
+
+    rows = await pipeline.rows("SELECT submission_id, outcome FROM ledger WHERE user_id = 1")
+    assert [dict(rows)[item.id] for item in held] == [
+        *("rejected_by_review", "held", "too_many_cases", "held"),
+    ]
+    assert await pipeline.rows("SELECT user_id FROM reviews ORDER BY user_id") == [
+        *((1,), (1,), (1,), (2,)),
+    ]
+    assert await pipeline.rows("SELECT score FROM users WHERE id = 1") == [(1510,)]

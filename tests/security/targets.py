@@ -23,9 +23,9 @@ from server.auth.origins import Origins
 from server.auth.signatures import Signatures, SignedMessage, VerificationKey
 from server.board.players import parse_order
 from server.board.query import parse_flag, parse_resume, parse_window
-from server.board.reviews import parse_decision
 from server.http.chunked import BadChunk, BodyTooLarge, ChunkedBody
 from server.http.head import BadHead, parse_head
+from server.review.decisions import parse_decision
 from server.stream.client_ip import client_address
 from server.stream.stream_gate import cookies
 from server.submit.body import parse_update

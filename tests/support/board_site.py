@@ -9,6 +9,7 @@ import json
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -37,6 +38,7 @@ class BoardSite:
         self.stream_token: str | None = None
         self.cases: list[dict[str, Any]] = []
         self.cases_status = 200
+        self.decided: dict[str, str] = {}
         self.silent = False
         self.tickets_refused = 0
         self._tickets: set[str] = set()
@@ -133,7 +135,37 @@ class BoardSite:
     async def _serve_cases(self, request: web.Request) -> web.Response:
         if not request.headers.get("Authorization"):
             return web.json_response({"code": "unauthorized"}, status=401)
-        return web.json_response(self.cases, status=self.cases_status)
+        if self.cases_status != 200:
+            return web.json_response({"code": "refused"}, status=self.cases_status)
+        wanted = request.query
+        after = [each["submissionId"] for each in self.cases]
+        first = 1 + after.index(wanted["after"]) if "after" in wanted else 0
+        fit = [
+            case
+            for case in self.cases[first:]
+            if wanted.get("user", str(case["userId"])) == str(case["userId"])
+            and wanted.get("rule", case["reasons"][0]) in case["reasons"]
+            and case["submissionId"] not in self.decided
+        ]
+        return web.json_response(fit[: int(wanted.get("limit", "200"))])
+
+    async def _serve_holders(self, _: web.Request) -> web.Response:
+        open_cases = [case for case in self.cases if case["submissionId"] not in self.decided]
+        counts = Counter((case["userId"], case["user"]) for case in open_cases)
+        return web.json_response(
+            [
+                {"userId": user_id, "user": user, "openCases": count, "oldestOpenedAtUs": 1}
+                for (user_id, user), count in counts.most_common()
+            ]
+        )
+
+    async def _decide_cases(self, request: web.Request) -> web.Response:
+        results = []
+        for each in (await request.json())["decisions"]:
+            end = {"approve": "approved", "reject": "rejected"}[each["decision"]]
+            self.decided[each["submissionId"]] = end
+            results.append({"submissionId": each["submissionId"], "status": 200, "decision": end})
+        return web.json_response(results)
 
     async def _serve_docs(self, _: web.Request) -> web.Response:
         body = docs_page(document())
@@ -197,6 +229,8 @@ class BoardSite:
         app.router.add_post("/scores/stream/ticket", self._serve_ticket)
         app.router.add_get("/admin/stats", self._serve_stats)
         app.router.add_get("/admin/reviews", self._serve_cases)
+        app.router.add_get("/admin/reviews/users", self._serve_holders)
+        app.router.add_post("/admin/reviews", self._decide_cases)
         app.router.add_get("/docs", self._serve_docs)
         # As through a proxy that adds a path of its own.
         app.router.add_get("/board/docs", self._serve_docs)

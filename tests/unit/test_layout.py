@@ -81,12 +81,13 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "observe": set(),
         "submit": {"auth", "backends", "observe"},
         "board": {"backends", "submit"},
+        "review": {"backends", "board", "submit"},
         "stream": {"auth", "backends", "board", "observe", "settings"},
         "http": {"submit"},
         "availability": {"board"},
         "routes": {
             *("availability", "auth", "backends", "board", "http", "observe", "settings"),
-            *("stream", "submit"),
+            *("review", "stream", "submit"),
         },
         "life": {"availability", "backends", "stream", "submit"},
         "app": {

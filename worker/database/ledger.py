@@ -6,6 +6,7 @@ after any failure, since the ledger's primary key makes the effect happen once.
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -135,13 +136,18 @@ class Ledger:
         )
         board = board_from(board_rows[0])
         users = statements.users_from_text(user_rows[0][0])
-        settlement = settle(
+        decide = partial(
+            settle,
             screened,
             users=users,
             decided={row[0] for row in decided_rows},
             seq=board.seq,
             fraud=self._fraud,
         )
+        settlement = decide()
+        if suspects := _suspects(settlement.rows):
+            # Rare, so only now: which of them have as many open cases as may wait.
+            settlement = decide(open_cases=await _open_cases(connection, suspects))
         committed_us = commit_time_us(board)
         await self._failpoints.hit("record.before_commit")
         if settlement.rows:
@@ -286,6 +292,25 @@ class Ledger:
                     break
                 after = rows[-1][0]
             await query_all(connection, f"COMMIT; {statements.COMMIT_SYNCED}")
+
+
+def _suspects(rows: Iterable[LedgerRow]) -> set[int]:
+    """Whose suspicious submissions these rows have."""
+    return {
+        row.submission.user_id
+        for row in rows
+        if row.outcome in (Outcome.HELD, Outcome.TOO_MANY_CASES)
+    }
+
+
+async def _open_cases(connection: Any, user_ids: Iterable[int]) -> dict[int, int]:
+    """How many cases of each user wait; under the board's lock, as every case begins and ends."""
+    [rows] = await query_all(
+        connection,
+        "SELECT user_id, COUNT(*) FROM reviews WHERE decision IS NULL"
+        f" AND user_id IN ({statements.numbers(sorted(user_ids))}) GROUP BY user_id",
+    )
+    return dict(rows)
 
 
 def _user(row: tuple[Any, ...]) -> User:

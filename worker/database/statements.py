@@ -92,13 +92,14 @@ def settlement_writes(settlement: Settlement, committed_us: int) -> str:
         f" score_after, received_at_us, committed_at_us) VALUES {rows}"
     ]
     held = ",".join(
-        f"(x'{row.submission.id.hex()}','{' '.join(row.reasons)}',{committed_us})"
+        f"(x'{row.submission.id.hex()}',{row.submission.user_id},'{' '.join(row.reasons)}',"
+        f"{committed_us})"
         for row in settlement.rows
         if row.outcome is Outcome.HELD
     )
     if held:
         statements.append(
-            f"INSERT INTO reviews (submission_id, reasons, opened_at_us) VALUES {held}"
+            f"INSERT INTO reviews (submission_id, user_id, reasons, opened_at_us) VALUES {held}"
         )
     if settlement.users:
         statements += [

@@ -48,6 +48,7 @@ ROUTES = {
         for name in (
             "app.js",
             "board.js",
+            "case_filters.js",
             "cases.js",
             "docs.css",
             "docs.js",

@@ -264,3 +264,43 @@ def test_a_total_out_of_range_is_rejected_before_it_is_suspected() -> None:
     )
 
     assert [row.outcome for row in settled.rows] == [Outcome.SCORE_OUT_OF_RANGE]
+
+
+@pytest.mark.parametrize(
+    ("cases_max", "waiting", "outcomes"),
+    [
+        (2, 0, ["held", "held", "too_many_cases", "applied"]),
+        (2, 1, ["held", "too_many_cases", "too_many_cases", "applied"]),
+        (2, 9, ["too_many_cases"] * 3 + ["applied"]),
+        (0, 9, ["held", "held", "held", "applied"]),
+    ],
+)
+def test_suspicious_gains_beyond_the_open_cases_of_a_user_are_rejected(
+    cases_max: int, waiting: int, outcomes: list[str]
+) -> None:
+    settled = settle(
+        [(submission(n, increment=i), Outcome.APPLIED) for n, i in enumerate([101, 102, 103, 9])],
+        users={1: user()},
+        decided=set(),
+        seq=0,
+        fraud=FraudRules(
+            large_increment=100, window_points=0, unlike_history_z=0, open_cases_max=cases_max
+        ),
+        open_cases={1: waiting, 2: 5},
+    )
+
+    assert [row.outcome.value for row in settled.rows] == outcomes
+    assert [(one.score, one.activity.recent) for one in settled.users] == [(9, (9,))]
+
+
+def test_open_cases_of_one_user_do_not_count_against_another() -> None:
+    settled = settle(
+        [(submission(n, user_id=n, increment=101), Outcome.APPLIED) for n in (1, 2)],
+        users={1: user(), 2: user(2)},
+        decided=set(),
+        seq=0,
+        fraud=FraudRules(large_increment=100, open_cases_max=1),
+        open_cases={1: 1},
+    )
+
+    assert [row.outcome for row in settled.rows] == [Outcome.TOO_MANY_CASES, Outcome.HELD]

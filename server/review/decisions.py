@@ -1,12 +1,14 @@
-"""Reviews of held submissions: the list of cases, and a decision.
+"""Decisions of held submissions, one or many at a time.
 
-Reads the ledger; a decision is an update of the case's workflow, which answers
-once the outcome is stored and published. Needs a token with `scores:review`.
+A decision is an update of the case's workflow, which answers once the outcome is stored and
+published. Repeating one is safe: the reviewer whose decision stands gets the same answer again.
+Not which cases there are: see `cases`.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import structlog
@@ -21,94 +23,51 @@ from temporalio.service import RPCError, RPCStatusCode
 from adapters.mysql import MYSQL_ERRORS
 from adapters.reasons import reason_of
 from scoreboard import contract, ids
-from scoreboard.domain import MAX_USER_ID, Decision
+from scoreboard.domain import Decision
 from scoreboard.errors import (
     ALREADY_DECIDED,
     FORBIDDEN,
     INVALID,
-    MALFORMED,
     NOT_FOUND,
     UNAVAILABLE,
     Problem,
 )
-from scoreboard.fraud import Reason
 from scoreboard.strict_json import strict_json
-from scoreboard.tokens import SCOPE_REVIEW, Principal
-from server.backends.case_queries import CaseFilter
-from server.backends.mysql import Case, LedgerReader
-from server.board.query import parse_flag, parse_number, parse_text
+from scoreboard.tokens import Principal
+from server.backends.mysql import LedgerReader
 from server.board.readable import readable
+from server.review.cases import UNREADABLE
 from server.submit.body import check_media_type
 
 log = structlog.get_logger()
 
-CASES_MAX = 200
-UNREADABLE = "cases_unreadable", "Cases"
-TIME_MAX_US = 2**53 - 1
-RULES = tuple(reason.value for reason in Reason)
 DECISION_TIMEOUT = timedelta(seconds=10)
 DECISIONS = {"approve": Decision.APPROVED.value, "reject": Decision.REJECTED.value}
 
-
-class CaseView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One case as GET /admin/reviews shows it; times are microseconds since the Unix epoch."""
-
-    submission_id: str
-    user_id: int
-    user: str | None
-    increment: int
-    outcome: str
-    reasons: list[str]
-    opened_at_us: int
-    decision: str | None
-    decided_by: str | None
-    decided_at_us: int | None
-
-
-class HolderView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A user with open cases, as GET /admin/reviews/users shows one."""
-
-    user_id: int
-    user: str | None
-    open_cases: int
-    oldest_opened_at_us: int
-
-
-class CasesRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Which cases are asked for; `after` is the last one that the client has."""
-
-    wanted: CaseFilter
-    limit: int
-    after: bytes | None
-
-
-def parse_cases_request(arguments: Mapping[str, Sequence[str]]) -> CasesRequest:
-    """The query of GET /admin/reviews. Raises Problem (malformed)."""
-    after = parse_text(arguments, "after")
-    try:
-        after_id = None if after is None else ids.parse(after)
-    except ValueError:
-        raise Problem(MALFORMED, "after must be the id of a held submission.") from None
-    rule = parse_text(arguments, "rule")
-    if rule is not None and rule not in RULES:
-        raise Problem(MALFORMED, f"rule must be one of {', '.join(RULES)}.")
-    return CasesRequest(
-        wanted=CaseFilter(
-            open_only=not parse_flag(arguments, "all"),
-            user_id=parse_number(arguments, "user", 0, least=1, most=MAX_USER_ID) or None,
-            rule=rule,
-            opened_before_us=parse_number(arguments, "openedBeforeUs", 0, least=1, most=TIME_MAX_US)
-            or None,
-        ),
-        limit=parse_number(arguments, "limit", CASES_MAX, least=1, most=CASES_MAX),
-        after=after_id,
-    )
+MANY_MAX = 100
+"""Cases of one request, whose body stays below the limit of every body."""
+MANY_AT_ONCE = 8
+MANY_TIMEOUT_S = 8.0
+"""Below what clients wait for an answer: cases that are not decided by then are to be repeated."""
 
 
 class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of POST /admin/reviews/{submissionId}."""
 
     decision: str
+
+
+class CaseDecision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """What is to become of one case."""
+
+    submission_id: str
+    decision: str
+
+
+class DecisionsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of POST /admin/reviews: 1 to MANY_MAX cases, each once."""
+
+    decisions: Annotated[list[CaseDecision], msgspec.Meta(min_length=1, max_length=MANY_MAX)]
 
 
 def parse_decision(content_type: str, body: bytes) -> DecisionRequest:
@@ -120,6 +79,27 @@ def parse_decision(content_type: str, body: bytes) -> DecisionRequest:
         raise Problem(INVALID, 'The body must be {"decision": "approve" or "reject"}.') from None
 
 
+def parse_decisions(content_type: str, body: bytes) -> dict[bytes, DecisionRequest]:
+    """The decisions in a request's body, in its order. Raises Problem as `parse_decision`."""
+    check_media_type(content_type)
+    try:
+        listed = msgspec.convert(strict_json(body), type=DecisionsRequest).decisions
+        decisions = {
+            ids.parse(each.submission_id): DecisionRequest(each.decision) for each in listed
+        }
+    except (ValueError, RecursionError):
+        raise Problem(
+            INVALID,
+            'The body must be {"decisions": [{"submissionId": a UUID, "decision": "approve" or'
+            f' "reject"}}, …]}}, with 1 to {MANY_MAX} cases.',
+        ) from None
+    if len(decisions) < len(listed):
+        raise Problem(INVALID, "One request decides a case once.")
+    if not all(each.decision in DECISIONS for each in listed):
+        raise Problem(INVALID, 'A decision is "approve" or "reject".')
+    return decisions
+
+
 class Decided(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Answer to a decision: the decision and the submission's final outcome."""
 
@@ -128,28 +108,54 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     outcome: str
 
 
-def may_review(principal: Principal) -> None:
-    """Raises Problem (forbidden) unless the token carries the scope."""
-    if SCOPE_REVIEW not in principal.scopes:
-        raise Problem(FORBIDDEN, "This token may not review submissions.")
+class DecisionResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """What POST /admin/reviews/{submissionId} would have answered for one of many cases."""
+
+    status: int
+    submission_id: str
+    decision: str | None = None
+    outcome: str | None = None
+    code: str | None = None
+    detail: str | None = None
+    retry_after_s: int | None = None
 
 
-async def cases(ledger: LedgerReader, request: CasesRequest) -> list[CaseView]:
-    """The next cases. Raises Problem: not_found, unavailable."""
-    with readable(*UNREADABLE):
-        place = None
-        if request.after is not None:
-            place = await ledger.place_of(request.after)
-            if place is None:
-                raise Problem(NOT_FOUND, "after must be the id of a held submission.")
-        return [_view(case) for case in await ledger.cases(request.wanted, request.limit, place)]
+async def decide_all(
+    client: Client,
+    ledger: LedgerReader,
+    decisions: Mapping[bytes, DecisionRequest],
+    principal: Principal,
+    *,
+    task_queue: str,
+) -> list[DecisionResult]:
+    """Decide many cases, each by itself; results in their order."""
+    gate = asyncio.Semaphore(MANY_AT_ONCE)
+    until = asyncio.get_running_loop().time() + MANY_TIMEOUT_S
 
+    async def one(submission_id: bytes, request: DecisionRequest) -> DecisionResult:
+        name = ids.text(submission_id)
+        try:
+            async with asyncio.timeout_at(until), gate:
+                decided = await decide(
+                    client, ledger, submission_id, request, principal, task_queue=task_queue
+                )
+        except TimeoutError:
+            problem = Problem(UNAVAILABLE, "The decision's effect is unknown.", retry_after_s=1)
+        except Problem as refusal:
+            problem = refusal
+        else:
+            return DecisionResult(
+                status=200, submission_id=name, decision=decided.decision, outcome=decided.outcome
+            )
+        return DecisionResult(
+            status=problem.kind.status,
+            submission_id=name,
+            code=problem.kind.code,
+            detail=problem.detail,
+            retry_after_s=problem.retry_after_s,
+        )
 
-async def holders(ledger: LedgerReader) -> list[HolderView]:
-    """At most CASES_MAX users with open cases, most cases first. Raises Problem: unavailable."""
-    with readable(*UNREADABLE):
-        found = await ledger.holders(CASES_MAX)
-    return msgspec.convert(found, list[HolderView], from_attributes=True)
+    return await asyncio.gather(*(one(*each) for each in decisions.items()))
 
 
 async def decide(
@@ -169,6 +175,31 @@ async def decide(
     decision = DECISIONS.get(request.decision)
     if decision is None:
         raise Problem(INVALID, 'A decision is "approve" or "reject".')
+    try:
+        return await _decide(
+            client, ledger, submission_id, decision, principal, task_queue=task_queue
+        )
+    except Problem as refusal:
+        if refusal.kind is not ALREADY_DECIDED:
+            raise
+        with readable(*UNREADABLE):
+            end = await ledger.case_end(submission_id)
+        if end is None or (end.decision, end.decided_by) != (decision, principal.subject.encode()):
+            raise
+        return Decided(
+            submission_id=ids.text(submission_id), decision=decision, outcome=end.outcome
+        )
+
+
+async def _decide(
+    client: Client,
+    ledger: LedgerReader,
+    submission_id: bytes,
+    decision: str,
+    principal: Principal,
+    *,
+    task_queue: str,
+) -> Decided:
     name = ids.text(submission_id)
     told = {"decision": decision, "decided_by": principal.subject}
     try:
@@ -238,18 +269,3 @@ def _translated(error: Exception) -> Problem:
         return Problem(NOT_FOUND, "There is no such case.")
     log.warning("decision_failed", error=reason_of(error))
     return Problem(UNAVAILABLE, "The decision's effect is unknown.", retry_after_s=1)
-
-
-def _view(case: Case) -> CaseView:
-    return CaseView(
-        submission_id=ids.text(case.submission_id),
-        user_id=case.user_id,
-        user=case.user,
-        increment=case.increment,
-        outcome=case.outcome,
-        reasons=case.reasons.split(),
-        opened_at_us=case.opened_at_us,
-        decision=case.decision,
-        decided_by=None if case.decided_by is None else case.decided_by.decode(),
-        decided_at_us=case.decided_at_us,
-    )

@@ -1,0 +1,65 @@
+// Which held submissions are shown: of which player, of which rule, and which page.
+
+import { nameOf } from "./words.js";
+
+export const PAGE = 20;
+const USERS_SHOWN = 20;
+
+const at = (id) => document.getElementById(id);
+
+// The last case of each page before this one.
+let pages = [];
+
+/** The query for the cases of this page. */
+export function query() {
+  const asked = new URLSearchParams({ limit: PAGE });
+  if (at("cases-user").value && at("cases-user").checkValidity()) asked.set("user", at("cases-user").value);
+  if (at("cases-rule").value) asked.set("rule", at("cases-rule").value);
+  if (pages.length > 0) asked.set("after", pages.at(-1));
+  return `?${asked}`;
+}
+
+/** Show which pages there are, and the players with open cases as buttons that choose one. */
+export function showFilters(cases, holders) {
+  at("cases-first").disabled = pages.length === 0;
+  at("cases-next").disabled = cases.length < PAGE;
+  at("cases-next").dataset.after = cases.at(-1)?.submissionId ?? "";
+  const words = holders
+    .slice(0, USERS_SHOWN)
+    .map((holder) => [String(holder.userId), `${nameOf(holder)}: ${holder.openCases}`]);
+  const buttons = [...at("cases-users").children];
+  const same = buttons.length === words.length
+    && words.every(([user, text], n) => buttons[n].dataset.user === user && buttons[n].textContent === text);
+  if (!same) at("cases-users").replaceChildren(...words.map(([user, text]) => userButton(user, text)));
+  for (const button of at("cases-users").children) {
+    button.setAttribute("aria-pressed", String(button.dataset.user === at("cases-user").value));
+  }
+}
+
+function userButton(user, text) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "button";
+  button.dir = "auto";
+  button.dataset.user = user;
+  button.textContent = text;
+  return button;
+}
+
+/** Calls `changed` after every choice of other cases. */
+export function whenChosen(changed) {
+  const go = (to) => {
+    pages = to;
+    changed();
+  };
+  at("cases-form").addEventListener("submit", (event) => event.preventDefault());
+  at("cases-form").addEventListener("change", () => go([]));
+  at("cases-users").addEventListener("click", ({ target }) => {
+    const { user } = target.dataset;
+    if (!user) return;
+    at("cases-user").value = at("cases-user").value === user ? "" : user;
+    go([]);
+  });
+  at("cases-first").addEventListener("click", () => go([]));
+  at("cases-next").addEventListener("click", ({ target }) => go([...pages, target.dataset.after]));
+}
