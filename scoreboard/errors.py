@@ -37,6 +37,9 @@ INVALID = ProblemKind(code="invalid", status=422, title="Body fails validation")
 KEY_REUSED = ProblemKind(
     code="idempotency_key_reused", status=422, title="Idempotency-Key used with another body"
 )
+UNKNOWN_USER = ProblemKind(
+    code="unknown_user", status=422, title="The submission is for a user who does not exist"
+)
 RATE_LIMITED = ProblemKind(code="rate_limited", status=429, title="Too many submissions")
 TOO_MANY_STREAMS = ProblemKind(
     code="too_many_streams", status=429, title="Too many event streams for one client"

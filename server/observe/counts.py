@@ -34,6 +34,7 @@ class CommitCounts:
     replayed: int = 0
     rate_limited: int = 0
     key_reused: int = 0
+    unknown_user: int = 0
     overloaded: int = 0
     unavailable: int = 0
     batches_started: int = 0

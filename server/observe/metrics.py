@@ -26,7 +26,7 @@ from server.observe.counts import CommitCounts, Histogram, HubCounts
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SUBMISSION_OUTCOMES = (
     *("accepted", "replayed", "rate_limited"),
-    *("key_reused", "overloaded", "unavailable"),
+    *("key_reused", "unknown_user", "overloaded", "unavailable"),
 )
 BOARD_TIMEOUT_S = 0.5
 

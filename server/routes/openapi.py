@@ -187,7 +187,9 @@ def _update() -> dict[str, Any]:
         "requestBody": body(ref("Update"), {"userId": 1, "increment": 10}),
         "responses": {
             "202": {**accepted, "links": {"outcome": {**outcome, "parameters": found}}},
-            **problems(*REFUSED, errors.KEY_REUSED, errors.RATE_LIMITED, *OVERLOADED),
+            **problems(
+                *REFUSED, errors.KEY_REUSED, errors.UNKNOWN_USER, errors.RATE_LIMITED, *OVERLOADED
+            ),
         },
     }
 

@@ -1,16 +1,18 @@
 -- Admits a batch of submissions: rate limit per user, and lookup of known idempotency keys.
--- KEYS  memory (see contract.MEMORY_KEY); all others share its hash tag
+-- KEYS  memory (see contract.MEMORY_KEY), the board's members; all others share their hash tag
 -- ARGV  prefix of limits, prefix of seen keys, prefix of fresh ids, count, window in
 --       microseconds, the same two for replays, seconds a key is remembered, seconds an id
 --       without a key is remembered (so that its outcome can be asked for), items as
 --       MessagePack: {submission id in hexadecimal, user id, payload, standing, bucket}
 -- standing, the caller's knowledge of a keyed submission: 0 nothing; 1 the ledger
---       does not have it; 2 the ledger has it, with this payload
+--       does not have it; 2 the ledger has it, with this payload; 3 it was not admitted a moment
+--       ago for want of its user, who exists: neither limited nor looked for again
 -- bucket, the hash of fresh ids for an id that the server chose; else nil
 -- Returns {index, code, microseconds to wait} for each item that is not admitted, flat, and as
 --       MessagePack what each item's user may still submit in the window:
 --       1 replay of the same payload, free; 2 key known with another payload; 3 limited,
---       wait; 4 unsure: Redis does not remember long enough, ask the ledger
+--       wait; 4 unsure: Redis does not remember long enough, ask the ledger; 5 the board does
+--       not show the user, ask the ledger
 -- The same sliding window as tests/model/sliding_window.py. Time is cut into epochs of one window's
 -- length, and the admissions of an epoch are one hash: user to times of eight bytes, oldest
 -- first. This epoch's and the one before hold all that counts; older ones expire whole.
@@ -135,15 +137,33 @@ for _, item in ipairs(items) do
 end
 limits.read(users)
 
+-- Users whom the board does not show.
+local absent = {}
+in_parts(users, function(start, stop)
+  for n, member in ipairs(redis.call('HMGET', KEYS[2], unpack(users, start, stop))) do
+    absent[users[start + n - 1]] = not member
+  end
+end)
+
+-- Code and microseconds to wait for a submission that was never seen.
+local function admit(user, standing)
+  if standing == 3 then
+    return 0, 0
+  end
+  local wait = limits.admit(user)
+  if wait > 0 then
+    return 3, wait
+  end
+  return absent[user] and 5 or 0, 0
+end
+
 local fresh, answer, quotas = {}, {}, {}
 for index, item in ipairs(items) do
   local id, user, payload, standing, bucket = item[1], item[2], item[3], item[4], item[5]
   local code, wait = 0, 0
   if bucket then
-    wait = limits.admit(user)
-    if wait > 0 then
-      code = 3
-    else
+    code, wait = admit(user, standing)
+    if code == 0 then
       local fields = fresh[bucket] or {}
       fresh[bucket] = fields
       fields[#fields + 1] = id
@@ -160,10 +180,8 @@ for index, item in ipairs(items) do
   elseif standing == 0 and not remembers then
     code = 4
   else
-    wait = limits.admit(user)
-    if wait > 0 then
-      code = 3
-    else
+    code, wait = admit(user, standing)
+    if code == 0 then
       redis.call('SET', seen_prefix .. id, payload, 'EX', retention)
     end
   end

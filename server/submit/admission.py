@@ -13,13 +13,18 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 import msgspec
+import structlog
 
 from adapters.files import script
+from adapters.mysql import MYSQL_ERRORS
+from adapters.reasons import reason_of
 from adapters.redis import Redis
 from scoreboard import contract
 from scoreboard.domain import Submission
 from scoreboard.ratelimit import RateLimit
 from server.backends.mysql import Decided, LedgerReader
+
+log = structlog.get_logger()
 
 RETENTION_S = 24 * 3600
 """How long Redis remembers a key's payload; the ledger keeps its id permanently."""
@@ -36,6 +41,7 @@ class AdmissionCode(IntEnum):
     CONFLICT = 2
     LIMITED = 3
     UNSURE = 4
+    UNKNOWN_USER = 5
 
 
 class AdmissionResult(msgspec.Struct, frozen=True, gc=False):
@@ -56,7 +62,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     keyed: bool
 
 
-_NOTHING_KNOWN, _NOT_IN_LEDGER, _IN_LEDGER = range(3)
+_NOTHING_KNOWN, _NOT_IN_LEDGER, _IN_LEDGER, _USER_EXISTS = range(4)
 _CODES = tuple(AdmissionCode)
 _quotas = msgspec.msgpack.Decoder(list[int])
 
@@ -85,8 +91,9 @@ class Admission:
     async def admit(self, items: Sequence[Item]) -> list[AdmissionResult]:
         """A result for each item, in order; never UNSURE.
 
-        Items of one call must have different ids. One round trip to Redis;
-        while its cache of keys is too young, a query and a second round trip.
+        Items of one call must have different ids. One round trip to Redis; while its
+        cache of keys is too young, and for users whom the board does not show, a query
+        and another round trip. A user is unknown only when Redis and MySQL say so.
         Raises REDIS_ERRORS or MYSQL_ERRORS: then admission is unknown.
         """
         results = await self._run([(item, _NOTHING_KNOWN) for item in items])
@@ -98,7 +105,29 @@ class Admission:
                 unsure, await self._ask_ledger([items[index] for index in unsure]), strict=True
             ):
                 results[index] = result
+        await self._admit_unseen_users(items, results)
         return results
+
+    async def _admit_unseen_users(
+        self, items: Sequence[Item], results: list[AdmissionResult]
+    ) -> None:
+        """Admit those whose user exists although the board does not show them: a player who was
+        added a moment ago, or a board that was lost in part. Changes `results`."""
+        unseen = [
+            index for index, found in enumerate(results) if found.code is AdmissionCode.UNKNOWN_USER
+        ]
+        if not unseen:
+            return
+        users = {items[index].submission.user_id for index in unseen}
+        try:
+            existing = await self._ledger.existing(users)
+        except MYSQL_ERRORS as error:
+            log.warning("users_unreadable", error=reason_of(error))
+            existing = users
+        found = [index for index in unseen if items[index].submission.user_id in existing]
+        admitted = await self._run([(items[index], _USER_EXISTS) for index in found])
+        for index, result in zip(found, admitted, strict=True):
+            results[index] = result
 
     async def _ask_ledger(self, items: Sequence[Item]) -> list[AdmissionResult]:
         decided = await self._ledger.decided([item.submission.id for item in items])
@@ -134,7 +163,7 @@ class Admission:
             ]
         )
         found: tuple[list[int], bytes] = await self._script(
-            keys=(contract.MEMORY_KEY,), args=(*self._arguments, packed)
+            keys=(contract.MEMORY_KEY, contract.MEMBERS_KEY), args=(*self._arguments, packed)
         )
         answer, quotas = found
         admitted = AdmissionCode.ADMITTED

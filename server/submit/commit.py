@@ -23,7 +23,14 @@ from adapters.tasks import end
 from adapters.temporal import TEMPORAL_ERRORS, is_too_large
 from scoreboard import contract, ids
 from scoreboard.domain import Submission
-from scoreboard.errors import KEY_REUSED, OVERLOADED, RATE_LIMITED, UNAVAILABLE, Problem
+from scoreboard.errors import (
+    KEY_REUSED,
+    OVERLOADED,
+    RATE_LIMITED,
+    UNAVAILABLE,
+    UNKNOWN_USER,
+    Problem,
+)
 from server.observe.counts import CommitCounts
 from server.submit.admission import AdmissionCode, AdmissionResult, Item
 from server.submit.fair_queue import FairQueue, Shares
@@ -300,6 +307,9 @@ class Committer:
                 wait_s = result.retry_after_us / 1_000_000
                 self._limits.note(entry.item.submission.user_id, wait_s)
                 self._resolve(entry, _over_the_limit(wait_s))
+            elif result.code is AdmissionCode.UNKNOWN_USER:
+                counts.unknown_user += 1
+                self._resolve(entry, Problem(UNKNOWN_USER, "There is no such user."))
             else:
                 counts.key_reused += 1
                 self._resolve(entry, _key_reused())

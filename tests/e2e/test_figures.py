@@ -86,6 +86,7 @@ async def test_rate_limited_submissions_are_counted(
             "replayed": 0,
             "rate_limited": 3,
             "key_reused": 0,
+            "unknown_user": 0,
             "overloaded": 0,
             "unavailable": 0,
         }

@@ -13,7 +13,7 @@ import pytest_asyncio
 import redis.exceptions
 
 from adapters.files import script
-from adapters.mysql import MYSQL_ERRORS, READER, Pool
+from adapters.mysql import MYSQL_ERRORS, READER, Pool, query_all
 from adapters.redis import Redis, connect
 from scoreboard import contract
 from scoreboard.addresses import mysql_address
@@ -153,6 +153,7 @@ class Site:
 
     def __init__(self, store: Redis, mysql_url: str, pool: Pool) -> None:
         self.store = store
+        self.pool = pool
         self.reader = LedgerReader(mysql_address(mysql_url))
         self.ledger = Ledger(pool, Failpoints(""))
 
@@ -175,6 +176,41 @@ async def site(store: Redis, mysql_url: str) -> AsyncIterator[Site]:
     yield site
     await site.reader.close()
     await pool.close()
+
+
+async def test_a_user_whom_neither_redis_nor_mysql_has_is_unknown(site: Site) -> None:
+    accepted = keyed(user_id=2)
+    await site.codes(accepted)
+    # The board of a moment: a player has been removed, and one was added that it does not show.
+    await site.store.hset(contract.MEMBERS_KEY, mapping={"1": b"Alice"})
+    async with site.pool.connection() as connection:
+        await query_all(connection, "DELETE FROM users WHERE id = 2; COMMIT")
+    batch = [keyless(user_id=1), keyed(user_id=2), keyless(user_id=2), accepted, keyed(user_id=3)]
+
+    assert await site.codes(*batch, limit=RateLimit(count=1, window_us=7_000_000)) == [
+        AdmissionCode.ADMITTED,
+        AdmissionCode.UNKNOWN_USER,
+        # The limit comes first, so that nobody asks for unknown users at full speed.
+        AdmissionCode.LIMITED,
+        AdmissionCode.REPLAY,
+        AdmissionCode.ADMITTED,
+    ]
+    assert await site.codes(*batch) == [
+        AdmissionCode.ADMITTED,
+        *[AdmissionCode.UNKNOWN_USER] * 2,
+        AdmissionCode.REPLAY,
+        AdmissionCode.REPLAY,
+    ]
+    # Nothing of a refusal is remembered: once the player is there, the same key is admitted.
+    await site.store.hset(contract.MEMBERS_KEY, mapping={"2": b"Bob"})
+    assert await site.codes(batch[1]) == [AdmissionCode.ADMITTED]
+
+
+async def test_without_mysql_a_user_whom_redis_lacks_may_exist(site: Site) -> None:
+    await site.store.set(contract.MEMORY_KEY, 0)
+    await lose_ledger(site)
+
+    assert await site.codes(keyed(user_id=77), keyless(user_id=3)) == [AdmissionCode.ADMITTED] * 2
 
 
 async def test_each_item_is_told_what_its_user_has_left(site: Site) -> None:

@@ -52,6 +52,7 @@ def figures(accepted: int = 0, *, instance: str = "1f", **changes: Any) -> dict[
                 "replayed": 3,
                 "rate_limited": 0,
                 "key_reused": 0,
+                "unknown_user": 0,
                 "overloaded": 0,
                 "unavailable": 0,
             },

@@ -18,6 +18,7 @@ const OUTCOMES = {
   replayed: "repeated, same answer",
   rate_limited: "rate limited",
   key_reused: "key used with another body",
+  unknown_user: "for a user who does not exist",
   overloaded: "queue full",
   unavailable: "backend unavailable",
 };
