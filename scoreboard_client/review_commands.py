@@ -64,7 +64,7 @@ async def list_cases(
     secret_file: Path | None,
 ) -> int:
     """Print held submissions, oldest first."""
-    wanted = _filter(user, rule, older_than or 0, decided_too=decided_too)
+    wanted = _filter(user, rule, older_than, decided_too=decided_too)
     async with _client(server, retry, secret_file) as client:
         _print_each(await client.held_cases(wanted, after=after, limit=limit))
     return GOOD
@@ -168,12 +168,12 @@ async def _parts(
 
 
 def _filter(
-    user: int | None, rule: str | None, older_than_s: float, *, decided_too: bool = False
+    user: int | None, rule: str | None, older_than_s: float | None, *, decided_too: bool = False
 ) -> CaseFilter:
-    before_us = time.time_ns() // 1000 - int(older_than_s * 1_000_000)
-    return CaseFilter(
-        user=user, rule=rule, opened_before_us=max(1, before_us), decided_too=decided_too
-    )
+    before_us = None
+    if older_than_s is not None:
+        before_us = max(1, time.time_ns() // 1000 - int(older_than_s * 1_000_000))
+    return CaseFilter(user=user, rule=rule, opened_before_us=before_us, decided_too=decided_too)
 
 
 def _code(result: CaseResult) -> int:

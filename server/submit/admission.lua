@@ -1,5 +1,6 @@
 -- Admits a batch of submissions: rate limit per user, and lookup of known idempotency keys.
--- KEYS  memory (see contract.MEMORY_KEY), the board's members; all others share their hash tag
+-- KEYS  memory (see contract.MEMORY_KEY), the board's meta and members; all others share their
+--       hash tag
 -- ARGV  prefix of limits, prefix of seen keys, prefix of fresh ids, count, window in
 --       microseconds, the same two for replays, seconds a key is remembered, seconds an id
 --       without a key is remembered (so that its outcome can be asked for), items as
@@ -137,13 +138,15 @@ for _, item in ipairs(items) do
 end
 limits.read(users)
 
--- Users whom the board does not show.
+-- Users whom the board does not show; none while there is no board.
 local absent = {}
-in_parts(users, function(start, stop)
-  for n, member in ipairs(redis.call('HMGET', KEYS[2], unpack(users, start, stop))) do
-    absent[users[start + n - 1]] = not member
-  end
-end)
+if redis.call('HGET', KEYS[2], 'users') then
+  in_parts(users, function(start, stop)
+    for n, member in ipairs(redis.call('HMGET', KEYS[3], unpack(users, start, stop))) do
+      absent[users[start + n - 1]] = not member
+    end
+  end)
+end
 
 -- Code and microseconds to wait for a submission that was never seen.
 local function admit(user, standing)

@@ -163,7 +163,8 @@ class Admission:
             ]
         )
         found: tuple[list[int], bytes] = await self._script(
-            keys=(contract.MEMORY_KEY, contract.MEMBERS_KEY), args=(*self._arguments, packed)
+            keys=(contract.MEMORY_KEY, contract.META_KEY, contract.MEMBERS_KEY),
+            args=(*self._arguments, packed),
         )
         answer, quotas = found
         admitted = AdmissionCode.ADMITTED

@@ -194,6 +194,7 @@ def held_cases(*counts: tuple[str, int]) -> list[dict[str, Any]]:
 
 
 def reviewing(browser: Browser, site: BoardSite) -> None:
+    site.stats = figures()
     browser.open(site.url + "/operator")
     browser.run("sessionStorage.setItem('scoreboard-operator-token', 'reviewer')")
     opened(browser, site)

@@ -71,8 +71,10 @@ def admit(request: pytest.FixtureRequest, redis_url: str) -> Admit:
         async with client:
             answer, _ = await client.eval(
                 at_given_time,
-                1,
+                3,
                 contract.MEMORY_KEY,
+                contract.META_KEY,
+                contract.MEMBERS_KEY,
                 contract.LIMIT_PREFIX,
                 contract.SEEN_PREFIX,
                 contract.FRESH_PREFIX,
@@ -182,6 +184,7 @@ async def test_a_user_whom_neither_redis_nor_mysql_has_is_unknown(site: Site) ->
     accepted = keyed(user_id=2)
     await site.codes(accepted)
     # The board of a moment: a player has been removed, and one was added that it does not show.
+    await site.store.hset(contract.META_KEY, mapping={"users": "1"})
     await site.store.hset(contract.MEMBERS_KEY, mapping={"1": b"Alice"})
     async with site.pool.connection() as connection:
         await query_all(connection, "DELETE FROM users WHERE id = 2; COMMIT")
@@ -208,6 +211,7 @@ async def test_a_user_whom_neither_redis_nor_mysql_has_is_unknown(site: Site) ->
 
 async def test_without_mysql_a_user_whom_redis_lacks_may_exist(site: Site) -> None:
     await site.store.set(contract.MEMORY_KEY, 0)
+    await site.store.hset(contract.META_KEY, mapping={"users": "1"})
     await lose_ledger(site)
 
     assert await site.codes(keyed(user_id=77), keyless(user_id=3)) == [AdmissionCode.ADMITTED] * 2

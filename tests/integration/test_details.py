@@ -352,7 +352,9 @@ async def test_the_review_command_lists_and_decides_by_what_cases_share(
         options = ["--url", api.url, "--secret-file", str(secret)]
         with redirect_stdout(io.StringIO()) as out:
             code = await asyncio.to_thread(command_line, "scoreboard", ["review", *words, *options])
-        return code, [json.loads(each) for each in out.getvalue().splitlines()]
+        # Between them are lines of the API's log, which has the same stdout here.
+        lines = out.getvalue().splitlines()
+        return code, [json.loads(each) for each in lines if each.startswith("{")]
 
     async def all_listed() -> list[Any] | None:
         found = (await ask(api, "GET", "/admin/reviews", reviewer()))[1]
