@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,15 +81,28 @@ def close_to_others(folder: RunFolder) -> None:
     """Makes the folder and what will be in it its owner's alone, whatever umask the shell has.
 
     One that exists already is closed only if it is ours: `SCOREBOARD_DATA_DIR=/tmp` must not take
-    that from everybody. Raises OSError.
+    that from everybody. Files that an earlier version left readable are closed with it.
+    Raises OSError.
     """
     os.umask(0o077)
-    ours = [folder.root] if folder.secret.exists() or folder.state.exists() else []
+    is_ours = folder.secret.exists() or folder.state.exists()
     folder.root.mkdir(parents=True, exist_ok=True)
-    ours += [folder.root / name for name in ("logs", "mysql", "redis", "temporal")]
-    for each in ours:
-        if each.is_dir() and each.stat().st_uid == os.geteuid():
-            each.chmod(0o700)
+    parts = [folder.root / name for name in ("logs", "mysql", "redis", "temporal")]
+    closed = [*parts]
+    if is_ours:
+        closed += [folder.root, *folder.root.iterdir()]
+        closed += [inside for part in parts for inside in part.rglob("*")]
+    for each in closed:
+        with contextlib.suppress(FileNotFoundError):
+            _close_to_others(each)
+
+
+def _close_to_others(path: Path) -> None:
+    found = path.lstat()
+    mode = stat.S_IMODE(found.st_mode)
+    # A link's own mode means nothing, and what it leads to may be anybody's.
+    if mode & 0o077 and found.st_uid == os.geteuid() and not stat.S_ISLNK(found.st_mode):
+        path.chmod(mode & 0o700)
 
 
 def private_secret(folder: RunFolder) -> str:

@@ -109,10 +109,17 @@ def test_folder_of_an_earlier_version_is_closed_and_one_of_others_is_left(tmp_pa
     earlier, others = RunFolder(root=tmp_path / "earlier"), RunFolder(root=tmp_path / "others")
     for folder in (earlier, others):
         (folder.root / "logs").mkdir(parents=True)
+        (folder.root / "logs" / "server.log").write_text("x")
     earlier.secret.write_text("x" * 32)
+    (earlier.root / "mysql" / "data").mkdir(parents=True)
+    (earlier.root / "mysql" / "data" / "table").write_text("x")
+    (earlier.root / "mysql" / "link").symlink_to(others.root / "logs" / "server.log")
 
     prepare(earlier)
     prepare(others)
 
     assert mode(earlier.root) == mode(earlier.root / "logs") == 0o700
-    assert mode(others.root) == 0o755
+    assert mode(earlier.root / "mysql" / "data") == 0o700
+    files = [earlier.secret, earlier.log("server"), earlier.root / "mysql" / "data" / "table"]
+    assert [mode(each) for each in files] == [0o600] * 3
+    assert (mode(others.root), mode(others.log("server"))) == (0o755, 0o644)
