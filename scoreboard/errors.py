@@ -38,7 +38,7 @@ KEY_REUSED = ProblemKind(
     code="idempotency_key_reused", status=422, title="Idempotency-Key used with another body"
 )
 UNKNOWN_USER = ProblemKind(
-    code="unknown_user", status=422, title="The submission is for a user who does not exist"
+    code="unknown_user", status=404, title="The submission is for a user who does not exist"
 )
 RATE_LIMITED = ProblemKind(code="rate_limited", status=429, title="Too many submissions")
 TOO_MANY_STREAMS = ProblemKind(

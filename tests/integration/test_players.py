@@ -114,7 +114,7 @@ async def test_a_removed_player_is_unknown_like_one_who_never_was(api: Api) -> N
 
     for user in (2, 77):
         status, problem = await api.submit(user, 10)
-        assert (status, problem["code"]) == (422, "unknown_user")
+        assert (status, problem["code"]) == (404, "unknown_user")
     # What was accepted before keeps its answer.
     assert await api.submit(2, 10, key="before") == (202, accepted)
     assert (await order(api, action="add", name="Bob", userId=2))[0] == 409

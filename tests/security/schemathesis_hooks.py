@@ -4,10 +4,11 @@ JSON Schema calls 7.0 an integer; this API does not (it would have to round 1e30
 And a key that was used with another body is refused as it should be, so a valid
 key is replaced by one of its own: only then is every valid request to be accepted.
 The same holds for names and reasons that are blank or have control characters, and for
-a player that would be merged with itself. A request that must lack its token lacks it,
+a player that would be merged with itself, and for a case that is named twice. A request that must lack its token lacks it,
 though the command line gives one to all.
 """
 
+import json
 import uuid
 from typing import Any
 
@@ -16,6 +17,7 @@ import schemathesis
 from scoreboard.contract import (
     IDEMPOTENCY_HEADER,
     PLAYERS_PATH,
+    REVIEWS_PATH,
     SEQ_HEADER,
     parse_idempotency_key,
 )
@@ -36,6 +38,16 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     case.body = _plain(case.body)
     if case.path == PLAYERS_PATH and isinstance(case.body, dict):
         case.body = _order(case.body)
+    if case.path == REVIEWS_PATH and isinstance(case.body, dict):
+        case.body = _each_once(case.body)
+
+
+def _each_once(body: dict[str, Any]) -> dict[str, Any]:
+    decisions = body.get("decisions")
+    if not isinstance(decisions, list) or not all(isinstance(each, dict) for each in decisions):
+        return body
+    named = {json.dumps(each.get("submissionId")): each for each in decisions}
+    return {**body, "decisions": list(named.values())}
 
 
 def _order(body: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ CONTRACT = {
     ("unsupported_media_type", 415),
     ("invalid", 422),
     ("idempotency_key_reused", 422),
-    ("unknown_user", 422),
+    ("unknown_user", 404),
     ("rate_limited", 429),
     ("too_many_streams", 429),
     ("header_too_large", 431),
