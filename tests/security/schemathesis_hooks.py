@@ -4,7 +4,8 @@ JSON Schema calls 7.0 an integer; this API does not (it would have to round 1e30
 And a key that was used with another body is refused as it should be, so a valid
 key is replaced by one of its own: only then is every valid request to be accepted.
 The same holds for names and reasons that are blank or have control characters, and for
-a player that would be merged with itself, and for a case that is named twice. A request that must lack its token lacks it,
+a player that would be merged with itself, and for a case that is named twice. A request
+that must lack its token lacks it,
 though the command line gives one to all.
 """
 
