@@ -47,8 +47,14 @@ def _each_once(body: dict[str, Any]) -> dict[str, Any]:
     decisions = body.get("decisions")
     if not isinstance(decisions, list) or not all(isinstance(each, dict) for each in decisions):
         return body
-    named = {json.dumps(each.get("submissionId")): each for each in decisions}
-    return {**body, "decisions": list(named.values())}
+    # As many as before: a list that is too long must stay so.
+    seen: set[str] = set()
+    each_once = []
+    for each in decisions:
+        name = json.dumps(each.get("submissionId"))
+        each_once.append({**each, "submissionId": str(uuid.uuid4())} if name in seen else each)
+        seen.add(name)
+    return {**body, "decisions": each_once}
 
 
 def _order(body: dict[str, Any]) -> dict[str, Any]:
