@@ -21,6 +21,7 @@ import click
 
 from harness.cli.load import given_words, run_options, session_options
 from harness.measure.machine import fingerprint
+from harness.measure.quantities import parse_seconds
 from harness.measure.settings import OPTIONS, RunSettings, read_signing_key, settings_from
 from harness.measure.slo import canonical, load_slo, unmeasurable, with_defaults
 from harness.measure.terminal import Ink, duration, number
@@ -42,12 +43,13 @@ from harness.sessions.managed_stack import own_stack
 from harness.traffic.credentials import credentials
 from harness.wrong_use import check_run, described, reachable, warn_if_insecure, writable
 from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, CommandError, command, given, refuse
-from scoreboard_cli.types import FOLDER, SECONDS, Number, parsed, whole
+from scoreboard_cli.types import FOLDER, Number, parsed, whole
 
 REPEATED = (
     *("slo", "over", "rate", "listeners", "start", "most"),
     *("duration", "warmup", "precision", "repeats"),
 )
+TIME = parsed("SECONDS", parse_seconds)
 SLO = "p99<500ms,lag_p99<1s,errors<0.1%"
 """Without --slo, and without what the server cannot show."""
 OWN = frozenset({"rate", "listeners", "slo", "duration_s", "warmup_s", "results"})
@@ -93,8 +95,8 @@ def _counts(text: str) -> list[int]:
 )
 @click.option("--start", type=whole(least=1), default=500, help="First load tried (500).")
 @click.option("--most", type=whole(least=1), default=15_000, help="Greatest load tried (15000).")
-@click.option("--duration", type=SECONDS, default=10.0, help="Length of a trial (10).")
-@click.option("--warmup", type=SECONDS, default=3.0, help="Warm-up of a trial (3).")
+@click.option("--duration", type=TIME, default=10.0, help="Length of a trial (10).")
+@click.option("--warmup", type=TIME, default=3.0, help="Warm-up of a trial (3).")
 @click.option(
     "--precision",
     type=Number("SHARE", above=0, most=1, whole=False),

@@ -291,6 +291,10 @@ def test_command_runs_with_closed_streams(closed: str) -> None:
             ("capacity", "--slo", "p99:1s", "--start", "100", "--duration", "5"),
             "'p99:1s' needs at least 1,000 submissions; --rate 100 makes 500",
         ),
+        (
+            ("capacity", "--slo", "p99:1s", "--start", "100", "--duration", "5s", "--warmup", "1s"),
+            "'p99:1s' needs at least 1,000 submissions; --rate 100 makes 500",
+        ),
         (("nullserver", "--stall", "nan+2"), "--stall must be AT+SECONDS"),
         (("nullserver", "--stall", "-1+2"), "--stall must be AT+SECONDS"),
     ],
