@@ -220,11 +220,11 @@ def latest_of(crew: Sequence[Member]) -> dict[str, set[int]]:
 
 def shown_to(pools: Sequence[Member], series: Series) -> tuple[bool, object]:
     """Whether every listener was shown as many events as were acknowledged, and what changes as
-    long as events come."""
+    long as events come. A listener that comes after that may be sent the whole board once more."""
     events = [int(member.status.get("events", 0)) for member in pools]
     behind = sum(int(member.status.get("behind", 0)) for member in pools)
     whole = all(count >= series.total("ok") for count in events) and not behind
-    return whole, (tuple(events), behind, series.total("deliveries"))
+    return whole, (tuple(events), behind, 0 if whole else series.total("deliveries"))
 
 
 def closing_by_content(

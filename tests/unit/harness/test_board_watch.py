@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from harness.evidence.history_writer import BoardJournal
+from harness.measure.series import Series
 from harness.net.target import Page, Target
 from harness.run import board_watch
-from harness.run.board_watch import BoardWatch
+from harness.run.board_watch import BoardWatch, shown_to
+from harness.run.worker_state import Member
 
 
 def looks_until_agreed(
@@ -65,3 +67,19 @@ def test_a_board_that_cannot_be_read_is_told(
     answers: list[Page | OSError] = [OSError("closed")]
 
     assert looks_until_agreed(monkeypatch, tmp_path, {}, answers) == ("closed", 1)
+
+
+def sights(events: int, behind: int, deliveries: int) -> tuple[bool, object]:
+    pool = Member("one", "listeners", 1, "h", status={"events": events, "behind": behind})
+    series = Series()
+    series.seconds[0].counters.update(ok=100, deliveries=deliveries)
+    return shown_to([pool], series)
+
+
+def test_board_sent_to_each_new_listener_does_not_keep_a_run_from_coming_to_rest() -> None:
+    assert sights(100, 0, 800) == sights(100, 0, 900) == (True, ((100,), 0, 0))
+
+
+def test_listener_that_still_catches_up_keeps_a_run_from_its_end() -> None:
+    assert sights(100, 1, 800) != sights(100, 1, 900)
+    assert not sights(99, 0, 800)[0]
