@@ -70,7 +70,8 @@ def test_a_board_that_cannot_be_read_is_told(
 
 
 def sights(events: int, behind: int, deliveries: int) -> tuple[bool, object]:
-    pool = Member("one", "listeners", 1, "h", status={"events": events, "behind": behind})
+    status = {"events": events, "behind": behind}
+    pool = Member(ident="one", kind="listeners", pid=1, host="h", status=status)
     series = Series()
     series.seconds[0].counters.update(ok=100, deliveries=deliveries)
     return shown_to([pool], series)
