@@ -212,7 +212,9 @@ class ScoreboardClient:
         """
         listed = [{"submissionId": id, "decision": each} for id, each in decisions.items()]
         body = msgspec.json.encode({"decisions": listed})
-        answer, _ = await self._post(contract.REVIEWS_PATH, body, str(uuid.uuid4()), wanted=200)
+        answer, _ = await self._post(
+            f"{contract.REVIEWS_PATH}/decisions", body, str(uuid.uuid4()), wanted=200
+        )
         return results_of(answer)
 
     async def _post(self, path: str, body: bytes, key: str, *, wanted: int) -> tuple[Answer, int]:

@@ -65,7 +65,7 @@ class CaseDecision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
 
 
 class DecisionsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of POST /admin/reviews: 1 to MANY_MAX cases, each once."""
+    """Body of POST /admin/reviews/decisions: 1 to MANY_MAX cases, each once."""
 
     decisions: Annotated[list[CaseDecision], msgspec.Meta(min_length=1, max_length=MANY_MAX)]
 

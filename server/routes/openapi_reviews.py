@@ -39,7 +39,8 @@ TYPES: Sequence[Any] = (
 def paths() -> dict[str, Any]:
     """Their paths."""
     return {
-        contract.REVIEWS_PATH: {"get": _cases(), "post": _decisions()},
+        contract.REVIEWS_PATH: {"get": _cases()},
+        f"{contract.REVIEWS_PATH}/decisions": {"post": _decisions()},
         f"{contract.REVIEWS_PATH}/users": {"get": _holders()},
         f"{contract.REVIEWS_PATH}/{{submissionId}}": {"post": _decision()},
     }

@@ -36,7 +36,7 @@ class ReviewRoutes:
         path = contract.REVIEWS_PATH
         return (
             Route("GET", path, "cases", self.get_cases),
-            Route("POST", path, "decisions", self.post_decisions),
+            Route("POST", f"{path}/decisions", "decisions", self.post_decisions),
             Route("GET", f"{path}/users", "holders", self.get_holders),
             Route("POST", f"{path}/<submission_id>", "decision", self.post_decision),
         )

@@ -312,9 +312,12 @@ async def test_many_cases_are_decided_at_once_each_by_itself(api: Api) -> None:
     # Bob approves Alice's gain, not his own.
     bob = mint(SECRET, subject="2", now_s=int(time.time()), ttl_s=60, scopes=(SCOPE_REVIEW,))
     answers = [
-        await ask(api, "POST", "/admin/reviews", bob, json={"decisions": wanted}) for _ in range(2)
+        await ask(api, "POST", "/admin/reviews/decisions", bob, json={"decisions": wanted})
+        for _ in range(2)
     ]
-    _, others = await ask(api, "POST", "/admin/reviews", reviewer(), json={"decisions": wanted})
+    _, others = await ask(
+        api, "POST", "/admin/reviews/decisions", reviewer(), json={"decisions": wanted}
+    )
     cases = (await ask(api, "GET", "/admin/reviews?all=1", reviewer()))[1]
 
     # Repeated, it says the same, and has no second effect.

@@ -39,7 +39,7 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     case.body = _plain(case.body)
     if case.path == PLAYERS_PATH and isinstance(case.body, dict):
         case.body = _order(case.body)
-    if case.path == REVIEWS_PATH and isinstance(case.body, dict):
+    if case.path == f"{REVIEWS_PATH}/decisions" and isinstance(case.body, dict):
         case.body = _each_once(case.body)
 
 

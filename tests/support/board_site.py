@@ -230,7 +230,7 @@ class BoardSite:
         app.router.add_get("/admin/stats", self._serve_stats)
         app.router.add_get("/admin/reviews", self._serve_cases)
         app.router.add_get("/admin/reviews/users", self._serve_holders)
-        app.router.add_post("/admin/reviews", self._decide_cases)
+        app.router.add_post("/admin/reviews/decisions", self._decide_cases)
         app.router.add_get("/docs", self._serve_docs)
         # As through a proxy that adds a path of its own.
         app.router.add_get("/board/docs", self._serve_docs)

@@ -166,7 +166,7 @@ async function decideChosen(decision) {
   let text;
   try {
     const decisions = cases.map(({ submissionId }) => ({ submissionId, decision }));
-    const answer = await send("", { decisions });
+    const answer = await send("/decisions", { decisions });
     const said = await answer.json();
     text = answer.ok ? summary(said) : said.detail;
   } catch {
