@@ -116,10 +116,16 @@ class Board:
             # MySQL was read last: an old server, or set back. Only a worker can tell, and then
             # begins another history, whose numbers are higher.
             raise Problem(UNAVAILABLE, "The board cannot be read now.", retry_after_s=1)
+        self._refuse_forked(page)
         self._order.served = max(self._order.served, page.seq)
         if (limit, offset) == (contract.TOP_DEFAULT, 0):
             self._keep(page, history)
         return page
+
+    def _refuse_forked(self, page: Page) -> None:
+        """Raises Problem for a page of MySQL that does not go on with what was shown."""
+        if self._position.forked and not page.published:
+            raise Problem(UNAVAILABLE, "The board cannot be read now.", retry_after_s=1)
 
     async def _settled(self, page: Page, limit: int, offset: int) -> Page:
         """This page or a newer one, when it may be served."""
@@ -157,6 +163,7 @@ class Board:
         page = self.ready_top()
         if page is None or page.seq < at_least:
             page = await self._at_least(contract.TOP_DEFAULT, 0, at_least)
+            self._refuse_forked(page)
             self._order.served = max(self._order.served, page.seq)
         return Snapshot(seq=page.seq, scores=page.scores)
 

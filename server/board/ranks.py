@@ -86,6 +86,8 @@ class Ranks:
                 if seq < least:
                     raise unreadable(UNREADABLE[1])
                 await self._order.settle(seq, published=published)
+                if self._order.position.forked and not published:
+                    raise unreadable(UNREADABLE[1])
                 return seq, Surroundings(
                     rank=place.rank,
                     user_id=user_id,

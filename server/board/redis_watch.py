@@ -1,4 +1,6 @@
-"""Whether Redis is behind MySQL for longer than publishing takes; then reads come from MySQL.
+"""Whether Redis is behind MySQL for longer than publishing takes; then reads come from MySQL. And
+whether MySQL goes on with what Redis has shown: if not, it lost changes, and what it has must not
+be shown before a worker has begun another history.
 
 In every process, since one that cannot reach Redis shows what MySQL has (`read_order`). A process
 that cannot ask MySQL trusts Redis.
@@ -6,9 +8,12 @@ that cannot ask MySQL trusts Redis.
 
 import asyncio
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import structlog
 
+from adapters.ledger_queries import BoardRow
 from adapters.mysql import MYSQL_ERRORS
 from adapters.redis import REDIS_ERRORS, Redis
 from scoreboard import contract
@@ -25,13 +30,15 @@ BEHIND_S = 1.0
 
 
 class RedisWatch:
-    """Keeps `position.behind`."""
+    """Keeps `position.behind` and `position.forked`."""
 
     def __init__(self, redis: Redis, ledger: LedgerReader, position: BoardPosition) -> None:
         self._redis = redis
         self._ledger = ledger
         self._position = position
         self._committed = Learned(BEHIND_S)
+        # The last position that Redis was seen at, and the identity of the change there.
+        self._shown = 0, ""
 
     async def run(self) -> None:
         """Compare until cancelled."""
@@ -48,11 +55,27 @@ class RedisWatch:
     async def _is_behind(self) -> bool:
         board = await self._ledger.board()
         self._committed.left_s(board.seq, time.monotonic())
+        found: Sequence[Any] = (None, None)
         try:
             # Bounded, or what MySQL said would be old when Redis answers.
             async with asyncio.timeout(INTERVAL_S):
-                seq = await self._redis.hget(contract.META_KEY, "seq")
+                found = await self._redis.hmget(contract.META_KEY, ["seq", "tip"])
         except REDIS_ERRORS:
             # To be compared again before the first read of it.
-            return True
+            pass
+        seq, tip = found
+        # A position without its identity is of an earlier program.
+        if seq is not None and tip is not None and tip.startswith(seq + b":"):
+            self._shown = int(seq), tip.decode()
+        self._position.forked = await self._is_forked(board)
         return seq is None or int(seq) < self._committed.settled
+
+    async def _is_forked(self, board: BoardRow) -> bool:
+        """Whether the ledger has another change than Redis has shown, and no history begins after
+        it. The board was read before Redis, which may be ahead of it by now."""
+        seq, tip = self._shown
+        if not tip or board.starts_after > seq or board.seq < seq:
+            return False
+        if board.seq == seq:
+            return board.tip != tip
+        return (await self._ledger.run_after(seq, 0)).before != tip

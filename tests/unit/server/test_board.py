@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from scoreboard.domain import Standing
+from scoreboard.errors import Problem
 from server.board.board import Board
 from server.board.position import BoardPosition
 from server.board.read_order import ReadOrder
@@ -45,7 +46,7 @@ class Site:
 
     def __init__(self) -> None:
         self.redis, self.ledger, self.now = Redis(), Ledger(), 0.0
-        position = BoardPosition()
+        self.position = position = BoardPosition()
         position.seq, position.known = 7, True
         self.board = Board(
             self.redis,  # type: ignore[arg-type]
@@ -100,3 +101,16 @@ async def test_other_pages_are_reads_of_their_own(site: Site) -> None:
     await asyncio.gather(site.board.page(10, 0), site.board.page(5, 0), site.board.page(10, 10))
 
     assert sorted(site.ledger.asked) == [(5, 0), (10, 0), (10, 10)]
+
+
+async def test_what_mysql_has_in_place_of_what_was_shown_is_not_served(site: Site) -> None:
+    site.ledger.gate.set()
+    site.position.forked = True
+
+    with pytest.raises(Problem):
+        await site.board.page(10, 0)
+    with pytest.raises(Problem):
+        await site.board.snapshot()
+
+    site.position.forked = False
+    assert (await site.board.page(10, 0)).seq == 7
