@@ -71,6 +71,8 @@ TEXTS: dict[str, Sequence[str]] = {
 }
 ANY_TEXT = {
     *("--key", "--name", "--reason", "--scope", "bench-compare --only"),
+    # Ids of cases: the server knows which there are.
+    *("review approve ids", "review reject ids", "review list --after"),
 }
 """Options that take whatever is typed."""
 BASE = {
