@@ -34,6 +34,7 @@ from harness.sessions.capacity import (
     CapacityTrial,
     FailsAlike,
     Plan,
+    convictions,
     limiting,
     rate_text,
     scalability,
@@ -160,6 +161,7 @@ def capacity(
     ink = Ink(sys.stderr)
     search = Capacity(plan, lambda trial: print(_line(trial, ink), file=sys.stderr, flush=True))
     searches: list[Search] = []
+    wrong: list[CapacityTrial] = []
     stopped, interrupted = "", False
     try:
         with contextlib.ExitStack() as stack:
@@ -174,13 +176,15 @@ def capacity(
                     found = search.over_listeners(rate)
                 else:
                     found = search.over_rate(count)
+                tried = search.trials[before:]
+                wrong += convictions(tried, most=found.load or None)
                 searches.append(
                     Search(
                         over="listeners" if over == "listeners" else "rate",
                         fixed=rate if over == "listeners" else count,
                         load=found.load,
                         bounded=found.bounded,
-                        bottleneck=limiting(search.trials[before:]),
+                        bottleneck=limiting(tried),
                         steps=[SearchStep(**asdict(step)) for step in found.steps],
                     )
                 )
@@ -206,7 +210,10 @@ def capacity(
     if interrupted:
         return COULD_NOT_TELL
     if stopped:
-        raise CommandError(f"stopped: {stopped}", BAD if tells(stopped) else COULD_NOT_TELL)
+        told = tells(stopped) or convictions(search.trials)
+        raise CommandError(f"stopped: {stopped}", BAD if told else COULD_NOT_TELL)
+    if wrong:
+        raise CommandError(f"at {wrong[0].load}, within what was found: {wrong[0].why}", BAD)
     return GOOD if searches and all(found.load for found in searches) else BAD
 
 

@@ -47,6 +47,7 @@ class Plan:
 
 
 NOTHING = "nothing was accepted"
+NOT_CORRECT = "not correct"
 
 
 class FailsAlike(Exception):
@@ -59,6 +60,8 @@ class CapacityTrial:
 
     rate: int
     listeners: int
+    load: int
+    """The one of the two that is searched for."""
     phase: str
     held: bool
     why: str
@@ -101,7 +104,7 @@ def why_not(document: LoadResult, rate: int) -> str:
         return f"not valid: {verdict.invalid[0]}"
     if verdict.incorrect:
         told = verdict.correctness is Verdict.FALSE
-        return f"not {'correct' if told else 'told correct'}: {verdict.incorrect[0]}"
+        return f"{NOT_CORRECT if told else 'not told correct'}: {verdict.incorrect[0]}"
     unmeasured = [limit.limit for limit in verdict.limits if limit.measured is None]
     if unmeasured:
         return f"not measured: {', '.join(unmeasured)} (a longer --duration, or another limit)"
@@ -167,7 +170,7 @@ class Capacity:
 
         def sustained(load: int, phase: str) -> bool:
             rate, listeners = place(load)
-            return self._trial(rate, listeners, phase).held
+            return self._trial(rate, listeners, load, phase).held
 
         return search(
             sustained,
@@ -177,12 +180,13 @@ class Capacity:
             repeats=plan.repeats,
         )
 
-    def _trial(self, rate: int, listeners: int, phase: str) -> CapacityTrial:
+    def _trial(self, rate: int, listeners: int, load: int, phase: str) -> CapacityTrial:
         document = run_load(self._plan, rate, listeners)
         why = why_not(document, rate)
         trial = CapacityTrial(
             rate=rate,
             listeners=listeners,
+            load=load,
             phase=phase,
             held=not why,
             why=why,
@@ -196,18 +200,31 @@ class Capacity:
 
 
 def same_cause(trials: Sequence[CapacityTrial]) -> str:
-    """Why no trial held, if the last ones failed alike, whatever their load; else empty."""
-    kinds = {trial.why.partition(":")[0] for trial in trials[-ALIKE:]}
-    if len(trials) < ALIKE or len(kinds) > 1 or any(trial.held for trial in trials):
+    """Why no trial held, if the last ones failed alike, whatever their load, or the server was
+    convicted as often; else empty."""
+    if any(trial.held for trial in trials):
         return ""
-    why = trials[-1].why
+    wrong = convictions(trials)
+    last = wrong if len(wrong) >= ALIKE else trials[-ALIKE:]
+    if len(last) < ALIKE or len({trial.why.partition(":")[0] for trial in last}) > 1:
+        return ""
+    why = last[-1].why
     hopeless = why.startswith(("not ", NOTHING))
     return f"{ALIKE} trials failed alike, {why}" if hopeless else ""
 
 
+def convictions(trials: Sequence[CapacityTrial], *, most: int | None = None) -> list[CapacityTrial]:
+    """The trials that were not correct, of those with a load of at most `most`."""
+    return [
+        trial
+        for trial in trials
+        if trial.why.startswith(NOT_CORRECT) and (most is None or trial.load <= most)
+    ]
+
+
 def tells(cause: str) -> bool:
     """Whether a cause is the server's own, not that too little was seen of it."""
-    return "not correct" in cause or NOTHING in cause
+    return NOT_CORRECT in cause or NOTHING in cause
 
 
 def run_load(plan: Plan, rate: int, listeners: int) -> LoadResult:

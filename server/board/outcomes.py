@@ -6,7 +6,7 @@ import structlog
 from adapters.redis import Redis
 from scoreboard import contract, ids
 from scoreboard.domain import Outcome
-from scoreboard.errors import FORBIDDEN, NOT_FOUND, Problem
+from scoreboard.errors import NOT_FOUND, Problem
 from scoreboard.tokens import Principal
 from server.backends.mysql import LedgerEntry, LedgerReader
 from server.board.readable import readable
@@ -48,7 +48,8 @@ class Outcomes:
         """The submission's status.
 
         Raises Problem: not_found for an id that was never admitted (or forgotten before
-        its decision), forbidden for another user's submission, unavailable.
+        its decision) and for another user's, so that nobody learns which ids there are;
+        unavailable.
         """
         name = ids.text(submission_id)
         with readable("outcome_unreadable", "Outcomes"):
@@ -65,9 +66,9 @@ class Outcomes:
                 submission_id=name, status=PENDING, user_id=user_id, increment=increment
             )
         else:
-            raise Problem(NOT_FOUND, "There is no such submission.")
-        if not principal.may_update(status.user_id):
-            raise Problem(FORBIDDEN, "This token may not see that submission.")
+            status = None
+        if status is None or not principal.may_update(status.user_id):
+            raise Problem(NOT_FOUND, "This token's user has no such submission.")
         return status
 
     async def _waiting(self, submission_id: bytes) -> bytes | None:

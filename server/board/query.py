@@ -9,6 +9,8 @@ from scoreboard.sse import parse_last_event_id
 from server.board.board import OFFSET_MAX
 
 MAX_SEQ_DIGITS = 16
+NOT_OURS = -1
+"""The place of a listener that brings an id of another server: before everything that is kept."""
 
 
 class Window(NamedTuple):
@@ -32,15 +34,17 @@ def parse_resume(header: Sequence[str], arguments: Mapping[str, Sequence[str]]) 
     """The last event id of a returning listener; None for a new one.
 
     The header takes precedence over `lastEventId`: a reconnecting browser sends its
-    newest id there, while the address keeps the id it started with.
+    newest id there, while the address keeps the id it started with. An empty id is none, as
+    the HTML standard says. One that is not ours is NOT_OURS: a browser never comes back after a
+    refusal, but it can go on from a reset.
     """
     values = header or _given(arguments, "lastEventId")
-    if not values:
+    if len(values) > 1:
+        raise Problem(MALFORMED, "Last-Event-ID may be given once.")
+    if not values or not values[0]:
         return None
-    number = parse_last_event_id(values[0]) if len(values) == 1 else None
-    if number is None:
-        raise Problem(MALFORMED, "Last-Event-ID must be the id of an event of this stream.")
-    return number
+    number = parse_last_event_id(values[0])
+    return NOT_OURS if number is None else number
 
 
 def parse_floor(header: Sequence[str]) -> int:

@@ -226,7 +226,7 @@ def _outcome() -> dict[str, Any]:
         "parameters": [path("submissionId", SUBMISSION_ID)],
         "responses": {
             "200": answer("Pending, applied, rejected or held", ref("Status"), waits),
-            **problems(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN),
+            **problems(errors.MALFORMED, errors.UNAUTHORIZED),
             **problems(errors.NOT_FOUND, errors.UNAVAILABLE),
         },
     }
@@ -252,14 +252,15 @@ def _user() -> dict[str, Any]:
 
 
 def _stream() -> dict[str, Any]:
-    event_id = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+    event_id = {"type": "string"}
     return {
         "operationId": "getStream",
         "tags": ["stream"],
         "summary": "Every change as it happens (Server-Sent Events)",
         "description": "`event: update` with `id` the change's seq, contiguous for each listener;"
-        " `event: reset` with a snapshot when the missed changes are no longer kept. Comments keep"
-        " the connection alive. A stream opened with a token ends when the token expires."
+        " `event: reset` with a snapshot when the missed changes are no longer kept, or the id is"
+        " not of this stream. Comments keep the connection alive. A stream opened with a token"
+        " ends when the token expires."
         " Compressed for clients that accept gzip.",
         "security": security(_STREAM_TOKEN),
         "parameters": [

@@ -244,12 +244,20 @@ async def test_other_addresses_and_parameters_are_problems(
     assert (response.status, body["code"]) == (status, code)
 
 
-async def test_a_malformed_last_event_id_is_refused(api: Api) -> None:
-    for value in ("-1", "abc", "1.5", "9" * 20):
-        async with api.http.get(
+async def test_a_last_event_id_of_another_server_gets_a_reset(api: Api) -> None:
+    """A browser sends whatever the last server said, and never comes back after a refusal."""
+    for value in ("-1", "abc", "1526919030474-0", "9" * 20):
+        async with independent.EventSource(
             api.url + contract.STREAM_PATH, headers={"Last-Event-ID": value}
-        ) as response:
-            assert response.status == 400
+        ) as source:
+            event = await asyncio.wait_for(source.__anext__(), 10)
+        assert event.type == "reset"
+        assert json.loads(event.data)["scores"][0]["user"] == "Alice"
+
+
+async def test_an_empty_last_event_id_is_that_of_a_new_listener(api: Api) -> None:
+    async with api.listen(snapshot=1, lastEventId="") as stream:
+        assert [event.event for event in await stream.until(1)] == ["snapshot"]
 
 
 async def test_pages_of_the_board_have_limit_offset_and_etag(api: Api) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from harness.report.document import LoadResult
-from harness.sessions.capacity import CapacityTrial, same_cause, tells, why_not
+from harness.sessions.capacity import CapacityTrial, convictions, same_cause, tells, why_not
 from tests.unit.harness.documents import decoded
 from tests.unit.harness.test_results_document import load_run
 
@@ -48,18 +48,30 @@ def test_a_trial_without_any_acceptance_says_what_was_answered() -> None:
         (["over p99<1s"] * 5, False),
         (["nothing was accepted: HTTP 401"] * 3, True),
         (["not valid: x", "not correct: y", "not valid: x"], False),
+        (["not correct: I1 a", "not measured: p99", "not correct: I5", "not correct: I1 b"], True),
     ],
 )
 def test_a_search_stops_for_a_cause_that_no_load_changes(whys: list[str], stops: bool) -> None:
-    document = result()
-    trials = [
-        CapacityTrial(
-            rate=512 >> n, listeners=1, phase="double", held=not why, why=why, document=document
-        )
-        for n, why in enumerate(whys)
-    ]
+    assert bool(same_cause([trial(512 >> n, why) for n, why in enumerate(whys)])) is stops
 
-    assert bool(same_cause(trials)) is stops
+
+def trial(rate: int, why: str = "") -> CapacityTrial:
+    return CapacityTrial(
+        rate=rate,
+        listeners=1,
+        load=rate,
+        phase="double",
+        held=not why,
+        why=why,
+        document=result(),
+    )
+
+
+def test_convictions_count_up_to_the_load_that_was_found() -> None:
+    trials = [trial(64), trial(32, "not correct: I1"), trial(128, "not correct: I5"), trial(16, "")]
+
+    assert [t.rate for t in convictions(trials)] == [32, 128]
+    assert [t.rate for t in convictions(trials, most=64)] == [32]
 
 
 def test_only_a_cause_of_the_servers_own_is_a_verdict_on_it() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from scoreboard.errors import Problem
-from server.board.query import parse_flag, parse_resume, parse_window
+from server.board.query import NOT_OURS, parse_flag, parse_resume, parse_window
 
 
 def test_absent_parameters_mean_the_top_ten_and_a_new_listener() -> None:
@@ -44,9 +44,19 @@ def test_other_windows_are_malformed(arguments: dict[str, list[str]]) -> None:
     assert refused.value.kind.status == 400
 
 
-@pytest.mark.parametrize("values", [["-1"], ["abc"], [""], ["1", "2"], ["9" * 30], ["1 "], ["٣"]])
-def test_other_event_ids_are_malformed(values: list[str]) -> None:
-    for header, arguments in ((values, {}), ([], {"lastEventId": values})):
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [("", None), *((text, NOT_OURS) for text in ("-1", "abc", "9" * 30, "1 ", "٣", "1-0", "1.5"))],
+)
+def test_an_empty_event_id_is_none_and_a_foreign_one_is_before_all(
+    value: str, place: int | None
+) -> None:
+    assert parse_resume([value], {}) == place
+    assert parse_resume([], {"lastEventId": [value]}) == place
+
+
+def test_two_event_ids_are_malformed() -> None:
+    for header, arguments in ((["1", "2"], {}), ([], {"lastEventId": ["1", "2"]})):
         with pytest.raises(Problem) as refused:
             parse_resume(header, arguments)
         assert refused.value.kind.status == 400
