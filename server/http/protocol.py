@@ -148,7 +148,7 @@ class StrictProtocol(HttpProtocol):
     """
 
     HTTP_CLASS = StrictHttp
-    __slots__ = ("_fast_path", "_held", "request_since")
+    __slots__ = ("_ended", "_fast_path", "_held", "_waiting", "request_since")
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -156,6 +156,10 @@ class StrictProtocol(HttpProtocol):
         self._fast_path: FastPath | None = getattr(self.app.ctx, "fast_path", None)
         # Bytes received while a request is on the fast path; None otherwise.
         self._held: bytes | None = None
+        # The client sends nothing more, but may wait for answers.
+        self._ended = False
+        # Sanic waits for bytes: of the next request, or of one that is not whole.
+        self._waiting = False
         self._http: Http | None = None
         self.recv_buffer = bytearray()
 
@@ -185,6 +189,26 @@ class StrictProtocol(HttpProtocol):
             )
         super().data_received(data)
 
+    def eof_received(self) -> bool:
+        """Stay open for what is due to a client that has sent its last request."""
+        self._ended = True
+        if self._held is not None:
+            return True
+        return self._task is not None and not (self._waiting and not self._data_received.is_set())
+
+    async def receive_more(self) -> None:
+        """As Sanic's; ends a connection that sends nothing more."""
+        if self._ended and self.transport is not None:
+            self.transport.close()
+            self._data_received.clear()
+            # Closing cancels this task.
+            await self._data_received.wait()
+        self._waiting = True
+        try:
+            await super().receive_more()  # type: ignore[no-untyped-call]
+        finally:
+            self._waiting = False
+
     def _is_new(self) -> bool:
         """Whether Sanic has not seen this connection yet. One that Sanic ended is closing."""
         transport = self.transport
@@ -213,6 +237,8 @@ class StrictProtocol(HttpProtocol):
         if held:
             transport.resume_reading()
             self.data_received(held)
+        elif self._ended:
+            transport.close()
 
     def close_if_idle(self) -> bool:
         """Close the connection unless a request is in progress; returns whether it was closed."""

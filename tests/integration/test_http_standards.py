@@ -203,6 +203,45 @@ async def test_a_stream_over_http_1_0_has_no_chunks_and_ends_with_its_connection
     assert not re.search(rb"^[0-9a-f]+\r$", body, re.MULTILINE)
 
 
+async def ask_and_end(port: int | str, data: bytes) -> bytes:
+    """Everything that comes back to a client that closes its half after these bytes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(data)
+        writer.write_eof()
+        return await asyncio.wait_for(reader.read(), 10)
+    finally:
+        writer.close()
+
+
+async def test_a_client_that_has_sent_its_last_request_gets_every_answer(api: Api) -> None:
+    post = (
+        f"POST /scores/update HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token(1)}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 26\r\n\r\n"
+        '{"userId":1,"increment":1}'
+    ).encode()
+    read = b"GET /scores HTTP/1.1\r\nHost: x\r\n\r\n"
+    page = b"GET /scores?limit=3 HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    # Twice, since the second time most of them are on the fast path.
+    for _ in range(2):
+        for requests, expected in (
+            ((post,), (202,)),
+            ((read,), (200,)),
+            ((page,), (200,)),
+            ((post, read, page, post), (202, 200, 200, 202)),
+        ):
+            answers = (await ask_and_end(api.port, b"".join(requests))).split(b"HTTP/1.1 ")[1:]
+            assert [int(answer[:3]) for answer in answers] == list(expected)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"GET /scores HT", b"POST /scores/update HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"]
+)
+async def test_a_client_that_ends_within_a_request_gets_no_answer(api: Api, data: bytes) -> None:
+    assert await ask_and_end(api.port, data) == b""
+
+
 async def test_what_is_left_of_the_limit_is_told_with_each_accepted_answer(api: Api) -> None:
     seen = []
     for key in ("a", "b", "a"):
