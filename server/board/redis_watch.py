@@ -76,6 +76,6 @@ class RedisWatch:
         seq, tip = self._shown
         if not tip or board.starts_after > seq or board.seq < seq:
             return False
-        if board.seq == seq:
-            return board.tip != tip
-        return (await self._ledger.run_after(seq, 0)).before != tip
+        there = board.tip if board.seq == seq else (await self._ledger.run_after(seq, 0)).before
+        # A change that the ledger no longer has, since old ones were archived, is no other one.
+        return there not in (tip, "", contract.start_identity(seq))
