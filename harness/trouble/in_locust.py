@@ -115,8 +115,10 @@ def interrupted(stage: Stage) -> Said:
 )
 def interrupted_twice(stage: Stage) -> Said:
     with null_server(players=100) as (url, pid):
-        options = ("--duration", "60", "--timeout", "30", "--processes", "2")
-        run = _headless(stage, url, *options).when_sending(600)
+        port = str(free_ports(1)[0])
+        forked = ("--processes", "2", "--master-bind-port", port, "--master-port", port)
+        run = _headless(stage, url, "--duration", "60", "--timeout", "30", *forked)
+        run.when_sending(600)
         os.kill(pid, signal.SIGSTOP)
         try:
             run.interrupt().when(lambda: any(run.results.glob("*.json")), "draining").interrupt()

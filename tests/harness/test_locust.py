@@ -74,6 +74,12 @@ def machines(
         ]
 
 
+def forked(processes: int) -> list[str]:
+    """Options of one machine with so many workers, apart from other tests' machines."""
+    port = str(reserved_port())
+    return ["--processes", str(processes), "--master-bind-port", port, "--master-port", port]
+
+
 def result(folder: Path) -> dict[str, Any]:
     [path] = (folder / "results").glob("*.json")
     document: dict[str, Any] = json.loads(path.read_text())
@@ -133,7 +139,7 @@ def test_wrong_use_ends_the_processes_that_were_forked_already(tmp_path: Path) -
     done = subprocess.run(
         [
             *(sys.executable, "-m", "locust", "-f", str(ROOT / "loadtests"), *RUN),
-            *("--host", "http://127.0.0.1:9", "--processes", "2", "--signing-key", "key:absent"),
+            *("--host", "http://127.0.0.1:9", *forked(2), "--signing-key", "key:absent"),
         ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -173,9 +179,7 @@ def test_locust_tables_count_each_event_and_each_failure_once(tmp_path: Path) ->
     with (
         null_server(Faults(refuse_submissions=frozenset({5, 50, 500})), players=100) as (url, _),
         # Two listener pools: each of them sees every event.
-        locust(
-            tmp_path, *RUN, "--host", url, "--processes", "4", "--csv", "out", "--json"
-        ) as process,
+        locust(tmp_path, *RUN, "--host", url, *forked(4), "--csv", "out", "--json") as process,
     ):
         process.wait(90)
 

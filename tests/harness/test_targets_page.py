@@ -157,7 +157,7 @@ def test_faults_of_a_file_end_a_run_before_it_connects(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "error: wrong.toml: [submit] pth: no such key; did you mean path, as in "
+        "error: --target wrong.toml: [submit] pth: no such key; did you mean path, as in "
         'path = "/players/{user}/points"?',
         "       wrong.toml: [submit] accepted must be a list of statuses, as in "
         'accepted = ["2xx"], not 7',
