@@ -231,7 +231,7 @@ async def test_a_scope_allows_any_user(api: Api) -> None:
         ("GET", "/scores/update", 405, "method_not_allowed"),
         ("GET", "/scores?limit=0", 400, "malformed"),
         ("GET", "/scores?offset=x", 400, "malformed"),
-        ("GET", "/scores/stream?lastEventId=x", 400, "malformed"),
+        ("GET", "/scores/stream?lastEventId=1&lastEventId=2", 400, "malformed"),
         ("GET", "/scores/stream?snapshot=yes", 400, "malformed"),
     ],
 )
