@@ -125,6 +125,8 @@ class Admission:
             log.warning("users_unreadable", error=reason_of(error))
             existing = users
         found = [index for index in unseen if items[index].submission.user_id in existing]
+        if not found:
+            return
         admitted = await self._run([(items[index], _USER_EXISTS) for index in found])
         for index, result in zip(found, admitted, strict=True):
             results[index] = result

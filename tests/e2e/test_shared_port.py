@@ -15,7 +15,7 @@ from tests.support.eventually import eventually
 
 __all__ = ["fleet"]
 
-NOTICE_S = 2.0
+NOTICE_S = 5.0
 
 
 @pytest_asyncio.fixture

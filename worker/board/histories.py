@@ -37,23 +37,28 @@ async def end_history(ledger: Ledger, copy: Copy, *, wrong: bool) -> BoardRow:
     Not when the copy's history has ended already: several workers may find the same.
     """
 
+    goes_on = True
+
     def continues(board: BoardRow, found: Run) -> bool:
-        if wrong and board.incarnation == copy.incarnation:
-            return False
-        return integrity.continues(copy, board, found.before)
+        nonlocal goes_on
+        goes_on = integrity.continues(copy, board, found.before)
+        return goes_on and not (wrong and board.incarnation == copy.incarnation)
 
     board, begun = await ledger.begin_history(copy.seq or 0, continues)
     if begun:
         # As after a fail-over that lost changes, or restoring a backup: the same numbers
         # mean other changes from here on. Or after somebody else wrote to Redis.
-        cause = "board_was_wrong" if wrong else "ledger_was_set_back"
+        # A loss makes lines wrong, too, and may be noticed by them first: then the copy is of one
+        # piece, but of another history than the ledger.
+        lost = not wrong or (not goes_on and copy.shown.startswith(f"{copy.seq}:"))
+        cause = "ledger_was_set_back" if lost else "board_was_wrong"
         log.warning(
             cause,
             redis=copy.seq,
             shown=copy.shown,
             history=board.incarnation,
             seq=board.seq,
-            hint="" if wrong else REPLAY_HINT,
+            hint=REPLAY_HINT if lost else "",
         )
         metrics.HISTORIES.labels(cause).inc()
     return board

@@ -46,7 +46,10 @@ def test_other_windows_are_malformed(arguments: dict[str, list[str]]) -> None:
 
 @pytest.mark.parametrize(
     ("value", "place"),
-    [("", None), *((text, NOT_OURS) for text in ("-1", "abc", "9" * 30, "1 ", "٣", "1-0", "1.5"))],
+    [
+        ("", None),
+        *((text, NOT_OURS) for text in ("-1", "abc", "9" * 30, "1 ", "1\n", "٣", "1-0", "1.5")),
+    ],
 )
 def test_an_empty_event_id_is_none_and_a_foreign_one_is_before_all(
     value: str, place: int | None
