@@ -31,6 +31,7 @@ from redis.exceptions import RedisError, ResponseError
 from adapters import files
 from adapters.ledger_queries import Run
 from adapters.mysql import Pool, query_all
+from adapters.tasks import end
 from scoreboard import contract
 from scoreboard.addresses import mysql_address
 from scoreboard.domain import MAX_SCORE, Outcome, Submission
@@ -335,6 +336,8 @@ class LedgerAndBoard(RuleBasedStateMachine):
         try:
             self.do(self.finish())
         finally:
+            # Rebuilds that a worker of before had begun.
+            self.do(end(asyncio.all_tasks(self.loop)))
             self.do(self.pool.close())
             self.do(self.redis.aclose())
             self.loop.close()
