@@ -14,23 +14,24 @@ import msgspec
 import structlog
 
 from adapters.files import script
-from adapters.mysql import MYSQL_ERRORS
 from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
 from adapters.tasks import end
 from scoreboard import backoff, contract
 from scoreboard.domain import Standing
-from scoreboard.errors import UNAVAILABLE, Problem
+from scoreboard.errors import Problem
 from scoreboard.sse import Snapshot
 from server.backends.mysql import LedgerReader
 from server.board.joined_reads import JoinedReads
 from server.board.position import BoardPosition
 from server.board.read_order import HOLD_POLL_S, LEASE_S, ReadOrder
+from server.board.readable import readable, unreadable
 
 log = structlog.get_logger()
 
 OFFSET_MAX = 1_000_000
 REDIS_TIMEOUT_S = 0.5
+UNREADABLE = "The board"
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,17 +116,16 @@ class Board:
         if page.seq < least:
             # MySQL was read last: an old server, or set back. Only a worker can tell, and then
             # begins another history, whose numbers are higher.
-            raise Problem(UNAVAILABLE, "The board cannot be read now.", retry_after_s=1)
-        self._refuse_forked(page)
-        self._order.served = max(self._order.served, page.seq)
+            raise unreadable(UNREADABLE)
+        self._serve(page)
         if (limit, offset) == (contract.TOP_DEFAULT, 0):
             self._keep(page, history)
         return page
 
-    def _refuse_forked(self, page: Page) -> None:
-        """Raises Problem for a page of MySQL that does not go on with what was shown."""
-        if self._position.forked and not page.published:
-            raise Problem(UNAVAILABLE, "The board cannot be read now.", retry_after_s=1)
+    def _serve(self, page: Page) -> None:
+        """Note that a page is served. Raises Problem when it must not be."""
+        if not self._order.serve(page.seq, published=page.published):
+            raise unreadable(UNREADABLE)
 
     async def _settled(self, page: Page, limit: int, offset: int) -> Page:
         """This page or a newer one, when it may be served."""
@@ -163,8 +163,7 @@ class Board:
         page = self.ready_top()
         if page is None or page.seq < at_least:
             page = await self._at_least(contract.TOP_DEFAULT, 0, at_least)
-            self._refuse_forked(page)
-            self._order.served = max(self._order.served, page.seq)
+            self._serve(page)
         return Snapshot(seq=page.seq, scores=page.scores)
 
     async def _at_least(self, limit: int, offset: int, seq: int) -> Page:
@@ -229,8 +228,5 @@ class Board:
         return int(answer[0]), scores
 
     async def _from_mysql(self, limit: int, offset: int) -> tuple[int, Sequence[Standing]]:
-        try:
+        with readable("board_unreadable", UNREADABLE):
             return await self._ledger.top(limit, offset)
-        except MYSQL_ERRORS as error:
-            log.warning("board_unreadable", error=reason_of(error))
-            raise Problem(UNAVAILABLE, "The board cannot be read now.", retry_after_s=1) from None

@@ -86,7 +86,7 @@ class Ranks:
                 if seq < least:
                     raise unreadable(UNREADABLE[1])
                 await self._order.settle(seq, published=published)
-                if self._order.position.forked and not published:
+                if not self._order.serve(seq, published=published):
                     raise unreadable(UNREADABLE[1])
                 return seq, Surroundings(
                     rank=place.rank,

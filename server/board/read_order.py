@@ -85,4 +85,11 @@ class ReadOrder:
         """Return when a board at `seq` may be served."""
         if (left_s := self.left_s(seq, published=published)) > 0:
             await asyncio.sleep(left_s)
+
+    def serve(self, seq: int, *, published: bool) -> bool:
+        """Note that a board at `seq` is served. False when it must not be: it is MySQL's, which
+        does not go on with what was shown."""
+        if self.position.forked and not published:
+            return False
         self.served = max(self.served, seq)
+        return True
