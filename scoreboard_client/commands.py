@@ -77,6 +77,8 @@ INCREMENT = click.option(
     required=True,
     help="Points to add; below 0 takes points away.",
 )
+OPERATOR = "operator"
+"""The subject of a token that is made for an operator: what the audit trail names."""
 SECRET_FILE = click.option(
     "--secret-file", type=INPUT_FILE, help="File with the server's JWT secret, to make a token."
 )
@@ -127,6 +129,13 @@ class Server:
         self._stack = running_stack.find(os.environ, Path.cwd())
         given = url or os.environ.get("SCOREBOARD_URL")
         self.url = given or (self._stack.url if self._stack else DEFAULT_URL)
+
+    def operator(
+        self, retry: RetryPolicy, secret_file: Path | None, scope: str
+    ) -> ScoreboardClient:
+        """A client with one scope, whose token is made in the operator's name."""
+        token = self.token(secret_file, OPERATOR, (scope,))
+        return ScoreboardClient(self.url, token=token, retry=retry)
 
     def token(
         self, secret_file: Path | None, user: int | str | None, scopes: tuple[str, ...] = ()

@@ -4,24 +4,18 @@
 Prints what stands afterwards, one JSON object per line. Exit codes as in `commands`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from scoreboard import tokens
 from scoreboard.domain import MAX_SCORE, MAX_USER_ID
 from scoreboard.players.orders import parse_action
+from scoreboard.tokens import SCOPE_PLAYERS
 from scoreboard_cli.group import GOOD, command, group
 from scoreboard_cli.types import whole
-from scoreboard_client.client import ScoreboardClient
 from scoreboard_client.commands import SECRET_FILE, Server, print_fields, talks
 from scoreboard_client.retry import RetryPolicy
-
-OPERATOR = "operator"
-"""The subject of a token that is made here: what the audit trail names."""
-
-Option = Callable[[Callable[..., int]], Callable[..., int]]
 
 ID = whole("ID", least=1, most=MAX_USER_ID)
 SCORE = whole("POINTS", most=MAX_SCORE)
@@ -158,7 +152,7 @@ async def list_players(
     server: Server, retry: RetryPolicy, after: int, limit: int, secret_file: Path | None
 ) -> int:
     """Print players by id."""
-    async with _client(server, retry, secret_file) as client:
+    async with server.operator(retry, secret_file, SCOPE_PLAYERS) as client:
         for each in await client.players(after=after, limit=limit):
             print_fields(userId=each.user_id, user=each.user, score=each.score)
     return GOOD
@@ -169,7 +163,7 @@ async def list_players(
 @talks
 async def look_now(server: Server, retry: RetryPolicy, secret_file: Path | None) -> int:
     """Make the server look at what was changed in MySQL by hand, and print what it mended."""
-    async with _client(server, retry, secret_file) as client:
+    async with server.operator(retry, secret_file, SCOPE_PLAYERS) as client:
         print_fields(**await client.look_now())
     return GOOD
 
@@ -186,12 +180,7 @@ async def _carry_out(
     order: Mapping[str, object],
 ) -> int:
     parse_action(order)
-    async with _client(server, retry, secret_file) as client:
+    async with server.operator(retry, secret_file, SCOPE_PLAYERS) as client:
         done = await client.manage_player(order, idempotency_key=key)
     print_fields(userId=done.user_id, user=done.user, score=done.score, seq=done.seq)
     return GOOD
-
-
-def _client(server: Server, retry: RetryPolicy, secret_file: Path | None) -> ScoreboardClient:
-    token = server.token(secret_file, OPERATOR, (tokens.SCOPE_PLAYERS,))
-    return ScoreboardClient(server.url, token=token, retry=retry)

@@ -5,24 +5,21 @@ Prints one JSON object per line. Exit codes as in `commands`; 1 also when a deci
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import click
 import msgspec
 
-from scoreboard import tokens
 from scoreboard.domain import MAX_USER_ID
 from scoreboard.fraud import Reason
+from scoreboard.tokens import SCOPE_REVIEW
 from scoreboard_cli.group import BAD, COULD_NOT_TELL, GOOD, command, group, refuse
 from scoreboard_cli.types import SECONDS, whole
 from scoreboard_client.client import ScoreboardClient
 from scoreboard_client.commands import SECRET_FILE, Server, talks
-from scoreboard_client.player_commands import OPERATOR
 from scoreboard_client.retry import RetryPolicy
 from scoreboard_client.reviews import DECISIONS_MAX, PAGE_MAX, CaseFilter, CaseResult
-
-Function = Callable[..., int]
 
 USER = click.option("--user", type=whole("ID", least=1, most=MAX_USER_ID), help="Of this user.")
 RULE = click.option(
@@ -65,7 +62,7 @@ async def list_cases(
 ) -> int:
     """Print held submissions, oldest first."""
     wanted = _filter(user, rule, older_than, decided_too=decided_too)
-    async with _client(server, retry, secret_file) as client:
+    async with server.operator(retry, secret_file, SCOPE_REVIEW) as client:
         _print_each(await client.held_cases(wanted, after=after, limit=limit))
     return GOOD
 
@@ -75,58 +72,40 @@ async def list_cases(
 @talks
 async def list_users(server: Server, retry: RetryPolicy, secret_file: Path | None) -> int:
     """Print the users with open cases, most cases first."""
-    async with _client(server, retry, secret_file) as client:
+    async with server.operator(retry, secret_file, SCOPE_REVIEW) as client:
         _print_each(await client.case_holders())
     return GOOD
 
 
-@command("approve")
-@IDS
-@USER
-@RULE
-@OLDER
-@SECRET_FILE
-@talks
-async def approve(
-    server: Server,
-    retry: RetryPolicy,
-    ids: tuple[str, ...],
-    user: int | None,
-    rule: str | None,
-    older_than: float | None,
-    secret_file: Path | None,
-) -> int:
-    """Apply held submissions: these, or all that are open now and fit the options.
+def _deciding(decision: str, effect: str) -> click.Command:
+    @command(
+        decision,
+        help=f"{effect}: these, or all that are open now and fit the options.\n\n"
+        "`list` with the same options shows which these are.",
+    )
+    @IDS
+    @USER
+    @RULE
+    @OLDER
+    @SECRET_FILE
+    @talks
+    async def decide(
+        server: Server,
+        retry: RetryPolicy,
+        ids: tuple[str, ...],
+        user: int | None,
+        rule: str | None,
+        older_than: float | None,
+        secret_file: Path | None,
+    ) -> int:
+        async with server.operator(retry, secret_file, SCOPE_REVIEW) as client:
+            return await _decide(client, decision, ids, user, rule, older_than)
 
-    `list` with the same options shows which these are.
-    """
-    async with _client(server, retry, secret_file) as client:
-        return await _decide(client, "approve", ids, user, rule, older_than)
+    return decide
 
 
-@command("reject")
-@IDS
-@USER
-@RULE
-@OLDER
-@SECRET_FILE
-@talks
-async def reject(
-    server: Server,
-    retry: RetryPolicy,
-    ids: tuple[str, ...],
-    user: int | None,
-    rule: str | None,
-    older_than: float | None,
-    secret_file: Path | None,
-) -> int:
-    """End held submissions without effect: these, or all that are open now and fit the options.
-
-    `list` with the same options shows which these are.
-    """
-    async with _client(server, retry, secret_file) as client:
-        return await _decide(client, "reject", ids, user, rule, older_than)
-
+approve = _deciding("approve", "Apply held submissions")
+reject = _deciding("reject", "End held submissions without effect")
 
 for each in (list_cases, list_users, approve, reject):
     review.add_command(each)
@@ -185,8 +164,3 @@ def _code(result: CaseResult) -> int:
 def _print_each(rows: Sequence[msgspec.Struct]) -> None:
     for row in rows:
         print(msgspec.json.encode(row).decode(), flush=True)
-
-
-def _client(server: Server, retry: RetryPolicy, secret_file: Path | None) -> ScoreboardClient:
-    token = server.token(secret_file, OPERATOR, (tokens.SCOPE_REVIEW,))
-    return ScoreboardClient(server.url, token=token, retry=retry)
