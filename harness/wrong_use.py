@@ -164,9 +164,7 @@ def processes_that_fit(workers: int, cores: int) -> None:
         )
 
 
-def check_run(
-    settings: RunSettings, *, host: str | None, workers: int, together: bool = False
-) -> RunSettings:
+def check_run(settings: RunSettings, *, workers: int, together: bool = False) -> RunSettings:
     """The run as this machine can do it, with fewer connections if need be; otherwise wrong use.
 
     `workers` processes of this machine listen, 0 where nobody knows yet; `together` those that
@@ -182,7 +180,6 @@ def check_run(
     except (ValueError, OSError) as error:
         refuse(str(error))
     running(settings)
-    described(settings.target, host, said_as="--target ")
     writable("--results", Path(settings.results))
     room_for(settings)
     return settings
@@ -197,17 +194,19 @@ def check_options(values: Mapping[str, Any], *, host: str | None, processes: int
             parse_address(host)
         except ValueError as error:
             refuse(f"--host {error}")
+    described(settings.target, host)
     submits = parse_profile(settings.rate).submits
     return check_run(
         settings,
-        host=host,
         # Each has one role, and the listeners get the smaller half.
         workers=max(1, processes // 2) if submits and processes else processes,
         together=processes == 1 and submits,
     )
 
 
-def described(target_file: str, host: str | None, *, said_as: str = "") -> Description | None:
+def described(
+    target_file: str, host: str | None, *, said_as: str = "--target "
+) -> Description | None:
     """The server of `--target`, None without one; a file with faults ends the command.
 
     `said_as` comes before its name in the sentence.

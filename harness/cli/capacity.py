@@ -123,7 +123,7 @@ def capacity(
     """
     _of_this_search(over, options)
     settings = _checked(options, over, max(listeners))
-    check_run(settings, host=host, workers=options["workers"])
+    check_run(settings, workers=options["workers"])
     writable("--results", results)
     server = described(settings.target, host)
     warn_if_insecure(server)

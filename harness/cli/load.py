@@ -157,7 +157,7 @@ def load(
     if as_json:
         exports += (Export(form="json", path=None),)
     _check(several, result_file, exports)
-    settings = check_run(asked, host=host, workers=workers)
+    settings = check_run(asked, workers=workers)
     if settings.connections < asked.connections:
         allowed = f"all that {descriptors():,} file descriptors allow"
         print(f"--connections {settings.connections}: {allowed}", file=sys.stderr)

@@ -389,7 +389,8 @@ def settings_from(values: Mapping[str, Any]) -> RunSettings:
     if read.get("trace"):
         typed = {option.name: option.default for option in OPTIONS}
         try:
-            read = settled(read, asked={name for name, v in given.items() if v != typed[name]})
+            asked = {name for name, v in given.items() if v != typed[name]}
+            read = settled({"warmup_s": RunSettings().warmup_s, **read}, asked=asked)
         except BadTrace as error:
             del read["trace"]
             faults.append(f"--trace: {error}")

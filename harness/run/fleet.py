@@ -23,6 +23,7 @@ from harness.evidence.history_upload import TIMEOUT_S as UPLOAD_TIMEOUT_S
 from harness.evidence.history_upload import Handover
 from harness.evidence.history_writer import history_path
 from harness.measure.histogram import Histogram
+from harness.measure.schedule import NS
 from harness.measure.series import Series
 from harness.measure.settings import RunSettings
 from harness.measure.workload import parse_slow
@@ -100,7 +101,7 @@ class Fleet:
         if member is None:
             return
         self.series.absorb(report.series)
-        now = (time.time_ns() - self.zero_unix_ns) // 1_000_000_000
+        now = (time.time_ns() - self.zero_unix_ns) // NS
         self.series.compact(now, self.measured_from)
         for _, _, histograms in report.series:
             for name, flat in histograms.items():
@@ -218,7 +219,7 @@ class Fleet:
     ) -> None:
         """Give the submitters their slices of the schedule; what is played is said."""
         self.zero_unix_ns = common["zero_unix_ns"]
-        begin_s = (common["begin_unix_ns"] - self.zero_unix_ns) // 1_000_000_000
+        begin_s = (common["begin_unix_ns"] - self.zero_unix_ns) // NS
         self.measured_from = begin_s + round(settings.warmup_s)
         workload = settings.workload
         if workload.played is not None:

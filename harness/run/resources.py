@@ -21,6 +21,7 @@ import pymysql
 
 from harness.evidence.board_look import connect
 from harness.measure.bottleneck import FOREIGN
+from harness.measure.schedule import NS
 from harness.measure.series import FINE_S, STEP_S
 from harness.measure.settings import RunSettings
 from harness.net.server_processes import server_processes
@@ -256,7 +257,7 @@ def sample_until_killed(
     try:
         while True:
             gevent.sleep(1.0)
-            second = (time.time_ns() - first_unix_ns) // 1_000_000_000
+            second = (time.time_ns() - first_unix_ns) // NS
             samples.append({"t": second, **sampler.sample()})
             thin(samples, measured_from=measured_from)
     finally:

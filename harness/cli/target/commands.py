@@ -72,7 +72,7 @@ def check(file: Path, host: str | None) -> int:
 
     Exit codes: 0 a run can begin, 2 the file has faults, 3 the server does not answer as described.
     """
-    server = described(str(file), host)
+    server = described(str(file), host, said_as="")
     assert server is not None
     warn_if_insecure(server)
     reachable(server.address.url)

@@ -21,7 +21,7 @@ def load_in_turn(
     """Run all targets in turn, write one report, and print its table; the worst exit code."""
     if host is not None:
         refuse("--host names one server: leave it out with several --target")
-    servers = [described(path, None, said_as="--target ") for path in targets]
+    servers = [described(path, None) for path in targets]
     names: list[str] = []
     for path, server in zip(targets, servers, strict=True):
         assert server is not None

@@ -10,8 +10,6 @@ from harness.measure.trace.rows import BadTrace
 from harness.measure.trace.trace_file import TraceFile
 
 SPEED_MAX = 1e6
-WARM_UP_S = 5.0
-"""As `harness.measure.settings` has it by default."""
 OTHERS = ("bursts", "sessions", "hot_users")
 
 
@@ -45,7 +43,7 @@ def settled(values: Mapping[str, Any], *, asked: Container[str]) -> dict[str, An
     played = file.trace.at_speed(speed)
     found = {**values, "trace": file, "trace_speed": speed, "rate": rate_of(played)}
     if "duration_s" not in asked:
-        warm_up_s = values.get("warmup_s", WARM_UP_S)
+        warm_up_s = values["warmup_s"]
         whole_s = math.ceil(played.length_s)
         if whole_s - warm_up_s < 1:
             raise BadTrace(

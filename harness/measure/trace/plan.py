@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count, cycle, groupby
 
-NS = 1_000_000_000
+from harness.measure.schedule import NS
+
 SUBMISSIONS_MAX = 1_000_000
 """24 MB in each process that plays them."""
 

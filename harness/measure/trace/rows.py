@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from itertools import chain
 from typing import NamedTuple
 
+from harness.measure.schedule import NS
+
 Row = tuple[int, str, int]
 """Nanoseconds, the user as the trace calls it, the increment: 0 where the line names none."""
-NS = 1_000_000_000
 USER_CHARACTERS = 256
 INCREMENT_MAX = 1_000_000
 TIME, USER, SCORE = "at_s", "user", "score"
