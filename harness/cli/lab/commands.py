@@ -12,7 +12,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,8 @@ def chaos_lab(
         runs[seed] = run
         _say(line(run))
         if write is not None:
-            keep_section(write, NAME, [runs[n] for n in sorted(runs)], _section(runs))
+            ordered = [runs[n] for n in sorted(runs)]
+            keep_section(write, NAME, ordered, partial(markdown, ordered))
     asked = [runs[seed] for seed in seeds if seed in runs]
     print(terminal(asked))
     if write is not None:
@@ -107,10 +109,6 @@ def chaos_kinds(*, kinds: Sequence[str], seed: int, sizes: dict[str, Any], out: 
     if run.good:
         return GOOD
     return BAD if run.verdict == Verdict.FALSE.value else COULD_NOT_TELL
-
-
-def _section(runs: dict[int, LabRun]) -> Callable[[str], str]:
-    return lambda file: markdown([runs[seed] for seed in sorted(runs)], file)
 
 
 def _one(
