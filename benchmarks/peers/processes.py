@@ -9,8 +9,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,6 +21,7 @@ from harness.net.readiness import EPOLLIN, Readiness
 
 T = TypeVar("T")
 Task = TypeVar("Task", bound=msgspec.Struct)
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class GeneratorFailed(RuntimeError):
@@ -56,6 +58,29 @@ async def output_of(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
     except BaseException:
         process.kill()
         raise
+
+
+async def said_by(
+    command: Sequence[str], environ: Mapping[str, str], *, timeout_s: float | None = None
+) -> tuple[int, str]:
+    """Exit code and whole output of a command that runs in the checkout, with this in its
+    environment. Raises TimeoutError."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=ROOT,
+        env={**os.environ, **environ},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    async with asyncio.timeout(timeout_s):
+        output, _ = await output_of(process)
+    return process.returncode or 0, output.decode(errors="replace")
+
+
+def words_of(options: Mapping[str, str]) -> list[str]:
+    """The options as they are typed."""
+    return [text for name, value in options.items() for text in (f"--{name}", value)]
 
 
 async def run_json(module: str, task: msgspec.Struct, result: type[T]) -> T:

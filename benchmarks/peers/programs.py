@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,7 +11,7 @@ from pathlib import Path
 from benchmarks.peers import centrifugo, nginx
 from benchmarks.peers.backends import Backends, fresh_surroundings, mysql_connection, query
 from benchmarks.peers.literal.start import command as literal_command
-from benchmarks.peers.processes import GeneratorFailed, output_of
+from benchmarks.peers.processes import GeneratorFailed, said_by, words_of
 from scoreboard.contract import STREAM_PATH
 from stack.ports import HOST
 from stack.process import Process, spawn
@@ -291,16 +290,11 @@ async def run_command(
     told = {"host": f"http://{HOST}:{running.port}", **options}
     # Ours names submissions in its ledger only; events of others name theirs.
     witness = {"SCOREBOARD_MYSQL_URL": running.mysql_url} if running.name in OURS else {}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "scoreboard_cli", command, "--no-seed", *flags),
-        *(text for name, value in told.items() for text in (f"--{name}", value)),
-        env={**os.environ, "SCOREBOARD_JWT_SECRET": running.secret.decode(), **witness},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+    words = (sys.executable, "-m", "scoreboard_cli", command, "--no-seed", *flags, *words_of(told))
+    code, output = await said_by(
+        words, {"SCOREBOARD_JWT_SECRET": running.secret.decode(), **witness}
     )
-    output, _ = await output_of(process)
-    said = output.decode(errors="replace")[-2000:]
-    if process.returncode not in EXITS:
+    said = output[-2000:]
+    if code not in EXITS:
         raise GeneratorFailed(f"{command} of {running.name}: {said}")
     return said

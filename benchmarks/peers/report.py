@@ -139,10 +139,8 @@ def _restricted(document: Mapping[str, Any], groups: Sequence[str]) -> dict[str,
     return {
         **document,
         "settings": settings,
-        **{
-            k: {n: document[k][n] for n in names if n in document[k]}
-            for k in ("samples", "details")
-        },
+        "samples": {n: document["samples"][n] for n in names},
+        "details": {n: document["details"][n] for n in names if n in document["details"]},
     }
 
 

@@ -315,13 +315,7 @@ async def run_fairness(backends: Backends, scale: Scale, rounds: int, recorder: 
 
 
 def _keep_everyday(recorder: Recorder, name: str, part: everyday.Everyday) -> None:
-    for attribute in (
-        "answer_p50_ms",
-        "answer_p99_ms",
-        "server_cores",
-        "cores",
-        "us_per_submission",
-    ):
+    for attribute in everyday.FIGURES:
         recorder.keep(f"{name}/{attribute}", getattr(part, attribute))
     recorder.details[name].append(msgspec.to_builtins(part))
 

@@ -7,9 +7,7 @@ import argparse
 import asyncio
 import json
 import math
-import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +27,7 @@ from benchmarks.peers.literal.verdicts import (
     judged,
     markdown,
 )
+from benchmarks.peers.processes import said_by, words_of
 from harness.measure.machine import commit_of, fingerprint
 from harness.report.results_document import KEPT, keep_section
 
@@ -162,23 +161,16 @@ async def _load(server: Literal, seed: int) -> tuple[int, dict[str, Any]]:
             "results": folder,
             "result-file": str(file),
         }
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "scoreboard_cli", "load", "--no-ceiling", "--no-seed"),
-            *(text for name, value in options.items() for text in (f"--{name}", value)),
-            env={**os.environ, "SCOREBOARD_JWT_SECRET": server.secret},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+        words = (sys.executable, "-m", "scoreboard_cli", "load", "--no-ceiling", "--no-seed")
+        code, said = await said_by(
+            (*words, *words_of(options)),
+            {"SCOREBOARD_JWT_SECRET": server.secret},
+            timeout_s=RUN_TIMEOUT_S,
         )
-        try:
-            said, _ = await asyncio.wait_for(process.communicate(), RUN_TIMEOUT_S)
-        except BaseException:
-            process.kill()
-            raise
         if not file.exists():
-            return process.returncode or 0, {"verdict": said.decode(errors="replace")[-500:]}
+            return code, {"verdict": said[-500:]}
         found: dict[str, Any] = json.loads(file.read_text("utf-8"))
-        return process.returncode or 0, found
+        return code, found
 
 
 if __name__ == "__main__":

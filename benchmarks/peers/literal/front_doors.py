@@ -4,11 +4,8 @@ Not the count of verdicts (`verdicts`): one run for each server and door, throug
 person would type.
 """
 
-import asyncio
 import json
-import os
 import shlex
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -18,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.backends import fresh_surroundings, open_backends
-from benchmarks.peers.literal.start import LANGUAGES, ROOT, Literal, serving
+from benchmarks.peers.literal.start import LANGUAGES, Literal, serving
+from benchmarks.peers.processes import said_by, words_of
 from harness.measure.machine import commit_of
 from harness.measure.terminal import duration
 
@@ -113,7 +111,7 @@ async def enter(server: Literal) -> list[Entry]:
         code, said = await _said(
             server,
             *(*_command("capacity"), "--host", server.url, "--no-seed"),
-            *_words({**SEARCH, "results": str(found)}),
+            *words_of({**SEARCH, "results": str(found)}),
         )
         trials = [json.loads(path.read_text("utf-8")) for path in found.glob("*/trial-*.json")]
         good = [trial for trial in trials if trial["verdict"]["good"]]
@@ -136,7 +134,7 @@ async def enter(server: Literal) -> list[Entry]:
 async def _load(
     server: Literal, door: str, folder: Path, command: Callable[[Sequence[str]], Sequence[str]]
 ) -> Entry:
-    words = _words({"host": server.url, **LOAD, "results": str(folder)})
+    words = words_of({"host": server.url, **LOAD, "results": str(folder)})
     code, said = await _said(server, *command(words))
     document: dict[str, Any] = next(
         (json.loads(path.read_text("utf-8")) for path in folder.glob("*.json")), {}
@@ -163,26 +161,10 @@ def _command(name: str) -> tuple[str, ...]:
     return sys.executable, "-m", "scoreboard_cli", name
 
 
-def _words(options: Mapping[str, str]) -> list[str]:
-    return [text for name, value in options.items() for text in (f"--{name}", value)]
-
-
 async def _said(server: Literal, *command: str) -> tuple[int, str]:
     """Exit code and output of a command on this server."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=ROOT,
-        env={**os.environ, "SCOREBOARD_JWT_SECRET": server.secret},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        said, _ = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
-    except BaseException:
-        process.kill()
-        raise
-    return process.returncode or 0, said.decode(errors="replace")
+    secret = {"SCOREBOARD_JWT_SECRET": server.secret}
+    return await said_by(command, secret, timeout_s=TIMEOUT_S)
 
 
 async def enter_all(servers: Sequence[str]) -> list[Entry]:
