@@ -15,15 +15,18 @@ from scoreboard.addresses import OWN_PORTS
 from stack.errors import PortRefused
 
 HOST = "127.0.0.1"
-
-
 _TRIES = 1000
+
+
+def own_ports() -> list[int]:
+    """Ports of ours, to be tried in this order until one is free."""
+    # Not from a seed: two processes with equal seeds would try the same ones.
+    return random.SystemRandom().sample(OWN_PORTS, _TRIES)
 
 
 def free_port() -> int:
     """A port that is free at this moment. Raises OSError when there is none."""
-    # Not from a seed: two processes with equal seeds would choose the same.
-    for port in random.SystemRandom().sample(OWN_PORTS, _TRIES):
+    for port in own_ports():
         if is_free(port):
             return port
     raise OSError(errno.EADDRINUSE, "no port is free")

@@ -12,6 +12,7 @@ from tests.security.corpus import (
     BATCHES,
     BODIES,
     CHUNKS,
+    EVENT_IDS,
     METHODS,
     TARGETS,
     Case,
@@ -65,6 +66,7 @@ async def attack(port: int) -> Tally:
     good = b'{"userId":1,"increment":7}'
     cases |= _named("token", {n: (_post(good, text), 401) for n, text in forged.items()})
     cases |= _named("address", {n: (_get(path), s) for n, (path, s) in ADDRESSES.items()})
+    cases |= _named("event id", {n: (HEAD % text.encode(), 200) for n, text in EVENT_IDS.items()})
     cases |= _named(
         "batch",
         {n: (_post(body, bearer, "/scores/updates"), s) for n, (body, s) in BATCHES.items()},
@@ -95,6 +97,7 @@ def _named(kind: str, cases: Mapping[str, tuple[bytes, int]]) -> dict[str, Case]
 
 
 GET = b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+HEAD = b"HEAD /scores/stream?lastEventId=%b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
 def _chunked(body: bytes, bearer: str) -> bytes:

@@ -297,6 +297,15 @@ ADDRESSES: Mapping[str, tuple[str, int]] = {
 }
 """Addresses to GET without a token, and their status."""
 
+EVENT_IDS: Mapping[str, str] = {
+    "negative": "-1",
+    "with a line end": "1%0a",
+    "with a field of its own": "1%0d%0aX-Id:%202",
+    "beyond 63 bits": "9223372036854775808",
+}
+"""Ids of events that are none of ours: the stream begins with the whole board, and repeats none of
+their text."""
+
 
 _ITEM = b'{"userId":1,"increment":7}'
 

@@ -7,20 +7,17 @@ Programs that can bind port 0 and say what they got need none of this.
 
 import fcntl
 import os
-import random
 import tempfile
 from pathlib import Path
 
-from scoreboard.addresses import OWN_PORTS
-from stack.ports import is_free
+from stack.ports import is_free, own_ports
 
 
 def reserved_port() -> int:
     """A port on 127.0.0.1 that is free and stays so until this process ends."""
     folder = Path(tempfile.gettempdir(), f"scoreboard-test-ports-{os.getuid()}")
     folder.mkdir(exist_ok=True)
-    # Not from the seed of a test: two processes with equal seeds would try the same ones.
-    for port in random.SystemRandom().sample(OWN_PORTS, 1000):
+    for port in own_ports():
         # Left open: the lock lasts as long as this process.
         lock = os.open(folder / str(port), os.O_WRONLY | os.O_CREAT)
         try:

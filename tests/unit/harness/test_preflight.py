@@ -34,36 +34,47 @@ def test_refusal_has_the_status_and_what_to_do(status: int, told: str) -> None:
     assert told in words
 
 
+class Answering(BaseHTTPRequestHandler):
+    """Whole answers, without a log."""
+
+    def answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def served_by(handler: type[Answering]) -> Iterator[str]:
+    """The address at which the handler answers."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
 @contextmanager
 def serving(answer: Callable[[dict[str, Any]], int]) -> Iterator[tuple[Target, list[Any]]]:
     """A server with an empty board that answers a submission's JSON with a status (0: not at all),
     and the submissions that it has seen."""
     seen: list[Any] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answering):
         def do_GET(self) -> None:
-            self._answer(200, b"[]")
+            self.answer(200, b"[]")
 
         def do_POST(self) -> None:
             seen.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             if status := answer(seen[-1]):
-                self._answer(status, b"{}")
+                self.answer(status, b"{}")
 
-        def _answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
-        try:
-            yield Target(base_url=f"http://127.0.0.1:{server.server_port}", secret=b"s" * 32), seen
-        finally:
-            server.shutdown()
+    with served_by(Handler) as url:
+        yield Target(base_url=url, secret=b"s" * 32), seen
 
 
 @pytest.mark.parametrize("status", [0, 400, 404, 405, 409, 411, 415, 422, 500, 502])
@@ -103,31 +114,16 @@ def test_refusal_of_whatever_is_sent_ends_a_run_before_load(status: int, told: s
     assert told in str(error.value)
 
 
-class Board(BaseHTTPRequestHandler):
-    """GET /scores in a way of its own. `answers` has a status and a body by request line."""
-
-    answers: Mapping[str, tuple[int, bytes]] = {}
-
-    def do_GET(self) -> None:
-        status, body = self.answers.get(self.path, (404, b""))
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @contextmanager
-def board_of(answers: dict[str, tuple[int, bytes]]) -> Iterator[str]:
-    handler = type("Answers", (Board,), {"answers": answers})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
+def board_of(answers: Mapping[str, tuple[int, bytes]]) -> Iterator[str]:
+    """A server that answers GET by its request target: with a status and a body."""
+
+    class Handler(Answering):
+        def do_GET(self) -> None:
+            self.answer(*answers.get(self.path, (404, b"")))
+
+    with served_by(Handler) as url:
+        yield url
 
 
 TWO = b'[{"user":"Ann","score":7},{"user":"Bo","score":"5"}]'
