@@ -14,13 +14,13 @@ stage() {
     (
         set -e
         "$@"
-    ) </dev/null
-    code=$?
+    ) </dev/null 2>&1 | tee "$ended/$name"
+    code=${PIPESTATUS[0]}
     set -e
     took="$((SECONDS - began)) s"
     if ((code)); then
         took="$took and FAILED"
-        touch "$ended/failed"
+        printf '%s\n' "$name" >>"$ended/failed"
     fi
     printf '== %s took %s\n' "$name" "$took" | tee -a "$ended/times"
 }
@@ -35,8 +35,13 @@ lanes() {
     wait
 }
 
-# verdict: the times of all stages; fails when one did.
+# verdict: the end of what each failed stage said, and the times of all; fails when one did.
 verdict() {
+    local name
+    while read -r name; do
+        printf '\n== The end of %s, which failed\n' "$name"
+        tail -n 60 "$ended/$name"
+    done < <(cat "$ended/failed" 2>/dev/null)
     printf '\n'
     cat "$ended/times"
     printf '== All took %d s\n' $((SECONDS - started))
