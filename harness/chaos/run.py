@@ -49,6 +49,9 @@ LEAST_HOLD_S = 0.3
 """Minimum time in force, also for instantaneous faults: their effect lasts (data that Redis lost is
 missing until the rebuild), and requests sent meanwhile must meet it."""
 
+HISTORY_S = 15.0
+"""For how long the server remembers changes at a rate that is higher than usual."""
+
 RECOVERY_TIMEOUT_S = 45.0
 SAMPLE_INTERVAL_S = 1.0
 READERS = 4
@@ -93,7 +96,7 @@ class Plan:
         """Changes the server remembers: fewer than come while a sleeper is away, so that some
         resumes are resets, and more than come during a fault, so that each change is seen by
         someone: what all were reset past, no listener can witness."""
-        return 1500 if self.short else 5000
+        return 1500 if self.short else max(5000, int(HISTORY_S * self.rate))
 
     @property
     def demands(self) -> Demands:

@@ -149,10 +149,12 @@ def command(runs: Sequence[LabRun]) -> str:
     """The command that makes such a count."""
     seeds = [run.seed for run in runs]
     rates = {run.rate for run in runs if run.rate}
+    listeners = {run.listeners for run in runs if run.listeners}
     words = [
         *([f"--seed {min(seeds)}"] if min(seeds, default=1) != 1 else []),
         f"--seeds {max(seeds, default=1) - min(seeds, default=1) + 1}",
         *([f"--rate {rates.pop():g}"] if len(rates) == 1 else []),
+        *([f"--listeners {listeners.pop()}"] if len(listeners) == 1 else []),
     ]
     return f'make chaos ARGS="--lab {" ".join(words)} --write RESULTS.md"'
 

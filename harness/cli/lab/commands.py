@@ -12,6 +12,7 @@ import socket
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -126,9 +127,13 @@ def _one(
     _say(f"seed {seed}: {len(chosen.faults)} faults")
     try:
         run = run_lab(folder, chosen, _say)
-    except (LabError, StackFailed) as error:
-        _say(f"{error}\nEverything is in {folder}")
-        return LabRun(seed=seed, commit=at, broken=str(error) or type(error).__name__)
+    except Exception as error:
+        # Whatever the lab itself failed at must not end a count that takes an hour.
+        if not isinstance(error, (LabError, StackFailed)):
+            traceback.print_exc()
+        reason = str(error) or type(error).__name__
+        _say(f"{reason}\nEverything is in {folder}")
+        return LabRun(seed=seed, commit=at, broken=reason)
     report = report_of(run)
     kept = kept_of(run, report, at)
     print(report_terminal(report), flush=True)

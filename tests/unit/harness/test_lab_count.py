@@ -59,10 +59,10 @@ def test_the_count_sums_runs_and_names_what_does_not_hold() -> None:
 
 
 def test_the_table_names_the_command_that_makes_it() -> None:
-    runs = [GOOD, msgspec.structs.replace(GOOD, seed=20)]
+    runs = [GOOD, msgspec.structs.replace(GOOD, seed=20, listeners=80), BROKEN]
 
     assert (
-        '`make chaos ARGS="--lab --seeds 20 --rate 400 --write RESULTS.md"` at `abc`'
+        '`make chaos ARGS="--lab --seeds 20 --rate 400 --listeners 80 --write RESULTS.md"` at `abc`'
         in markdown(runs, "docs/results/lab.json")
     )
 
