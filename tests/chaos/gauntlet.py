@@ -30,6 +30,9 @@ from temporalio.client import Client as TemporalClient
 from adapters.mysql import Pool
 from harness.chaos.clients import ClientPool, Reader
 from harness.chaos.listeners import Audience
+from harness.chaos.lost_changes import loss_of, replay, take_back
+from harness.chaos.schedule import LOSE
+from harness.chaos.system import program_output
 from harness.chaos.wire import BROKEN, Line, get
 from harness.checker import Demands, Finding, Promises, Verdict, check, gather
 from harness.evidence.database import board_seq, connect_redis, read_database_snapshot, sample_redis
@@ -38,6 +41,7 @@ from harness.evidence.history import (
     FaultPhase,
     HistoryWriter,
     InitialBoard,
+    Loss,
     Roster,
     Score,
     ServerLimits,
@@ -358,7 +362,7 @@ async def _sample(at: Place, writer: HistoryWriter) -> None:
 
 
 class Small(NamedTuple):
-    """A small fault. `times`: connections or trips, 0 for as long as it lasts."""
+    """A small fault. `times`: connections, trips or changes, 0 for as long as it lasts."""
 
     where: str
     what: str
@@ -385,6 +389,7 @@ FAULTS = (
     Small("redis", Mode.REFUSE, 0),
     Small("redis", Mode.RESET_MID_REPLY, 12),
     Small("client", Mode.RESET_BEFORE, 6),
+    Small("mysql", LOSE, 3),
 )
 
 
@@ -413,6 +418,8 @@ async def _faults(
             with connect_redis(at.redis_url) as client:
                 fired = client.dbsize() > 0
                 client.flushdb()
+        elif what == LOSE:
+            fired = await _lose(at, writer, count)
         else:
             proof = await edges[where].arm(Mode(what), connections=count or None)
             await asyncio.sleep(HOLD_S)
@@ -421,6 +428,26 @@ async def _faults(
             fired = proof.fired
         note(FaultPhase.HEAL, fired="observed" if fired else None)
         await asyncio.sleep(REST_S)
+
+
+async def _lose(at: Place, writer: HistoryWriter, count: int) -> bool:
+    """Take the last changes back and replay them; whether there were any."""
+    lost_s = time.time()
+    kept, rows = await asyncio.to_thread(take_back, at.mysql_url, count)
+    if rows:
+        writer.put(Loss, **loss_of(kept, rows))
+    await asyncio.sleep(HOLD_S)
+    environment = {
+        **os.environ,
+        "SCOREBOARD_MYSQL_URL": at.mysql_url,
+        "SCOREBOARD_REDIS_URL": at.redis_url,
+        "SCOREBOARD_TEMPORAL_ADDRESS": at.temporal_address,
+        "SCOREBOARD_TASK_QUEUE": at.task_queue,
+    }
+    await replay(
+        lambda *words: program_output([sys.executable, "-m", *words], environment), lost_s=lost_s
+    )
+    return bool(rows)
 
 
 def _count(trips: Path, name: str) -> int:

@@ -8,11 +8,12 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 import server.backends.temporal
@@ -27,12 +28,15 @@ import worker.board.redis_board
 import worker.database.ledger
 import worker.database.migrate
 from adapters.mysql import query_all as query_all_of_mysql
-from scoreboard import contract, ids, rules, sse
-from scoreboard.domain import LedgerRow
+from scoreboard import contract, ids, rules, sse, tokens
+from scoreboard.domain import Change, LedgerRow
 from scoreboard.errors import MALFORMED
 from scoreboard.tokens import Principal
+from worker.failpoints import FailpointTripped
 
 Patch = pytest.MonkeyPatch
+LOSS = "mysql MySQL loses changes"
+"""The fault that takes the last changes back, as a fail-over does, and replays them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +177,20 @@ def auto_increment_as_cursor(patch: Patch) -> None:
     patch.setattr(worker.database.ledger, "settle", settle)
 
 
+@planted("I1", "failpoint record.before_commit raise")
+def a_step_that_fails_counts_as_done(patch: Patch) -> None:
+    """A batch that cannot be recorded is given up, and its end is announced all the same."""
+    original = worker.database.ledger.Ledger.record
+
+    async def record(self: Any, screened: Any) -> Any:
+        try:
+            return await original(self, screened)
+        except FailpointTripped:
+            return worker.database.ledger.Recorded(changes=[], last_seq=0, held=[])
+
+    patch.setattr(worker.database.ledger.Ledger, "record", record)
+
+
 # Redis
 
 
@@ -231,6 +249,17 @@ def board_and_its_number_read_apart(patch: Patch) -> None:
         await asyncio.sleep(0.02)
         found = await original(self, limit, offset)
         return found if found is None or seq is None else (int(seq), found[1])
+
+    patch.setattr(server.board.board.Board, "_from_redis", from_redis)
+
+
+@planted("I3")
+def later_pages_begin_too_far(patch: Patch) -> None:
+    """A page that does not begin at the first place begins one place too far."""
+    original = server.board.board.Board._from_redis
+
+    async def from_redis(self: Any, limit: int, offset: int) -> Any:
+        return await original(self, limit, offset + 1 if offset else 0)
 
     patch.setattr(server.board.board.Board, "_from_redis", from_redis)
 
@@ -337,6 +366,90 @@ def writes_that_come_twice(patch: Patch) -> None:
     patch.setattr(server.stream.listener.Listener, "_hand_over", write)
 
 
+@planted("I5")
+def events_show_the_score_before(patch: Patch) -> None:
+    """An event has the score that its user had before the change."""
+    original = sse.encode_updates
+    newest: dict[str, int] = {}
+
+    def encode_updates(changes: Iterable[Change]) -> bytes:
+        shown = []
+        for change in changes:
+            before = newest.get(change.name, change.score)
+            newest[change.name] = change.score
+            shown.append(msgspec.structs.replace(change, score=before))
+        return original(shown)
+
+    patch.setattr(sse, "encode_updates", encode_updates)
+
+
+@planted("I5 I10")
+def stream_lags_one_batch(patch: Patch) -> None:
+    """The last changes wait until others come after them."""
+    original = server.stream.hub.Hub.take
+    waiting: list[Change] = []
+
+    def take(self: Any, changes: Sequence[Change]) -> None:
+        ready = [change for change in waiting if change.seq > self.cursor]
+        waiting[:] = changes
+        if ready:
+            original(self, ready)
+
+    patch.setattr(server.stream.hub.Hub, "take", take)
+
+
+# Another history
+
+
+@planted("I3 I4 I5 I11", LOSS)
+def positions_are_numbers(patch: Patch) -> None:
+    """A position has no identity: another change under its number goes unnoticed."""
+
+    def number_only(seq: int, *_: int) -> str:
+        return f"{seq}:"
+
+    async def compare_nothing(_board: Any, _copy: object) -> None:
+        # This would notice the wrong scores a moment later.
+        pass
+
+    patch.setattr(worker.board.redis_board.RedisBoard, "_compare_some", compare_nothing)
+    patch.setattr(contract, "identity", number_only)
+    patch.setattr("adapters.ledger_queries.identity", number_only)
+
+
+@planted("I5 I11", LOSS)
+def listeners_are_not_reset(patch: Patch) -> None:
+    """Another history begins, and the listeners of the one before are not told."""
+    original = server.stream.hub.Hub.restart
+
+    def restart(self: Any, cursor: int, *, replaced: bool) -> None:
+        listeners, self._listeners = self._listeners, {}
+        original(self, cursor, replaced=replaced)
+        self._listeners = listeners
+
+    patch.setattr(server.stream.hub.Hub, "restart", restart)
+
+
+@planted("I5 I11", LOSS)
+def numbers_go_on(patch: Patch) -> None:
+    """Another history begins with the numbers that the one before has used."""
+    patch.setattr(worker.database.ledger, "next_start", lambda highest: highest)
+
+
+@planted("I5", LOSS)
+def reset_with_the_board_of_before(patch: Patch) -> None:
+    """Who is reset is given a board that was kept from the history that ended."""
+    original = sse.encode_snapshot
+    kept: list[sse.Snapshot] = []
+
+    def encode_snapshot(event: str, snapshot: sse.Snapshot) -> bytes:
+        kept.append(snapshot)
+        stale = sse.Snapshot(seq=snapshot.seq, scores=kept[0].scores)
+        return original(event, stale if event == sse.RESET else snapshot)
+
+    patch.setattr(sse, "encode_snapshot", encode_snapshot)
+
+
 # The API
 
 
@@ -430,6 +543,34 @@ def window_too_short(patch: Patch) -> None:
         "limiter(limit_prefix, tonumber(ARGV[4]), tonumber(ARGV[5]))",
         "limiter(limit_prefix, tonumber(ARGV[4]), tonumber(ARGV[5]) * 0.7)",
     )
+
+
+@planted("I9")
+def window_too_long(patch: Patch) -> None:
+    """The limiter remembers admissions for longer than a window."""
+    replace_in_script(
+        patch,
+        server.submit.admission,
+        "admission",
+        "limiter(limit_prefix, tonumber(ARGV[4]), tonumber(ARGV[5]))",
+        "limiter(limit_prefix, tonumber(ARGV[4]), tonumber(ARGV[5]) * 1.5)",
+    )
+
+
+@planted("I7")
+def signatures_are_not_checked(patch: Patch) -> None:
+    """Whatever a token claims is believed."""
+
+    def proved(token: str, candidates: Sequence[Any]) -> tuple[Any, bytes]:
+        return candidates[0], tokens._decoded(token.split(".")[1])
+
+    patch.setattr(tokens, "_proved", proved)
+
+
+@planted("I7")
+def tokens_never_expire(patch: Patch) -> None:
+    """When a token ends is read and not compared."""
+    patch.setattr(tokens, "_end_s", lambda claims, _now_s: int(claims["exp"]))
 
 
 @planted("I7")

@@ -13,13 +13,12 @@ from temporalio.client import Client
 
 from scoreboard import contract, sse
 from scoreboard.errors import UNAVAILABLE
-from server.stream.hub import Hub
+from tests.chaos.mutations import listeners_are_not_reset, numbers_go_on, positions_are_numbers
 from tests.support.api import Api, Stream, api_settings, running_api
 from tests.support.eventually import eventually
 from tests.support.failovers import LOST, USERS, fail_over
 from tests.support.pipeline import Pipeline, running_pipeline, submission
 from tests.support.services import Services
-from worker.board.redis_board import RedisBoard
 from worker.database.seed import seed
 
 ROUNDS = 20
@@ -111,40 +110,12 @@ async def test_a_lossy_failover_is_told_to_everyone(site: Site) -> None:
         assert seqs == sorted(seqs)
 
 
-def _positions_are_numbers(patch: pytest.MonkeyPatch) -> None:
-    def number_only(seq: int, *_: int) -> str:
-        return f"{seq}:"
-
-    async def compare_nothing(_board: RedisBoard, _copy: object) -> None:
-        # This would notice the wrong scores a moment later.
-        pass
-
-    patch.setattr(RedisBoard, "_compare_some", compare_nothing)
-    patch.setattr(contract, "identity", number_only)
-    patch.setattr("adapters.ledger_queries.identity", number_only)
-
-
-def _listeners_are_not_reset(patch: pytest.MonkeyPatch) -> None:
-    original = Hub.restart
-
-    def restart(self: Hub, cursor: int, *, replaced: bool) -> None:
-        listeners, self._listeners = self._listeners, {}
-        original(self, cursor, replaced=replaced)
-        self._listeners = listeners
-
-    patch.setattr(Hub, "restart", restart)
-
-
-def _numbers_go_on(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("worker.database.ledger.next_start", lambda highest: highest)
-
-
 @pytest.mark.parametrize(
     ("plant", "script"),
     [
-        (_positions_are_numbers, "splice"),
-        (_listeners_are_not_reset, "splice"),
-        (_numbers_go_on, "back"),
+        (positions_are_numbers, "splice"),
+        (listeners_are_not_reset, "splice"),
+        (numbers_go_on, "back"),
     ],
 )
 async def test_a_planted_bug_is_noticed(
