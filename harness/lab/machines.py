@@ -30,7 +30,6 @@ class Machine:
     environment: Callable[[], Mapping[str, str]]
     log: Path
     folder: Callable[[], Path]
-    host: str = ""
     wanted: bool = False
     process: subprocess.Popen[bytes] | None = None
     died: list[str] = field(default_factory=list)
@@ -62,7 +61,7 @@ class Machines:
             return
         with machine.log.open("ab") as log:
             machine.process = subprocess.Popen(
-                [*self._network.on(machine.host or host_of(name)), *machine.command()],
+                [*self._network.on(host_of(name)), *machine.command()],
                 env={**os.environ, **machine.environment()},
                 cwd=machine.folder(),
                 stdin=subprocess.DEVNULL,

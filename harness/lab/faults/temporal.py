@@ -1,6 +1,7 @@
 """Faults of Temporal: wiped, and set back to a copy.
 
-Which submissions it was working on is read from its own files before they go.
+Which submissions it was working on is read from its own files before they go: from the tables that
+a start is acknowledged by. Its list of workflows is behind them, and would lack the last ones.
 """
 
 import asyncio
@@ -8,33 +9,29 @@ import contextlib
 import shutil
 import sqlite3
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
-from temporalio.client import Client
-from temporalio.service import RPCError
+from temporalio.api.enums.v1 import WorkflowExecutionStatus
+from temporalio.api.history.v1 import History
 
 from harness.chaos.faults import Heal, Injected
 from harness.lab.disks import settled
-from harness.lab.machines import Machine
-from harness.lab.mysql import until
-from harness.lab.network import LabError
 from harness.lab.system import Lab
-from harness.lab.topology import HOSTS
 from scoreboard import contract, ids
 
-AUTOPSY_PORT = 7333
-CALL_TIMEOUT_S = 8.0
-CONNECT_TIMEOUT_S = 90.0
+_BATCHES = """
+SELECT execution.workflow_id, execution.status, begin.data
+FROM current_executions AS execution
+JOIN history_node AS begin ON begin.tree_id = execution.run_id AND begin.node_id = 1
+WHERE execution.workflow_id LIKE ?
+"""
 
 
 async def temporal_wiped(lab: Lab, outcome: Injected) -> Heal:
     """Temporal comes back with nothing."""
     await lab.machines.kill("temporal")
-    unfinished = await _autopsy(lab)
-    for path in _temporal_files(lab):
+    unfinished = _unfinished(lab)
+    for path in _files(lab):
         path.unlink()
     lab.losses.append(
         {"store": "temporal", "sids": [s for sids in unfinished.values() for s in sids]}
@@ -48,29 +45,23 @@ async def temporal_wiped(lab: Lab, outcome: Injected) -> Heal:
     return heal
 
 
-def _temporal_files(lab: Lab) -> list[Path]:
-    return list(lab.site.store("temporal").glob("temporal.db*"))
-
-
 async def temporal_restored(lab: Lab, outcome: Injected) -> Heal:
     """Temporal comes back as it was some seconds ago."""
-    source = lab.site.store("temporal") / "temporal.db"
     copy = lab.folder / "temporal-copy.db"
     copy.unlink(missing_ok=True)
-    await asyncio.to_thread(_copy_database, source, copy)
+    await asyncio.to_thread(_copy_database, _database(lab), copy)
     taken_s = time.time()
 
     async def heal() -> None:
         await lab.machines.kill("temporal")
         age_s = time.time() - taken_s
-        unfinished = await _autopsy(lab)
-        for path in _temporal_files(lab):
+        known = batches(copy)
+        lost = {w: sids for w, sids in _unfinished(lab).items() if w not in known}
+        for path in _files(lab):
             path.unlink()
-        shutil.move(copy, source)
-        settled(source.parent)
+        shutil.move(copy, _database(lab))
+        settled(lab.site.store("temporal"))
         lab.machines.start("temporal")
-        client = await _client(lab.temporal_address)
-        lost = {w: sids for w, sids in unfinished.items() if not await _known(client, w)}
         lab.losses.append(
             {"store": "temporal", "sids": [s for sids in lost.values() for s in sids]}
         )
@@ -78,6 +69,14 @@ async def temporal_restored(lab: Lab, outcome: Injected) -> Heal:
         await lab.until_up()
 
     return heal
+
+
+def _database(lab: Lab) -> Path:
+    return lab.site.store("temporal") / "temporal.db"
+
+
+def _files(lab: Lab) -> list[Path]:
+    return list(lab.site.store("temporal").glob("temporal.db*"))
 
 
 def _copy_database(source: Path, copy: Path) -> None:
@@ -88,76 +87,23 @@ def _copy_database(source: Path, copy: Path) -> None:
         old.backup(new)
 
 
-async def _client(address: str) -> Client:
-    found: list[Client] = []
-
-    async def connect() -> None:
-        try:
-            # A call to a server that has just begun to listen may get no answer at all.
-            async with asyncio.timeout(CALL_TIMEOUT_S):
-                client = await Client.connect(address)
-                await client.count_workflows("")
-        except RPCError as error:
-            raise LabError(str(error)) from error
-        found.append(client)
-
-    await until(connect, timeout_s=CONNECT_TIMEOUT_S, what="Temporal")
-    return found[0]
+def _unfinished(lab: Lab) -> dict[str, list[str]]:
+    return batches(_database(lab), running=True)
 
 
-async def _known(client: Client, workflow: str) -> bool:
-    try:
-        await client.get_workflow_handle(workflow).describe()
-    except RPCError:
-        return False
-    return True
-
-
-async def _autopsy(lab: Lab) -> dict[str, list[str]]:
-    """The submissions of each batch that a dead Temporal was working on, from a copy of its
-    files."""
-    folder = lab.folder / "autopsy"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for path in _temporal_files(lab):
-        shutil.copy(path, folder / path.name)
-    command = [
-        argument.replace(str(lab.site.store("temporal")), str(folder))
-        for argument in lab.site.command("temporal")
-    ]
-    command[command.index("--port") + 1] = str(AUTOPSY_PORT)
-    lab.machines.all.pop("temporal-autopsy", None)
-    lab.machines.add(
-        Machine(
-            "temporal-autopsy",
-            command=lambda: command,
-            environment=dict,
-            log=lab.folder / "autopsy.log",
-            folder=lambda: folder,
-            host="temporal",
-        )
-    )
-    lab.machines.start("temporal-autopsy")
-    try:
-        client = await _client(f"{HOSTS['temporal']}:{AUTOPSY_PORT}")
-        return {w: await _batch(client, w, r) for w, r in await _running(client)}
-    finally:
-        await lab.machines.kill("temporal-autopsy")
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-async def _running(client: Client) -> Sequence[tuple[str, str]]:
-    query = f"ExecutionStatus = 'Running' AND WorkflowType = '{contract.BATCH_WORKFLOW}'"
-    return [(each.id, each.run_id) async for each in client.list_workflows(query)]
-
-
-async def _batch(client: Client, workflow: str, run: str) -> list[str]:
-    answer = await client.workflow_service.get_workflow_execution_history(
-        GetWorkflowExecutionHistoryRequest(
-            namespace=client.namespace,
-            execution=WorkflowExecution(workflow_id=workflow, run_id=run),
-            maximum_page_size=1,
-        )
-    )
-    started = answer.history.events[0].workflow_execution_started_event_attributes
-    return [ids.text(item.id) for item in contract.decode_batch(started.input.payloads[0].data)]
+def batches(database: Path, *, running: bool = False) -> dict[str, list[str]]:
+    """The submissions of each batch that the files of a Temporal server have, which must not run;
+    with `running` those of the batches that have not ended. Raises sqlite3.Error."""
+    found = {}
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        for workflow, status, began in connection.execute(
+            _BATCHES, (contract.batch_workflow_id("%"),)
+        ):
+            if running and status != WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING:
+                continue
+            started = (
+                History.FromString(began).events[0].workflow_execution_started_event_attributes
+            )
+            batch = contract.decode_batch(started.input.payloads[0].data)
+            found[workflow] = [ids.text(item.id) for item in batch]
+    return found
