@@ -42,7 +42,7 @@ REPLICATION_STOPPED = "replication stopped"
 NO_SENTINEL_QUORUM = "no Sentinel quorum"
 
 FAULTS_IN_A_RUN = 12
-LEAST_S = 75.0
+LEAST_S = 115.0
 FIRST_S = 5.0
 GAP_S = 1.0
 
