@@ -59,7 +59,8 @@ def configuration() -> str:
 
 def _table(title: str, kind: type[Any], without: set[str]) -> str:
     rows = [
-        f"| `{variable}` | {_default(default)} | {about} |\n"
+        # A bar would end the cell, within code as well.
+        f"| `{variable}` | {_default(default)} | " + about.replace("|", "\\|") + " |\n"
         for variable, default, about in describe(kind)
         if variable not in without
     ]

@@ -337,7 +337,15 @@ def describe(kind: type[Any]) -> list[tuple[str, str, str]]:
     def default_text(item: Field[Any]) -> str:
         if item.default is MISSING:
             return "required"
-        return "" if item.default in (b"", ()) else str(item.default)
+        match item.default:
+            case tuple(values):
+                return ",".join(values)
+            case bool(given):
+                return str(given).lower()
+            case bytes(text):
+                return text.decode()
+            case other:
+                return str(other)
 
     return [
         (item.metadata["variable"], default_text(item), item.metadata["about"])

@@ -41,6 +41,16 @@ def test_paths_and_links_of_a_document_lead_somewhere(document: Path) -> None:
     assert missing == []
 
 
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_rows_of_a_table_have_as_many_cells_as_its_head(document: Path) -> None:
+    """A bar that is not escaped cuts a cell, within code as well, and the rest is not shown."""
+    text = re.sub(r"^```.*?^```", "", document.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        cells = {len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}
+        assert len(cells) == 1, table
+
+
 def test_the_map_names_at_least_twenty_changes() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     section = text.split("## To change X, open Y")[1].split("\n## ")[0]
