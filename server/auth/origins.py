@@ -76,7 +76,9 @@ class Origins:
             scheme, _, address = origin[0].partition("://")
             port = _DEFAULT_PORTS.get(scheme)
             if origin[0] in self._allowed or (
-                port is not None and address and address == host.lower().removesuffix(port)
+                port is not None
+                and address.removesuffix(port)
+                and address.removesuffix(port) == host.lower().removesuffix(port)
             ):
                 return
         raise Problem(FORBIDDEN, "Pages of this origin may not use this server.")

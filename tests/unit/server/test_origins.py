@@ -19,6 +19,8 @@ def test_a_client_that_is_no_browser_is_not_judged() -> None:
         ("http://scores.example:3000", "scores.example:3000"),
         ("https://scores.example", "Scores.Example:443"),
         ("http://scores.example", "scores.example:80"),
+        ("https://scores.example:443", "scores.example"),
+        ("http://scores.example:80", "scores.example:80"),
     ],
 )
 def test_the_own_origin_needs_no_permission(origin: str, host: str) -> None:
@@ -62,6 +64,7 @@ def test_wildcard_origin_is_allowed_without_credentials() -> None:
         ["https://game.example/"],
         ["http://game.example"],
         ["https://game.example:444"],
+        ["https://scores.example:80"],
         ["HTTPS://GAME.EXAMPLE"],
         ["scores.example"],
         ["https://evil.example://scores.example"],
@@ -77,7 +80,7 @@ def test_every_other_origin_is_refused(fields: list[str]) -> None:
 
 
 def test_no_origin_is_that_of_an_empty_host() -> None:
-    for origin in ("null", "http://", "https://", ""):
+    for origin in ("null", "http://", "https://", "http://:80", ""):
         with pytest.raises(Problem):
             Origins([]).check([origin], "")
 
