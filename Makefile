@@ -31,20 +31,20 @@ $(LEVELS): setup-%:
 	@scripts/bootstrap.sh $*
 
 up: setup-load ## run everything until Ctrl-C (PORT=3000)
-	@exec $(RUN) -m stack up $(if $(PORT),--port $(PORT))
+	@exec $(RUN) -m stack up $(if $(PORT),--port '$(PORT)')
 
 down: ## stop what `make up` runs in another terminal
 	@exec $(RUN) -m stack down
 
 cluster: setup-load ## run a deployment on several hosts until Ctrl-C (PORT=3000; root)
-	@exec $(RUN) -m harness cluster $(if $(PORT),--port $(PORT))
+	@exec $(RUN) -m harness cluster $(if $(PORT),--port '$(PORT)')
 
 cluster-down: ## end every lab of this machine
 	@exec $(RUN) -m harness cluster --down
 
 token: setup-run ## print a token (USER=1, SCOPE=scores:write:any, TTL_S=86400)
-	@exec $(RUN) -m stack token --user $(if $(filter command line,$(origin USER)),$(USER),1) \
-		$(if $(SCOPE),--scope $(SCOPE)) $(if $(TTL_S),--ttl-s $(TTL_S))
+	@exec $(RUN) -m stack token --user $(if $(filter command line,$(origin USER)),'$(USER)',1) \
+		$(foreach scope,$(SCOPE),--scope '$(scope)') $(if $(TTL_S),--ttl-s '$(TTL_S)')
 
 test: setup ## run all tests, on private services and on containers (ARGS="-k name" for some)
 	@exec scripts/test.sh $(ARGS)
@@ -65,26 +65,26 @@ format: setup-check ## format all files
 	@.venv/bin/ruff format .
 
 load: setup-load ## run a minute of load, then judge it (USERS, RATE, LISTENERS, DURATION, SLO, WORKERS)
-	@exec $(RUN) -m harness load $(if $(filter command line,$(origin USERS)),--users $(USERS)) \
-		$(if $(RATE),--rate $(RATE)) $(if $(LISTENERS),--listeners $(LISTENERS)) \
-		$(if $(DURATION),--duration $(DURATION)) $(if $(SLO),--slo '$(SLO)') \
-		$(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
+	@exec $(RUN) -m harness load $(if $(filter command line,$(origin USERS)),--users '$(USERS)') \
+		$(if $(RATE),--rate '$(RATE)') $(if $(LISTENERS),--listeners '$(LISTENERS)') \
+		$(if $(DURATION),--duration '$(DURATION)') $(if $(SLO),--slo '$(SLO)') \
+		$(if $(WORKERS),--workers '$(WORKERS)') $(ARGS)
 
 chaos: setup-load ## inject faults under load, then check every guarantee (SEED, SHORT=1, ARGS=--lab)
-	@exec $(RUN) -m harness chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short) $(ARGS)
+	@exec $(RUN) -m harness chaos $(if $(SEED),--seed '$(SEED)') $(if $(SHORT),--short) $(ARGS)
 
 bench: setup ## run the benchmarks once; bench-compare judges
 	@exec $(RUN) -m pytest benchmarks --benchmark-only $(ARGS)
 
 bench-compare: setup ## compare this checkout with another revision (BASE=rev)
-	@exec $(RUN) -m harness bench-compare --counts $(if $(BASE),--base $(BASE)) $(ARGS)
+	@exec $(RUN) -m harness bench-compare --counts $(if $(BASE),--base '$(BASE)') $(ARGS)
 
 results: setup-load ## write RESULTS.md from the newest result files
 	@exec $(RUN) -m harness results $(ARGS)
 
 bench-peers: setup ## compare with alternative designs, check the targets (ONLY, ROUNDS)
-	@exec $(RUN) -m benchmarks.peers $(if $(ONLY),--only $(ONLY),--write RESULTS.md) \
-		$(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+	@exec $(RUN) -m benchmarks.peers $(if $(ONLY),--only '$(ONLY)',--write RESULTS.md) \
+		$(if $(ROUNDS),--rounds '$(ROUNDS)') $(ARGS)
 
 literal: setup ## count the verdicts on honest and lying servers of others (ARGS="--seeds 2")
 	@exec $(RUN) -m benchmarks.peers.literal --jobs 4 --write RESULTS.md $(ARGS)

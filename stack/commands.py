@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scoreboard.settings import flag
-from scoreboard.tokens import SCOPE_ANY_USER, mint
+from scoreboard.tokens import MAX_LIFETIME_S, SCOPES, mint
 from scoreboard_cli.group import BAD, GOOD, CommandError, command, refuse
 from scoreboard_cli.types import PORT, whole
 from stack.console import Console
@@ -179,11 +179,12 @@ def status(folder: RunFolder) -> int:
 @command("token")
 @click.option("--user", type=whole("ID", least=1), required=True, help="The user's id.")
 @click.option(
-    "--scope", multiple=True, metavar="SCOPE", help=f"Such as {SCOPE_ANY_USER}; may be repeated."
+    "--scope", multiple=True, type=click.Choice(SCOPES), help="What it allows; may be repeated."
 )
 @click.option(
     "--ttl-s",
-    type=whole("SECONDS", least=1),
+    # No server takes one that is valid for longer.
+    type=whole("SECONDS", least=1, most=MAX_LIFETIME_S),
     default=TOKEN_TTL_S,
     help="How long it is valid (default: a day).",
 )

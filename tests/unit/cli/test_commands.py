@@ -3,6 +3,7 @@
 import importlib
 import io
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from scoreboard_cli.group import COULD_NOT_TELL, READER_LEFT, CommandError, run
 from scoreboard_cli.table import COMMANDS
 from scoreboard_cli.types import PORT, whole
 from stack.ports import free_port
+
+ROOT = Path(__file__).parents[3]
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -324,3 +327,28 @@ def test_odd_values_are_refused_before_anything_starts(
 )
 def test_limits_of_a_repeated_option_are_joined(values: tuple[str, ...], text: str) -> None:
     assert joined(values) == text
+
+
+@pytest.mark.parametrize(
+    ("target", "variables"),
+    [
+        ("up", ("PORT",)),
+        ("cluster", ("PORT",)),
+        ("token", ("USER", "SCOPE", "TTL_S")),
+        ("load", ("USERS", "RATE", "LISTENERS", "DURATION", "SLO", "WORKERS")),
+        ("chaos", ("SEED",)),
+        ("bench-compare", ("BASE",)),
+        ("bench-peers", ("ONLY", "ROUNDS")),
+    ],
+)
+def test_values_given_to_make_reach_a_command_as_they_are(
+    target: str, variables: tuple[str, ...]
+) -> None:
+    given = [f"{name}=1;<{name}" for name in variables]
+
+    printed = subprocess.run(
+        ("make", "--dry-run", target, *given), cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.replace("\\\n", " ")
+
+    [command] = [line for line in printed.splitlines() if line.startswith("exec .venv/bin/python")]
+    assert {f"1;<{name}" for name in variables} <= set(shlex.split(command))

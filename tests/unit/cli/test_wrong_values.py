@@ -65,12 +65,13 @@ TEXTS: dict[str, Sequence[str]] = {
     "--output": ("folder", "file/below", TOO_LONG),
     "selfproof --only": ("no such trouble",),
     "chaos --kind": ("no such kind", ""),
+    "token --scope": ("scores:reviews", "", "scores:review scores:operate"),
     # Whether this machine has an address, the system says.
     "nullserver --host": ("", "a" * 4000),
     "--label": ("gr\udcc3n",),
 }
 ANY_TEXT = {
-    *("--key", "--name", "--reason", "--scope", "bench-compare --only"),
+    *("--key", "--name", "--reason", "bench-compare --only"),
     # Ids of cases: the server knows which there are.
     *("review approve ids", "review reject ids", "review list --after"),
 }
