@@ -1,8 +1,9 @@
-"""Attacks a private stack and writes the figures: `python -m tests.security [--seconds 60]`.
+"""Attacks a private stack and writes the figures: `python -m tests.security [--only PART]`.
 
-The corpus over raw sockets, Schemathesis on the API's own document, Hypothesis and
-atheris on the parsers. Result in docs/results/security.json and in the section
-`security` of RESULTS.md. Exit status 1 when anything was found.
+The corpus over raw sockets, Schemathesis on the API's own document, five readers of HTTP on the
+same requests, Hypothesis and atheris on the parsers. Result in docs/results/security.json and in
+the section `security` of RESULTS.md; parts that did not run keep the rows that they have there.
+Exit status 1 when anything was found.
 """
 
 import argparse
@@ -11,18 +12,18 @@ import importlib.util
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.measure.machine import commit_of, fingerprint
-from harness.report.results_document import keep_section
+from harness.measure.machine import fingerprint
+from harness.report.results_document import KEPT, keep_section
 from tests.security.attack import Tally, attack
 from tests.security.differential import run as compare_readers
 from tests.security.fuzz import ROOT, fuzz, quiet
+from tests.security.page import SECTION, merged, read_kept, section
 from tests.security.schemathesis_run import Report, schemathesis
 from tests.security.targets import SEEDS, TARGETS
 from tests.security.test_parsers import mutated
@@ -30,7 +31,7 @@ from tests.support.api import api_settings, running_api
 from tests.support.services import fresh_database, open_services
 
 HYPOTHESIS_EXAMPLES = 5_000
-COMMAND = "python -m tests.security"
+PARTS = ("attacks", "readers", "hypothesis", "atheris")
 
 
 async def _on_the_wire(services: Any, database: str, seconds: int) -> tuple[Tally, Report]:
@@ -48,7 +49,34 @@ async def _on_the_wire(services: Any, database: str, seconds: int) -> tuple[Tall
     return tally, report
 
 
-def _hypothesis() -> tuple[int, list[str]]:
+def _attacks(options: argparse.Namespace) -> list[dict[str, Any]]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_services("local", Path(folder)) as services,
+        fresh_database(services.mysql_url) as database,
+    ):
+        tally, report = asyncio.run(_on_the_wire(services, database, options.seconds))
+    return [
+        _row("attacks by name, raw sockets", tally.inputs, tally.unexpected, tally.server_errors),
+        _row(
+            f"Schemathesis, {report.operations} operations, all checks",
+            report.cases,
+            list(report.failures),
+            report.server_errors,
+        ),
+    ]
+
+
+def _readers(options: argparse.Namespace) -> list[dict[str, Any]]:
+    counts, differences = compare_readers(options.compare, seed=1, processes=2)
+    what = (
+        "request heads, targets and bodies read by five readers: our parser, the server with and"
+        " without its fast path, Sanic, httptools"
+    )
+    return [_row(what, counts["inputs"], differences)]
+
+
+def _hypothesis(_: argparse.Namespace) -> list[dict[str, Any]]:
     inputs, finds = 0, []
     for name, target in TARGETS.items():
 
@@ -70,43 +98,26 @@ def _hypothesis() -> tuple[int, list[str]]:
         except Exception as error:
             # Whatever a target raises is a finding.
             finds.append(f"{name}: {error!r}")
-    return inputs, finds
+    return [_row(f"Hypothesis, {len(TARGETS)} parsers", inputs, finds)]
 
 
-def _atheris(seconds: int) -> tuple[int, list[str]]:
-    if not importlib.util.find_spec("atheris"):
-        return 0, []
-    done = [fuzz(name, seconds=seconds, seed=1) for name in TARGETS]
+def _atheris(options: argparse.Namespace) -> list[dict[str, Any]]:
+    done = []
+    if importlib.util.find_spec("atheris"):
+        done = [fuzz(name, seconds=options.fuzz_seconds, seed=1) for name in TARGETS]
     finds = [f"{one.target}: {one.find}" for one in done if one.find]
-    return sum(one.inputs for one in done), finds
+    return [_row(f"atheris, {len(TARGETS)} parsers", sum(one.inputs for one in done), finds)]
 
 
-def section(document: Mapping[str, Any], source: str) -> str:
-    """The figures as a section of RESULTS.md."""
-    rows = [
-        f"| {row['what']} | {row['inputs']:,} | {row['server_errors']} | {len(row['finds'])} |"
-        for row in document["rows"]
-    ]
-    machine = document["machine"]
-    return "\n".join(
-        [
-            "## Security",
-            "",
-            f"Hostile and random inputs (`{COMMAND}`, Python {machine['python']}, commit"
-            f" {commit_of(machine)}). A finding is an answer that the contract does not allow, an"
-            " exception other than a refusal, or a broken invariant. Result file:"
-            f" [`{source}`]({source}).",
-            "",
-            "| test | inputs | server errors | findings |",
-            "|---|---:|---:|---:|",
-            *rows,
-        ]
-    )
+def _row(what: str, inputs: int, finds: list[str], server_errors: int = 0) -> dict[str, Any]:
+    return {"what": what, "inputs": inputs, "server_errors": server_errors, "finds": finds}
 
 
 def main() -> int:
-    """Run everything and write the result file and the section."""
+    """Run the parts and write the result file and the section."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part (repeatable)")
+    parser.add_argument("--page", action="store_true", help="only write the section again")
     parser.add_argument("--seconds", type=int, default=60, help="Schemathesis' share")
     parser.add_argument("--fuzz-seconds", type=int, default=10, help="for each parser")
     parser.add_argument(
@@ -114,49 +125,35 @@ def main() -> int:
     )
     options = parser.parse_args()
     quiet()
-    started_s = time.time()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        open_services("local", Path(folder)) as services,
-        fresh_database(services.mysql_url) as database,
-    ):
-        tally, report = asyncio.run(_on_the_wire(services, database, options.seconds))
-    compared, differences = compare_readers(options.compare, seed=1, processes=2)
-    generated, hypothesis_finds = _hypothesis()
-    fuzzed, atheris_finds = _atheris(options.fuzz_seconds)
-    rows: list[dict[str, Any]] = [
-        _row(
-            "attacks by name, raw sockets",
-            tally.inputs,
-            tally.server_errors,
-            tally.unexpected,
-        ),
-        _row(
-            f"Schemathesis, {report.operations} operations, all checks",
-            report.cases,
-            report.server_errors,
-            list(report.failures),
-        ),
-        _row("requests read by five readers of HTTP", compared["inputs"], 0, differences),
-        _row(f"Hypothesis, {len(TARGETS)} parsers", generated, 0, hypothesis_finds),
-        _row(f"atheris, {len(TARGETS)} parsers", fuzzed, 0, atheris_finds),
-    ]
-    document = {
-        "kind": "scoreboard-security",
-        "version": 1,
-        "started_unix_s": int(started_s),
-        "machine": fingerprint(ROOT),
-        "rows": rows,
-    }
-    keep_section(ROOT / "RESULTS.md", "security", document, lambda file: section(document, file))
-    for row in rows:
-        print(f"{row['what']}: {row['inputs']} inputs, {row['server_errors']} server errors")
-        print("".join(f"  FOUND {find}\n" for find in row["finds"]), end="")
-    return 1 if any(row["finds"] or row["server_errors"] for row in rows) else 0
+    found = 0
+    for part in () if options.page else options.only or PARTS:
+        started_s = int(time.time())
+        rows = _RUN[part](options)
+        _keep(part, rows, started_s)
+        for row in rows:
+            print(f"{row['what']}: {row['inputs']:,} inputs, {row['server_errors']} server errors")
+            print("".join(f"  FOUND {find}\n" for find in row["finds"]), end="", flush=True)
+            found += len(row["finds"]) + row["server_errors"]
+    if options.page:
+        _keep(None, [], 0)
+    return 1 if found else 0
 
 
-def _row(what: str, inputs: int, server_errors: int, finds: list[str]) -> dict[str, Any]:
-    return {"what": what, "inputs": inputs, "server_errors": server_errors, "finds": finds}
+_RUN = {
+    "attacks": _attacks,
+    "readers": _readers,
+    "hypothesis": _hypothesis,
+    "atheris": _atheris,
+}
+
+
+def _keep(part: str | None, rows: list[dict[str, Any]], started_s: int) -> None:
+    """Put the rows of a part, if any, beside those of the other parts, and write the section."""
+    document = read_kept(ROOT / KEPT / f"{SECTION}.json")
+    if part is not None:
+        document = merged(document, part, rows, fingerprint(ROOT), started_s, order=PARTS)
+    page = ROOT / "RESULTS.md"
+    keep_section(page, SECTION, document, lambda file: section(document, file, ROOT / KEPT))
 
 
 if __name__ == "__main__":
