@@ -2,35 +2,43 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 
 from harness.targets.description import Rows
+from harness.targets.guesses import guessed
+from scoreboard import contract
 
-USER_NAMES = ("user", "name", "nick", "username", "player", "userName", "userId", "id")
-SCORE_NAMES = ("score", "points", "total", "value", "sum")
 _EVENT = re.compile(r"^event: ?(.*)$", re.MULTILINE)
 _DATA = re.compile(r"^data: ?(.*)$", re.MULTILINE)
 
 
 class Seen(NamedTuple):
-    """What a server answered: statuses (0: no answer), a board's body, the start of a stream."""
+    """What a server answered: statuses (0: no answer), a board's body, the start of a stream.
+
+    The paths follow the base path.
+    """
 
     board_status: int = 0
     board: bytes = b""
     submit_status: int = 0
     stream_status: int = 0
     stream: bytes = b""
+    board_path: str = contract.SCORES_PATH
+    stream_path: str = contract.STREAM_PATH
 
 
 def first_file(url: str, seen: Seen) -> str:
     """The text of a target file for the server at `url`."""
     board = guessed(_json(seen.board))
     events = [*_events(seen.stream)]
-    event = next((rows for _, data in events if (rows := guessed(_json(data.encode())))), None)
-    names = list(dict.fromkeys(name for name, _ in events)) or ["update"]
+    forms = [rows for _, rows in events]
+    # Another form is another kind of event: a run reads one.
+    event = next((f for f in forms if board and _fields(f) == _fields(board)), None)
+    event = event or max(forms, key=forms.count, default=None)
+    names = list(dict.fromkeys(name for name, rows in events if rows == event)) or ["update"]
     needs_token = 401 in (seen.submit_status, seen.stream_status, seen.board_status)
     stream_token = "true" if seen.stream_status in (401, 403) else "false"
     lines = [
@@ -50,11 +58,12 @@ def first_file(url: str, seen: Seen) -> str:
         '# increments = "1-10"                           # what it takes (49-97)',
         "",
         "[scores]" + _told(seen.board_status, "GET"),
-        '# path = "/scores"',
+        _path(seen.board_path, contract.SCORES_PATH),
         *_rows(board, Rows(list="$")),
+        *(["auth = true"] if seen.board_status in (401, 403) else []),
         "",
         "[stream]" + _told(seen.stream_status, "GET"),
-        '# path = "/scores/stream"',
+        _path(seen.stream_path, contract.STREAM_PATH),
         f"events = {json.dumps(names)}" + ("" if events else "   # none was seen"),
         *_rows(event, Rows()),
         f"auth = {stream_token}",
@@ -80,43 +89,22 @@ def first_file(url: str, seen: Seen) -> str:
     return "\n".join(lines) + "\n"
 
 
-def guessed(value: Any) -> Rows | None:
-    """Where users and scores seem to stand in a JSON value, None when nowhere."""
-    for path, rows in _lists(value, ""):
-        row = rows[0] if rows else None
-        if isinstance(row, dict):
-            user = _likely(row, USER_NAMES, str) or _likely(row, USER_NAMES, int)
-            score = _likely({k: v for k, v in row.items() if k != user}, SCORE_NAMES, int)
-            if user and score:
-                return Rows(list=path, user=user, score=score)
-        if isinstance(row, list) and len(row) > 1 and isinstance(row[0], str):
-            return Rows(list=path, user="[0]", score="[1]")
-    return None
+def _path(path: str, specified: str) -> str:
+    return f"{'# ' if path == specified else ''}path = {_toml(path)}"
 
 
-def _lists(value: Any, path: str) -> Iterator[tuple[str, Sequence[Any]]]:
-    """Every list in a value with its path, and the value itself as a list of one."""
-    if isinstance(value, list):
-        yield path or "$", value
-    elif isinstance(value, dict):
-        if not path:
-            yield "", [value]
-        for name, inner in value.items():
-            yield from _lists(inner, f"{path}.{name}" if path else name)
+def _fields(rows: Rows) -> tuple[str, str]:
+    return rows.user, rows.score
 
 
-def _likely(row: dict[str, Any], names: Sequence[str], kind: type) -> str:
-    fits = [name for name, v in row.items() if isinstance(v, kind) and not isinstance(v, bool)]
-    return next((name for name in names if name in fits), fits[0] if fits else "")
-
-
-def _events(stream: bytes) -> Iterator[tuple[str, str]]:
-    text = stream.decode("utf-8", "replace").replace("\r\n", "\n")
+def _events(stream: bytes) -> Iterator[tuple[str, Rows]]:
+    """Name and form of each whole event that seems to show a score."""
+    text = stream.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")
     for block in text.split("\n\n"):
-        data = "\n".join(_DATA.findall(block))
-        if data and guessed(_json(data.encode())):
+        rows = guessed(_json("\n".join(_DATA.findall(block)).encode()))
+        if rows is not None:
             names = _EVENT.findall(block)
-            yield (names[-1].strip() if names else "message"), data
+            yield (names[-1].strip() if names else "message"), rows
 
 
 def _json(data: bytes) -> Any:

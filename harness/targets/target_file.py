@@ -68,6 +68,12 @@ def read_target_file(path: Path, environ: Mapping[str, str], *, host: str = "") 
         raise BadTarget("\n".join(f"{path.name}: {line}" for line in lines)) from None
 
 
+def environment_values(path: Path, environ: Mapping[str, str]) -> list[str]:
+    """The values that a file takes from the environment, so that they are not shown."""
+    names = dict.fromkeys(_ENV.findall(path.read_text("utf-8")))
+    return [environ[name] for name in names if name in environ]
+
+
 def describe(text: str, folder: Path, environ: Mapping[str, str], *, host: str = "") -> Description:
     """The same of a file's text; files that it names are in `folder`. Raises BadTarget."""
     try:

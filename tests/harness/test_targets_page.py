@@ -6,6 +6,7 @@ import re
 import ssl
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +94,14 @@ def test_a_server_with_keys_users_and_tls_is_measured(tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(identity.cert, identity.key)
     keyed = KeyedScores()
+    described = ("--target", str(tmp_path / "keyed.toml"))
     with serving(keyed, context) as url:
-        document = load(
-            *(tmp_path, url, "--target", str(tmp_path / "keyed.toml")), SCORES_API_KEY="k-123"
-        )
+        told = run("target", "check", described[1], "--host", url, SCORES_API_KEY="k-123")
+        document = load(tmp_path, url, *described, SCORES_API_KEY="k-123")
 
+    assert told.returncode == 0, told.stderr
+    assert "X-Api-Key: k…" in told.stdout
+    assert "k-123" not in told.stdout
     holds(document, keyed, len(KEYS))
     assert document["settings"]["players"] == len(KEYS)
     assert "k-123" not in json.dumps(document)
@@ -148,6 +152,27 @@ def test_init_writes_a_file_that_check_takes(tmp_path: Path) -> None:
     assert again.returncode == 2
     assert "File exists" in again.stderr
     assert lines.seen["submit"] == 0
+
+
+def test_init_finds_users_and_scores_at_other_paths(tmp_path: Path) -> None:
+    path = tmp_path / "first.toml"
+    games = CookieGames()
+    games.scores = {"Player 1": 5}
+    with serving(games) as url:
+        places = ("--scores", games.top_path, "--stream", games.stream_path)
+        written = run("target", "init", url, *places, "--output", str(path))
+        astray = run("target", "init", url)
+
+    tables = tomllib.loads(path.read_text())
+    assert written.returncode == 0, written.stderr
+    assert tables["scores"] == {
+        "path": "/api/leaderboard",
+        "list": "data.rows",
+        "user": "player.nick",
+        "score": "total",
+    }
+    assert tables["stream"]["path"] == "/api/leaderboard/live"
+    assert "nothing is at /scores (404): --scores names its path" in astray.stderr
 
 
 def test_faults_of_a_file_end_a_run_before_it_connects(tmp_path: Path) -> None:

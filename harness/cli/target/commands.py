@@ -3,10 +3,13 @@
 import http.client
 import json
 import os
+import re
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 
@@ -16,16 +19,29 @@ from harness.net.preflight import preflight
 from harness.net.target import Target, TargetError, described_target
 from harness.targets.description import Rows, default_description, parse_address
 from harness.targets.first_file import Seen, first_file
-from harness.targets.requests import StreamRequests, Submissions, Values, read_request
+from harness.targets.requests import StreamRequests, Submissions, read_request
+from harness.targets.target_file import environment_values
 from harness.traffic.credentials import credentials
 from harness.wrong_use import HOST, described, reachable, warn_if_insecure, writable_file
 from scoreboard import contract
 from scoreboard_cli.group import COULD_NOT_TELL, GOOD, CommandError, command, group, refuse
-from scoreboard_cli.types import FILE
+from scoreboard_cli.types import FILE, parsed
 
 MOMENT_S = 1.0
 """How long `init` listens for a first event."""
 TIMEOUT_S = 5.0
+NOT_FOUND = 404
+SECRET_FROM = 5
+"""Characters; a shorter value is no secret, and would be found where it does not stand."""
+
+
+def _path(text: str) -> str:
+    if not re.fullmatch(r"/[!-~]*", text) or any(mark in text for mark in "?#"):
+        raise ValueError("must be a path without a query, such as /api/leaderboard")
+    return text
+
+
+PATH = parsed("PATH", _path)
 
 
 @group("target")
@@ -35,21 +51,38 @@ def target() -> None:
 
 @command("init")
 @click.argument("url", type=HOST)
+@click.option(
+    "--scores", type=PATH, default=contract.SCORES_PATH, help="The board's path (/scores)."
+)
+@click.option(
+    "--stream",
+    type=PATH,
+    default=contract.STREAM_PATH,
+    help="The stream's path (/scores/stream).",
+)
 @click.option("--output", type=FILE, help="Write to this file, which must not exist (stdout).")
-def init(url: str, output: Path | None) -> int:
+def init(url: str, scores: str, stream: str, output: Path | None) -> int:
     """Write a first target file for the server at URL, from what it shows without a token.
 
-    Asks for the board, sends one POST without content or token, and listens for a second.
+    Asks for the board, sends one POST without content or token, and listens for a second: the
+    fields of events are found if a score changes meanwhile.
 
     Exit codes: 0 written, 2 wrong use, 3 no server answers.
     """
     if output is not None:
         writable_file("--output", output)
     reachable(url)
-    found = _seen(Target(base_url=url, server=default_description(parse_address(url))))
+    server = default_description(parse_address(url))
+    found = _seen(Target(base_url=url, server=server), scores, stream)
     if not any((found.board_status, found.stream_status, found.submit_status)):
         raise CommandError(f"nothing at {url} answers HTTP/1.1{_why(url)}", COULD_NOT_TELL)
     text = first_file(parse_address(url).url, found)
+    for option, path, status in (
+        ("--scores", scores, found.board_status),
+        ("--stream", stream, found.stream_status),
+    ):
+        if status == NOT_FOUND:
+            print(f"nothing is at {path} (404): {option} names its path", file=sys.stderr)
     if output is None:
         print(text, end="")
         return GOOD
@@ -85,9 +118,10 @@ def check(file: Path, host: str | None) -> int:
     user, server = known.users[1], known.target.as_shown(shown).server or server
     print("\n".join(describe(shown)))
     submission = Submissions(server, known.users, run_id="check").make(1, 1, 10)
-    _print("a submission of 10 points", submission, user)
-    _print("a read of the board", read_request(server, user, limit=10, offset=0), user)
-    _print("a listener", StreamRequests(server).make(user), user)
+    secrets = [str(user.get("token", "")), *environment_values(file, os.environ)]
+    _print("a submission of 10 points", submission, secrets)
+    _print("a read of the board", read_request(server, user, limit=10, offset=0), secrets)
+    _print("a listener", StreamRequests(server).make(user), secrets)
     events = " or ".join(server.stream.events)
     print(f"an event that shows a score ({events}):\n  data: {_example(server.stream.rows)}")
     return GOOD
@@ -97,21 +131,21 @@ target.add_command(init)
 target.add_command(check)
 
 
-def _seen(found: Target) -> Seen:
+def _seen(found: Target, scores: str, stream_path: str) -> Seen:
     server = found.server
     assert server is not None
     host = server.address.host_header
     base = server.address.base
-    board = _answer(found, f"GET {base}{contract.SCORES_PATH} HTTP/1.1\r\nHost: {host}\r\n\r\n")
+    board = _answer(found, f"GET {base}{scores} HTTP/1.1\r\nHost: {host}\r\n\r\n")
     post = (
         f"POST {base}{contract.UPDATE_PATH} HTTP/1.1\r\nHost: {host}\r\n"
         "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
     )
     stream = (
-        f"GET {base}{contract.STREAM_PATH} HTTP/1.1\r\nHost: {host}\r\n"
-        "Accept: text/event-stream\r\n\r\n"
+        f"GET {base}{stream_path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n"
     )
-    return Seen(*board, _answer(found, post)[0], *_answer(found, stream, moment_s=MOMENT_S))
+    shown = _answer(found, stream, moment_s=MOMENT_S)
+    return Seen(*board, _answer(found, post)[0], *shown, scores, stream_path)
 
 
 def _answer(found: Target, request: str, moment_s: float = 0.0) -> tuple[int, bytes]:
@@ -148,11 +182,14 @@ def _moment(connection: object, answer: http.client.HTTPResponse, moment_s: floa
     return body
 
 
-def _print(what: str, request: bytes, user: Values) -> None:
+def _print(what: str, request: bytes, secrets: Sequence[str]) -> None:
     text = request.decode("utf-8", "replace")
-    token = str(user.get("token", ""))
-    if len(token) > 16:
-        text = text.replace(token, f"{token[:12]}…")
+    for secret in secrets:
+        if len(secret) < SECRET_FROM:
+            continue
+        # As it stands in a header, in a path or query, and in JSON.
+        for form in {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}:
+            text = text.replace(form, f"{secret[: min(12, len(secret) // 4)]}…")
     shown = "\n".join(f"  {line}" for line in text.rstrip().splitlines())
     print(f"{what}:\n{shown}\n")
 
