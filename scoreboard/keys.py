@@ -28,7 +28,7 @@ _ALGORITHMS_BY_KIND: Mapping[tuple[str, str | None], tuple[str, ...]] = {
 """What each kind of key may be used with; the first one when the key names none."""
 
 
-class InvalidKeys(Exception):
+class InvalidKeys(ValueError):
     """The document holds no usable key set; the message names the fault, never a key."""
 
 
@@ -93,10 +93,11 @@ def parse_jwks(document: bytes, issuer: str | None = None) -> dict[str, Key]:
         entries = strict_json(document)["keys"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InvalidKeys("not a JWKS document") from error
-    if type(entries) is not list or not all(type(entry) is dict for entry in entries):
+    if type(entries) is not list:
         raise InvalidKeys("not a JWKS document")
     if len(entries) > MAX_KEYS:
         raise InvalidKeys(f"more than {MAX_KEYS} keys")
+    entries = [entry for entry in entries if type(entry) is dict]
     if any(entry.get("kty") == "oct" or "d" in entry for entry in entries):
         raise InvalidKeys("a secret or private key does not belong in a JWKS document")
     issuers = None if issuer is None else frozenset({issuer})

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from scoreboard import contract
+from scoreboard.keys import parse_jwks
 from scoreboard.ratelimit import RateLimit
 from scoreboard.settings import (
     ServiceSettings,
@@ -19,6 +20,7 @@ from scoreboard.settings import (
 from scoreboard.tokens import AUDIENCE, ISSUER, TokenPolicy
 from server.auth.jwks import jwks_sources
 from server.auth.origins import origins
+from server.auth.signatures import parse_key_file
 from server.backends.listen import listen_addresses
 
 BATCH_INTERVAL_MAX_S = 1.0
@@ -99,6 +101,7 @@ class ServerSettings(ServiceSettings):
         " EdDSA), separated by blanks. `issuer|URL`: these keys prove tokens of that issuer only",
         "",
         files=lambda value: [each.place for each in jwks_sources(value) if not each.is_address],
+        judge=parse_jwks,
     )
     jwks_interval_s: float = setting(
         "SCOREBOARD_JWKS_INTERVAL_S", positive_seconds, "Seconds between reloads of the JWKS", 300.0
@@ -142,6 +145,7 @@ class ServerSettings(ServiceSettings):
         "File of keys for signed requests (RFC 9421)",
         "",
         files=lambda path: [path],
+        judge=parse_key_file,
     )
     signature_authorities: tuple[str, ...] = setting(
         "SCOREBOARD_SIGNATURE_AUTHORITIES",

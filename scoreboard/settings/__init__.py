@@ -144,16 +144,24 @@ def setting(
     *,
     secret: bool = False,
     files: Callable[[Any], Iterable[str]] = lambda _: (),
+    judge: Callable[[bytes], object] = lambda _: None,
 ) -> Any:
     """A dataclass field read from the variable `name`; `about` is its line in the manual, and
-    `files` tells which files a value names."""
-    metadata = {"variable": name, "parse": parse, "about": about, "files": files}
+    `files` tells which files a value names. `judge` raises ValueError for the content of one that
+    cannot be used."""
+    metadata = {"variable": name, "parse": parse, "about": about, "files": files, "judge": judge}
     return _field(metadata, default, secret=secret)
 
 
-def file_setting(name: str, about: str, *, secret: bool = False) -> Any:
-    """A field that holds the content of the file named by the variable; empty without it."""
-    return _field({"variable": name, "file": True, "about": about}, b"", secret=secret)
+def pem_setting(name: str, about: str, *, secret: bool = False) -> Any:
+    """A field that holds the content of the PEM file named by the variable; empty without it."""
+    return _field({"variable": name, "judge": pem, "about": about}, b"", secret=secret)
+
+
+def pem(content: bytes) -> None:
+    """Raises ValueError for what no certificate or key can be in."""
+    if b"-----BEGIN " not in content:
+        raise ValueError("it has no certificate or key in PEM")
 
 
 def _field(metadata: dict[str, Any], default: Any, *, secret: bool) -> Any:
@@ -171,6 +179,7 @@ class ServiceSettings:
         mysql_address,
         "MySQL: mysql://user:password@host:port/database",
         files=lambda address: address.files,
+        judge=pem,
     )
     # Secret because a Redis URL may carry a password.
     redis: str = setting(
@@ -179,6 +188,7 @@ class ServiceSettings:
         "Redis: redis://host:port/0",
         secret=True,
         files=redis_files,
+        judge=pem,
     )
     temporal_address: str = setting(
         "SCOREBOARD_TEMPORAL_ADDRESS", host_and_port, "Temporal: host:port"
@@ -192,14 +202,14 @@ class ServiceSettings:
         "Connect to Temporal by TLS; implied by any of the next four",
         False,
     )
-    temporal_tls_ca: bytes = file_setting(
+    temporal_tls_ca: bytes = pem_setting(
         "SCOREBOARD_TEMPORAL_TLS_CA",
         "File of CA certificates (PEM) that verify Temporal's certificate; default: the system's",
     )
-    temporal_tls_cert: bytes = file_setting(
+    temporal_tls_cert: bytes = pem_setting(
         "SCOREBOARD_TEMPORAL_TLS_CERT", "File of the client certificate for Temporal (PEM): mTLS"
     )
-    temporal_tls_key: bytes = file_setting(
+    temporal_tls_key: bytes = pem_setting(
         "SCOREBOARD_TEMPORAL_TLS_KEY", "File of that certificate's private key (PEM)", secret=True
     )
     temporal_api_key: str = setting(
@@ -281,12 +291,12 @@ def from_mapping(
             continue
         if text:
             try:
-                if "file" in item.metadata:
-                    found[item.name] = _content(text, read)
+                if "parse" not in item.metadata:
+                    found[item.name] = _judged(text, read, item.metadata["judge"])
                 else:
                     found[item.name] = item.metadata["parse"](text)
                     for path in item.metadata["files"](found[item.name]):
-                        _content(path, read)
+                        _judged(path, read, item.metadata["judge"])
             except ValueError as error:
                 # Python's own messages repeat the value; for secrets that would leak.
                 reason = str(error) if str(error).startswith("must") else "is malformed"
@@ -319,6 +329,17 @@ def _conflicts(kind: type[Any], found: Mapping[str, Any], faults: list[str]) -> 
     named = {fault.partition(" ")[0] for fault in faults}
     conflicts: list[str] = values.conflicts() if hasattr(values, "conflicts") else []
     return [each for each in conflicts if each.partition(" ")[0] not in named]
+
+
+def _judged(
+    path: str, read: Callable[[str], bytes] | None, judge: Callable[[bytes], object]
+) -> bytes:
+    content = _content(path, read)
+    try:
+        judge(content)
+    except ValueError as error:
+        raise ValueError(f"must name a file that can be used: {path}: {error}") from None
+    return content
 
 
 def _content(path: str, read: Callable[[str], bytes] | None) -> bytes:

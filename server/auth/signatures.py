@@ -70,18 +70,28 @@ class VerificationKey:
 
 
 def load_keys(path: str) -> dict[str, VerificationKey]:
-    """The keys of a file by id. Raises SignatureKeysError.
+    """The keys of a file by id. Raises SignatureKeysError."""
+    try:
+        return parse_key_file(Path(path).read_bytes())
+    except OSError as error:
+        raise SignatureKeysError(f"the file cannot be read: {reason_of(error)}") from error
+    except ValueError as error:
+        raise SignatureKeysError(str(error)) from None
+
+
+def parse_key_file(content: bytes) -> dict[str, VerificationKey]:
+    """The keys of a file's content by id. Raises ValueError; its message holds no secret.
 
     The file: `{"keys":[{"id":"game-1","algorithm":"hmac-sha256","key":"<base64>",
     "subjects":["1"]}]}`; for `ed25519` the key is the raw public key.
     """
     try:
-        entries = msgspec.convert(strict_json(Path(path).read_bytes()), type=_KeyFile).keys
-    except (OSError, ValueError, RecursionError) as error:
-        raise SignatureKeysError(f"the file cannot be read: {reason_of(error)}") from error
+        entries = msgspec.convert(strict_json(content), type=_KeyFile).keys
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is not a file of keys: {reason_of(error)}") from error
     keys = {entry.id: _key(entry) for entry in entries}
     if len(keys) != len(entries) or not keys:
-        raise SignatureKeysError("the file needs at least one key, each with an id of its own")
+        raise ValueError("it needs at least one key, each with an id of its own")
     return keys
 
 
@@ -95,7 +105,7 @@ def _key(entry: _KeyEntry) -> VerificationKey:
         else:
             raise ValueError
     except (binascii.Error, ValueError):
-        raise SignatureKeysError(
+        raise ValueError(
             f"key {entry.id!r} must be ed25519, or hmac-sha256 with at least"
             f" {MIN_SECRET_BYTES} bytes, in base64"
         ) from None

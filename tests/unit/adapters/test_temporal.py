@@ -12,7 +12,7 @@ from adapters.temporal import connect, connect_arguments
 from scoreboard.backoff import Backoff
 from scoreboard.settings import ServiceSettings, from_mapping
 
-FILES = {"/ca": b"authority", "/cert": b"certificate", "/key": b"private key"}
+FILES = {f"/{name}": f"-----BEGIN {name}-----".encode() for name in ("ca", "cert", "key")}
 ADDRESSES = {
     "SCOREBOARD_MYSQL_URL": "mysql://u:p@127.0.0.1:1/board",
     "SCOREBOARD_REDIS_URL": "redis://127.0.0.1:1",
@@ -46,9 +46,9 @@ def test_each_security_setting_implies_tls(given: dict[str, str]) -> None:
     made = connect_arguments(settings(**given))
 
     assert made["tls"] == TLSConfig(
-        server_root_ca_cert=b"authority" if "TLS_CA" in given else None,
-        client_cert=b"certificate" if "TLS_CERT" in given else None,
-        client_private_key=b"private key" if "TLS_CERT" in given else None,
+        server_root_ca_cert=FILES["/ca"] if "TLS_CA" in given else None,
+        client_cert=FILES["/cert"] if "TLS_CERT" in given else None,
+        client_private_key=FILES["/key"] if "TLS_CERT" in given else None,
     )
     assert made["api_key"] == given.get("API_KEY")
 

@@ -163,10 +163,13 @@ GOOD_KEY = jwk(EC_KEY, "good", use="sig")
         {"kty": "EC", "crv": "secp256k1", "kid": "other"},
         {"kty": ["EC"]},
         {},
+        None,
+        "key",
+        7,
         {k: v for k, v in jwk(ED_KEY).items() if k != "kid"},
     ],
 )
-def test_a_key_that_cannot_be_used_does_not_spoil_the_set(other: dict[str, Any]) -> None:
+def test_a_key_that_cannot_be_used_does_not_spoil_the_set(other: Any) -> None:
     for document in (jwks(GOOD_KEY, other), jwks(GOOD_KEY, other, jwk(ED_KEY, "last"))):
         found = parse_jwks(document)
 

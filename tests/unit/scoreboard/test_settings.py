@@ -196,7 +196,14 @@ def test_values_beyond_the_border_are_refused(parse: Callable[[str], Any], value
 
 # How Temporal is reached
 
-FILES = {"/ca": b"authority", "/cert": b"certificate", "/key": b"hunter2 of it", "/empty": b""}
+BEGIN = b"-----BEGIN CERTIFICATE-----"
+FILES = {
+    "/ca": BEGIN,
+    "/cert": BEGIN,
+    "/key": b"-----BEGIN PRIVATE KEY-----\nhunter2 of it",
+    "/empty": b"",
+    "/text": b"hunter2",
+}
 
 
 def read(path: str) -> bytes:
@@ -225,6 +232,25 @@ def test_temporal_connection_errors_are_reported_with_the_others() -> None:
         "SCOREBOARD_TEMPORAL_TLS_CERT must name a file that is not empty: /empty",
         "SCOREBOARD_TEMPORAL_API_KEY must be printable ASCII",
     ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SCOREBOARD_TEMPORAL_TLS_CA", "/text"),
+        ("SCOREBOARD_TEMPORAL_TLS_KEY", "/text"),
+        ("SCOREBOARD_MYSQL_URL", "mysql://u@db/board?ssl_ca=/text"),
+        ("SCOREBOARD_REDIS_URL", "rediss://cache?ssl_ca_certs=/text"),
+    ],
+)
+def test_a_file_without_certificates_is_refused_before_anything_connects(
+    variable: str, value: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        from_mapping(ServiceSettings, GOOD | {variable: value}, read)
+
+    assert f"{variable} must name a file that can be used: /text: it has no" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_any_value_may_stand_in_a_file() -> None:

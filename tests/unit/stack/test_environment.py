@@ -1,5 +1,6 @@
 """The environment is judged as a whole before anything starts; typos are named."""
 
+import json
 import re
 from pathlib import Path
 
@@ -32,10 +33,23 @@ def test_an_empty_environment_has_no_fault() -> None:
 
 
 def test_keys_may_be_at_an_address_or_in_a_file(tmp_path: Path) -> None:
-    (tmp_path / "keys.json").write_text("{}")
+    key = {"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "A" * 43}
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [key]}))
 
     assert faults({"SCOREBOARD_JWKS": "https://issuer.example/keys"}) == []
     assert faults({"SCOREBOARD_JWKS": str(tmp_path / "keys.json")}) == []
+
+
+@pytest.mark.parametrize("variable", ["SCOREBOARD_JWKS", "SCOREBOARD_SIGNATURE_KEYS"])
+@pytest.mark.parametrize("content", ["# Scoreboard", "{}", '{"keys":[]}', '{"keys":[{}]}'])
+def test_a_file_without_usable_keys_is_reported_before_anything_starts(
+    tmp_path: Path, variable: str, content: str
+) -> None:
+    (tmp_path / "keys.json").write_text(content)
+
+    [fault] = faults({variable: str(tmp_path / "keys.json")})
+
+    assert fault.startswith(f"{variable} must name a file that can be used: ")
 
 
 def test_the_port_is_judged_with_the_rest() -> None:
