@@ -5,6 +5,7 @@ import time
 
 import pymysql
 from temporalio.client import Client, WorkflowExecution
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
 from harness.chaos.system import UnderTest
@@ -21,13 +22,15 @@ async def drained(system: UnderTest, *, timeout_s: float = TIMEOUT_S) -> str:
     """Empty when, twice in a row, no batch was running and the board had not changed; else what
     was left at the deadline."""
     deadline = time.monotonic() + timeout_s
+    # The client's own threads: those of an earlier run are on the network of a lab that is gone.
+    runtime = Runtime(telemetry=TelemetryConfig())
     quiet = 0
     last_seq = -1
     left = "nothing was seen"
     while time.monotonic() < deadline:
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
-                client = await Client.connect(system.temporal_address)
+                client = await Client.connect(system.temporal_address, runtime=runtime)
                 running = [each async for each in client.list_workflows(RUNNING)]
                 seq = await asyncio.to_thread(board_seq, system.mysql_url())
                 if running:
