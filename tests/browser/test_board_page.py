@@ -14,14 +14,15 @@ SHOWN_WITHIN_S = 0.6
 
 
 def shown(browser: Browser) -> list[tuple[str, int]]:
-    """(user, score) of every line; the page counts up to a new score for a moment."""
+    """(user, score) of every line; the page counts up to a new score for a moment, and a line that
+    is being drawn has -1."""
     lines = browser.run(
         "return [...document.querySelectorAll('#rows tr')].map((row) => ["
         " row.querySelector('.name').textContent,"
         " Number(row.querySelector('.score-number').textContent.replaceAll(',', ''))])"
     )
     assert isinstance(lines, list)
-    return [(str(user), int(score)) for user, score in lines]
+    return [(str(user), -1 if score is None else int(score)) for user, score in lines]
 
 
 def expected(site: BoardSite) -> list[tuple[str, int]]:

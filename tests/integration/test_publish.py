@@ -290,6 +290,7 @@ async def test_a_batch_does_not_wait_for_a_rebuild_that_takes_long(
         await may_go_on.wait()
 
     monkeypatch.setattr(board.board, "_build", slow)
+    monkeypatch.setattr(board.board, "rebuild_wait_s", 0.05)
     await board.redis.flushdb()
 
     async with asyncio.timeout(5):

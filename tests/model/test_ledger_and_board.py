@@ -214,6 +214,7 @@ class LedgerAndBoard(RuleBasedStateMachine):
         self.ledger = WitnessedLedger(self.pool, self.failpoints)
         self.ledger.lasting = self.lasting
         self.board = RedisBoard(self.redis, self.ledger, stream_entries=1000)
+        self.board.rebuild_wait_s = 30.0
 
     def crashing(self, crash: Any) -> None:
         self.failpoints.armed = crash if isinstance(crash, str) else ""

@@ -235,7 +235,7 @@ class BoardSite:
         # As through a proxy that adds a path of its own.
         app.router.add_get("/board/docs", self._serve_docs)
         app.router.add_get("/board/assets/{name}", self._serve_page)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"

@@ -31,6 +31,8 @@ class BoardBench:
         self.bench = bench
         self.redis = client
         self.board = RedisBoard(client, bench.ledger, stream_entries=stream_entries)
+        # What a batch shows is looked at right after it, on however busy a machine.
+        self.board.rebuild_wait_s = 30.0
 
     async def look(self) -> Seen:
         """Ranking and cursor in one transaction."""

@@ -92,7 +92,7 @@ async def scripted_api() -> AsyncIterator[ScriptedApi]:
     app.router.add_get(contract.STREAM_PATH, api.stream)
     app.router.add_get(contract.SCORES_PATH, api.top)
     app.router.add_get(contract.OUTCOMES_PATH + "/{id}", api.outcome)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -2,9 +2,10 @@
 them by turns."""
 
 import asyncio
+import contextlib
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -46,6 +47,7 @@ class TwoProcesses:
         self._stacks = [AsyncExitStack(), AsyncExitStack()]
         self._apis: list[Api | None] = [None, None]
         self.reads: list[Read] = []
+        self._over = asyncio.Event()
         self.doing = "nothing"
         """What breaks things does at the moment."""
 
@@ -79,9 +81,8 @@ class TwoProcesses:
             await asyncio.sleep(rng.random() * 0.03)
 
     async def keep_breaking(self, rng: random.Random) -> None:
-        """Faults of the edge, and restarts of either process."""
-        while True:
-            await asyncio.sleep(0.2 + rng.random() * 0.4)
+        """Faults of the edge, and restarts of either process, which are never left half done."""
+        while not await self._over_within(0.2 + rng.random() * 0.4):
             if rng.random() < 0.2:
                 number = rng.randrange(2)
                 self.doing = f"stopping {number}"
@@ -92,8 +93,13 @@ class TwoProcesses:
             fault = rng.choice(FAULTS)
             self.doing = fault.value
             await self.edge.arm(fault, latency_s=rng.choice((0.05, 0.2, 0.4)))
-            await asyncio.sleep(0.3 + rng.random() * 1.2)
+            await self._over_within(0.3 + rng.random() * 1.2)
             await self.edge.heal()
+
+    async def _over_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), seconds)
+        return self._over.is_set()
 
     async def keep_reading(self, first: int) -> None:
         """One client: a read of each process by turns."""
@@ -133,21 +139,30 @@ class TwoProcesses:
         return f"{len(self.reads)} reads; running: {running}; doing: {self.doing}"
 
     async def exercise(
-        self, rng: random.Random, *, reads: int, changes: int, seconds: float
+        self,
+        rng: random.Random,
+        *,
+        reads: int,
+        changes: int,
+        seconds: float,
+        enough: Callable[[], bool] = lambda: False,
     ) -> None:
-        """For so long at least, and until so many reads have shown so many changes."""
+        """For so long at least, and until so many reads have shown so many changes.
+
+        `enough` ends it before.
+        """
+        breaking = asyncio.create_task(self.keep_breaking(rng))
         tasks = [
             asyncio.create_task(work)
             for work in (
                 self.keep_changing(rng),
-                self.keep_breaking(rng),
                 *(self.keep_reading(n % 2) for n in range(CLIENTS)),
             )
         ]
         try:
             ends_at = time.monotonic() + seconds
             lacked, grew_at = self.lacking(reads=reads, changes=changes), time.monotonic()
-            while (
+            while not enough() and (
                 any(lacking := self.lacking(reads=reads, changes=changes))
                 or time.monotonic() < ends_at
             ):
@@ -157,13 +172,14 @@ class TwoProcesses:
                 stalled = any(lacking) and time.monotonic() > grew_at + STALLED_S
                 assert not stalled, f"{lacking} are lacking: {self.seen()}"
                 await asyncio.sleep(0.05)
-                for task in tasks:
+                for task in (breaking, *tasks):
                     if task.done():
                         task.result()
         finally:
+            self._over.set()
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(breaking, *tasks, return_exceptions=True)
             await self.edge.heal()
             await self.stop_all()
 

@@ -48,10 +48,6 @@ under a minute."""
 
 SWAP_ATTEMPTS = 20
 
-REBUILD_WAIT_S = 0.25
-"""Longest that a step waits for a lost copy to be rebuilt: with many users that takes half a
-minute, and a batch under way so long would keep others from starting."""
-
 USERS_PER_LOOK = 500
 """Users whose scores each look compares, by turns, beside those at the top."""
 
@@ -67,6 +63,10 @@ class RebuildFailed(Exception):
 
 class RedisBoard:
     """Ranking and stream, fed from a ledger."""
+
+    rebuild_wait_s = 0.25
+    """Longest that a step waits for a lost copy to be rebuilt: with many users that takes half a
+    minute, and a batch under way so long would keep others from starting."""
 
     def __init__(self, client: Redis, ledger: Ledger, *, stream_entries: int) -> None:
         self._redis = client
@@ -308,7 +308,7 @@ class RedisBoard:
             self._repairing = asyncio.create_task(self.repair())
             self._repairing.add_done_callback(_tell_of_failure)
         repairing = self._repairing
-        await asyncio.wait({repairing}, timeout=REBUILD_WAIT_S)
+        await asyncio.wait({repairing}, timeout=self.rebuild_wait_s)
         if repairing.done():
             repairing.result()
         return repairing.done()

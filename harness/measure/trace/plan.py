@@ -84,11 +84,6 @@ class Trace:
         """Submissions per second on average."""
         return self.submissions / self.length_s
 
-    @property
-    def names_amounts(self) -> bool:
-        """Whether it says how much, of any submission."""
-        return any(self._increments)
-
     def at_speed(self, speed: float) -> "Trace":
         """The same trace, so many times as fast as it was recorded."""
         return replace(self, speed=speed)
