@@ -42,9 +42,11 @@ class Scale:
     submit_s: float
     warm_up_s: float
     loaded_s: float
+    loaded_warm_up_s: float
     loaded_rate: float
     probes: int
     stream_s: float
+    stream_ramp_s: float
     read_s: float
     listeners: int
     crowd: int
@@ -68,9 +70,12 @@ FULL = Scale(
     submit_s=8,
     warm_up_s=2,
     loaded_s=15,
+    # As in `make load`: two thousand tokens are verified in it, and what waited for that is done.
+    loaded_warm_up_s=5,
     loaded_rate=1000,
     probes=60,
     stream_s=6,
+    stream_ramp_s=1,
     read_s=4,
     listeners=1000,
     crowd=10_000,
@@ -96,9 +101,11 @@ TINY = Scale(
     submit_s=0.5,
     warm_up_s=0.2,
     loaded_s=1.5,
+    loaded_warm_up_s=0.5,
     loaded_rate=100,
     probes=3,
     stream_s=0.5,
+    stream_ramp_s=0.3,
     read_s=0.3,
     listeners=20,
     crowd=40,
@@ -199,6 +206,7 @@ async def run_loaded(backends: Backends, scale: Scale, rounds: int, recorder: Re
                 backends,
                 rate=scale.loaded_rate,
                 duration_s=scale.loaded_s,
+                warm_up_s=scale.loaded_warm_up_s,
                 listeners=scale.listeners,
                 seed=SEED + number,
                 users=scale.users,
@@ -329,7 +337,12 @@ async def run_streams(backends: Backends, scale: Scale, rounds: int, recorder: R
         for rate in scale.stream_rates:
             for name in turns(names, number):
                 measuring = streams.measure(
-                    name, backends, listeners=scale.listeners, rate=rate, duration_s=scale.stream_s
+                    name,
+                    backends,
+                    listeners=scale.listeners,
+                    rate=rate,
+                    duration_s=scale.stream_s,
+                    ramp_s=scale.stream_ramp_s,
                 )
                 await recorder.take(measuring, deliveries_per_cpu_s=f"streams {rate}/{name}")
 
@@ -342,6 +355,7 @@ async def run_crowd(backends: Backends, scale: Scale, rounds: int, recorder: Rec
                 backends,
                 rate=1000,
                 duration_s=scale.loaded_s,
+                warm_up_s=scale.loaded_warm_up_s,
                 listeners=scale.crowd,
                 seed=SEED + number,
                 changing=changing,
@@ -368,7 +382,12 @@ async def run_growth(backends: Backends, scale: Scale, rounds: int, recorder: Re
     for _ in range(rounds):
         for count in scale.listener_sizes:
             fanout = streams.measure(
-                "ours-stream", backends, listeners=count, rate=100, duration_s=scale.stream_s
+                "ours-stream",
+                backends,
+                listeners=count,
+                rate=100,
+                duration_s=scale.stream_s,
+                ramp_s=scale.stream_ramp_s,
             )
             await recorder.take(fanout, us_per_read=f"listeners/{count}")
     async with growth.running_sizes(scale.sizes, backends) as running:

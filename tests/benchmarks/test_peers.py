@@ -1,11 +1,15 @@
-"""Every measure of the peers runs once, tiny, on services of its own; answers are verified."""
+"""Every measure of the peers runs once, tiny; answers are verified.
 
-from pathlib import Path
+On services that all measures of a process share, as in a whole run of the peers.
+"""
+
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from benchmarks.peers import centrifugo, nginx
-from benchmarks.peers.backends import open_backends
+from benchmarks.peers.backends import Backends, open_backends
 from benchmarks.peers.literal.start import missing
 from benchmarks.peers.measures import beside, everyday
 from benchmarks.peers.run import GROUPS, TINY, Recorder
@@ -73,21 +77,26 @@ FIGURES = {
 }
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def backends(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Backends]:
+    raise_descriptor_limit()
+    async with open_backends(tmp_path_factory.mktemp("peers")) as opened:
+        yield opened
+
+
 def test_each_group_is_run_here() -> None:
     assert FIGURES.keys() == GROUPS.keys()
 
 
 @pytest.mark.parametrize("group", GROUPS)
-async def test_a_group_gives_its_figures(group: str, tmp_path: Path) -> None:
+async def test_a_group_gives_its_figures(group: str, backends: Backends) -> None:
     if group in ("submissions", "idle", "beside", "everyday"):
         need(not missing("fiber"), missing("fiber"))
     if group == "streams":
         need(nginx.available(), "nginx with nchan, or apt-get to fetch it")
-    raise_descriptor_limit()
     recorder = Recorder(lambda _: None)
 
-    async with open_backends(tmp_path) as backends:
-        await GROUPS[group](backends, TINY, 1, recorder)
+    await GROUPS[group](backends, TINY, 1, recorder)
 
     assert recorder.samples.keys() == FIGURES[group]
     for name in ("ours", "literal"):

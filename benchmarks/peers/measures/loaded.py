@@ -20,9 +20,6 @@ from benchmarks.peers.measures.submissions import APPLIED_TIMEOUT_S, WrongAnswer
 from benchmarks.peers.processes import conversation, run_json
 from benchmarks.peers.programs import USERS, Running, peer
 
-WARM_UP_S = 5.0
-"""As in `make load`. Two thousand tokens are verified in it, and what waited for that is done."""
-
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """One round. Times in ms; `to_last` is from the intended send to the last listener."""
@@ -44,6 +41,7 @@ async def measure(
     *,
     rate: float,
     duration_s: float,
+    warm_up_s: float,
     listeners: int,
     seed: int,
     changing: int = 1,
@@ -63,14 +61,14 @@ async def measure(
                 users=users,
                 rate=rate,
                 duration_s=duration_s,
-                warm_up_s=WARM_UP_S,
+                warm_up_s=warm_up_s,
                 seed=seed,
                 changing=changing,
                 times=str(times),
             )
             submitting = asyncio.create_task(run_json("open_loop", task, open_loop.Outcome))
             # The generator's start is no load.
-            await asyncio.sleep(1.5 + WARM_UP_S)
+            await asyncio.sleep(1.5 + warm_up_s)
             began, cpu_before = time.monotonic(), cpu_s(running.pids)
             await asyncio.sleep(max(0.5, duration_s - 1))
             cores = (cpu_s(running.pids) - cpu_before) / (time.monotonic() - began)
@@ -84,7 +82,7 @@ async def measure(
     to_last_ms = _to_last_ms(times, reached, seqs)
     return Loaded(
         rate=rate,
-        changes_per_s=last_seq / (duration_s + WARM_UP_S),
+        changes_per_s=last_seq / (duration_s + warm_up_s),
         answer_p50_ms=outcome.p50_ms,
         answer_p99_ms=outcome.p99_ms,
         late_p99_ms=outcome.late_p99_ms,

@@ -24,7 +24,6 @@ FEEDS = {
     "sse-starlette": "pubsub",
     "ours-stream": "board",
 }
-RAMP_S = 1.0
 DRAIN_TIMEOUT_S = 60.0
 
 
@@ -43,7 +42,13 @@ class Fanout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def measure(
-    name: str, backends: Backends, *, listeners: int, rate: float, duration_s: float
+    name: str,
+    backends: Backends,
+    *,
+    listeners: int,
+    rate: float,
+    duration_s: float,
+    ramp_s: float,
 ) -> Fanout:
     """One round of one peer, started anew. Raises WrongAnswer when ours misses an event."""
     async with peer(name, backends) as running:
@@ -52,7 +57,7 @@ async def measure(
         async with conversation("count_listeners", *where) as counting:
             await counting.heard()
             kib = (rss_bytes(running.pids) - rss_before) / 1024 / listeners
-            return await _flow(running, backends, counting, rate, duration_s, kib)
+            return await _flow(running, backends, counting, rate, (ramp_s, duration_s), kib)
 
 
 async def _flow(
@@ -60,13 +65,14 @@ async def _flow(
     backends: Backends,
     counting: Conversation,
     rate: float,
-    duration_s: float,
+    times_s: tuple[float, float],
     kib: float,
 ) -> Fanout:
+    ramp_s, duration_s = times_s
     task = feed.Task(
         kind=FEEDS[running.name],
         rate=rate,
-        duration_s=RAMP_S + duration_s + RAMP_S,
+        duration_s=ramp_s + duration_s + ramp_s,
         port=running.port,
         redis_url=backends.urls["redis"],
     )
@@ -76,7 +82,7 @@ async def _flow(
         if feeding.done():
             raise WrongAnswer(f"{running.name}: nothing of {feeding.result()} arrived")
         await asyncio.sleep(0.05)
-    await asyncio.sleep(RAMP_S)
+    await asyncio.sleep(ramp_s)
     began, cpu_before = time.monotonic(), cpu_s(running.pids)
     before = await counting.ask()
     await asyncio.sleep(duration_s)
