@@ -10,6 +10,7 @@ from harness.chaos.page import html_page
 from harness.chaos.report import report_of, terminal
 from harness.chaos.run import Plan, run_chaos
 from harness.chaos.schedule import Planned
+from harness.checker import Verdict
 from harness.net.fault_proxy import Mode
 
 FAULTS = (
@@ -27,10 +28,9 @@ FAULTS = (
 )
 
 
-def test_chaos_run_with_a_few_faults_passes_and_can_be_rejudged(tmp_path: Path) -> None:
-    said: list[str] = []
-    chosen = Plan(
-        seed=1,
+def plan(seed: int) -> Plan:
+    return Plan(
+        seed=seed,
         short=True,
         users=40,
         clients=16,
@@ -42,9 +42,16 @@ def test_chaos_run_with_a_few_faults_passes_and_can_be_rejudged(tmp_path: Path) 
         faults=FAULTS,
     )
 
-    run = uvloop.run(run_chaos(tmp_path, chosen, said.append))
 
-    report = report_of(run)
+def test_chaos_run_with_a_few_faults_passes_and_can_be_rejudged(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        folder = tmp_path / str(seed)
+        run = uvloop.run(run_chaos(folder, plan(seed), lambda _: None))
+        report = report_of(run)
+        # A slow machine may see too little, which another run may mend; a violation, never.
+        if report.verdict is not Verdict.UNKNOWN:
+            break
+
     assert report.good, terminal(report)
     assert html_page(report).startswith("<!doctype html>")
     assert report.verdict_black_box == "true", terminal(report)
@@ -55,8 +62,8 @@ def test_chaos_run_with_a_few_faults_passes_and_can_be_rejudged(tmp_path: Path) 
         assert fault.heal_ns is not None
         # From the heal, restarts and all; a fault of a moment from when it struck.
         assert (fault.recovery_ms or 0) * 1e6 > fault.recovered_ns - fault.heal_ns - 50e6
-    assert main(["check", str(tmp_path)]) == 0
-    assert main(["check", str(tmp_path), "--black-box"]) == 0
+    assert main(["check", str(folder)]) == 0
+    assert main(["check", str(folder), "--black-box"]) == 0
 
 
 def test_chaos_history_without_its_end_does_not_pass(tmp_path: Path) -> None:

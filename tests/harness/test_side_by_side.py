@@ -33,7 +33,7 @@ def test_two_targets_stand_side_by_side_in_one_report(tmp_path: Path) -> None:
         done = scoreboard(
             *("load", "--target", f"{tmp_path}/quick.toml", "--target", f"{tmp_path}/slow.toml"),
             *("--rounds", "1", "--rate", "50", "--listeners", "5", "--players", "10"),
-            *("--warmup", "0", "--duration", "2", "--late-limit", "2000", "--no-ceiling"),
+            *("--warmup", "0", "--duration", "3", "--late-limit", "2000", "--no-ceiling"),
             *("--results", str(results)),
         )
     [path] = results.glob("sides-*.json")
