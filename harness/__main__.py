@@ -3,11 +3,14 @@
 import sys
 from collections.abc import Sequence
 
-from scoreboard_cli.group import run
+from scoreboard_cli import early_interrupt
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
+    early_interrupt.begins()
+    from scoreboard_cli.group import run
+
     return run("python -m harness", arguments, package="harness")
 
 

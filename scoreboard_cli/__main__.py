@@ -2,11 +2,14 @@
 
 import sys
 
-from scoreboard_cli.group import run
+from scoreboard_cli import early_interrupt
 
 
 def main() -> int:
     """Run the command that the command line names; returns its exit code."""
+    early_interrupt.begins()
+    from scoreboard_cli.group import run
+
     return run("scoreboard")
 
 

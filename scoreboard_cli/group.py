@@ -19,6 +19,7 @@ import click
 from click.core import ParameterSource
 
 from scoreboard import __version__
+from scoreboard_cli import early_interrupt
 from scoreboard_cli.table import COMMANDS, Entry
 
 try:
@@ -179,6 +180,7 @@ def run(prog: str, arguments: Sequence[str] | None = None, *, package: str = "")
 
 def _run(group: click.Group, words: list[str], prog: str) -> int:
     try:
+        early_interrupt.ends()
         code = group.main(args=words, prog_name=prog, standalone_mode=False)
     except SystemExit as error:
         # Click's answer to a reader that left is 1, which is "bad" here.
@@ -191,7 +193,7 @@ def _run(group: click.Group, words: list[str], prog: str) -> int:
         return error.exit_code
     except click.ClickException as error:
         return _tell(error)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except OSError as error:
         return _tell_os(error)
