@@ -210,6 +210,11 @@ class Client:
         self.seen.board = [row for row in board if row["score"]]
         return self.seen
 
+    async def board_comes_right(self) -> bool:
+        """For whoever waits: one submission's event may tell another one's change before that is on
+        the board."""
+        return (await self.look()).board_is_right
+
 
 async def honest(server: Literal) -> None:
     """Assert that every submission is shown once, to both listeners, and nothing else."""
@@ -222,12 +227,7 @@ async def honest(server: Literal) -> None:
         seen = client.seen
         await eventually(lambda: [len(lines) for lines in seen.streams] == [16, 16])
 
-        async def board_is_right() -> bool:
-            # One submission's event may tell another one's change before that is on the board.
-            await client.look()
-            return seen.board_is_right
-
-        await eventually(board_is_right)
+        await eventually(client.board_comes_right)
         assert set(seen.statuses.values()) == {200}
         assert seen.streams[0] == seen.streams[1]
         assert sorted(gain for _, gain in seen.gains()) == list(INCREMENTS)
