@@ -14,6 +14,7 @@ from scoreboard import contract
 
 TIMEOUT_S = 180.0
 CALL_TIMEOUT_S = 15.0
+LOOK_S = 0.7
 TOLD = 3
 RUNNING = f"ExecutionStatus = 'Running' AND WorkflowType = '{contract.BATCH_WORKFLOW}'"
 
@@ -42,7 +43,7 @@ async def drained(system: UnderTest, *, timeout_s: float = TIMEOUT_S) -> str:
             last_seq = seq
             if quiet >= 2:
                 return ""
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(LOOK_S)
     return left
 
 

@@ -21,9 +21,10 @@ async def test_each_run_asks_temporal_by_threads_of_its_own(
         raise RuntimeError("nobody answers")
 
     monkeypatch.setattr(Client, "connect", connect)
+    monkeypatch.setattr(drain, "LOOK_S", 0.01)
     system: Any = SimpleNamespace(temporal_address="")
 
     for _ in range(2):
-        assert await drain.drained(system, timeout_s=0.3) == "nobody answers"
+        assert await drain.drained(system, timeout_s=0.1) == "nobody answers"
 
     assert len(set(map(id, used))) == 2
