@@ -5,6 +5,7 @@ listeners, or over the frontier of both. Fits the Universal Scalability Law wher
 there are enough points.
 """
 
+import bisect
 import calendar
 import contextlib
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from harness.cli.load import given_words, run_options, session_options
 from harness.measure.machine import fingerprint
@@ -78,7 +80,7 @@ def _counts(text: str) -> list[int]:
 
 @command("capacity")
 @session_options
-@click.option("--slo", type=parsed("LIMITS", _limits), default="", help=f"The limits ({SLO}).")
+@click.option("--slo", type=parsed("LIMITS", _limits), help=f"The limits ({SLO}).")
 @click.option(
     "--over",
     type=click.Choice(["rate", "listeners", "both"]),
@@ -121,6 +123,7 @@ def capacity(
     Exit codes: 0 a load was confirmed, 1 none stayed within the limits, 2 wrong use, 3 nothing
     could be measured, or the search was interrupted.
     """
+    options["slo"] = options["slo"] or ""
     _of_this_search(over, options)
     settings = _checked(options, over, max(listeners))
     check_run(settings, workers=options["workers"])
@@ -170,6 +173,7 @@ def capacity(
                     own_stack(find, folder=Path.cwd(), say=lambda t: print(t, file=sys.stderr))
                 )
             plan.slo = options["slo"] or _measurable(find(), settings)
+            plan.least = _least({**options, "slo": plan.slo}, over, max(listeners))
             for count in listeners if over != "listeners" else [0]:
                 before = len(search.trials)
                 if over == "listeners":
@@ -239,11 +243,27 @@ def _checked(options: Mapping[str, Any], over: str, listeners: int) -> RunSettin
         trial = _first_trial(options, listeners)
         settings = settings_from({**trial, "scoreboard_slo": ""})
         read_signing_key(settings.signing_key)
-        if options["slo"] and over != "listeners":
-            settings_from(trial)
+        if over != "listeners":
+            settings_from({**trial, "scoreboard_slo": options["slo"] or _default(listeners)})
     except (ValueError, OSError) as error:
         refuse(str(error))
     return settings
+
+
+def _least(options: Mapping[str, Any], over: str, listeners: int) -> int:
+    """The least load of which a trial can give every figure of the limits."""
+    if over == "listeners":
+        return 1
+
+    def too_small(rate: int) -> bool:
+        try:
+            settings_from(_first_trial({**options, "start": rate}, listeners))
+        except ValueError:
+            return True
+        return False
+
+    rates = range(options["start"])
+    return bisect.bisect_left(rates, True, lo=1, key=lambda rate: not too_small(rate))
 
 
 def _first_trial(options: Mapping[str, Any], listeners: int) -> dict[str, Any]:
@@ -264,10 +284,16 @@ def _measurable(target: Target | None, settings: RunSettings) -> str:
     known = credentials(target, replace(settings, slo="", players=1), int(time.time()))
     say = partial(print, file=sys.stderr)
     shown = look_before(known, read_signing_key(settings.signing_key), say=say)
-    kept = [limit for limit in load_slo(SLO) if not unmeasurable([limit], shown)]
-    if not settings.listeners:
-        kept = [limit for limit in kept if not limit.figure.startswith("lag")]
-    return with_defaults(canonical(kept))
+    if not shown.sequence_header:
+        # Of another contract: what was not seen by now is not asked for unasked.
+        shown = msgspec.structs.replace(shown, commit_stamps=bool(shown.commit_stamps))
+    limits = load_slo(_default(settings.listeners))
+    return with_defaults(canonical(limit for limit in limits if not unmeasurable([limit], shown)))
+
+
+def _default(listeners: int) -> str:
+    """The limits without --slo. Without listeners there is no lag."""
+    return SLO if listeners else ",".join(each for each in SLO.split(",") if "lag" not in each)
 
 
 def command_of(asked: Mapping[str, Any]) -> str:
@@ -308,7 +334,8 @@ def _print(document: CapacityResult, ink: Ink, path: Path) -> None:
                 f"{document.plan.slo}, {document.plan.repeats} times"
             )
         else:
-            print(ink.bad(f"  no load held with {beside}"))
+            lowest = min((step.load for step in found.steps), default=0)
+            print(ink.bad(f"  no load held with {beside}; the least tried was {number(lowest)}"))
         if found.bottleneck:
             where = "beyond it" if found.bounded else "there"
             print(f"  {where}: {found.bottleneck}")

@@ -38,6 +38,7 @@ class Plan:
     warmup_s: float
     start: int
     most: int
+    least: int = 1
     precision: float
     repeats: int
     results: Path
@@ -176,6 +177,7 @@ class Capacity:
             sustained,
             start=plan.start,
             most=plan.most,
+            least=plan.least,
             precision=plan.precision,
             repeats=plan.repeats,
         )

@@ -34,10 +34,13 @@ def search(
     *,
     start: int,
     most: int,
+    least: int = 1,
     precision: float = 0.05,
     repeats: int = 2,
 ) -> SearchResult:
     """Ask `sustained(load, phase)` until the border is known to `precision` and confirmed.
+
+    Only loads from `least` to `most` are tried; `start` is one of them.
 
     The confirmed load held `repeats` times in all; one failure there steps down
     by `precision`. At most about 20 + 2·repeats trials.
@@ -57,9 +60,9 @@ def search(
             break
         high = min(most, high * 2)
     else:
-        while low == 0 and high > 1:
+        while low == 0 and high > least:
             # Not even the start is sustained: halve until something does.
-            high //= 2
+            high = max(least, high // 2)
             if trial(high, "double"):
                 low, high = high, high * 2
         if low == 0:
@@ -71,7 +74,7 @@ def search(
             else:
                 high = middle
     load = low
-    while load > 0:
+    while load >= least:
         # A load stepped down to may never have been tried, or have held once already.
         needed = repeats - sum(step.held for step in found.steps if step.load == load)
         if all(trial(load, "confirm") for _ in range(needed)):

@@ -28,7 +28,11 @@ first rate of the others would overload for minutes: its p90 is held to their li
 
 
 class Sustained(msgspec.Struct, frozen=True, kw_only=True):
-    """`rate` submissions/s, 0 when none held. `limit`: why the lowest rate above did not."""
+    """`rate` submissions/s. `limit`: why the lowest rate above did not hold.
+
+    Of a peer of which no rate held, `rate` is the lowest that was tried: more than it sustains. Of
+    ours it is 0 then.
+    """
 
     rate: float
     limit: str
@@ -61,8 +65,10 @@ async def measure(
         found = await _search(running, backends, options)
     failed = [trial for trial in found.trials if not trial.held]
     nearest = min(failed, key=lambda trial: trial.rate, default=None)
+    held = next((search.load or 0 for search in found.searches), 0)
+    favour = 0 if nearest is None or name == "ours" else nearest.rate
     return Sustained(
-        rate=next((search.load or 0 for search in found.searches), 0),
+        rate=held or favour,
         limit="" if nearest is None else f"{nearest.rate}/s: {nearest.why}",
         trials=len(found.trials),
     )

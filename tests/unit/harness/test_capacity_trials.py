@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from harness.cli.capacity import _least
+from harness.measure.settings import OPTIONS
 from harness.report.document import LoadResult
 from harness.sessions.capacity import CapacityTrial, convictions, same_cause, tells, why_not
 from tests.unit.harness.documents import decoded
@@ -77,3 +79,15 @@ def test_convictions_count_up_to_the_load_that_was_found() -> None:
 def test_only_a_cause_of_the_servers_own_is_a_verdict_on_it() -> None:
     assert tells("3 trials failed alike, not correct: I1")
     assert not tells("3 trials failed alike, not valid: late")
+
+
+@pytest.mark.parametrize(
+    ("slo", "least"),
+    [("p99<1s", 100), ("p90<1s", 10), ("max<1s", 1), ("p99<1s,lag_p99<1s", 100), ("", 1)],
+)
+def test_the_least_rate_of_a_search_gives_every_figure_of_its_limits(slo: str, least: int) -> None:
+    asked = {option.name: option.default for option in OPTIONS}
+    options = {**asked, "slo": slo, "start": 500, "duration": 10, "warmup": 1}
+
+    assert _least(options, "rate", 10) == least
+    assert _least(options, "listeners", 10) == 1

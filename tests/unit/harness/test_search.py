@@ -77,3 +77,17 @@ def test_backlog_grows_only_when_its_end_is_above_its_start(
     values: list[float], grows: bool
 ) -> None:
     assert backlog_grows(list(enumerate(values)), rate=1000) is grows
+
+
+def test_search_tries_nothing_below_the_least_load_that_can_be_judged() -> None:
+    found = search(lambda *_: False, start=500, most=1000, least=100)
+
+    assert found.load == 0
+    assert [step.load for step in found.steps] == [500, 250, 125, 100]
+
+
+def test_search_that_steps_down_stops_at_the_least_load() -> None:
+    found = search(lambda _, phase: phase != "confirm", start=100, most=100, least=100, repeats=2)
+
+    assert found.load == 0
+    assert {step.load for step in found.steps} == {100}
