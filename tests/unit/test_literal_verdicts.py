@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.peers.literal.__main__ import main
 from benchmarks.peers.literal.lies import LIES
 from benchmarks.peers.literal.verdicts import CONVICTED_BY, HONEST, document, judged, markdown
 
@@ -89,3 +90,18 @@ def test_table_counts_each_lie_by_language_and_lists_what_failed() -> None:
     assert "| nothing | 1 of 1 |" in text
     assert f"| apply-twice | 1 of 2 | I1 exactly once: {TWICE} |" in text
     assert "- go, apply-twice, seed 2, exit code 0:" in text
+
+
+def test_no_run_is_no_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["--language", "python", "--seeds", "0", "--honest", "0"])
+
+    assert code == 3
+    assert "could not tell" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", ["--seeds=-1", "--honest=x", "--jobs=0", "--minutes=nan"])
+def test_counts_that_nothing_can_be_run_with_are_wrong_use(wrong: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([wrong])
+
+    assert ended.value.code == 2

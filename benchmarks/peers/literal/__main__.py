@@ -1,6 +1,7 @@
 """`python -m benchmarks.peers.literal`: the harness judges the literal servers, honest and lying.
 
-Exit status: 0 when every run gave the deserved verdict, 1 when one did not, 2 for bad arguments.
+Exit status: 0 when every run gave the deserved verdict, 1 when one did not, 2 for bad arguments,
+3 when there was no run.
 """
 
 import argparse
@@ -47,10 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--language", action="append", choices=front_doors.SERVERS, help="only these"
     )
     parser.add_argument("--lie", action="append", choices=LIES, help="only these lies")
-    parser.add_argument("--seeds", type=int, default=20, help="runs of each lie (20)")
-    parser.add_argument("--honest", type=int, default=100, help="runs of each honest server (100)")
-    parser.add_argument("--jobs", type=int, default=2, help="runs side by side (2)")
-    parser.add_argument("--minutes", type=float, help="begin no run after so many minutes")
+    parser.add_argument("--seeds", type=_count, default=20, help="runs of each lie (20)")
+    parser.add_argument(
+        "--honest", type=_count, default=100, help="runs of each honest server (100)"
+    )
+    parser.add_argument("--jobs", type=_jobs, default=2, help="runs side by side (2)")
+    parser.add_argument("--minutes", type=_minutes, help="begin no run after so many minutes")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into RESULTS.md")
     parser.add_argument(
         "--resume", action="store_true", help="run only what the file kept by --write lacks"
@@ -90,12 +93,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ends_s = time.monotonic() + 60 * (asked.minutes or math.inf)
     fresh = asyncio.run(run_trials([each for each in plan if each not in done], asked.jobs, ends_s))
     trials = earlier + [replace(trial, commit=commit_of(machine)) for trial in fresh]
+    if not trials:
+        print("could not tell: there was no run", file=sys.stderr)
+        return 3
     found = document(trials, machine, {"load": LOAD, "jobs": asked.jobs})
     if asked.write is not None:
         keep_section(asked.write, SECTION, found, lambda file: markdown(found, file))
     held = sum(trial.held for trial in trials)
-    print(f"{held} of {len(trials)} runs gave the deserved verdict")
+    left = len(plan) - len(trials)
+    print(
+        f"{held} of {len(trials)} runs gave the deserved verdict"
+        + (f"; --minutes left {left} out" if left > 0 else "")
+    )
     return 0 if held == len(trials) else 1
+
+
+def _count(text: str, least: int = 0) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least}, not {text!r}")
+    return int(text)
+
+
+def _jobs(text: str) -> int:
+    return _count(text, least=1)
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+    return minutes
 
 
 def _enter(servers: Sequence[str], write: Path | None) -> int:
