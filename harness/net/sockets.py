@@ -8,6 +8,7 @@ import random
 import resource
 import socket
 from pathlib import Path
+from typing import Any
 
 from scoreboard.addresses import OWN_PORTS
 
@@ -17,13 +18,31 @@ PORTS_PER_SOURCE = 20_000
 """One source address has about 28,000 ephemeral ports per server."""
 
 
+ANSWER_TIMEOUT_S = 2.0
+"""How long an address may take to accept a connection before the next one is tried."""
+
+
 def resolve(address: tuple[str, int]) -> tuple[int, tuple[str, int]]:
-    """Family and numeric address, IPv4 first. Raises OSError when the name is unknown."""
+    """Family and numeric address, IPv4 first. Raises OSError when the name is unknown.
+
+    Of a name with addresses of both families, the first that accepts a connection.
+    """
     found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
-    # "localhost" often names ::1 first while servers bind to 127.0.0.1 only.
+    # "localhost" often names ::1 first while servers bind to 127.0.0.1 only, or to ::1 alone.
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
-    family, _, _, _, target = found[0]
+    chosen = found[0]
+    if chosen[0] != found[-1][0]:
+        chosen = next((entry for entry in found if _accepts(entry[0], entry[4])), chosen)
+    family, _, _, _, target = chosen
     return family, (str(target[0]), int(target[1]))
+
+
+def _accepts(family: int, target: tuple[Any, ...]) -> bool:
+    # A machine may know names of a family that it has no sockets for.
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as tried:
+        tried.settimeout(ANSWER_TIMEOUT_S)
+        return tried.connect_ex(target) == 0
+    return False
 
 
 class Dialer:
