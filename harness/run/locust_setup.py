@@ -3,12 +3,14 @@
 The users themselves are `harness.run.locust_users`, the run is `harness.run.coordinator`'s.
 """
 
+import argparse
 import contextlib
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -57,6 +59,26 @@ def _options(parser: Any) -> None:
     add_options(parser)
 
 
+FILES = {"--csv": "_stats.csv", "--html": "", "--json-file": ".json", "--logfile": ""}
+"""Options of Locust that name a file, or its beginning, and what Locust adds to the name."""
+
+
+@events.init_command_line_parser.add_listener
+def _check_files(parser: Any) -> None:
+    """Refuse files that cannot be written: Locust would end in a traceback, or after the run."""
+    for option in FILES:
+        parser._option_string_actions[option].type = partial(_writable, option)
+
+
+def _writable(option: str, name: str) -> str:
+    try:
+        if name:
+            writable_file(option, Path(name + FILES[option]))
+    except CommandError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix(f"{option}: ")) from None
+    return name
+
+
 OUTWEIGHS = 1e9
 _own_weights: dict[type[User], float] = {}
 """Of our users, until a run can be started."""
@@ -72,10 +94,11 @@ def _outweigh_others(**_: Any) -> None:
         user.weight = _own_weights.setdefault(user, user.weight) * OUTWEIGHS
 
 
-def _weigh_as_told() -> None:
-    """Before a run: Locust parses options again for each that its form starts."""
-    with contextlib.suppress(ValueError):
-        events.init_command_line_parser.remove_listener(_outweigh_others)
+def _parse_no_more() -> None:
+    """Before a run: Locust parses options again for each page of its form that it serves."""
+    for listener in (_outweigh_others, _check_files):
+        with contextlib.suppress(ValueError):
+            events.init_command_line_parser.remove_listener(listener)
     for user, weight in _own_weights.items():
         user.weight = weight
 
@@ -89,7 +112,7 @@ def _subclasses(user: type[User]) -> Iterator[type[User]]:
 @events.init.add_listener
 def _init(environment: Environment, web_ui: Any = None, **_: Any) -> None:
     runner = environment.runner
-    _weigh_as_told()
+    _parse_no_more()
     if any(issubclass(user, EngineUser) for user in environment.user_classes):
         _ignore_tags(environment)
     if isinstance(runner, runners.WorkerRunner | runners.LocalRunner):
@@ -148,9 +171,6 @@ def _refuse_wrong_use(environment: Environment) -> None:
     """Ends the command when its options cannot be run; a web form tells of them itself."""
     options = environment.parsed_options
     try:
-        for flag in ("html", "json"):
-            if name := getattr(options, f"{flag}_file", None):
-                writable_file(f"--{flag}", Path(name))
         check_options(
             vars(options),
             host=environment.host,

@@ -156,6 +156,28 @@ def test_wrong_use_ends_the_processes_that_were_forked_already(tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
+def test_files_that_cannot_be_written_are_refused_before_anything_begins(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("nothing of ours")
+    options = ("--csv", "--html", "--json-file", "--logfile")
+    started = [
+        subprocess.Popen(
+            [*(sys.executable, "-m", "locust", "-f", str(ROOT / "loadtests")), option, "file/new"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for option in options
+    ]
+
+    for option, process in zip(options, started, strict=True):
+        said = process.communicate(timeout=45)[0]
+        assert process.returncode == 2, said
+        assert f"error: argument {option}: file is not a folder" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_single_process_ends_by_itself_with_a_verdict(tmp_path: Path) -> None:
     with null_server(players=100) as (url, _), locust(tmp_path, *RUN, "--host", url) as process:
         code = process.wait(60)
