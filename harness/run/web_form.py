@@ -12,14 +12,21 @@ from flask import Response, before_render_template, jsonify, request
 from locust.env import Environment
 from locust.runners import LocalRunner
 
+from harness.measure.settings import OPTIONS
 from harness.net.target import TargetError, find_target
 from harness.wrong_use import check_options
 from scoreboard_cli.group import CommandError
 
+ABOUT = {f"scoreboard_{option.name}": option.about for option in OPTIONS}
 SECTION = "Custom parameters"
 """What Locust calls the section of a form that holds our options."""
-OPENING = f"""<script>
-  // Opens each new form's section once; a person may close it again.
+OPENING = f"""<style>
+  /* In reach, however many options there are. */
+  form button[type=submit] {{ position: sticky; bottom: 8px; z-index: 2; }}
+</style>
+<script>
+  // Opens each new form's section once; a person may close it again. Locust makes a label of the
+  // name of a variable: `Scoreboard Duration S (…)`.
   const opened = new WeakSet();
   new MutationObserver(() => {{
     for (const button of document.querySelectorAll(".MuiAccordionSummary-root")) {{
@@ -27,6 +34,10 @@ OPENING = f"""<script>
       opened.add(button);
       if (button.getAttribute("aria-expanded") === "false") button.click();
     }}
+    const labels = "label, legend span, .MuiFormControlLabel-label";
+    for (const {{firstChild: text}} of document.querySelectorAll(labels))
+      if (text?.data?.startsWith("Scoreboard "))
+        text.data = text.data.replace(/^Scoreboard (.*?)(?: Ms| S)? \\(/, "$1 (");
   }}).observe(document.getElementById("root"), {{childList: true, subtree: true}});
 </script>
 </body>"""
@@ -74,9 +85,9 @@ def _complete(arguments: dict[str, Any]) -> None:
         if target is not None:
             arguments["host"] = target.base_url
             arguments["missing_host_warning"] = False
-    for option in arguments.get("extra_options", {}).values():
-        # Escaped for the command line's help.
-        option["help_text"] = (option["help_text"] or "").replace("%%", "%")
+    for name, option in arguments.get("extra_options", {}).items():
+        # The default, which ends the command line's help, stands in the field.
+        option["help_text"] = ABOUT.get(name, option["help_text"])
 
 
 def load_processes(environment: Environment) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from harness.engines.null_server import Faults
 from harness.engines.standalone import null_server
 from tests.support.browser import DESKTOP, PHONE, open_browser
 from tests.support.eventually import eventually_sync
@@ -61,8 +62,13 @@ def judged(base: str) -> dict[str, str] | None:
 
 
 @contextmanager
-def web_ui(folder: Path, *arguments: str, data_folder: str = "") -> Iterator[str]:
-    """Locust with its web UI on the project's scenario, small; yields its address."""
+def web_ui(
+    folder: Path, *arguments: str, data_folder: str = "", ends_with: int | None = None
+) -> Iterator[str]:
+    """Locust with its web UI on the project's scenario, small; yields its address.
+
+    `ends_with` is the exit code that SIGTERM must give in the end.
+    """
     base = f"http://127.0.0.1:{(port := reserved_port())}"
     kept = {k: v for k, v in os.environ.items() if not k.startswith("SCOREBOARD_")}
     locust = subprocess.Popen(
@@ -85,7 +91,8 @@ def web_ui(folder: Path, *arguments: str, data_folder: str = "") -> Iterator[str
         yield base
     finally:
         locust.terminate()
-        locust.communicate(timeout=30)
+        _, err = locust.communicate(timeout=30)
+    assert ends_with in (None, locust.returncode), err
 
 
 def test_tab_shows_progress_then_the_verdict_and_serves_the_report(tmp_path: Path) -> None:
@@ -117,7 +124,12 @@ def test_tab_shows_progress_then_the_verdict_and_serves_the_report(tmp_path: Pat
 
 
 def test_form_has_rate_and_listeners_first_and_takes_no_wrong_value(tmp_path: Path) -> None:
-    with null_server(players=100) as (url, _), web_ui(tmp_path, "--host", url) as base:
+    # Only the second run loses one of its submissions.
+    lost = Faults(lose_submissions=frozenset({190}))
+    with (
+        null_server(lost, players=100) as (url, _),
+        web_ui(tmp_path, "--host", url, ends_with=1) as base,
+    ):
         page = html.unescape(get(f"{base}/"))
         answers = [
             json.loads(get(f"{base}/swarm", {**FORM, **values}))
@@ -150,7 +162,9 @@ def test_form_has_rate_and_listeners_first_and_takes_no_wrong_value(tmp_path: Pa
     assert started["success"]
     assert after["SLO"] == "no SLO given"
     assert after["submissions: accepted"] == "150"
+    assert after["correct"] == "✓ yes"
     assert again["submissions: accepted"] == "60"
+    assert again["correct"].startswith("✗ no")
 
 
 def test_fewer_users_in_mid_run_end_it_at_once_as_a_loss_of_its_own(tmp_path: Path) -> None:
@@ -202,6 +216,7 @@ def test_browser_shows_form_refusal_and_verdict(tmp_path: Path, size: tuple[int,
             )
         )
         labels = str(browser.run("return document.body.innerText"))
+        start = browser.find("button[type=submit]").rect
         rate.send_keys("x")
         browser.find("button[type=submit]").click()
         refusal = eventually_sync(
@@ -230,6 +245,9 @@ def test_browser_shows_form_refusal_and_verdict(tmp_path: Path, size: tuple[int,
             browser.driver.save_screenshot(f"{shots}/tab-{size[0]}.png")
 
     assert "no host attribute" not in labels
+    assert "Duration (measured" in labels
+    assert "Scoreboard" not in labels
+    assert start["y"] + start["height"] <= size[1], "Start is in reach without scrolling"
     assert labels.index("Rate") < labels.index("Listeners") < labels.index("Arrivals")
     assert "100x" in refusal
     assert first[0].startswith("good ✓ yes")
