@@ -77,6 +77,17 @@ def no_server(stage: Stage) -> Said:
     return stage.load("http://127.0.0.1:9").ended()
 
 
+@trouble(
+    "the server stalls, and five connections are too few",
+    exit=1,
+    says="dropped<=0%",
+    verdict="valid, correct, not within SLO",
+)
+def too_few_connections(stage: Stage) -> Said:
+    with null_server(Faults(stall_at_s=2.0, stall_s=1.5), players=100) as (url, _):
+        return stage.load(url, "--connections", "5", "--timeout", "1").ended()
+
+
 # Load processes
 
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -144,6 +145,28 @@ def test_tokens_speak_for_their_user_to_the_running_server(running: StackRun) ->
     assert not verify(own, keys, now_s=time.time()).may_update(8)
     assert verify(own, keys, now_s=time.time()).may_update(7)
     assert verify(wide.stdout.strip(), keys, now_s=time.time()).may_update(8)
+
+
+def test_locust_adds_the_users_of_its_run_to_a_fresh_stack(
+    running: StackRun, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "locust", "-f", "loadtests", "--headless", "--only-summary"),
+            *("--rate", "50", "--listeners", "5", "--players", "50"),
+            *("--warmup", "1", "--duration", "2", "--late-limit", "5s", "--slo", "none"),
+            *("--results", str(tmp_path)),
+        ],
+        cwd=ROOT,
+        env=clean_environment(running.data_dir),
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "150 acknowledged" in done.stderr
 
 
 def test_a_killed_worker_comes_back_and_is_counted(running: StackRun) -> None:
