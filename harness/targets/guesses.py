@@ -11,17 +11,7 @@ from typing import Any, NamedTuple
 from harness.targets.description import Rows
 from harness.targets.fields import KEY, VALUE, Absent, user_and_score
 
-USER_NAMES = (
-    "user",
-    "name",
-    "nick",
-    "nickname",
-    "username",
-    "player",
-    "playername",
-    "userid",
-    "id",
-)
+USER_NAMES = ("user", "name", "nick", "nickname", "username", "player", "playername")
 SCORE_NAMES = ("score", "points", "total", "value", "sum")
 """The likeliest first, in small letters without `_` and `-`."""
 _OF_USERS = re.compile("user|player|name|nick|member|login|account|handle|team")
@@ -33,8 +23,8 @@ _NO_SCORE = re.compile(
 )
 _UNLIKE = 100
 """The rank of a field whose name says nothing."""
-_ALIKE = 50
-"""The rank of a field whose name holds a word of users or scores."""
+_ALIKE, _ID = 50, 80
+"""The ranks of a field whose name holds a word of users or scores, and of one that is an id."""
 _DEPTH = 3
 _WRAPPED = 10
 """How much less likely the answer itself is a row than the rows of a list in it."""
@@ -130,6 +120,8 @@ def _user_rank(path: tuple[str, ...], value: Any) -> int | None:
         # `team.name` beside `player.name`.
         outside = 0 if len(path) < 2 or re.search("user|player", _plain(path[-2])) else 2
         return number + USER_NAMES.index(name) + outside
+    if name.endswith("id") and (name == "id" or _OF_USERS.search(name)):
+        return number + _ID
     if _OF_USERS.search(name):
         return number + _ALIKE
     return None if number else _UNLIKE

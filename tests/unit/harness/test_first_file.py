@@ -43,6 +43,7 @@ URL = "http://127.0.0.1:3000"
         ({"top": {"Ann": 5, "Bo": 4}}, [("Ann", 5), ("Bo", 4)]),
         ([{"user.name": "Ann", "score/all": 5}], [("Ann", 5)]),
         ([{"userId": 7, "score": 5}], [("7", 5)]),
+        ([{"user": {"id": "u-7", "displayName": "Ann"}, "score": 5}], [("Ann", 5)]),
     ],
     ids=json.dumps,
 )
