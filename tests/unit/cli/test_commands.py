@@ -86,7 +86,7 @@ def test_options_may_stand_on_either_side_of_the_command(
 ) -> None:
     assert run("scoreboard", words) == 2
     assert lines(capsys) == [
-        "error: --ttl-s must be a whole number from 1, not '0'",
+        "error: --ttl-s must be a whole number from 1 to 34560000, not '0'",
         "See: scoreboard token --help",
     ]
 
