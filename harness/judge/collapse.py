@@ -11,18 +11,24 @@ from harness.report.run_view import CAUSES
 
 WELL, FALLEN = 0.9, 0.5
 """Shares of the offered load that are accepted before and after the moment."""
-INTENDED_MIN = 5
-"""Of a second with fewer submissions a share says nothing."""
+ENDED_MIN = 5
+"""Of a second with fewer outcomes a share says nothing."""
+OUTCOMES = ("ok", "fail", "unknown", "dropped")
 
 
 def collapses_of(seconds: Sequence[Second]) -> list[Fault]:
-    """Spans in which less than half was accepted, after a second in which nearly all was."""
+    """Spans in which less than half was accepted, after a second in which nearly all was.
+
+    Of a submission without any outcome nobody knows: the process that sent it was lost, or the run
+    ended before the answer.
+    """
     found: list[Fault] = []
     well = False
     begun: Second | None = None
-    seen = [s for s in seconds if s.counters.get("intended", 0) >= INTENDED_MIN]
-    for second in seen:
-        share = second.counters.get("ok", 0) / second.counters["intended"]
+    ended = ((s, sum(s.counters.get(name, 0) for name in OUTCOMES)) for s in seconds)
+    seen = [(second, count) for second, count in ended if count >= ENDED_MIN]
+    for second, count in seen:
+        share = second.counters.get("ok", 0) / count
         if begun is not None and share >= FALLEN:
             found.append(_fault(begun, second.t))
             begun, well = None, False
@@ -31,7 +37,7 @@ def collapses_of(seconds: Sequence[Second]) -> list[Fault]:
         # A second of which a part was accepted does not make the fall a decline.
         well = well or share >= WELL
     if begun is not None:
-        found.append(_fault(begun, seen[-1].t + 1))
+        found.append(_fault(begun, seen[-1][0].t + 1))
     return found
 
 

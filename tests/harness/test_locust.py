@@ -279,6 +279,7 @@ def test_a_killed_worker_ends_the_run_in_seconds_and_is_named(tmp_path: Path) ->
     document = result(tmp_path / "master")
     assert not document["verdict"]["valid"]
     assert document["verdict"]["invalid"][0].startswith("submitters-0 was lost: process ")
+    assert document["faults"] == [], "the server did not fall over"
     # The listeners stayed, and are still judged.
     pool = next(m for m in document["members"] if m["kind"] == "listeners")
     assert pool["status"]["missing"] == pool["status"]["behind"] == 0

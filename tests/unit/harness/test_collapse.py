@@ -8,7 +8,15 @@ from harness.report.document import Second
 
 def seconds(*accepted: int, **others: int) -> list[Second]:
     return [
-        Second(t=t, counters={"intended": 100, "ok": ok, **(others if ok < 50 else {})})
+        Second(
+            t=t,
+            counters={
+                "intended": 100,
+                "ok": ok,
+                "unknown": 100 - ok,
+                **(others if ok < 50 else {}),
+            },
+        )
         for t, ok in enumerate(accepted)
     ]
 
@@ -38,3 +46,12 @@ def test_recovery_ends_the_span_and_a_second_fall_has_one_of_its_own() -> None:
 @pytest.mark.parametrize("accepted", [(0, 0, 0), (100, 95, 100), (70, 60, 55)])
 def test_server_that_was_never_well_or_stays_up_has_no_such_moment(accepted: tuple[int]) -> None:
     assert collapses_of(seconds(*accepted)) == []
+
+
+@pytest.mark.parametrize("last", [{"ok": 0}, {"ok": 40}, {"ok": 40, "unknown": 3}])
+def test_submissions_without_an_outcome_are_not_held_against_the_server(
+    last: dict[str, int],
+) -> None:
+    lost = Second(t=3, counters={"intended": 100, **last})
+
+    assert collapses_of([*seconds(100, 100, 100), lost]) == []
