@@ -180,7 +180,9 @@ def promises(findings: Iterable[Finding]) -> Iterator[Row]:
 
 def _named(values: Mapping[str, Any], labels: Mapping[str, tuple[str, str]]) -> Iterator[Row]:
     """Values with labels and units; a key of a later version stands with its own name."""
-    for key, value in values.items():
+    # In the order of the labels; what a later version adds comes last.
+    for key in (*(k for k in labels if k in values), *(k for k in values if k not in labels)):
+        value = values[key]
         if value is None or value == "" or (key == "memory_mib" and not value):
             continue
         label, unit = labels.get(key, (key.replace("_", " "), ""))

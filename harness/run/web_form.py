@@ -18,15 +18,21 @@ from harness.wrong_use import check_options
 from scoreboard_cli.group import CommandError
 
 ABOUT = {f"scoreboard_{option.name}": option.about for option in OPTIONS}
+REPORT_PATH = "/scoreboard/report"
+COLUMN = "Figure"
+"""The head of the tab's first column."""
 SECTION = "Custom parameters"
 """What Locust calls the section of a form that holds our options."""
 OPENING = f"""<style>
   /* In reach, however many options there are. */
   form button[type=submit] {{ position: sticky; bottom: 8px; z-index: 2; }}
+  @media (max-width: 600px) {{
+    .verdict td:nth-child(2) {{ min-width: 50vw; max-width: 50vw; overflow-wrap: anywhere; }}
+  }}
 </style>
 <script>
   // Opens each new form's section once; a person may close it again. Locust makes a label of the
-  // name of a variable: `Scoreboard Duration S (…)`.
+  // name of a variable: `Scoreboard Duration S (…)`, and no link of an address.
   const opened = new WeakSet();
   new MutationObserver(() => {{
     for (const button of document.querySelectorAll(".MuiAccordionSummary-root")) {{
@@ -38,6 +44,14 @@ OPENING = f"""<style>
     for (const {{firstChild: text}} of document.querySelectorAll(labels))
       if (text?.data?.startsWith("Scoreboard "))
         text.data = text.data.replace(/^Scoreboard (.*?)(?: Ms| S)? \\(/, "$1 (");
+    for (const head of document.querySelectorAll("th:first-child"))
+      if (head.textContent === "{COLUMN}") head.closest("table").classList.add("verdict");
+    for (const cell of document.querySelectorAll("td")) {{
+      const href = cell.textContent;
+      if (cell.firstElementChild || !href.endsWith("{REPORT_PATH}")) continue;
+      const link = document.createElement("a");
+      cell.replaceChildren(Object.assign(link, {{href, target: "_blank", textContent: href}}));
+    }}
   }}).observe(document.getElementById("root"), {{childList: true, subtree: true}});
 </script>
 </body>"""

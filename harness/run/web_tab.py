@@ -19,12 +19,12 @@ from harness.report.page import SIGNS, render
 from harness.report.run_view import measured_words
 from harness.run import web_form
 from harness.run.coordinator import Coordinator
+from harness.run.web_form import COLUMN, REPORT_PATH
 
 KEY = "scoreboard"
-REPORT_PATH = "/scoreboard/report"
 WORDS = {"true": "yes", "false": "no", "unknown": "could not tell"}
 WIDTHLESS = str.maketrans("01", "\u200c\u200d")
-COLUMNS = (("name", "Figure"), ("value", "Value"), *((p.key, p.label) for p in PERCENTILES))
+COLUMNS = (("name", COLUMN), ("value", "Value"), *((p.key, p.label) for p in PERCENTILES))
 
 
 def install(web_ui: Any, coordinator: Coordinator) -> None:

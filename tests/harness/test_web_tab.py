@@ -241,6 +241,7 @@ def test_browser_shows_form_refusal_and_verdict(tmp_path: Path, size: tuple[int,
                 or None
             )
         )
+        link = browser.find("tbody td a").rect
         if shots:
             browser.driver.save_screenshot(f"{shots}/tab-{size[0]}.png")
 
@@ -252,3 +253,4 @@ def test_browser_shows_form_refusal_and_verdict(tmp_path: Path, size: tuple[int,
     assert "100x" in refusal
     assert first[0].startswith("good ✓ yes")
     assert first[1].startswith(f"report {base}/scoreboard/report")
+    assert link["x"] + link["width"] <= size[0], "the link is whole without scrolling"
