@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from benchmarks.peers import picture, report
 from benchmarks.peers.backends import open_backends
 from benchmarks.peers.measures.submissions import WrongAnswer
 from benchmarks.peers.processes import GeneratorFailed
-from benchmarks.peers.run import FULL, GROUPS, TINY, Recorder
+from benchmarks.peers.run import FULL, GROUPS, TINY, Recorder, Scale
 from harness.measure.machine import fingerprint
 from harness.net.sockets import raise_descriptor_limit
 from harness.report.results_document import KEPT, replace_section
@@ -37,6 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", action="append", choices=list(GROUPS), help="measure these groups"
     )
     parser.add_argument("--rounds", type=_rounds, help="of each measure (default 5)")
+    parser.add_argument("--rates", type=_rates, help="of the everyday curve: 100,5000")
+    parser.add_argument(
+        "--peers", type=_peers, help="of the everyday curve and of capacity: ours,direct"
+    )
     parser.add_argument("--tiny", action="store_true", help="show that it works; judges nothing")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file")
     parser.add_argument(
@@ -65,12 +70,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     load_before = os.getloadavg()[0]
     scale = TINY if asked.tiny else FULL
+    if asked.rates:
+        scale = replace(scale, everyday_rates=asked.rates)
+    if asked.peers:
+        scale = replace(scale, everyday_peers=asked.peers, capacity_peers=asked.peers)
     rounds = asked.rounds or scale.rounds
     recorder = Recorder(lambda text: print(text, file=sys.stderr, flush=True))
     groups = [name for name in GROUPS if not asked.only or name in asked.only]
     raise_descriptor_limit()
     try:
-        asyncio.run(_measure(groups, rounds, recorder, tiny=asked.tiny))
+        asyncio.run(_measure(groups, scale, rounds, recorder))
     except (WrongAnswer, GeneratorFailed, StackError) as error:
         recorder.failures.append(f"{type(error).__name__}: {error}")
     settings = {"rounds": rounds, "groups": groups, "tiny": asked.tiny, "load_before": load_before}
@@ -89,6 +98,20 @@ def _rounds(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
     return int(text)
+
+
+def _rates(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be N or N,N,…, not {text!r}") from None
+
+
+def _peers(text: str) -> tuple[str, ...]:
+    known = {*FULL.everyday_peers, *FULL.capacity_peers}
+    if unknown := set(names := tuple(text.split(","))) - known:
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: no peer of theirs")
+    return names
 
 
 def _kept(path: Path) -> dict[str, Any]:
@@ -140,11 +163,11 @@ def _keep(document: dict[str, Any], section: str, results: Path) -> str:
     return name
 
 
-async def _measure(groups: Sequence[str], rounds: int, recorder: Recorder, *, tiny: bool) -> None:
+async def _measure(groups: Sequence[str], scale: Scale, rounds: int, recorder: Recorder) -> None:
     with tempfile.TemporaryDirectory(prefix="scoreboard-peers-") as folder:
         async with open_backends(Path(folder)) as backends:
             for name in groups:
-                await GROUPS[name](backends, TINY if tiny else FULL, rounds, recorder)
+                await GROUPS[name](backends, scale, rounds, recorder)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ class Scale:
     sizes: tuple[growth.Size, ...]
     listener_sizes: tuple[int, ...]
     everyday_rates: tuple[float, ...]
+    everyday_peers: tuple[str, ...] = ("ours", "direct", "redis", "ceiling", "literal")
     capacity_peers: tuple[str, ...]
     capacity_rates: tuple[int, int]
     """The first rate tried, and the greatest."""
@@ -257,7 +258,7 @@ async def run_beside(backends: Backends, scale: Scale, rounds: int, recorder: Re
 async def run_everyday(backends: Backends, scale: Scale, rounds: int, recorder: Recorder) -> None:
     """The curve of latency and CPU over offered load, far from saturation."""
     for number in range(rounds):
-        for name in turns(("ours", "direct", "redis", "ceiling", "literal"), number):
+        for name in turns(scale.everyday_peers, number):
             rates = scale.everyday_rates
             for part in await _curve(name, backends, rates, scale, number, recorder):
                 _keep_everyday(recorder, f"everyday {part.rate:g}/{name}", part)

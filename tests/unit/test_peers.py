@@ -230,6 +230,8 @@ def test_results_open_with_the_picture_and_keep_the_rest() -> None:
         (["--rounds", "0"], "argument --rounds: must be a whole number from 1, not '0'"),
         (["--rounds", "nan"], "argument --rounds: must be a whole number from 1, not 'nan'"),
         (["--only", "nothing"], "argument --only: invalid choice"),
+        (["--rates", "100,x"], "argument --rates: must be N or N,N,…, not '100,x'"),
+        (["--peers", "ours,nobody"], "argument --peers: nobody: no peer of theirs"),
         (["--write", "folder"], "--write: folder is a folder, not a file"),
         (["--results", "file"], "--results: file is not a folder"),
         (["--merge", "absent"], "--merge absent: No such file or directory"),
