@@ -300,6 +300,7 @@ def test_command_runs_with_closed_streams(closed: str) -> None:
         ),
         (("nullserver", "--stall", "nan+2"), "--stall must be AT+SECONDS"),
         (("nullserver", "--stall", "-1+2"), "--stall must be AT+SECONDS"),
+        (("nullserver", "--host", "203.0.113.7"), "cannot listen on 203.0.113.7 port 0: "),
     ],
 )
 def test_odd_values_are_refused_before_anything_starts(
