@@ -53,7 +53,9 @@ class _Connected:
         self._tag = None if tag == contract.HASH_TAG else f"{{{tag}}}"
 
     async def connect(self: Any) -> None:
-        """As in redis-py; leaves a Redis that some connection has found to be the wrong one."""
+        """As in redis-py; leaves a Redis that some connection has found to be the wrong one, or
+        that the Sentinels do not name any more."""
+        self._locator.look_again()
         if self._moves != self._locator.moves:
             await self.disconnect(nowait=True)
         if not self.is_connected:

@@ -7,7 +7,9 @@ needed is to follow when another node takes over.
 
 import asyncio
 import ssl
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -22,6 +24,9 @@ from scoreboard import contract
 from scoreboard.addresses import redis_hosts
 
 LOOK_UP_TIMEOUT_S = 1.0
+LOOK_AGAIN_S = 1.0
+"""How often the Sentinels are asked again: a master that they have replaced while it was away may
+come back and take writes, until they make it a replica ten seconds later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,15 +99,43 @@ class Locator:
         self._hosts = list(place.hosts)
         self.moves = 0
         """Counts the times that Redis said it is another one; connections from before are old."""
+        self._found: tuple[str, int] | None = None
+        self._look_at = 0.0
+        self._looking: asyncio.Task[None] | None = None
 
     def moved(self) -> None:
         """A Redis has answered that it is not, or no longer, the right one."""
         self.moves += 1
 
+    def look_again(self) -> None:
+        """Ask the Sentinels once in a while, beside the command that is sent; connections to a
+        master that they no longer name are old."""
+        now = time.monotonic()
+        if self._found is None or now < self._look_at or self._looking is not None:
+            return
+        self._look_at = now + LOOK_AGAIN_S
+        self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        try:
+            # Who can ask nobody stays: what it is connected to may still be right.
+            with suppress(redis.exceptions.RedisError, OSError, RuntimeError):
+                await self.locate()
+        finally:
+            self._looking = None
+
     async def locate(self) -> tuple[str, int]:
         """Host and port, as they are now. Raises REDIS_ERRORS when nobody can tell."""
         if not self._place.kind:
             return self._hosts[0]
+        found = await self._located()
+        if self._place.kind == "sentinel":
+            if self._found not in (None, found):
+                self.moved()
+            self._found = found
+        return found
+
+    async def _located(self) -> tuple[str, int]:
         reasons = []
         for host, port in list(self._hosts):
             try:

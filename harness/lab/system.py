@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,13 @@ def asked(client: "redis.Redis", *words: str) -> Any:
     """A raw command's answer. Raises redis.RedisError."""
     ask: Any = client.execute_command
     return ask(*words)
+
+
+def view_of_master(told: Sequence[bytes]) -> str | None:
+    """The address of the master in a Sentinel's answer about it; None while it is missed or being
+    replaced."""
+    fields = dict(zip(told[::2], told[1::2], strict=True))
+    return fields[b"ip"].decode() if fields[b"flags"] == b"master" else None
 
 
 def end(prefix: str, *, timeout_s: float = 30.0) -> None:
@@ -337,8 +344,42 @@ class Lab:
             for name in APIS:
                 await self._ready(name, timeout_s)
             await self._ready("proxy", timeout_s)
+            await wait_for(self._redis_settled, timeout_s=timeout_s, what="Redis' pair to settle")
         except (LabError, pymysql.err.Error, OSError) as error:
             raise StackFailed(f"{error!r}; not running: {self.machines.down()}") from error
+
+    def _redis_settled(self) -> bool:
+        """Whether the Sentinels agree on a master that none of them misses, and the other follows
+        it: a fail-over may begin only after the master that was away is back."""
+        if not all(self.machines.all[name].wanted for name in (*REDISES, *SENTINELS)):
+            return True
+        try:
+            views = [
+                self._told(host, SENTINEL_PORT, "SENTINEL", "MASTER", MASTER_NAME)
+                for host in SENTINELS.values()
+            ]
+            masters = {view_of_master(view) for view in views}
+            if len(masters) != 1 or None in masters:
+                return False
+            [master] = masters
+            [other] = [HOSTS[name] for name in REDISES if HOSTS[name] != master]
+            role, followed, _, state, *_ = self._told(other, REDIS_PORT, "ROLE")
+        except (redis.RedisError, ValueError):
+            return False
+        return (role, followed.decode(), state) == (b"slave", master, b"connected")
+
+    def _told(self, host: str, port: int, *words: str) -> Any:
+        password = self.site.redis_password if port == REDIS_PORT else None
+        with contextlib.closing(
+            redis.Redis(
+                host=HOSTS.get(host, host),
+                port=port,
+                password=password,
+                socket_timeout=1,
+                protocol=2,
+            )
+        ) as client:
+            return asked(client, *words)
 
     async def _primary_writable(self) -> None:
         """A primary that was started again is read-only, as every server is at its start."""

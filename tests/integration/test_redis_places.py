@@ -16,7 +16,14 @@ from scoreboard.addresses import redis_url
 from server.settings import ServerSettings
 from tests.support.api import api_settings, running_api
 from tests.support.eventually import eventually
-from tests.support.redis_sites import MASTER_NAME, cluster, redis_server, run, watched_pair
+from tests.support.redis_sites import (
+    MASTER_NAME,
+    cluster,
+    redis_server,
+    run,
+    sentinel_that_names,
+    watched_pair,
+)
 from tests.support.reserved_ports import reserved_port
 from tests.support.services import Services
 from tests.support.tls_proxy import Authority
@@ -83,6 +90,26 @@ def _replicas(sentinel: int) -> int:
 
 def _is_role(port: int, role: str) -> bool:
     return f"'role': '{role}'" in str(run(port, "INFO", "replication"))
+
+
+async def test_a_master_that_the_sentinels_no_longer_name_is_left_though_it_takes_writes(
+    tmp_path: Path, clients: list[Redis]
+) -> None:
+    """It was away for a moment; until it is made a replica there are two masters."""
+    with redis_server(tmp_path / "a") as old, redis_server(tmp_path / "b") as new:
+        named = [old]
+        async with sentinel_that_names(named) as sentinel:
+            client = opened(clients, f"redis+sentinel://127.0.0.1:{sentinel}/{MASTER_NAME}")
+            await client.set("{scores}:x", 1)
+            assert run(old, "GET", "{scores}:x") == "1"
+            named[0] = new
+
+            await eventually(lambda: _is_at(client, new), timeout_s=10)
+
+
+async def _is_at(client: Redis, port: int) -> bool:
+    await client.set("{scores}:y", 2)
+    return bool(run(port, "EXISTS", "{scores}:y"))
 
 
 async def test_a_sentinel_that_knows_no_such_master_is_an_error_that_says_so(

@@ -1,9 +1,10 @@
 """Redis as people run it: with replicas and Sentinels, as a cluster, by TLS. On free ports."""
 
+import asyncio
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,28 @@ def watched_pair(folder: Path) -> Iterator[tuple[int, int, int]]:
             )
         )
         yield primary, replica, sentinel
+
+
+@asynccontextmanager
+async def sentinel_that_names(named: list[int]) -> AsyncIterator[int]:
+    """The port of something that answers as a Sentinel does: the master is at `named`'s port."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readline():
+            words = []
+            for _ in range(int(head[1:])):
+                await reader.readline()
+                words.append((await reader.readline()).strip())
+            if words[0].upper() == b"SENTINEL":
+                port = str(named[0]).encode()
+                writer.write(b"*2\r\n$9\r\n127.0.0.1\r\n$%d\r\n%s\r\n" % (len(port), port))
+            else:
+                writer.write(b"+OK\r\n")
+        writer.close()
+
+    port = reserved_port()
+    async with await asyncio.start_server(answer, "127.0.0.1", port):
+        yield port
 
 
 @contextmanager

@@ -122,6 +122,23 @@ def test_faults_follow_one_another() -> None:
             assert later.at_s >= earlier.at_s + earlier.hold_s
 
 
+@pytest.mark.parametrize(
+    ("flags", "master"),
+    [
+        (b"master", "10.77.0.41"),
+        (b"s_down,master", None),
+        (b"s_down,o_down,master,disconnected", None),
+        (b"master,failover_in_progress", None),
+    ],
+)
+def test_a_master_that_a_sentinel_misses_or_replaces_is_none(
+    flags: bytes, master: str | None
+) -> None:
+    told = [b"name", b"scores", b"ip", b"10.77.0.41", b"port", b"6379", b"flags", flags]
+
+    assert system.view_of_master(told) == master
+
+
 def test_a_machine_without_root_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
