@@ -201,9 +201,15 @@ class ScoreboardClient:
         """
         return cases_of(await self._get(cases_path(wanted, after=after, limit=limit)))
 
-    async def case_holders(self) -> tuple[CaseHolder, ...]:
-        """The users with open cases, most cases first. Raises what `held_cases` raises."""
-        return holders_of(await self._get(f"{contract.REVIEWS_PATH}/users"))
+    async def case_holders(
+        self, *, limit: int = PAGE_MAX, offset: int = 0
+    ) -> tuple[CaseHolder, ...]:
+        """The users with open cases after the first `offset`, most cases first.
+
+        Raises what `held_cases` raises.
+        """
+        path = f"{contract.REVIEWS_PATH}/users?limit={limit:d}&offset={offset:d}"
+        return holders_of(await self._get(path))
 
     async def decide(self, decisions: Mapping[str, str]) -> tuple[CaseResult, ...]:
         """Decide up to DECISIONS_MAX cases by id: "approve" or "reject"; a result for each.

@@ -4,6 +4,7 @@ Prints one JSON object per line. Exit codes as in `commands`; 1 also when a deci
 3 when the effect of one is unknown.
 """
 
+import itertools
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -73,7 +74,11 @@ async def list_cases(
 async def list_users(server: Server, retry: RetryPolicy, secret_file: Path | None) -> int:
     """Print the users with open cases, most cases first."""
     async with server.operator(retry, secret_file, SCOPE_REVIEW) as client:
-        _print_each(await client.case_holders())
+        for offset in itertools.count(0, PAGE_MAX):
+            found = await client.case_holders(offset=offset)
+            _print_each(found)
+            if len(found) < PAGE_MAX:
+                break
     return GOOD
 
 

@@ -54,6 +54,7 @@ from server.submit.admission import Admission
 from server.submit.backlog import Backlog
 from server.submit.batch_starter import BatchStarter, EmbeddedWorker
 from server.submit.commit import Committer
+from server.submit.refusals import Refusals
 from server.submit.submission import NewIds
 from server.submit.submission_parser import MAX_BATCH_BODY_BYTES, SubmissionParser
 
@@ -107,6 +108,7 @@ def create_app(
     admission = Admission(
         redis_client, ledger, limit=settings.rate_limit, replay_limit=settings.replay_limit
     )
+    refusals = Refusals()
     committer = Committer(
         admission.admit,
         starter.start,
@@ -116,6 +118,7 @@ def create_app(
         timeout_s=settings.submit_timeout_s,
         running_usual=settings.batches_running,
         running_max=settings.batches_unfinished,
+        refusals=refusals,
         interval_s=settings.batch_interval_s,
         repeats_per_s=settings.replay_limit.count / (settings.replay_limit.window_us / 1e6),
         log_accepted=settings.log_requests,
@@ -170,6 +173,7 @@ def create_app(
         SubmissionRoutes(
             parser,
             committer,
+            refusals,
             Outcomes(public_redis, public_ledger),
             availability,
             learn=fast_path.learn_submission,

@@ -14,7 +14,7 @@ HOLDERS_QUERY = (
     "SELECT l.user_id, u.name, COUNT(*), MIN(r.opened_at_us)"
     " FROM reviews r JOIN ledger l ON l.submission_id = r.submission_id"
     " LEFT JOIN users u ON u.id = l.user_id WHERE r.decision IS NULL"
-    " GROUP BY l.user_id, u.name ORDER BY COUNT(*) DESC, l.user_id LIMIT %s"
+    " GROUP BY l.user_id, u.name ORDER BY COUNT(*) DESC, l.user_id LIMIT %s OFFSET %s"
 )
 PLACE_QUERY = "SELECT opened_at_us, decided_at_us FROM reviews WHERE submission_id = UNHEX(%s)"
 

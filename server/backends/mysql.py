@@ -207,9 +207,9 @@ class LedgerReader:
         rows = await self._rows(PLACE_QUERY, (submission_id.hex(),))
         return Place(submission_id, *rows[0]) if rows else None
 
-    async def holders(self, limit: int) -> list[Holder]:
-        """The users with open cases, most cases first."""
-        return [Holder(*row) for row in await self._rows(HOLDERS_QUERY, (limit,))]
+    async def holders(self, limit: int, offset: int = 0) -> list[Holder]:
+        """The users with open cases after the first `offset`, most cases first."""
+        return [Holder(*row) for row in await self._rows(HOLDERS_QUERY, (limit, offset))]
 
     async def case_end(self, submission_id: bytes) -> CaseEnd | None:
         """How a case ended; None while it is open, and for a submission that was never held."""

@@ -31,7 +31,8 @@ from server.submit.body import MAX_BODY_BYTES
 from server.submit.submission import NewIds, parse_submission
 
 HEADS_MAX = 2000
-"""Each kind of client has a few. At most 8 MiB; beyond it the oldest is dropped."""
+"""Of submissions, and of reads. Each kind of client has a few. At most 8 MiB each; beyond it the
+oldest is dropped."""
 
 HEAD_MAX_BYTES = 4096
 _KEY_FIELD = b"\r\nIdempotency-Key: "
@@ -58,9 +59,8 @@ BeginSpan = Callable[[str | None, bytes], EndSpan | None]
 
 
 class _Head(msgspec.Struct, frozen=True, gc=False):
-    """The meaning of a header block: a submission by a token's holder, or a read of the board."""
+    """What follows a known header block."""
 
-    submits: bool
     body_bytes: int
     """CHUNKED when the body tells its length itself."""
 
@@ -98,7 +98,9 @@ class FastPath:
         self._refuse = refuse
         self._page = page
         self._begin_span = begin_span
-        self._heads: dict[bytes, _Head] = {}
+        # Each kind has room of its own: reads, which need no token, never push submissions out.
+        self._submissions: dict[bytes, _Head] = {}
+        self._reads: dict[bytes, _Head] = {}
         self.answered = 0
         self._fields = fields
         # Split where the id goes: twice, in the address and in the body.
@@ -138,11 +140,12 @@ class FastPath:
             return
         if (token is not None) != submits or (key is not None and not submits):
             return
-        if len(self._heads) >= HEADS_MAX:
-            del self._heads[next(iter(self._heads))]
+        heads = self._submissions if submits else self._reads
+        if len(heads) >= HEADS_MAX:
+            del heads[next(iter(heads))]
         # A read may have a body; bytes not counted here would be read as the next request.
         length = CHUNKED if _CHUNKED_FIELD in lower else len(request.body)
-        self._heads[bare] = _Head(submits, length)
+        heads[bare] = _Head(length)
 
     def take(self, data: bytes, answer: Callable[[bytes], None]) -> bool:
         """Answer a whole request through `answer`, now or later; False: take the slow path."""
@@ -152,27 +155,28 @@ class FastPath:
         bare, key = _without(_KEY_FIELD, data[:end])
         bare, token = _without(_TOKEN_FIELD, bare)
         traceparent = None
-        head = self._heads.get(bare)
+        heads = self._reads if token is None else self._submissions
+        head = heads.get(bare)
         if head is None:
             # Looked for only now: most requests have none.
             bare, traceparent = _without(_TRACE_FIELD, bare)
             if traceparent is None or _TRACEPARENT.fullmatch(traceparent) is None:
                 return False
-            head = self._heads.get(bare)
+            head = heads.get(bare)
         if head is None:
             return False
         body = _body(data[end + 4 :], head.body_bytes)
         if body is None:
             return False
-        if not head.submits:
-            # Key and token are unvalidated here; with one of them it is not a plain read.
-            page = self._page() if key is None and token is None else None
+        if token is None:
+            # The key is unvalidated here; with one it is not a plain read.
+            page = self._page() if key is None else None
             if page is None:
                 return False
             self.answered += 1
             answer(page.dated())
             return True
-        if token is None or not token.isascii() or not self._ready():
+        if not token.isascii() or not self._ready():
             return False
         principal = self._principal(token.decode("ascii"))
         if principal is None:

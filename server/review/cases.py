@@ -14,7 +14,8 @@ from scoreboard.fraud import Reason
 from scoreboard.tokens import SCOPE_REVIEW, Principal
 from server.backends.case_queries import CaseFilter
 from server.backends.mysql import Case, LedgerReader
-from server.board.query import parse_flag, parse_number, parse_text
+from server.board.board import OFFSET_MAX
+from server.board.query import Window, parse_flag, parse_number, parse_text
 from server.board.readable import readable
 
 CASES_MAX = 200
@@ -95,10 +96,18 @@ async def cases(ledger: LedgerReader, request: CasesRequest) -> list[CaseView]:
         return [_view(case) for case in await ledger.cases(request.wanted, request.limit, place)]
 
 
-async def holders(ledger: LedgerReader) -> list[HolderView]:
-    """At most CASES_MAX users with open cases, most cases first. Raises Problem: unavailable."""
+def parse_holders_request(arguments: Mapping[str, Sequence[str]]) -> Window:
+    """The query of GET /admin/reviews/users. Raises Problem (malformed)."""
+    return Window(
+        limit=parse_number(arguments, "limit", CASES_MAX, least=1, most=CASES_MAX),
+        offset=parse_number(arguments, "offset", 0, least=0, most=OFFSET_MAX),
+    )
+
+
+async def holders(ledger: LedgerReader, wanted: Window) -> list[HolderView]:
+    """A page of the users with open cases, most cases first. Raises Problem: unavailable."""
     with readable(*UNREADABLE):
-        found = await ledger.holders(CASES_MAX)
+        found = await ledger.holders(wanted.limit, wanted.offset)
     return msgspec.convert(found, list[HolderView], from_attributes=True)
 
 

@@ -201,12 +201,13 @@ def _updates() -> dict[str, Any]:
         "tags": ["scores"],
         "summary": "Submit points for many users",
         "description": "Each item gets the result that a request of its own would get; `key` is its"
-        " Idempotency-Key.",
+        " Idempotency-Key. A user who goes on after hundreds of refused items gets 429 for the"
+        " whole request.",
         "security": security(TOKEN),
         "requestBody": body(items, [{"userId": 1, "increment": 10, "key": "match-7"}]),
         "responses": {
             "200": answer("Result of each item, in order", list_of("ItemResult")),
-            **problems(*REFUSED, *OVERLOADED),
+            **problems(*REFUSED, errors.RATE_LIMITED, *OVERLOADED),
         },
     }
 

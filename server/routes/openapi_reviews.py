@@ -6,6 +6,7 @@ from typing import Any
 from scoreboard import contract, errors
 from scoreboard.domain import MAX_USER_ID
 from scoreboard.tokens import SCOPE_REVIEW
+from server.board.board import OFFSET_MAX
 from server.review.cases import CASES_MAX, RULES, TIME_MAX_US, CaseView, HolderView
 from server.review.decisions import (
     MANY_MAX,
@@ -74,11 +75,16 @@ def _holders() -> dict[str, Any]:
         "operationId": "getCasesByUser",
         "tags": ["review"],
         "summary": "Users with open cases, most first",
-        "description": f"For tokens with {SCOPE_REVIEW}. At most {CASES_MAX} users.",
+        "description": f"For tokens with {SCOPE_REVIEW}.",
         "security": security(TOKEN),
+        "parameters": [
+            number("limit", CASES_MAX, 1, CASES_MAX, "Number of users"),
+            number("offset", 0, 0, OFFSET_MAX, "Users to skip"),
+        ],
         "responses": {
             "200": answer("The users", list_of("HolderView")),
-            **problems(errors.UNAUTHORIZED, errors.FORBIDDEN, errors.UNAVAILABLE),
+            **problems(errors.MALFORMED, errors.UNAUTHORIZED, errors.FORBIDDEN),
+            **problems(errors.UNAVAILABLE),
         },
     }
 

@@ -48,9 +48,10 @@ class ReviewRoutes:
         return json_response(await cases.cases(self._ledger, wanted), NOT_STORED)
 
     async def get_holders(self, request: Request) -> HTTPResponse:
-        """The users with open cases."""
+        """The users with open cases, a page at a time."""
         cases.may_review(self._principal(request))
-        return json_response(await cases.holders(self._ledger), NOT_STORED)
+        wanted = cases.parse_holders_request(request.get_args(keep_blank_values=True))
+        return json_response(await cases.holders(self._ledger, wanted), NOT_STORED)
 
     async def post_decisions(self, request: Request) -> HTTPResponse:
         """Approve or reject many held submissions; each has a result of its own."""

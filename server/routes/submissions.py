@@ -4,6 +4,7 @@ What a submission must look like is decided in `server.submit`; most single ones
 but take the fast path.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,14 @@ from sanic.response import HTTPResponse
 
 from scoreboard import contract, ids
 from scoreboard.errors import MALFORMED, Problem
+from scoreboard.tokens import Principal
 from server.availability import Availability
 from server.board.outcomes import PENDING, Outcomes
 from server.http.responses import JSON, NOT_STORED, json_response
 from server.http.routing import Route
-from server.submit.batches import submit_all
+from server.submit.batches import results, submit_each
 from server.submit.commit import Committer
+from server.submit.refusals import Refusals, weight
 from server.submit.submission_parser import SubmissionParser
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ class SubmissionRoutes:
         self,
         parser: SubmissionParser,
         committer: Committer,
+        refusals: Refusals,
         outcomes: Outcomes,
         availability: Availability,
         *,
@@ -47,12 +51,14 @@ class SubmissionRoutes:
     ) -> None:
         self._parser = parser
         self._committer = committer
+        self._refusals = refusals
         self._outcomes = outcomes
         self._availability = availability
         self._learn = learn
         self._accept = accept
         self._quota = quota
         self._tracing = tracing
+        self._turn = asyncio.Lock()
 
     def routes(self) -> Sequence[Route]:
         """Their addresses."""
@@ -65,11 +71,16 @@ class SubmissionRoutes:
     async def post_update(self, request: Request) -> HTTPResponse:
         """Accept a submission: durable in a started workflow when this answers 202."""
         self._availability.require_true_clock()
-        parsed = self._parser.one(request)
-        self._availability.require_work_taken()
+        principal = self._parser.principal(request)
+        try:
+            parsed = self._parser.one(request, principal)
+            self._availability.require_work_taken()
+            waiter = self._committer.submit(parsed.submission, keyed=parsed.keyed)
+        except Problem as problem:
+            await self._refusals.refuse(principal.subject, problem, weight(request.body))
         if self._tracing is not None:
             self._tracing.note(parsed.submission.id)
-        left = await self._committer.submit(parsed.submission, keyed=parsed.keyed)
+        left = await waiter
         if self._parser.is_plain(request):
             self._learn(request)
         response = self._accept(ids.text(parsed.submission.id))
@@ -79,13 +90,30 @@ class SubmissionRoutes:
     async def post_updates(self, request: Request) -> HTTPResponse:
         """Accept many submissions; each item of the answer is what its own request would get."""
         self._availability.require_true_clock()
-        items = self._parser.many(request)
-        self._availability.require_work_taken()
+        principal = self._parser.principal(request)
+        try:
+            # One batch is read at a time, and what others have sent is read between two of them.
+            async with self._turn:
+                await asyncio.sleep(0)
+                self._check_account(request, principal)
+                items = self._parser.many(request, principal)
+                self._availability.require_work_taken()
+                outcomes = submit_each(self._committer, items)
+        except Problem as problem:
+            await self._refusals.refuse(principal.subject, problem, weight(request.body))
         if self._tracing is not None:
             for item in items:
                 if not isinstance(item, Problem):
                     self._tracing.note(item.submission.id)
-        return json_response(await submit_all(self._committer, items))
+        return json_response(await results(self._refusals, principal.subject, items, outcomes))
+
+    def _check_account(self, request: Request, principal: Principal) -> None:
+        try:
+            self._refusals.check(principal)
+        except Problem:
+            # Neither read nor kept while the answer waits.
+            request.body = b""
+            raise
 
     async def get_outcome(self, request: Request, submission_id: str) -> HTTPResponse:
         """The outcome of a submission."""

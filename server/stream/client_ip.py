@@ -40,6 +40,17 @@ class Proxies:
 
     def client_address(self, peer: str, headers: Any) -> str:
         """The address that a connection counts for; `headers` are those of a request."""
+        return self._client(peer, headers)[0]
+
+    def foreign_address(self, peer: str, headers: Any) -> str | None:
+        """The same; None for a connection of this machine itself whose client nobody names.
+
+        Such a connection is a test's, or that of a proxy which speaks for everybody.
+        """
+        counted, told = self._client(peer, headers)
+        return counted if told or not _is_own(peer) else None
+
+    def _client(self, peer: str, headers: Any) -> tuple[str, bool]:
         counted, found = client_address(
             peer, headers.getall(self._header, ()), proxies=self._count, header=self._header
         )
@@ -47,7 +58,7 @@ class Proxies:
             self._told = True
             # Once: every client shares the proxy's limits until somebody looks at this.
             log.warning("proxy_names_no_client", header=self._header, proxies=self._count)
-        return counted
+        return counted, found
 
 
 def client_address(
@@ -67,6 +78,14 @@ def client_address(
                 return _counted(told), True
     parsed = _parsed(peer)
     return (peer if parsed is None else _counted(parsed)), False
+
+
+def _is_own(peer: str) -> bool:
+    """Whether a socket's other end is on this machine: loopback, or a Unix socket."""
+    address = _parsed(peer)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address is None or address.is_loopback
 
 
 def _forwarded(text: str) -> list[str]:

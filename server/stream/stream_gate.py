@@ -4,8 +4,7 @@ A token comes in the Authorization header, in the cookie `scoreboard_token` or a
 a single-use ticket. A listener's stream ends when its token expires. Not what a
 stream contains: see `hub`.
 
-An anonymous listener without limits costs three look-ups in its headers: no task,
-no call, no object.
+Without further limits an anonymous listener costs a few look-ups: no task and no call.
 """
 
 import asyncio
@@ -28,6 +27,7 @@ from server.stream.client_ip import Proxies
 from server.stream.leases import Claim, Leases
 from server.stream.listener import Listener
 from server.stream.tickets import EXPIRES_S, Tickets
+from server.submit.fair_queue import Shares
 
 log = structlog.get_logger()
 
@@ -45,23 +45,22 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Entry:
-    """A stream that may open, and the claims to release after it."""
+    """A stream that may open, and what to release after it: claims, and a place of an address."""
 
-    __slots__ = ("_gate", "claims", "principal")
+    __slots__ = ("_gate", "address", "claims", "principal")
 
-    def __init__(
-        self, gate: "StreamGate", principal: Principal | None, claims: Sequence[Claim]
-    ) -> None:
+    def __init__(self, gate: "StreamGate", address: str | None) -> None:
         self._gate = gate
-        self.principal = principal
-        self.claims = claims
+        self.address = address
+        self.principal: Principal | None = None
+        self.claims: Sequence[Claim] = ()
 
     def opened(self, listener: Listener) -> None:
-        """The stream is open; its claims are released when it ends."""
+        """The stream is open; what it holds is released when it ends."""
         self._gate.watch(listener, self)
 
     def failed(self) -> None:
-        """The stream did not open: release its claims."""
+        """The stream did not open: release what it holds."""
         self._gate.give_back(self)
 
 
@@ -86,6 +85,7 @@ class StreamGate:
         self._origins = origins
         self._tickets = Tickets(redis)
         self._leases = Leases(redis, clock=time.monotonic, lease_s=settings.stream_lease_s)
+        self._places = Shares(settings.listeners_max)
         self._expiring: dict[Listener, float] = {}
         # Only an origin, or a token that was sent, can then keep an anonymous listener out.
         self._open = not self._required and not self._per_address
@@ -95,32 +95,57 @@ class StreamGate:
         return [self._leases.run, self._end_expired]
 
     async def enter(self, request: Request, arguments: Mapping[str, Sequence[str]]) -> Entry | None:
-        """The claims to hold while the stream is open; None when there are none. Raises Problem."""
+        """What to hold while the stream is open; None when there is nothing. Raises Problem."""
         headers = request.headers
         tickets = arguments["ticket"] if "ticket" in arguments else ()  # noqa: SIM401
+        address = self._proxies.foreign_address(request.ip, headers)
         if self._open and not tickets and _plain(headers):
-            return None
+            return None if address is None else self._with_place(address)
         self.check_origin(request)
         principal = await self._principal(headers, tickets)
         claims = []
         if self._per_address:
-            address = self._proxies.client_address(request.ip, headers)
-            claims.append(Claim(_ADDRESS + address, self._per_address))
+            counted = self._proxies.client_address(request.ip, headers)
+            claims.append(Claim(_ADDRESS + counted, self._per_address))
         if self._per_user and principal is not None:
             claims.append(Claim(_USER + principal.subject, self._per_user))
+        entry = self._with_place(address)
+        entry.principal = principal
         if claims:
-            full = await self._leases.acquire(claims)
+            try:
+                full = await self._leases.acquire(claims)
+            except BaseException:
+                self.give_back(entry)
+                raise
             if full is not None:
+                self.give_back(entry)
                 whose = "address" if full.holder.startswith(_ADDRESS) else "user"
                 raise Problem(
                     TOO_MANY_STREAMS,
                     f"This {whose} has reached its limit of event streams.",
                     retry_after_s=RETRY_AFTER_S,
                 )
-        return Entry(self, principal, claims)
+            entry.claims = claims
+        return entry
+
+    def _with_place(self, address: str | None) -> Entry:
+        """An entry with a place for the address, of which it holds no more than are still free.
+
+        Raises Problem. When no place is free at all, the hub refuses: that is not its excess.
+        """
+        if address is not None and not self._places.full:
+            if not self._places.may_take(address):
+                raise Problem(
+                    TOO_MANY_STREAMS,
+                    "This address has as many event streams as are left for all others.",
+                    retry_after_s=RETRY_AFTER_S,
+                )
+            self._places.take(address)
+            return Entry(self, address)
+        return Entry(self, None)
 
     def watch(self, listener: Listener, entry: Entry) -> None:
-        """End the stream when its token expires; release the entry's claims when it has ended."""
+        """End the stream when its token expires; release what the entry holds when it has ended."""
         if entry.principal is not None:
             # With the leeway of the check: a token that can still open streams ends none.
             self._expiring[listener] = entry.principal.expires_s + LEEWAY_S
@@ -132,9 +157,11 @@ class StreamGate:
         listener.on_closed = gone
 
     def give_back(self, entry: Entry) -> None:
-        """The entry's stream has ended: release its claims."""
+        """The entry's stream has ended: release what it held."""
         if entry.claims:
             self._leases.release(entry.claims)
+        if entry.address is not None:
+            self._places.give_back(entry.address, 1)
 
     async def issue_ticket(self, request: Request) -> Ticket:
         """A ticket for the token's subject. Raises Problem."""

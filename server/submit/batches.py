@@ -12,6 +12,7 @@ import msgspec
 from scoreboard import ids
 from scoreboard.errors import INTERNAL, Problem
 from server.submit.commit import Committer
+from server.submit.refusals import Refusals
 from server.submit.submission import ParsedSubmission
 
 ACCEPTED = 202
@@ -27,27 +28,45 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     retry_after_s: int | None = None
 
 
-async def submit_all(
-    committer: Committer, items: Sequence[ParsedSubmission | Problem]
+Outcome = asyncio.Future[int] | Problem
+
+
+def submit_each(committer: Committer, items: Sequence[ParsedSubmission | Problem]) -> list[Outcome]:
+    """Submit what can be: a Problem for what is refused at once, a future for the rest."""
+    return [_submitted(committer, item) for item in items]
+
+
+async def results(
+    refusals: Refusals,
+    principal: str,
+    items: Sequence[ParsedSubmission | Problem],
+    outcomes: Sequence[Outcome],
 ) -> list[ItemResult]:
-    """Submit what can be, and wait for all of it; results in the order of `items`."""
-    waits: list[asyncio.Future[int] | Problem] = []
-    for item in items:
-        if isinstance(item, Problem):
-            waits.append(item)
-            continue
-        try:
-            waits.append(committer.submit(item.submission, keyed=item.keyed))
-        except Problem as problem:
-            waits.append(problem)
-    pending = [wait for wait in waits if isinstance(wait, asyncio.Future)]
+    """Wait for all outcomes; the results in the order of `items`.
+
+    What is refused at once costs one timer, not one for each item.
+    """
+    pending = [outcome for outcome in outcomes if isinstance(outcome, asyncio.Future)]
+    refused = [each for each in outcomes if isinstance(each, Problem) and each.kind.status < 500]
+    if refused:
+        pending.append(refusals.later(principal, refused[0], len(refused)))
     # Bounded by the committer's own deadline for each submission.
     await asyncio.gather(*pending, return_exceptions=True)
-    return [_result(item, wait) for item, wait in zip(items, waits, strict=True)]
+    return [_result(item, outcome) for item, outcome in zip(items, outcomes, strict=True)]
 
 
-def _result(item: ParsedSubmission | Problem, wait: "asyncio.Future[int] | Problem") -> ItemResult:
-    problem = wait if isinstance(wait, Problem) else wait.exception()
+def _submitted(committer: Committer, item: ParsedSubmission | Problem) -> Outcome:
+    if isinstance(item, Problem):
+        return item
+    try:
+        problem = committer.over_limit(item.submission, keyed=item.keyed)
+        return problem or committer.take(item.submission, keyed=item.keyed)
+    except Problem as problem:
+        return problem
+
+
+def _result(item: ParsedSubmission | Problem, outcome: Outcome) -> ItemResult:
+    problem = outcome if isinstance(outcome, Problem) else outcome.exception()
     if problem is None and isinstance(item, ParsedSubmission):
         return ItemResult(status=ACCEPTED, submission_id=ids.text(item.submission.id))
     if not isinstance(problem, Problem):

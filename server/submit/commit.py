@@ -36,6 +36,7 @@ from server.submit.admission import AdmissionCode, AdmissionResult, Item
 from server.submit.fair_queue import FairQueue, Shares
 from server.submit.inflight_window import InflightWindow
 from server.submit.known_limits import KnownLimits
+from server.submit.refusals import Refusals
 
 log = structlog.get_logger()
 
@@ -47,11 +48,6 @@ RETRY_AFTER_S = 1
 
 ALONE_SHARE = 4
 """One principal's part of a batch is a fourth while others are active."""
-
-REFUSALS_PER_S = 200.0
-REFUSAL_WAIT_MAX_S = 1.0
-"""A principal gets so many refusals a second for users over their limit; further ones wait, at
-most this long."""
 
 SHUTTING_DOWN = "The server is shutting down."
 INTERRUPTED = "The submission was interrupted; its effect is unknown."
@@ -103,6 +99,7 @@ class Committer:
         timeout_s: float,
         running_usual: int,
         running_max: int,
+        refusals: Refusals,
         interval_s: float = 0.0,
         repeats_per_s: float = 100.0,
         log_accepted: bool = False,
@@ -116,17 +113,12 @@ class Committer:
         self._clock = clock
         # Kept: in Python 3.11 each look-up asks the kernel for the process id.
         self._loop = asyncio.get_running_loop()
-        self._refusals: dict[asyncio.Future[int], asyncio.TimerHandle] = {}
+        self._refusals = refusals
         # All unresolved submissions by id; `_queue` holds those that are not in a batch yet.
         self._entries: dict[bytes, _Entry] = {}
         self._queue: FairQueue[_Entry] = FairQueue(alone_max=max(1, batch_max // ALONE_SHARE))
         self._shares = Shares(queue_max)
-        self._limits = KnownLimits(
-            per_s=REFUSALS_PER_S,
-            repeats_per_s=repeats_per_s,
-            wait_max_s=REFUSAL_WAIT_MAX_S,
-            clock=clock,
-        )
+        self._limits = KnownLimits(repeats_per_s=repeats_per_s, clock=clock)
         self._running: set[asyncio.Task[None]] = set()
         self._pump_is_due = False
         self._pump_timer: asyncio.TimerHandle | None = None
@@ -155,11 +147,24 @@ class Committer:
         Raises Problem at once when the queue is full, or the same id is in progress
         with another body.
         """
+        problem = self.over_limit(submission, keyed=keyed)
+        if problem is not None:
+            # Not raised: whoever hands a refusal on to a slower path would ask twice.
+            return self._refusals.later(submission.principal, problem)
+        return self.take(submission, keyed=keyed)
+
+    def over_limit(self, submission: Submission, *, keyed: bool) -> Problem | None:
+        """The refusal of a submission whose user is known to be over its limit."""
+        wait_s = 0.0 if self._closed else self._limits.wait_s(submission.user_id, keyed=keyed)
+        if wait_s == 0:
+            return None
+        self.counts.rate_limited += 1
+        return _over_the_limit(wait_s)
+
+    def take(self, submission: Submission, *, keyed: bool) -> asyncio.Future[int]:
+        """`submit` for a submission that is not known to be over a limit."""
         if self._closed:
             raise Problem(UNAVAILABLE, SHUTTING_DOWN, retry_after_s=RETRY_AFTER_S)
-        wait_s = self._limits.wait_s(submission.user_id, keyed=keyed)
-        if wait_s > 0:
-            return self._refused(submission.principal, wait_s)
         if self._shares.full or self.window.stuck(STUCK_AFTER_S):
             self.counts.overloaded += 1
             raise Problem(
@@ -186,26 +191,6 @@ class Committer:
         self._shares.take(entry.principal)
         return waiter
 
-    def _refused(self, principal: str, wait_s: float) -> "asyncio.Future[int]":
-        """The answer to a submission of a user over its limit: later, the more of them come."""
-        self.counts.rate_limited += 1
-        problem = _over_the_limit(wait_s)
-        waiter: asyncio.Future[int] = self._loop.create_future()
-        delay_s = self._limits.refusal_delay_s(principal)
-        # Not raised: whoever hands a refusal on to a slower path would ask twice.
-        if delay_s == 0:
-            waiter.set_exception(problem)
-        else:
-            timer = self._loop.call_later(delay_s, self._refuse, waiter, problem)
-            self._refusals[waiter] = timer
-        return waiter
-
-    def _refuse(self, waiter: "asyncio.Future[int]", problem: Problem) -> None:
-        self._refusals.pop(waiter).cancel()
-        # Done already when the client disconnected.
-        if not waiter.done():
-            waiter.set_exception(problem)
-
     async def sweep(self) -> None:
         """Fail submissions that have waited too long and start due batches, until cancelled."""
         while True:
@@ -219,8 +204,7 @@ class Committer:
         Every caller has its answer when this returns, and no batch is running or will start.
         """
         self._closed = True
-        for waiter in list(self._refusals):
-            self._refuse(waiter, Problem(UNAVAILABLE, SHUTTING_DOWN, retry_after_s=RETRY_AFTER_S))
+        self._refusals.close(Problem(UNAVAILABLE, SHUTTING_DOWN, retry_after_s=RETRY_AFTER_S))
         try:
             waiters = [waiter for entry in self._entries.values() for waiter in entry.waiters]
             if waiters:

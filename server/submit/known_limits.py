@@ -1,6 +1,7 @@
 """Users over their rate limit, as this process has learned it from Redis. Pure.
 
-Not the limit itself, which is exact and in Redis: see `admission`.
+Not the limit itself, which is exact and in Redis (see `admission`), nor when a refusal is
+answered (see `refusals`).
 """
 
 import math
@@ -11,24 +12,18 @@ KNOWN_MAX = 10_000
 
 
 class KnownLimits:
-    """Users who are over their rate limit, and until when: they are refused here, without a place
-    in the queue, a call of Redis or a quick answer.
+    """Users who are over their rate limit, and until when: they are refused without a place in the
+    queue and without a call of Redis.
 
-    Refusals beyond `per_s` for a principal wait, so that asking again at full speed costs the one
-    who asks, not the others' processor time. Repeats of known keys are free of the limit and must
-    reach Redis: `repeats_per_s` of a user do while it is over its limit.
+    Repeats of known keys are free of the limit and must reach Redis: `repeats_per_s` of a user do
+    while it is over its limit.
     """
 
-    def __init__(
-        self, *, per_s: float, repeats_per_s: float, wait_max_s: float, clock: Callable[[], float]
-    ) -> None:
-        self._per_s = per_s
+    def __init__(self, *, repeats_per_s: float, clock: Callable[[], float]) -> None:
         self._repeats_per_s = repeats_per_s
-        self._wait_max_s = wait_max_s
         self._clock = clock
         self._until: dict[int, float] = {}
-        # By principal and by user: when a next refusal, or repeat, is due at the bounded rate.
-        self._refusals: dict[str, float] = {}
+        # By user: when a next repeat is due at the bounded rate.
         self._repeats: dict[int, float] = {}
 
     def note(self, user_id: int, wait_s: float) -> None:
@@ -56,14 +51,3 @@ class KnownLimits:
                 self._repeats[user_id] = max(due, now) + 1 / self._repeats_per_s
                 return 0.0
         return until - now
-
-    def refusal_delay_s(self, principal: str) -> float:
-        """How long to keep a principal's refusal; 0 for the first of a second."""
-        now = self._clock()
-        if len(self._refusals) >= KNOWN_MAX:
-            self._refusals = {p: at for p, at in self._refusals.items() if at > now}
-            if len(self._refusals) >= KNOWN_MAX:
-                self._refusals.clear()
-        due = max(self._refusals.get(principal, -math.inf), now - 1.0) + 1 / self._per_s
-        self._refusals[principal] = min(due, now + self._wait_max_s)
-        return max(0.0, self._refusals[principal] - now)

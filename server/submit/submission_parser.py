@@ -62,9 +62,8 @@ class SubmissionParser:
         """Whether only its token, body and Idempotency-Key decide about the request."""
         return not self._signatures.concern(request.headers)
 
-    def one(self, request: Request) -> ParsedSubmission:
+    def one(self, request: Request, principal: Principal) -> ParsedSubmission:
         """The submission of POST /scores/update. Raises Problem."""
-        principal = self.principal(request)
         return parse_submission(
             principal,
             request.headers.getall("idempotency-key", ()),
@@ -75,12 +74,11 @@ class SubmissionParser:
             signed=lambda: self._signed(request, principal),
         )
 
-    def many(self, request: Request) -> list[ParsedSubmission | Problem]:
+    def many(self, request: Request, principal: Principal) -> list[ParsedSubmission | Problem]:
         """The submissions of POST /scores/updates in order; a Problem in place of a refused one.
 
         Raises Problem when the request as a whole is refused.
         """
-        principal = self.principal(request)
         check_media_type(request.headers.get("content-type", ""))
         try:
             items = parse_batch(request.body)

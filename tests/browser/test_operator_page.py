@@ -234,3 +234,26 @@ def test_a_flood_of_cases_of_one_player_is_paged_filtered_and_ended_together(
     assert site.decided == {case["submissionId"]: "rejected" for case in site.cases[1:20]}
     assert browser.console() == []
     browser.run("sessionStorage.clear()")
+
+
+def test_every_player_with_open_cases_is_reached_page_by_page(
+    browser: Browser, site: BoardSite
+) -> None:
+    site.cases = held_cases(*((f"User{number:02d}", 1) for number in range(1, 46)))
+
+    def buttons() -> list[str]:
+        return texts(browser.find_all("#cases-users button"))
+
+    reviewing(browser, site)
+    eventually_sync(lambda: buttons() == [f"User{n:02d}: 1" for n in range(1, 21)])
+    for first in (21, 41):
+        browser.find("#players-next").click()
+        expected = [f"User{n:02d}: 1" for n in range(first, min(first + 20, 46))]
+        eventually_sync(lambda expected=expected: buttons() == expected)
+    assert not browser.find("#players-next").is_enabled()
+    browser.find("#cases-users button:nth-child(5)").click()
+    eventually_sync(lambda: texts(browser.find_all("#cases th")) == ["User45"])
+    browser.find("#players-first").click()
+    eventually_sync(lambda: buttons()[0] == "User01: 1")
+    assert browser.console() == []
+    browser.run("sessionStorage.clear()")

@@ -219,6 +219,10 @@ async def test_a_held_submission_waits_for_a_reviewer(api: Api) -> None:
     assert (await ask(api, "GET", f"/admin/reviews?after={uuid.uuid4()}", reviewer()))[0] == 404
     [holder] = (await ask(api, "GET", "/admin/reviews/users", reviewer()))[1]
     assert (holder["user"], holder["openCases"]) == ("Alice", 1)
+    users = "/admin/reviews/users?limit=1&offset="
+    assert await ask(api, "GET", users + "0", reviewer()) == (200, [holder])
+    assert await ask(api, "GET", users + "1", reviewer()) == (200, [])
+    assert (await ask(api, "GET", users + "-1", reviewer()))[0] == 400
 
     async def decided() -> tuple[int, Any] | None:
         # The case's workflow starts after the batch's last step.

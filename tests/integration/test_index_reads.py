@@ -82,6 +82,7 @@ async def test_pages_and_neighbours_are_those_of_a_full_sort(pool: Pool, mysql_u
             assert [user.user_id for user in around] == [
                 row[0] for row in order[max(0, place - 3) : place + 4]
             ]
+        assert [each.user_id for each in await reader.holders(2, 1)] == [2, 3]
     finally:
         await reader.close()
 

@@ -193,6 +193,28 @@ async def test_behind_an_own_proxy_the_client_counts(settings: ServerSettings) -
         assert await status(api, headers=other) == 200
 
 
+async def test_one_address_never_takes_the_last_streams(settings: ServerSettings) -> None:
+    small = replace(settings, listeners_max=4, proxies_count=1)
+    one, two, three = ({"X-Forwarded-For": f"198.51.100.{n}"} for n in (1, 2, 3))
+    async with running_api(small, embedded_worker=True) as api:
+        async with holding(api, 2, one), await opened(api, headers=one) as refused:
+            body = await refused.json(content_type=None)
+            async with holding(api, 1, two):
+                assert await status(api, headers=two) == 429
+                async with holding(api, 1, three):
+                    assert await status(api, headers={"X-Forwarded-For": "198.51.100.4"}) == 503
+
+        async def room() -> bool:
+            return await status(api, headers=one) == 200
+
+        await eventually(room)
+        # A connection of this machine that names no client may be a proxy's: it speaks for all.
+        async with holding(api, 4):
+            assert await status(api) == 503
+
+    assert (refused.status, body["code"]) == (429, "too_many_streams")
+
+
 async def test_streams_per_user_are_limited_over_all_processes(settings: ServerSettings) -> None:
     limited = replace(settings, streams_per_user=2)
     bearer = {"Authorization": f"Bearer {token(1)}"}

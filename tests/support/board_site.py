@@ -149,15 +149,15 @@ class BoardSite:
         ]
         return web.json_response(fit[: int(wanted.get("limit", "200"))])
 
-    async def _serve_holders(self, _: web.Request) -> web.Response:
+    async def _serve_holders(self, request: web.Request) -> web.Response:
         open_cases = [case for case in self.cases if case["submissionId"] not in self.decided]
         counts = Counter((case["userId"], case["user"]) for case in open_cases)
-        return web.json_response(
-            [
-                {"userId": user_id, "user": user, "openCases": count, "oldestOpenedAtUs": 1}
-                for (user_id, user), count in counts.most_common()
-            ]
-        )
+        holders = [
+            {"userId": user_id, "user": user, "openCases": count, "oldestOpenedAtUs": 1}
+            for (user_id, user), count in counts.most_common()
+        ]
+        first = int(request.query["offset"])
+        return web.json_response(holders[first : first + int(request.query["limit"])])
 
     async def _decide_cases(self, request: web.Request) -> web.Response:
         results = []

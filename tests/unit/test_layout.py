@@ -82,7 +82,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "submit": {"auth", "backends", "observe"},
         "board": {"backends", "submit"},
         "review": {"backends", "board", "submit"},
-        "stream": {"auth", "backends", "board", "observe", "settings"},
+        "stream": {"auth", "backends", "board", "observe", "settings", "submit"},
         "http": {"submit"},
         "availability": {"board"},
         "routes": {

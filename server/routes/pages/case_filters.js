@@ -9,6 +9,8 @@ const at = (id) => document.getElementById(id);
 
 // The last case of each page before this one.
 let pages = [];
+// How many players are on the pages before this one.
+let skipped = 0;
 
 /** The query for the cases of this page. */
 export function query() {
@@ -19,6 +21,9 @@ export function query() {
   return `?${asked}`;
 }
 
+/** The query for the players of this page: one more than is shown tells whether there is a next. */
+export const holdersQuery = () => `?limit=${USERS_SHOWN + 1}&offset=${skipped}`;
+
 /** Show which pages there are, and the players with open cases as buttons that choose one. */
 export function showFilters(cases, holders) {
   at("cases-first").disabled = pages.length === 0;
@@ -27,6 +32,11 @@ export function showFilters(cases, holders) {
   const words = holders
     .slice(0, USERS_SHOWN)
     .map((holder) => [String(holder.userId), `${nameOf(holder)}: ${holder.openCases}`]);
+  // The last players of the page have no open case any more.
+  if (holders.length === 0) skipped = 0;
+  at("players-pages").hidden = skipped === 0 && holders.length <= USERS_SHOWN;
+  at("players-first").disabled = skipped === 0;
+  at("players-next").disabled = holders.length <= USERS_SHOWN;
   const buttons = [...at("cases-users").children];
   const same = buttons.length === words.length
     && words.every(([user, text], n) => buttons[n].dataset.user === user && buttons[n].textContent === text);
@@ -60,6 +70,12 @@ export function whenChosen(changed) {
     at("cases-user").value = at("cases-user").value === user ? "" : user;
     go([]);
   });
+  const turnPlayers = (to) => {
+    skipped = to;
+    changed();
+  };
+  at("players-first").addEventListener("click", () => turnPlayers(0));
+  at("players-next").addEventListener("click", () => turnPlayers(skipped + USERS_SHOWN));
   at("cases-first").addEventListener("click", () => go([]));
   at("cases-next").addEventListener("click", ({ target }) => go([...pages, target.dataset.after]));
 }

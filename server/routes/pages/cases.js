@@ -1,6 +1,6 @@
 // Submissions that wait for a person: lists them, and sends what was decided.
 
-import { query, showFilters, whenChosen } from "./case_filters.js";
+import { holdersQuery, query, showFilters, whenChosen } from "./case_filters.js";
 import { nameOf, signed } from "./words.js";
 
 const TIMEOUT_MS = 12000;
@@ -34,17 +34,18 @@ export async function showCases(token) {
   if (!token) return;
   reviewer = token;
   const asked = query();
+  const players = holdersQuery();
   let answer;
   let holders = [];
   try {
-    const [listed, grouped] = await Promise.all([ask(asked, token), ask("/users", token)]);
+    const [listed, grouped] = await Promise.all([ask(asked, token), ask(`/users${players}`, token)]);
     answer = listed;
     if (grouped.ok) holders = await grouped.json();
   } catch {
     return;
   }
   // Somebody has chosen others meanwhile.
-  if (asked !== query()) return;
+  if (asked !== query() || players !== holdersQuery()) return;
   const refused = answer.status === 401 || answer.status === 403;
   at("unlock").hidden = !refused;
   for (const part of ["cases-filters", "cases-table", "cases-actions"]) at(part).hidden = !answer.ok;

@@ -1,8 +1,9 @@
 """The client address of a connection, also behind proxies and with forged headers."""
 
 import pytest
+from sanic.compat import Header
 
-from server.stream.client_ip import client_address
+from server.stream.client_ip import X_FORWARDED_FOR, Proxies, client_address
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,27 @@ from server.stream.client_ip import client_address
 )
 def test_an_address_counts_as_its_customer(peer: str, counted: str) -> None:
     assert client_address(peer, [], proxies=0)[0] == counted
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("127.0.0.1", None),
+        ("127.8.8.8", None),
+        ("::1", None),
+        ("::ffff:127.0.0.1", None),
+        ("", None),
+    ],
+)
+def test_connection_of_this_machine_has_no_address_of_its_own(
+    peer: str, address: str | None
+) -> None:
+    named = Header({X_FORWARDED_FOR: "198.51.100.1"})
+
+    assert Proxies(0, header=X_FORWARDED_FOR).foreign_address(peer, named) == address
+    assert Proxies(1, header=X_FORWARDED_FOR).foreign_address(peer, named) == "198.51.100.1"
 
 
 def test_forwarded_headers_are_ignored_without_trusted_proxies() -> None:

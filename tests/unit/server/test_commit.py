@@ -14,6 +14,7 @@ from server.submit import commit
 from server.submit.admission import AdmissionCode, AdmissionResult, Item
 from server.submit.commit import Committer
 from server.submit.inflight_window import InflightWindow
+from server.submit.refusals import RefusalAccounts, Refusals
 from tests.support.eventually import eventually, settled
 
 
@@ -51,6 +52,7 @@ class Backends:
         self.gate.set()
         self.start_error: Exception | None = None
         self.admit_error: Exception | None = None
+        self.accounts = RefusalAccounts(clock=lambda: self.now)
 
     async def admit(self, items: Sequence[Item]) -> list[AdmissionResult]:
         if self.admit_error:
@@ -76,6 +78,7 @@ class Backends:
             clock=lambda: self.now,
             running_usual=4,
             running_max=4,
+            refusals=Refusals(self.accounts),
             **{**limits, **changes},  # type: ignore[arg-type]
         )
         self.window = committer.window
@@ -491,9 +494,9 @@ async def test_a_user_over_its_limit_is_refused_without_asking_redis(backends: B
 
 
 async def test_refusals_at_full_speed_wait_and_are_answered_when_closing(
-    backends: Backends, monkeypatch: pytest.MonkeyPatch
+    backends: Backends,
 ) -> None:
-    monkeypatch.setattr(commit, "REFUSALS_PER_S", 10.0)
+    backends.accounts = RefusalAccounts(per_s=10, clock=lambda: backends.now)
     committer = backends.committer()
     over = submission()
     backends.results[over.id] = AdmissionResult(AdmissionCode.LIMITED, 7_500_000)

@@ -13,6 +13,7 @@ from scoreboard import ids
 from scoreboard.domain import Submission
 from scoreboard.errors import OVERLOADED, RATE_LIMITED, Problem
 from scoreboard.tokens import Principal
+from server.http import fast_path
 from server.http.fast_path import BeginSpan, FastPath
 from server.http.responses import WireBytes
 from server.submit.submission import NewIds
@@ -98,6 +99,16 @@ async def test_a_known_head_submits_and_is_answered_when_that_is_durable(way: Wa
     assert b"\r\nlocation: " + name in head
     assert b"\r\ncontent-length: 38\r\nconnection: keep-alive" in head
     assert body == b"<" + name + b">"
+
+
+async def test_no_number_of_reads_makes_a_submission_unknown(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_path, "HEADS_MAX", 3)
+    for number in range(10):
+        way.learn_read(b"GET /scores HTTP/1.1\r\nHost: x\r\nX-Number: %d" % number)
+
+    assert way.take(HEAD + END + BODY)
 
 
 async def test_each_submission_without_a_key_has_a_name_of_its_own(way: Way) -> None:

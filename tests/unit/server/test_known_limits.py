@@ -13,7 +13,7 @@ class Clock:
 
 def test_repeats_pass_at_their_rate_while_a_user_is_over_its_limit() -> None:
     clock = Clock()
-    limits = KnownLimits(per_s=10, repeats_per_s=4, wait_max_s=1.0, clock=clock)
+    limits = KnownLimits(repeats_per_s=4, clock=clock)
     limits.note(1, 8.0)
 
     # A second's worth and the one that is due, then the rate.
@@ -26,21 +26,10 @@ def test_repeats_pass_at_their_rate_while_a_user_is_over_its_limit() -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     clock = Clock()
-    limits = KnownLimits(per_s=10, repeats_per_s=5, wait_max_s=1.0, clock=clock)
+    limits = KnownLimits(repeats_per_s=5, clock=clock)
 
     for user in range(known_limits.KNOWN_MAX + 5):
         limits.note(user, 8.0)
-        limits.refusal_delay_s(str(user))
 
     assert len(limits._until) == known_limits.KNOWN_MAX
-    assert len(limits._refusals) <= known_limits.KNOWN_MAX
     assert limits.wait_s(0, keyed=False) == 0
-
-
-def test_refusals_of_a_principal_wait_no_longer_than_a_second() -> None:
-    limits = KnownLimits(per_s=10, repeats_per_s=5, wait_max_s=1.0, clock=Clock())
-
-    delays = [limits.refusal_delay_s("p") for _ in range(100)]
-
-    assert delays[:10] == [0.0] * 10
-    assert delays[-1] == 1.0
