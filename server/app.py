@@ -47,6 +47,7 @@ from server.routes.scores import ReadyPage, ScoresRoutes
 from server.routes.streams import StreamRoutes
 from server.routes.submissions import SubmissionRoutes, accepted_response
 from server.settings import ServerSettings
+from server.stream.client_ip import Proxies
 from server.stream.feed import Feed
 from server.stream.hub import Hub
 from server.stream.stream_gate import StreamGate
@@ -54,7 +55,7 @@ from server.submit.admission import Admission
 from server.submit.backlog import Backlog
 from server.submit.batch_starter import BatchStarter, EmbeddedWorker
 from server.submit.commit import Committer
-from server.submit.refusals import Refusals
+from server.submit.refusals import Refusals, RefusedRequests
 from server.submit.submission import NewIds
 from server.submit.submission_parser import MAX_BATCH_BODY_BYTES, SubmissionParser
 
@@ -139,7 +140,8 @@ def create_app(
     )
     feed = Feed(redis_client, ledger, hub, history_changes=settings.history_changes)
     origins = Origins(settings.stream_origins)
-    gate = StreamGate(settings, authenticator, redis_client, origins)
+    proxies = Proxies(settings.proxies_count, header=settings.proxies_header)
+    gate = StreamGate(settings, authenticator, redis_client, origins, proxies)
     accept = partial(accepted_response, base=settings.base_path)
 
     def fields(request: Request) -> tuple[tuple[str, str], ...]:
@@ -211,6 +213,9 @@ def create_app(
     )
 
     app.ctx.fields = fields
+    app.ctx.refusal_delay_s = RefusedRequests(
+        refusals, lambda request: proxies.foreign_address(request.ip, request.headers)
+    ).delay_s
     app.ctx.fast_path = fast_path
     app.ctx.life = Life(
         availability=availability,

@@ -132,7 +132,11 @@ class StrictHttp(Http):
             await self._receive_more()
 
     async def http1_response_header(self, data: bytes, end_stream: bool) -> None:
-        """Sanic's, with the fields that every answer has."""
+        """Sanic's, with the fields that every answer has; later, for a client refused too often."""
+        if 400 <= self.response.status < 500:
+            delay_s = self.protocol.app.ctx.refusal_delay_s(self.request)
+            if delay_s > 0:
+                await asyncio.sleep(delay_s)
         headers = self.response.headers
         headers["date"] = http_date()
         for name, value in self.protocol.app.ctx.fields(self.request):

@@ -13,14 +13,13 @@ from sanic.response import HTTPResponse
 
 from scoreboard import contract, ids
 from scoreboard.errors import MALFORMED, Problem
-from scoreboard.tokens import Principal
 from server.availability import Availability
 from server.board.outcomes import PENDING, Outcomes
 from server.http.responses import JSON, NOT_STORED, json_response
 from server.http.routing import Route
 from server.submit.batches import results, submit_each
 from server.submit.commit import Committer
-from server.submit.refusals import Refusals, weight
+from server.submit.refusals import Refusals
 from server.submit.submission_parser import SubmissionParser
 
 if TYPE_CHECKING:
@@ -72,15 +71,14 @@ class SubmissionRoutes:
         """Accept a submission: durable in a started workflow when this answers 202."""
         self._availability.require_true_clock()
         principal = self._parser.principal(request)
-        try:
-            parsed = self._parser.one(request, principal)
-            self._availability.require_work_taken()
-            waiter = self._committer.submit(parsed.submission, keyed=parsed.keyed)
-        except Problem as problem:
-            await self._refusals.refuse(principal.subject, problem, weight(request.body))
+        parsed = self._parser.one(request, principal)
+        self._availability.require_work_taken()
         if self._tracing is not None:
             self._tracing.note(parsed.submission.id)
-        left = await waiter
+        problem = self._committer.over_limit(parsed.submission, keyed=parsed.keyed)
+        if problem is not None:
+            raise problem
+        left = await self._committer.take(parsed.submission, keyed=parsed.keyed)
         if self._parser.is_plain(request):
             self._learn(request)
         response = self._accept(ids.text(parsed.submission.id))
@@ -91,29 +89,18 @@ class SubmissionRoutes:
         """Accept many submissions; each item of the answer is what its own request would get."""
         self._availability.require_true_clock()
         principal = self._parser.principal(request)
-        try:
-            # One batch is read at a time, and what others have sent is read between two of them.
-            async with self._turn:
-                await asyncio.sleep(0)
-                self._check_account(request, principal)
-                items = self._parser.many(request, principal)
-                self._availability.require_work_taken()
-                outcomes = submit_each(self._committer, items)
-        except Problem as problem:
-            await self._refusals.refuse(principal.subject, problem, weight(request.body))
+        # One batch is read at a time, and what others have sent is read between two of them.
+        async with self._turn:
+            await asyncio.sleep(0)
+            self._refusals.check(principal)
+            items = self._parser.many(request, principal)
+            self._availability.require_work_taken()
+            outcomes = submit_each(self._committer, items)
         if self._tracing is not None:
             for item in items:
                 if not isinstance(item, Problem):
                     self._tracing.note(item.submission.id)
         return json_response(await results(self._refusals, principal.subject, items, outcomes))
-
-    def _check_account(self, request: Request, principal: Principal) -> None:
-        try:
-            self._refusals.check(principal)
-        except Problem:
-            # Neither read nor kept while the answer waits.
-            request.body = b""
-            raise
 
     async def get_outcome(self, request: Request, submission_id: str) -> HTTPResponse:
         """The outcome of a submission."""

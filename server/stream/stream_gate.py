@@ -73,6 +73,7 @@ class StreamGate:
         authenticator: Authenticator,
         redis: Redis,
         origins: Origins,
+        proxies: Proxies,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -81,7 +82,7 @@ class StreamGate:
         self._required = settings.stream_auth_required
         self._per_address = settings.streams_per_address
         self._per_user = settings.streams_per_user
-        self._proxies = Proxies(settings.proxies_count, header=settings.proxies_header)
+        self._proxies = proxies
         self._origins = origins
         self._tickets = Tickets(redis)
         self._leases = Leases(redis, clock=time.monotonic, lease_s=settings.stream_lease_s)

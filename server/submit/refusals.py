@@ -1,16 +1,16 @@
 """What the refusals of each principal may cost this process, and when they are answered.
 
 A refusal costs processor time, which a client that asks again at full speed takes from all others.
-Each principal has an account of refusals that refills at a steady rate. While it is empty, answers
-wait; while it is overdrawn, batches are refused from their head alone. Not who is refused, nor
-why: see `known_limits` and `commit`.
+Each principal, and each address without one, has an account of refusals that refills at a steady
+rate. While it is empty, answers wait; while it is overdrawn, batches are refused from their head
+alone. Not who is refused, nor why: see `known_limits` and `commit`.
 """
 
 import asyncio
 import math
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any
 
 from scoreboard.errors import RATE_LIMITED, Problem
 from scoreboard.tokens import SCOPE_ANY_USER, Principal
@@ -19,6 +19,9 @@ KNOWN_MAX = 10_000
 """Principals whose account is remembered."""
 
 PER_S = 200.0
+ADDRESS_PER_S = 500.0
+"""More than for a principal: many people may share an address."""
+
 WAIT_MAX_S = 1.0
 DEBT_MAX_S = 5.0
 """How far an account is overdrawn at most: that long after its last refusal, all is as before."""
@@ -89,11 +92,9 @@ class Refusals:
             self._waiting[waiter] = (timer, problem)
         return waiter
 
-    async def refuse(self, principal: str, problem: Problem, refusals: int = 1) -> NoReturn:
-        """Raises the problem, once the principal's account allows it; a 5xx at once."""
-        if problem.kind.status < 500:
-            await self.later(principal, problem, refusals)
-        raise problem
+    def count(self, principal: str, body: bytes) -> float:
+        """Count a refused request; how long to keep its answer."""
+        return self._accounts.charge(principal, weight(body))
 
     def check(self, principal: Principal) -> None:
         """Raises Problem (rate_limited) for a principal whose account is overdrawn.
@@ -106,7 +107,7 @@ class Refusals:
         if debt_s > 0:
             raise Problem(
                 RATE_LIMITED,
-                "Too many of your submissions are refused.",
+                "Too many of your requests are refused.",
                 retry_after_s=math.ceil(debt_s),
             )
 
@@ -127,3 +128,31 @@ class Refusals:
 def weight(body: bytes) -> int:
     """The refusals that a refused body counts as."""
     return 1 + len(body) // BYTES_PER_REFUSAL
+
+
+class RefusedRequests:
+    """How long to keep the answer to a whole refused request, by whose it is.
+
+    `address` tells where a request comes from; None: from nowhere that counts.
+    """
+
+    def __init__(
+        self,
+        refusals: Refusals,
+        address: Callable[[Any], str | None],
+        accounts: RefusalAccounts | None = None,
+    ) -> None:
+        self._refusals = refusals
+        self._address = address
+        self._accounts = accounts or RefusalAccounts(clock=time.monotonic, per_s=ADDRESS_PER_S)
+
+    def delay_s(self, request: Any) -> float:
+        """Count a refused request; seconds to keep its answer, and nothing else of it."""
+        principal = getattr(request.ctx, "principal", None)
+        if principal is None:
+            address = self._address(request)
+            found = 0.0 if address is None else self._accounts.charge(address)
+        else:
+            found = self._refusals.count(principal, request.body)
+        request.body = b""
+        return found

@@ -56,7 +56,10 @@ class SubmissionParser:
 
     def principal(self, request: Request) -> Principal:
         """Who a request speaks for. Raises Problem."""
-        return self._authenticator.principal(request.headers.getall("authorization", ()))
+        principal = self._authenticator.principal(request.headers.getall("authorization", ()))
+        # Whom a refusal counts for.
+        request.ctx.principal = principal.subject
+        return principal
 
     def is_plain(self, request: Request) -> bool:
         """Whether only its token, body and Idempotency-Key decide about the request."""

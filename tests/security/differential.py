@@ -245,6 +245,7 @@ def server(*, fast_path: bool) -> tuple[Sanic[Any, Any], list[Read]]:
     )
     app.ctx.fast_path = path if fast_path else None
     app.ctx.fields = lambda _: ()
+    app.ctx.refusal_delay_s = lambda _: 0.0
     app.ctx.answered = lambda: path.answered
     return app, found
 

@@ -1,13 +1,14 @@
 """What a principal's refusals cost it: waiting, and then the right to have its batches read."""
 
-import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from scoreboard.errors import FORBIDDEN, RATE_LIMITED, UNAVAILABLE, Problem
 from scoreboard.tokens import SCOPE_ANY_USER, Principal
 from server.submit import refusals
-from server.submit.refusals import RefusalAccounts, Refusals, weight
+from server.submit.refusals import RefusalAccounts, Refusals, RefusedRequests, weight
 
 
 class Clock:
@@ -78,12 +79,35 @@ async def test_principal_of_many_users_is_never_refused_unread() -> None:
     assert isinstance(later.exception(), Problem)
 
 
-async def test_failure_of_the_server_is_told_at_once_and_not_charged() -> None:
-    refused = Refusals(RefusalAccounts(per_s=1, clock=Clock()))
+def request(address: str, principal: str | None = None, body: bytes = b"") -> Any:
+    ctx = SimpleNamespace() if principal is None else SimpleNamespace(principal=principal)
+    return SimpleNamespace(ip=address, ctx=ctx, body=body)
+
+
+async def test_refused_request_counts_for_its_principal_or_else_for_its_address() -> None:
+    clock = Clock()
+    refused = RefusedRequests(
+        Refusals(RefusalAccounts(per_s=10, clock=clock)),
+        lambda asked: asked.ip or None,
+        RefusalAccounts(per_s=10, clock=clock),
+    )
     for _ in range(10):
-        with pytest.raises(Problem):
-            await asyncio.wait_for(refused.refuse("p", Problem(UNAVAILABLE, "x"), 100), 0.5)
-    refused.check(principal())
+        assert refused.delay_s(request("one", "1")) == 0.0
+        assert refused.delay_s(request("one")) == 0.0
+        assert refused.delay_s(request("")) == 0.0
+
+    assert refused.delay_s(request("two", "1")) == pytest.approx(0.1)
+    assert refused.delay_s(request("one")) == pytest.approx(0.1)
+    assert refused.delay_s(request("two")) == 0.0
+    assert refused.delay_s(request("")) == 0.0
+
+
+async def test_refused_body_is_counted_and_not_kept() -> None:
+    refused = RefusedRequests(Refusals(RefusalAccounts(clock=Clock())), lambda _: None)
+    large = request("one", "1", b"x" * 96 * 1024)
+
+    assert refused.delay_s(large) == 1.0
+    assert large.body == b""
 
 
 def test_refused_body_counts_by_its_length() -> None:
