@@ -26,7 +26,7 @@ WAIT_MAX_S = 1.0
 DEBT_MAX_S = 5.0
 """How far an account is overdrawn at most: that long after its last refusal, all is as before."""
 
-BYTES_PER_REFUSAL = 64
+BYTES_PER_REFUSAL = 512
 """A refused body counts by its length: reading it was the cost."""
 
 
