@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Callable
 
 import pytest
 
@@ -52,11 +53,12 @@ async def test_refused_batch_costs_one_timer_and_its_account_every_item(
         await committer.submit(first.submission, keyed=False)
     loop = asyncio.get_running_loop()
     timers: list[float] = []
-    monkeypatch.setattr(
-        loop,
-        "call_later",
-        lambda delay, answer, *of: (timers.append(delay), loop.call_soon(answer, *of))[1],
-    )
+
+    def call_soon(delay_s: float, answer: Callable[..., object], *of: object) -> asyncio.Handle:
+        timers.append(delay_s)
+        return loop.call_soon(answer, *of)
+
+    monkeypatch.setattr(loop, "call_later", call_soon)
     accounts = RefusalAccounts(clock=lambda: backends.now)
     items = [item() for _ in range(500)]
 

@@ -104,7 +104,7 @@ async def test_refused_request_counts_for_its_principal_or_else_for_its_address(
 
 async def test_refused_body_is_counted_and_not_kept() -> None:
     refused = RefusedRequests(Refusals(RefusalAccounts(clock=Clock())), lambda _: None)
-    large = request("one", "1", b"x" * 96 * 2048)
+    large = request("one", "1", b"x" * 512 * 1024)
 
     assert refused.delay_s(large) == 1.0
     assert large.body == b""
