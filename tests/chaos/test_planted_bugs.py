@@ -9,7 +9,8 @@ from tests.chaos.gauntlet import place, run_gauntlet, runs_until_convicted
 from tests.chaos.mutations import names
 from tests.support.services import Services
 
-RUNS_MAX = 3
+RUNS_MAX = 5
+"""As many as `python -m tests.chaos.convictions` takes."""
 
 
 def test_the_system_without_a_planted_bug_is_acquitted(
