@@ -7,6 +7,7 @@ internals; `tests/integration/test_server_http.py` tests what it relies on.
 """
 
 import asyncio
+import re
 from collections.abc import Iterable
 from time import monotonic
 from typing import Any
@@ -31,6 +32,7 @@ from server.http.responses import http_date
 
 HEAD_MAX_BYTES = 8192
 REAP_INTERVAL_S = 0.5
+_ORIGIN = re.compile(rb"\r\norigin:[ \t]*([!-~]+)[ \t]*\r\n", re.IGNORECASE)
 RESPONSE_TIMEOUT_S = 30.0
 """No handler takes this long: each has a shorter limit of its own."""
 
@@ -130,6 +132,16 @@ class StrictHttp(Http):
             if data or body.done:
                 return data or None
             await self._receive_more()
+
+    def create_empty_request(self) -> None:
+        """Sanic's stand-in for a request that was refused before it had one, with its origin.
+
+        A page of an allowed origin may read this answer, too.
+        """
+        super().create_empty_request()
+        found = _ORIGIN.findall(self.recv_buffer[: 2 * HEAD_MAX_BYTES])
+        if len(found) == 1:
+            self.request.headers["origin"] = found[0].decode("ascii")
 
     async def http1_response_header(self, data: bytes, end_stream: bool) -> None:
         """Sanic's, with the fields that every answer has; later, for a client refused too often."""

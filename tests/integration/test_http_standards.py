@@ -285,6 +285,10 @@ async def test_pages_of_an_allowed_origin_may_read_and_submit(settings: ServerSe
         await ask("HEAD", "/scores", 200)
         await ask("GET", "/scores/users/1", 200)
         await ask("GET", "/nowhere", 404)
+        # Refused before there is a request.
+        await ask("GET", "/scores//", 404)
+        await ask("GET", "/scores", 431, headers={"X": "x" * 9000})
+        await ask("POST", "/scores/update", 415, headers={"Content-Encoding": "gzip"}, json=body)
         await ask("POST", "/scores/update", 401, json=body)
         await ask("POST", "/scores/update", 202, json=body, headers=bearer)
         await ask("POST", "/scores/update", 422, json={"userId": 1}, headers=bearer)
