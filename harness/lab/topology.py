@@ -261,9 +261,8 @@ class Site:
 
         text = example.replace("    server api1 127.0.0.1:3000", servers(API_PORT, APIS))
         text = text.replace("bind :8080", f"bind :{HTTP_PORT}")
-        text = text.replace(
-            "maxconn 40000", f"maxconn 4000\n    stats socket {self.admin_socket} level admin"
-        )
+        more = f"maxconn 4000\n    stats socket {self.admin_socket} level admin"
+        text = text.replace("defaults\n", f"global\n    {more}\n\ndefaults\n", 1)
         # Which server is the primary is told by orders at a fail-over, not found by a check.
         return (
             f"{text}\n"

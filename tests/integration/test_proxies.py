@@ -23,6 +23,16 @@ def settings(settings: ServerSettings) -> ServerSettings:
     )
 
 
+async def plain_stream(port: int) -> bytes:
+    """What begins a stream for a client like curl, which says nothing about encodings."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"GET /scores/stream?snapshot=1 HTTP/1.1\r\nHost: a\r\n\r\n")
+        return await asyncio.wait_for(reader.readuntil(b"event: snapshot\n"), 5)
+    finally:
+        writer.close()
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 async def test_what_is_public_passes_and_nothing_else(
     name: str, settings: ServerSettings, tmp_path: Path
@@ -32,6 +42,8 @@ async def test_what_is_public_passes_and_nothing_else(
             api = Api(port, behind.http)
             await eventually(lambda: passes(api))
 
+            plain = await plain_stream(port)
+            large = await behind.http.post(api.url + contract.UPDATE_PATH, data=bytes(200_000))
             async with api.listen() as one, api.listen():
                 assert (await api.submit(1, 10))[0] == 202
                 await asyncio.wait_for(one.until(1), 5)
@@ -58,6 +70,9 @@ async def test_what_is_public_passes_and_nothing_else(
                 headers={"Authorization": f"Bearer {token(1)}", "Origin": api.url},
             )
 
+    assert b"200 OK" in plain
+    # A proxy's own bound on bodies must not make it a 502.
+    assert large.status == 413
     # Its own header does not count: the proxy's does.
     assert third.status == 429
     assert ticket.status in (200, 201)

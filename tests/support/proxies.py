@@ -61,8 +61,6 @@ def running_proxy(
     for old, new in (
         *(_with_http2(name, folder, identity) if identity else ()),
         ("8080", f"{port}"),
-        # Descriptors that a machine for tests may not have.
-        ("maxconn 40000", "maxconn 1000"),
         ("127.0.0.1:3000", f"127.0.0.1:{upstream}"),
         ("/tmp/nginx-scoreboard", str(folder / "nginx")),
         ("/run/nginx-scoreboard.pid", str(folder / "nginx.pid")),
