@@ -23,7 +23,7 @@ from harness.report.results_document import KEPT, keep_section
 from tests.security.attack import Tally, attack
 from tests.security.differential import run as compare_readers
 from tests.security.fuzz import ROOT, fuzz, quiet
-from tests.security.page import SECTION, merged, read_kept, section
+from tests.security.page import SECTION, added, merged, read_kept, section
 from tests.security.schemathesis_run import Report, schemathesis
 from tests.security.targets import SEEDS, TARGETS
 from tests.security.test_parsers import mutated
@@ -68,7 +68,7 @@ def _attacks(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _readers(options: argparse.Namespace) -> list[dict[str, Any]]:
-    counts, differences = compare_readers(options.compare, seed=1, processes=2)
+    counts, differences = compare_readers(options.compare, seed=options.seed, processes=2)
     what = (
         "request heads, targets and bodies read by five readers: our parser, the server with and"
         " without its fast path, Sanic, httptools"
@@ -123,19 +123,23 @@ def main() -> int:
     parser.add_argument(
         "--compare", type=int, default=1_000_000, help="requests for five readers of HTTP"
     )
+    parser.add_argument("--seed", type=int, default=1, help="of those requests")
+    parser.add_argument(
+        "--more", action="store_true", help="add to the kept inputs of the part, with another seed"
+    )
     options = parser.parse_args()
     quiet()
     found = 0
     for part in () if options.page else options.only or PARTS:
         started_s = int(time.time())
         rows = _RUN[part](options)
-        _keep(part, rows, started_s)
+        _keep(part, rows, started_s, more=options.more)
         for row in rows:
             print(f"{row['what']}: {row['inputs']:,} inputs, {row['server_errors']} server errors")
             print("".join(f"  FOUND {find}\n" for find in row["finds"]), end="", flush=True)
             found += len(row["finds"]) + row["server_errors"]
     if options.page:
-        _keep(None, [], 0)
+        _keep(None, [], 0, more=False)
     return 1 if found else 0
 
 
@@ -147,10 +151,11 @@ _RUN = {
 }
 
 
-def _keep(part: str | None, rows: list[dict[str, Any]], started_s: int) -> None:
+def _keep(part: str | None, rows: list[dict[str, Any]], started_s: int, *, more: bool) -> None:
     """Put the rows of a part, if any, beside those of the other parts, and write the section."""
     document = read_kept(ROOT / KEPT / f"{SECTION}.json")
     if part is not None:
+        rows = added(document, part, rows) if more else rows
         document = merged(document, part, rows, fingerprint(ROOT), started_s, order=PARTS)
     page = ROOT / "RESULTS.md"
     keep_section(page, SECTION, document, lambda file: section(document, file, ROOT / KEPT))

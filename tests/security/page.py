@@ -41,6 +41,23 @@ def merged(
     return {**document, "parts": sorted([*parts, new], key=lambda part: order.index(part["name"]))}
 
 
+def added(
+    document: Mapping[str, Any], name: str, rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The rows with what the kept part has of the same: one run in slices is one row."""
+    kept = {
+        row["what"]: row
+        for part in document["parts"]
+        if part["name"] == name
+        for row in part["rows"]
+    }
+    none = {"inputs": 0, "server_errors": 0, "finds": []}
+    return [
+        {**row, **{count: row[count] + kept.get(row["what"], none)[count] for count in none}}
+        for row in rows
+    ]
+
+
 def section(document: Mapping[str, Any], source: str, kept: Path) -> str:
     """The tables; that of fairness from the comparison kept in the folder `kept`."""
     rows = [

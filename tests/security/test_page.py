@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tests.security.page import merged, read_kept, section
+from tests.security.page import added, merged, read_kept, section
 
 KEPT = Path(__file__).parents[2] / "docs" / "results"
 ORDER = ("attacks", "readers")
@@ -30,6 +30,16 @@ def test_a_part_that_runs_again_replaces_its_own_rows_alone(tmp_path: Path) -> N
 
     rows = [line for line in page.splitlines() if line.endswith(("aaa |", "bbb |", "ccc |"))]
     assert rows == ["| attacks | 317 | 0 | 0 | ccc |", "| read by five | 1,000,000 | 0 | 0 | aaa |"]
+
+
+def test_slices_of_a_run_add_up_to_one_row(tmp_path: Path) -> None:
+    document = read_kept(tmp_path / "none.json")
+    for inputs in (100_000, 900_000):
+        run = part("aaa", "read by five", inputs)
+        run["rows"] = added(document, "readers", run["rows"])
+        document = merged(document, "readers", **run, order=ORDER)
+
+    assert "| read by five | 1,000,000 | 0 | 0 | aaa |" in section(document, "s.json", KEPT)
 
 
 def test_the_page_tells_what_a_hostile_user_costs_the_others() -> None:
