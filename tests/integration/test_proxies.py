@@ -1,6 +1,8 @@
 """The proxies of deploy/proxies over a real server: what is public passes, streams at once."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,12 +25,13 @@ def settings(settings: ServerSettings) -> ServerSettings:
     )
 
 
-async def plain_stream(port: int) -> bytes:
-    """What begins a stream for a client like curl, which says nothing about encodings."""
+@asynccontextmanager
+async def plain_stream(port: int) -> AsyncIterator[bytes]:
+    """A stream's beginning for a client like curl, which says nothing about encodings."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(b"GET /scores/stream?snapshot=1 HTTP/1.1\r\nHost: a\r\n\r\n")
-        return await asyncio.wait_for(reader.readuntil(b"event: snapshot\n"), 5)
+        yield await asyncio.wait_for(reader.readuntil(b"event: snapshot\n"), 5)
     finally:
         writer.close()
 
@@ -42,9 +45,8 @@ async def test_what_is_public_passes_and_nothing_else(
             api = Api(port, behind.http)
             await eventually(lambda: passes(api))
 
-            plain = await plain_stream(port)
             large = await behind.http.post(api.url + contract.UPDATE_PATH, data=bytes(200_000))
-            async with api.listen() as one, api.listen():
+            async with api.listen() as one, plain_stream(port) as plain:
                 assert (await api.submit(1, 10))[0] == 202
                 await asyncio.wait_for(one.until(1), 5)
                 third = await behind.http.get(
