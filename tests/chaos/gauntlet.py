@@ -389,7 +389,7 @@ FAULTS = (
     Small("redis", Mode.REFUSE, 0),
     Small("redis", Mode.RESET_MID_REPLY, 12),
     Small("client", Mode.RESET_BEFORE, 6),
-    Small("mysql", LOSE, 3),
+    Small("mysql", LOSE, 10),
 )
 
 

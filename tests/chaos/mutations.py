@@ -419,13 +419,15 @@ def positions_are_numbers(patch: Patch) -> None:
 
 @planted("I5 I11", LOSS)
 def listeners_are_not_reset(patch: Patch) -> None:
-    """Another history begins, and the listeners of the one before are not told."""
+    """Another history begins, and listeners go on from the one before without a word."""
     original = server.stream.hub.Hub.restart
 
     def restart(self: Any, cursor: int, *, replaced: bool) -> None:
         listeners, self._listeners = self._listeners, {}
         original(self, cursor, replaced=replaced)
         self._listeners = listeners
+        for listener in listeners:
+            listener.cursor = cursor
 
     patch.setattr(server.stream.hub.Hub, "restart", restart)
 
