@@ -111,6 +111,13 @@ before read; `tip`, the identity of the change there; `incarnation`, the history
 (`boards.incarnation`: another one means that all that is known must be dropped); `epoch` counts
 rebuilds. `users` and `entries` say how many the ranking has and the stream has at least, and
 `foreign` that somebody else wrote here."""
+
+
+def position_of(seq: bytes | None) -> int | None:
+    """The position that META_KEY's `seq` tells; None for what no program of ours wrote there."""
+    return int(seq) if seq is not None and seq.isdigit() else None
+
+
 RANKING_KEY = "{scores}:2:ranking"
 """Sorted set: score is the negated total, member `ranking_member`; ascending is best first."""
 MEMBERS_KEY = "{scores}:2:members"

@@ -63,12 +63,13 @@ class RedisWatch:
         except REDIS_ERRORS:
             # To be compared again before the first read of it.
             pass
-        seq, tip = found
+        raw, tip = found
+        seq = contract.position_of(raw)
         # A position without its identity is of an earlier program.
-        if seq is not None and tip is not None and tip.startswith(seq + b":"):
-            self._shown = int(seq), tip.decode()
+        if seq is not None and tip is not None and tip.startswith(raw + b":"):
+            self._shown = seq, tip.decode(errors="replace")
         self._position.forked = await self._is_forked(board)
-        return seq is None or int(seq) < self._committed.settled
+        return seq is None or seq < self._committed.settled
 
     async def _is_forked(self, board: BoardRow) -> bool:
         """Whether the ledger has another change than Redis has shown, and no history begins after

@@ -187,12 +187,17 @@ class Feed:
         """Where ranking and stream stand, and in which history, as Redis has them."""
         fields = ["seq", "incarnation", "tip"]
         found: Any = await self._redis.hmget(contract.META_KEY, fields)
-        seq, incarnation, tip = found
+        raw, incarnation, tip = found
+        seq = contract.position_of(raw)
         if seq is None or incarnation is None:
             return None
         # A program of the version before moves the cursor only.
-        marked = tip is not None and tip.startswith(seq + b":")
-        return BoardRow(int(seq), incarnation.decode(), tip=tip.decode() if marked else "")
+        marked = tip is not None and tip.startswith(raw + b":")
+        return BoardRow(
+            seq,
+            incarnation.decode(errors="replace"),
+            tip=tip.decode(errors="replace") if marked else "",
+        )
 
     async def _read(self, *, block: bool) -> list[Run]:
         answer: Any = await self._redis.xread(

@@ -131,11 +131,12 @@ class RedisBoard:
                     await self._rebuild()
         if state is State.UNMARKED:
             await self._adopt_script(keys=KEYS, args=[copy.incarnation, copy.seq or 0, copy.shown])
-        seq = await self._redis.hget(contract.META_KEY, "seq")
-        if seq is not None and int(seq) < (await self._ledger.board()).seq:
+        raw: Any = await self._redis.hget(contract.META_KEY, "seq")
+        seq = contract.position_of(raw)
+        if seq is not None and seq < (await self._ledger.board()).seq:
             # A commit can be visible before it is durable.
             board = await self._ledger.board(durable=True)
-            await self.publish(board.seq, await self._run_after(int(seq), board.seq))
+            await self.publish(board.seq, await self._run_after(seq, board.seq))
         if copy.claims:
             await self._judge_claims(copy.claims)
         if state is State.SOUND:

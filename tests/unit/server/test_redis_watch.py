@@ -94,3 +94,21 @@ async def test_a_position_without_identity_says_nothing() -> None:
     ledger.row, ledger.at_seven = BoardRow(9, "history", tip="9:3:1:200"), OTHER
 
     assert not await forked(redis, ledger)
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [(b"abc", b"abc:1"), (b"", b":"), (b"-1", None), (b"7", b"7:\xff"), (b"7.0", b"7.0:1:70:100")],
+)
+async def test_what_somebody_else_wrote_into_redis_ends_nothing(
+    meta: Sequence[bytes | None],
+) -> None:
+    redis, position = Redis(), BoardPosition()
+    redis.meta = meta
+    watch = RedisWatch(redis, Ledger(), position)  # type: ignore[arg-type]
+
+    running = asyncio.create_task(watch.run())
+    await asyncio.sleep(INTERVAL_S / 2)
+
+    assert not running.done()
+    running.cancel()
