@@ -28,8 +28,8 @@ SHOWN_AS = {"fiber": "Go: Fiber, Temporal, MySQL, Redis"} | {
     for name, told in (("python", "Python"), ("node", "Node"), ("go", "Go"))
 }
 PLAYERS = 100
-RATES = {"fiber": 20} | dict.fromkeys(LANGUAGES, 40)
-"""About two thirds of what Fiber's stack sustains; the others sustain far more."""
+RATES = {"fiber": 15} | dict.fromkeys(LANGUAGES, 40)
+"""About half of what Fiber's stack sustains; the others sustain far more."""
 SAMPLES, SEARCH_SAMPLES = 1200, 320
 """Enough for p99, and for p95."""
 COMMON = {
