@@ -51,9 +51,9 @@ async def look(client: Redis) -> Copy:
     }
     return Copy(
         seq=_number(found.get("seq")),
-        incarnation=found.get("incarnation", b"").decode(),
-        epoch=found.get("epoch", b"").decode(),
-        tip=found.get("tip", b"").decode(),
+        incarnation=found.get("incarnation", b"").decode(errors="replace"),
+        epoch=found.get("epoch", b"").decode(errors="replace"),
+        tip=found.get("tip", b"").decode(errors="replace"),
         users=_number(found.get("users")),
         entries=_number(found.get("entries")) or 0,
         foreign="foreign" in found,
@@ -62,7 +62,7 @@ async def look(client: Redis) -> Copy:
         stream_count=stream_count,
         streamed=_entry_id(entries[0][0]) if entries else (0, 0),
         last=_last(entries[0][1]) if entries else None,
-        claims=tuple(_claim(text.decode()) for text in claims),
+        claims=tuple(_claim(text.decode(errors="replace")) for text in claims),
     )
 
 
