@@ -25,11 +25,18 @@ from tests.support.stack_run import COMMAND, ROOT, StackRun, clean_environment, 
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackRun]:
-    """A stack that is ready, shared by the tests of this module, each of which leaves it so."""
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[StackRun, object]]:
+    """A stack that is ready, and its board before any test of this module changed it."""
     with stack_run(tmp_path_factory.mktemp("up") / "größe und mehr") as run:
         run.until_ready()
-        yield run
+        with urllib.request.urlopen(f"{run.state['base_url']}/scores", timeout=5) as answer:
+            yield run, json.load(answer)
+
+
+@pytest.fixture(scope="module")
+def running(started: tuple[StackRun, object]) -> StackRun:
+    """The stack, shared by the tests of this module, each of which leaves it ready."""
+    return started[0]
 
 
 def stack_command(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -56,11 +63,13 @@ def test_the_state_file_tells_a_tool_all_it_needs(running: StackRun) -> None:
         assert set(process) == {"pid", "port", "log", "restarts"}
         os.kill(process["pid"], 0)
         assert Path(process["log"]).exists()
-    with urllib.request.urlopen(f"{state['base_url']}/scores", timeout=5) as answer:
-        assert json.load(answer) == [
-            {"user": "Alice", "score": 1500, "userId": 1},
-            {"user": "Bob", "score": 1400, "userId": 2},
-        ]
+
+
+def test_a_first_start_has_two_users_to_try(started: tuple[StackRun, object]) -> None:
+    assert started[1] == [
+        {"user": "Alice", "score": 1500, "userId": 1},
+        {"user": "Bob", "score": 1400, "userId": 2},
+    ]
 
 
 def test_files_with_secrets_are_private(running: StackRun) -> None:
