@@ -78,12 +78,6 @@ def find(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join(places))
 
 
-def asked(client: "redis.Redis", *words: str) -> Any:
-    """A raw command's answer. Raises redis.RedisError."""
-    ask: Any = client.execute_command
-    return ask(*words)
-
-
 def view_of_master(told: Sequence[bytes]) -> str | None:
     """The address of the master in a Sentinel's answer about it; None while it is missed or being
     replaced."""
@@ -279,12 +273,12 @@ class Lab:
         """The address of the master, as the first Sentinel that answers has it."""
         for host in SENTINELS.values():
             try:
-                with contextlib.closing(
-                    redis.Redis(
-                        host=HOSTS[host], port=SENTINEL_PORT, socket_timeout=0.5, protocol=2
-                    )
-                ) as client:
-                    found = asked(client, "SENTINEL", "get-master-addr-by-name", MASTER_NAME)
+                found = self.told(
+                    host,
+                    *("SENTINEL", "get-master-addr-by-name", MASTER_NAME),
+                    port=SENTINEL_PORT,
+                    timeout_s=0.5,
+                )
             except redis.RedisError:
                 continue
             if found:
@@ -355,31 +349,31 @@ class Lab:
             return True
         try:
             views = [
-                self._told(host, SENTINEL_PORT, "SENTINEL", "MASTER", MASTER_NAME)
+                self.told(host, "SENTINEL", "MASTER", MASTER_NAME, port=SENTINEL_PORT, timeout_s=1)
                 for host in SENTINELS.values()
             ]
             masters = {view_of_master(view) for view in views}
             if len(masters) != 1 or None in masters:
                 return False
             [master] = masters
-            [other] = [HOSTS[name] for name in REDISES if HOSTS[name] != master]
-            role, followed, _, state, *_ = self._told(other, REDIS_PORT, "ROLE")
+            [other] = [name for name in REDISES if HOSTS[name] != master]
+            role, followed, _, state, *_ = self.told(other, "ROLE", timeout_s=1)
         except (redis.RedisError, ValueError):
             return False
         return (role, followed.decode(), state) == (b"slave", master, b"connected")
 
-    def _told(self, host: str, port: int, *words: str) -> Any:
-        password = self.site.redis_password if port == REDIS_PORT else None
-        with contextlib.closing(
-            redis.Redis(
-                host=HOSTS.get(host, host),
-                port=port,
-                password=password,
-                socket_timeout=1,
-                protocol=2,
-            )
-        ) as client:
-            return asked(client, *words)
+    def told(self, host: str, *words: str, port: int = REDIS_PORT, timeout_s: float = 2.0) -> Any:
+        """What one Redis or Sentinel answers, whatever its role. Raises redis.RedisError."""
+        client = redis.Redis(
+            host=HOSTS[host],
+            port=port,
+            password=self.site.redis_password if port == REDIS_PORT else None,
+            socket_timeout=timeout_s,
+            protocol=2,
+        )
+        ask: Any = client.execute_command
+        with contextlib.closing(client):
+            return ask(*words)
 
     async def _primary_writable(self) -> None:
         """A primary that was started again is read-only, as every server is at its start."""

@@ -1,6 +1,5 @@
 """Faults of Redis' pair and of the Sentinels that watch it."""
 
-import contextlib
 import shutil
 from typing import Any
 
@@ -10,26 +9,14 @@ from harness.chaos.faults import Heal, Injected
 from harness.lab.machines import wait_for
 from harness.lab.mysql import until
 from harness.lab.network import LabError
-from harness.lab.system import Lab, asked
+from harness.lab.system import Lab
 from harness.lab.topology import (
-    HOSTS,
     MASTER_NAME,
-    REDIS_PORT,
     REDISES,
     SENTINEL_PORT,
     SENTINELS,
 )
 from scoreboard import contract
-
-
-def told(lab: Lab, host: str, *words: str, port: int = REDIS_PORT) -> Any:
-    """What one server answers, whatever its role. Raises redis.RedisError."""
-    password = lab.site.redis_password if port == REDIS_PORT else None
-    client = redis.Redis(
-        host=HOSTS[host], port=port, password=password, socket_timeout=2, protocol=2
-    )
-    with contextlib.closing(client):
-        return asked(client, *words)
 
 
 def _other(host: str) -> str:
@@ -39,13 +26,13 @@ def _other(host: str) -> str:
 def _role(lab: Lab, host: str) -> list[Any]:
     """What a server says of its part; empty while it does not answer."""
     try:
-        return list(told(lab, host, "ROLE"))
+        return list(lab.told(host, "ROLE"))
     except redis.RedisError:
         return []
 
 
 def _cursor(lab: Lab, host: str) -> int:
-    return int(told(lab, host, "HGET", contract.META_KEY, "seq") or 0)
+    return int(lab.told(host, "HGET", contract.META_KEY, "seq") or 0)
 
 
 async def _promoted(lab: Lab, old: str) -> None:
@@ -76,7 +63,7 @@ async def sentinel_fail_over(lab: Lab, outcome: Injected) -> Heal:
 
     async def ask() -> None:
         try:
-            told(lab, "proxy", "SENTINEL", "FAILOVER", MASTER_NAME, port=SENTINEL_PORT)
+            lab.told("proxy", "SENTINEL", "FAILOVER", MASTER_NAME, port=SENTINEL_PORT)
         except redis.RedisError as error:
             raise LabError(str(error)) from error
 
@@ -118,7 +105,7 @@ async def redis_empty(lab: Lab, outcome: Injected) -> Heal:
     """Both lose their data."""
     await _replicating(lab)
     master = lab.redis_master_host()
-    told(lab, master, "SET", "canary", "kept")
+    lab.told(master, "SET", "canary", "kept")
     for host in REDISES:
         await lab.machines.kill(host)
         for path in lab.site.store(host).glob("appendonlydir*"):
@@ -128,7 +115,7 @@ async def redis_empty(lab: Lab, outcome: Injected) -> Heal:
         for host in (master, *REDISES):
             lab.machines.start(host)
         await _replicating(lab)
-        if told(lab, lab.redis_master_host(), "GET", "canary") is None:
+        if lab.told(lab.redis_master_host(), "GET", "canary") is None:
             outcome.proof = "a key of their predecessors is gone from both"
 
     return heal
