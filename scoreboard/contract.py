@@ -118,6 +118,14 @@ def position_of(seq: bytes | None) -> int | None:
     return int(seq) if seq is not None and seq.isdigit() else None
 
 
+def tip_at(seq: bytes | None, tip: bytes | None) -> str | None:
+    """META_KEY's `tip`, when it is that of its `seq`; None of an earlier program, which moves the
+    cursor alone."""
+    if seq is None or tip is None or not tip.startswith(seq + b":"):
+        return None
+    return tip.decode(errors="replace")
+
+
 RANKING_KEY = "{scores}:2:ranking"
 """Sorted set: score is the negated total, member `ranking_member`; ascending is best first."""
 MEMBERS_KEY = "{scores}:2:members"

@@ -20,12 +20,15 @@ class Window(NamedTuple):
     offset: int
 
 
-def parse_window(arguments: Mapping[str, Sequence[str]]) -> Window:
-    """`limit` (1 to TOP_MAX) and `offset` (0 to OFFSET_MAX)."""
+def parse_window(
+    arguments: Mapping[str, Sequence[str]],
+    *,
+    usual: int = contract.TOP_DEFAULT,
+    most: int = contract.TOP_MAX,
+) -> Window:
+    """`limit` (1 to `most`, without it `usual`) and `offset` (0 to OFFSET_MAX)."""
     return Window(
-        limit=parse_number(
-            arguments, "limit", contract.TOP_DEFAULT, least=1, most=contract.TOP_MAX
-        ),
+        limit=parse_number(arguments, "limit", usual, least=1, most=most),
         offset=parse_number(arguments, "offset", 0, least=0, most=OFFSET_MAX),
     )
 

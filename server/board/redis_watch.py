@@ -65,9 +65,9 @@ class RedisWatch:
             pass
         raw, tip = found
         seq = contract.position_of(raw)
-        # A position without its identity is of an earlier program.
-        if seq is not None and tip is not None and tip.startswith(raw + b":"):
-            self._shown = seq, tip.decode(errors="replace")
+        identity = contract.tip_at(raw, tip)
+        if seq is not None and identity is not None:
+            self._shown = seq, identity
         self._position.forked = await self._is_forked(board)
         return seq is None or seq < self._committed.settled
 

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import msgspec
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
@@ -58,13 +57,6 @@ BeginSpan = Callable[[str | None, bytes], EndSpan | None]
 """Begins the span of a sampled submission, by its traceparent and id; ended with the status."""
 
 
-class _Head(msgspec.Struct, frozen=True, gc=False):
-    """What follows a known header block."""
-
-    body_bytes: int
-    """CHUNKED when the body tells its length itself."""
-
-
 class FastPath:
     """Known header blocks, and the answers to requests that have one.
 
@@ -98,9 +90,10 @@ class FastPath:
         self._refuse = refuse
         self._page = page
         self._begin_span = begin_span
-        # Each kind has room of its own: reads, which need no token, never push submissions out.
-        self._submissions: dict[bytes, _Head] = {}
-        self._reads: dict[bytes, _Head] = {}
+        # How many bytes follow each known head, CHUNKED when the body tells it itself. Each kind
+        # has room of its own: reads, which need no token, never push submissions out.
+        self._submissions: dict[bytes, int] = {}
+        self._reads: dict[bytes, int] = {}
         self.answered = 0
         self._fields = fields
         # Split where the id goes: twice, in the address and in the body.
@@ -144,8 +137,7 @@ class FastPath:
         if len(heads) >= HEADS_MAX:
             del heads[next(iter(heads))]
         # A read may have a body; bytes not counted here would be read as the next request.
-        length = CHUNKED if _CHUNKED_FIELD in lower else len(request.body)
-        heads[bare] = _Head(length)
+        heads[bare] = CHUNKED if _CHUNKED_FIELD in lower else len(request.body)
 
     def take(self, data: bytes, answer: Callable[[bytes], None]) -> bool:
         """Answer a whole request through `answer`, now or later; False: take the slow path."""
@@ -156,16 +148,16 @@ class FastPath:
         bare, token = _without(_TOKEN_FIELD, bare)
         traceparent = None
         heads = self._reads if token is None else self._submissions
-        head = heads.get(bare)
-        if head is None:
+        length = heads.get(bare)
+        if length is None:
             # Looked for only now: most requests have none.
             bare, traceparent = _without(_TRACE_FIELD, bare)
             if traceparent is None or _TRACEPARENT.fullmatch(traceparent) is None:
                 return False
-            head = heads.get(bare)
-        if head is None:
+            length = heads.get(bare)
+        if length is None:
             return False
-        body = _body(data[end + 4 :], head.body_bytes)
+        body = _body(data[end + 4 :], length)
         if body is None:
             return False
         if token is None:

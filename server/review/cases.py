@@ -14,8 +14,7 @@ from scoreboard.fraud import Reason
 from scoreboard.tokens import SCOPE_REVIEW, Principal
 from server.backends.case_queries import CaseFilter
 from server.backends.mysql import Case, LedgerReader
-from server.board.board import OFFSET_MAX
-from server.board.query import Window, parse_flag, parse_number, parse_text
+from server.board.query import Window, parse_flag, parse_number, parse_text, parse_window
 from server.board.readable import readable
 
 CASES_MAX = 200
@@ -98,10 +97,7 @@ async def cases(ledger: LedgerReader, request: CasesRequest) -> list[CaseView]:
 
 def parse_holders_request(arguments: Mapping[str, Sequence[str]]) -> Window:
     """The query of GET /admin/reviews/users. Raises Problem (malformed)."""
-    return Window(
-        limit=parse_number(arguments, "limit", CASES_MAX, least=1, most=CASES_MAX),
-        offset=parse_number(arguments, "offset", 0, least=0, most=OFFSET_MAX),
-    )
+    return parse_window(arguments, usual=CASES_MAX, most=CASES_MAX)
 
 
 async def holders(ledger: LedgerReader, wanted: Window) -> list[HolderView]:

@@ -191,13 +191,8 @@ class Feed:
         seq = contract.position_of(raw)
         if seq is None or incarnation is None:
             return None
-        # A program of the version before moves the cursor only.
-        marked = tip is not None and tip.startswith(raw + b":")
-        return BoardRow(
-            seq,
-            incarnation.decode(errors="replace"),
-            tip=tip.decode(errors="replace") if marked else "",
-        )
+        tip = contract.tip_at(raw, tip) or ""
+        return BoardRow(seq, incarnation.decode(errors="replace"), tip=tip)
 
     async def _read(self, *, block: bool) -> list[Run]:
         answer: Any = await self._redis.xread(
