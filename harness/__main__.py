@@ -3,14 +3,11 @@
 import sys
 from collections.abc import Sequence
 
-from scoreboard_cli import early_interrupt
+from scoreboard_cli.early_interrupt import run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
-    early_interrupt.begins()
-    from scoreboard_cli.group import run
-
     return run("python -m harness", arguments, package="harness")
 
 

@@ -2,14 +2,11 @@
 
 import sys
 
-from scoreboard_cli import early_interrupt
+from scoreboard_cli.early_interrupt import run
 
 
 def main() -> int:
     """Run the command that the command line names; returns its exit code."""
-    early_interrupt.begins()
-    from scoreboard_cli.group import run
-
     return run("scoreboard")
 
 

@@ -5,6 +5,15 @@ Not how a command takes Ctrl-C: from its run on that is an exception, as anywher
 
 import contextlib
 import signal
+from collections.abc import Sequence
+
+
+def run(prog: str, arguments: Sequence[str] | None = None, *, package: str = "") -> int:
+    """`scoreboard_cli.group.run`, whose imports take the time that this module is for."""
+    begins()
+    from scoreboard_cli.group import run
+
+    return run(prog, arguments, package=package)
 
 
 def begins() -> None:
