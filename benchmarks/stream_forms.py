@@ -11,6 +11,7 @@ judges servers that speak so.
 import argparse
 import gzip
 import json
+import os
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.cpu import rss_bytes
 from harness.engines.by_content.deliveries import ContentDeliveries
 from harness.engines.span_figures import SpanFigures
 from harness.measure.machine import commit_of, fingerprint
@@ -168,7 +170,7 @@ def read(kind: str, form: str) -> Cost:
 
 
 def _resident_mib() -> float:
-    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * 4096 / 2**20
+    return rss_bytes([os.getpid()]) / 2**20
 
 
 def document(costs: list[Cost], machine: Mapping[str, Any]) -> dict[str, Any]:

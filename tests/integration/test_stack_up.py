@@ -21,7 +21,7 @@ from scoreboard.keys import Keyring, shared_secret
 from scoreboard.tokens import SCOPE_ANY_USER, verify
 from tests.support.eventually import eventually_sync
 from tests.support.services import execute_sync
-from tests.support.stack_run import COMMAND, ROOT, StackRun, clean_environment, stack_run
+from tests.support.stack_run import ROOT, StackRun, clean_environment, stack_run
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +39,23 @@ def running(started: tuple[StackRun, object]) -> StackRun:
     return started[0]
 
 
-def stack_command(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def program(
+    data_dir: Path, *words: str, timeout_s: float = 30, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """A module of Python, run to its end beside the stack of this folder."""
     return subprocess.run(
-        [*COMMAND, *arguments],
+        [sys.executable, "-m", *words],
         cwd=ROOT,
-        env=clean_environment(data_dir),
+        env={**clean_environment(data_dir), **settings},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=timeout_s,
         check=False,
     )
+
+
+def stack_command(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return program(data_dir, "stack", *arguments)
 
 
 def test_the_state_file_tells_a_tool_all_it_needs(running: StackRun) -> None:
@@ -130,15 +137,7 @@ def test_taken_port_is_reported_in_one_sentence_with_a_remedy(tmp_path: Path) ->
 
 
 def test_a_short_secret_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    up = subprocess.run(
-        [*COMMAND, "up", "--port", "0"],
-        cwd=ROOT,
-        env={**clean_environment(tmp_path), "SCOREBOARD_JWT_SECRET": "short"},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    up = program(tmp_path, *("stack", "up", "--port", "0"), SCOREBOARD_JWT_SECRET="short")
 
     assert up.returncode == 2
     assert up.stderr.splitlines() == ["error: SCOREBOARD_JWT_SECRET must have at least 32 bytes"]
@@ -159,19 +158,13 @@ def test_tokens_speak_for_their_user_to_the_running_server(running: StackRun) ->
 def test_locust_adds_the_users_of_its_run_to_a_fresh_stack(
     running: StackRun, tmp_path: Path
 ) -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "locust", "-f", "loadtests", "--headless", "--only-summary"),
-            *("--rate", "50", "--listeners", "5", "--players", "50"),
-            *("--warmup", "1", "--duration", "2", "--late-limit", "5s", "--slo", "none"),
-            *("--results", str(tmp_path)),
-        ],
-        cwd=ROOT,
-        env=clean_environment(running.data_dir),
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
+    done = program(
+        running.data_dir,
+        *("locust", "-f", "loadtests", "--headless", "--only-summary"),
+        *("--rate", "50", "--listeners", "5", "--players", "50"),
+        *("--warmup", "1", "--duration", "2", "--late-limit", "5s", "--slo", "none"),
+        *("--results", str(tmp_path)),
+        timeout_s=90,
     )
 
     assert done.returncode == 0, done.stderr

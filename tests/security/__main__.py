@@ -31,7 +31,7 @@ from tests.support.api import api_settings, running_api
 from tests.support.services import fresh_database, open_services
 
 HYPOTHESIS_EXAMPLES = 5_000
-PARTS = ("attacks", "readers", "hypothesis", "atheris")
+DOCUMENT = ROOT / KEPT / f"{SECTION}.json"
 
 
 async def _on_the_wire(services: Any, database: str, seconds: int) -> tuple[Tally, Report]:
@@ -113,6 +113,14 @@ def _row(what: str, inputs: int, finds: list[str], server_errors: int = 0) -> di
     return {"what": what, "inputs": inputs, "server_errors": server_errors, "finds": finds}
 
 
+PARTS = {
+    "attacks": _attacks,
+    "readers": _readers,
+    "hypothesis": _hypothesis,
+    "atheris": _atheris,
+}
+
+
 def main() -> int:
     """Run the parts and write the result file and the section."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -132,31 +140,21 @@ def main() -> int:
     found = 0
     for part in () if options.page else options.only or PARTS:
         started_s = int(time.time())
-        rows = _RUN[part](options)
-        _keep(part, rows, started_s, more=options.more)
+        rows = PARTS[part](options)
+        kept = read_kept(DOCUMENT)
+        added_up = added(kept, part, rows) if options.more else rows
+        _write(merged(kept, part, added_up, fingerprint(ROOT), started_s, order=[*PARTS]))
         for row in rows:
             print(f"{row['what']}: {row['inputs']:,} inputs, {row['server_errors']} server errors")
             print("".join(f"  FOUND {find}\n" for find in row["finds"]), end="", flush=True)
             found += len(row["finds"]) + row["server_errors"]
     if options.page:
-        _keep(None, [], 0, more=False)
+        _write(read_kept(DOCUMENT))
     return 1 if found else 0
 
 
-_RUN = {
-    "attacks": _attacks,
-    "readers": _readers,
-    "hypothesis": _hypothesis,
-    "atheris": _atheris,
-}
-
-
-def _keep(part: str | None, rows: list[dict[str, Any]], started_s: int, *, more: bool) -> None:
-    """Put the rows of a part, if any, beside those of the other parts, and write the section."""
-    document = read_kept(ROOT / KEPT / f"{SECTION}.json")
-    if part is not None:
-        rows = added(document, part, rows) if more else rows
-        document = merged(document, part, rows, fingerprint(ROOT), started_s, order=PARTS)
+def _write(document: dict[str, Any]) -> None:
+    """Keep the document and write the section."""
     page = ROOT / "RESULTS.md"
     keep_section(page, SECTION, document, lambda file: section(document, file, ROOT / KEPT))
 
