@@ -1,7 +1,8 @@
 """The board in Redis is judged by its content: whatever somebody else takes away or writes there is
 noticed by the next publish or look, and healed; told to everybody if readers may have seen it."""
 
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from itertools import combinations
 from typing import Any
 
@@ -9,16 +10,20 @@ import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
+from adapters.ledger_queries import BoardRow
 from scoreboard import contract
-from scoreboard.domain import Change
+from scoreboard.domain import Change, User
+from scoreboard.players.orders import Order, RemovePlayer
 from tests.support.api import api_settings, running_api
 from tests.support.boards import BoardBench, opened_board
 from tests.support.ledgers import opened_ledger, submission
 from tests.support.pipeline import running_pipeline
 from tests.support.pipeline import submission as one
 from tests.support.services import Services
-from worker.board import redis_board
+from worker.board import lines
 from worker.board.look import KEYS, best
+from worker.database.players import PlayerChanged, Players
+from worker.failpoints import Failpoints
 
 META, RANKING, MEMBERS, STREAM = KEYS
 GONE = {key.rpartition(":")[2]: (key,) for key in KEYS} | {
@@ -125,8 +130,8 @@ async def test_a_foreign_write_under_traffic_is_undone(
 async def test_scores_beyond_the_top_are_compared_by_turns(
     mysql_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.board.redis_board.TOP_PER_LOOK", 3)
-    monkeypatch.setattr("worker.board.redis_board.USERS_PER_LOOK", 4)
+    monkeypatch.setattr("worker.board.lines.TOP_PER_LOOK", 3)
+    monkeypatch.setattr("worker.board.lines.USERS_PER_LOOK", 4)
     async with opened_ledger(mysql_url) as bench, opened_board(bench, redis_url) as board:
         await board.board.repair()
         before = await bench.ledger.board()
@@ -162,6 +167,65 @@ async def test_a_refresh_of_a_sound_copy_keeps_the_history(board: BoardBench) ->
 
     assert (report.wrong, report.missing, report.surplus) == (0, 1, 0)
     assert (await board.bench.ledger.board()) == before
+
+
+async def _removes(board: BoardBench, user: int, *, shown: bool) -> None:
+    """Take a user off the board by an operator's order, in MySQL alone or in Redis, too."""
+    order = Order(
+        id=secrets.token_bytes(16), actor="olga", action=RemovePlayer(reason="a test", user_id=user)
+    )
+    done = await Players(board.bench.pool, Failpoints("")).carry_out(order)
+    assert isinstance(done, PlayerChanged)
+    if shown:
+        await board.board.publish(done.seq)
+
+
+@pytest.mark.parametrize("shown", [False, True], ids=["not shown yet", "shown"])
+@pytest.mark.parametrize("before", [True, False], ids=["before MySQL is read", "after"])
+async def test_a_user_removed_while_lines_are_compared_is_no_difference(
+    board: BoardBench, before: bool, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = board.bench.ledger
+    history = (await ledger.board()).incarnation
+    real = ledger.users
+    first = [True]
+
+    async def users(ids: Iterable[int], after: int, limit: int) -> tuple[list[User], int]:
+        if before and first.pop():
+            await _removes(board, 3, shown=shown)
+        found = await real(ids, after, limit)
+        if not before and first.pop():
+            await _removes(board, 3, shown=shown)
+        return found
+
+    monkeypatch.setattr(ledger, "users", users)
+    await board.board.repair()
+    monkeypatch.undo()
+
+    await board.board.repair()
+    assert (await ledger.board()).incarnation == history
+    assert (await board.look()).ranking == await board.in_mysql()
+
+
+@pytest.mark.parametrize("user", [3, 9], ids=["one with points", "one of the first hour"])
+async def test_a_user_removed_during_a_refresh_is_no_drift(
+    board: BoardBench, user: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = board.bench.ledger
+    history = (await ledger.board()).incarnation
+    real = ledger.snapshot
+
+    async def snapshot() -> AsyncGenerator[tuple[BoardRow, list[User]], None]:
+        async for board_row, users in real():
+            await _removes(board, user, shown=True)
+            yield board_row, users
+
+    monkeypatch.setattr(ledger, "snapshot", snapshot)
+    report = await board.board.refresh(lambda: None)
+
+    assert (report.wrong, report.missing, report.surplus) == (0, 0, 0)
+    assert (await ledger.board()).incarnation == history
+    assert (await board.look()).ranking == await board.in_mysql()
 
 
 async def test_a_torn_board_is_never_read(
@@ -202,7 +266,7 @@ async def test_a_redis_that_fails_over_between_two_looks_is_behind_and_not_wrong
             await client.restore(key, 0, kept, replace=True)
         return await best(client, count)
 
-    monkeypatch.setattr(redis_board, "best", promoted)
+    monkeypatch.setattr(lines, "best", promoted)
     await board.board.repair()
     monkeypatch.undo()
     await board.board.repair()

@@ -66,10 +66,14 @@ async def look(client: Redis) -> Copy:
     )
 
 
-async def best(client: Redis, count: int) -> Sequence[int]:
-    """The ids of the users at the top. Raises redis' errors."""
-    members: Any = await client.zrange(contract.RANKING_KEY, 0, count - 1)
-    return list(_ids(members))
+async def best(client: Redis, count: int) -> tuple[int | None, Sequence[int]]:
+    """The board's cursor and the ids of the users at the top, at one moment. Raises redis'
+    errors."""
+    pipeline = client.pipeline(transaction=True)
+    pipeline.hget(contract.META_KEY, "seq")
+    pipeline.zrange(contract.RANKING_KEY, 0, count - 1)
+    seq, members = await pipeline.execute()
+    return _number(seq), list(_ids(members))
 
 
 def _ids(members: Iterable[bytes]) -> Iterable[int]:

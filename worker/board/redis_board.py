@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis.exceptions
 import structlog
@@ -29,7 +29,8 @@ from worker.board.built import add_users, entries_for_new_stream
 from worker.board.drift import Drift
 from worker.board.histories import end_history, judged
 from worker.board.integrity import Copy, State
-from worker.board.look import KEYS, best, look, of_wrong_type
+from worker.board.lines import Lines
+from worker.board.look import KEYS, look, of_wrong_type
 from worker.board.script_arguments import (
     CHANGES_PER_CALL,
     in_ranking,
@@ -48,13 +49,17 @@ under a minute."""
 
 SWAP_ATTEMPTS = 20
 
-USERS_PER_LOOK = 500
-"""Users whose scores each look compares, by turns, beside those at the top."""
-
-TOP_PER_LOOK = 100
-
 _STANDS, _BEHIND, _UNUSABLE, _FOREIGN = 1, 0, -1, -2
 """What the script that moves the board answers first."""
+
+
+class Swapped(NamedTuple):
+    """A ranking that went into place: the change it is at, how many users the one before `had` at
+    that change, none if it was of another history, and how many it `has`."""
+
+    seq: int
+    had: int
+    has: int
 
 
 class RebuildFailed(Exception):
@@ -78,11 +83,10 @@ class RedisBoard:
         self._silenced = False
         # By their last number: what was committed here need not be read back.
         self._recent: dict[int, Run] = {}
-        self._compared_upto = -1
+        self._lines = Lines(client, ledger)
         self._build = partial(add_users, client)
         self._advance_script = client.register_script(script(__package__, "advance"))
         self._swap_script = client.register_script(script(__package__, "swap"))
-        self._shown_script = client.register_script(script(__package__, "shown"))
         self._drop_script = client.register_script(script(__package__, "drop"))
         self._adopt_script = client.register_script(script(__package__, "adopt"))
 
@@ -179,24 +183,15 @@ class RedisBoard:
 
     async def _compare_some(self, copy: Copy) -> None:
         """Compare the top of the ranking, and by turns all users, with the ledger."""
-        shown = await best(self._redis, TOP_PER_LOOK)
-        users, self._compared_upto = await self._ledger.users(
-            shown, self._compared_upto, USERS_PER_LOOK
-        )
-        drift = Drift()
-        await self._compare(users, drift)
-        differs = drift.misled or not set(shown) <= {user.id for user in users}
-        if self._compared_upto < 0 and not differs:
-            seq, count = await self._ledger.users_count()
-            differs = copy.seq == seq and copy.members_count > count
+        drift, differs = await self._lines.look(copy)
         # Users that Redis has just lost are missing, not wrong.
         if differs and (await look(self._redis)).whole:
-            log.warning("board_differs", wrong=drift.wrong, lost=drift.lost)
+            log.warning("board_differs", wrong=drift.wrong, lost=len(drift.lost))
             async with self._rebuilding:
                 await self._replace_wrong(copy)
         elif drift.added:
             # Nobody was shown anything wrong, so the history goes on.
-            log.info("users_added_by_hand", users=drift.added)
+            log.info("users_added_by_hand", users=len(drift.added))
             await self.rebuild()
 
     async def _replace_wrong(self, copy: Copy) -> int:
@@ -216,11 +211,11 @@ class RedisBoard:
 
     async def _rebuild(self) -> int:
         for _ in range(SWAP_ATTEMPTS):
-            seq = await self._build_and_swap(self._build)
-            if seq is not None:
-                log.info("board_rebuilt", seq=seq)
+            swapped = await self._build_and_swap(self._build)
+            if swapped is not None:
+                log.info("board_rebuilt", seq=swapped.seq)
                 metrics.BOARD_REBUILDS.labels("lost").inc()
-                return seq
+                return swapped.seq
         raise RebuildFailed
 
     async def refresh(self, heartbeat: Callable[[], None]) -> RefreshReport:
@@ -234,17 +229,17 @@ class RedisBoard:
                     built: tuple[str, ...], users: Sequence[User], drift: Drift = drift
                 ) -> None:
                     heartbeat()
-                    await self._compare(users, drift)
+                    await self._lines.compare(users, drift)
                     await self._build(built, users)
 
-                seq = await self._build_and_swap(build)
-                if seq is not None:
+                swapped = await self._build_and_swap(build)
+                if swapped is not None:
                     report = RefreshReport(
-                        seq=seq,
+                        seq=swapped.seq,
                         users=drift.users,
                         wrong=drift.wrong,
-                        missing=drift.missing,
-                        surplus=max(0, copy.members_count - (drift.users - drift.missing)),
+                        missing=len(drift.missing),
+                        surplus=max(0, swapped.had - (swapped.has - len(drift.missing))),
                     )
                     log.info("board_refreshed", **asdict(report))
                     metrics.BOARD_REBUILDS.labels("schedule").inc()
@@ -254,22 +249,6 @@ class RedisBoard:
                         report = replace(report, seq=await self._replace_wrong(copy))
                     return report
             raise RebuildFailed
-
-    async def _compare(self, users: Sequence[User], drift: Drift) -> None:
-        """Add to `drift`. The cursor is read with the lines: another Redis than a moment ago may
-        answer, after a fail-over, one that lacks the last changes and is not wrong."""
-        if not users:
-            return
-        # At one moment: a user who gains a point has another member from then on.
-        cursor, members, scores = await self._shown_script(
-            keys=KEYS[:3], args=[user.id for user in users]
-        )
-        drift.inspect(
-            users,
-            members,
-            [None if score is None else float(score) for score in scores],
-            cursor=int(cursor),
-        )
 
     async def _bring_forward(self, last_seq: int, run: Run | None) -> None:
         if not last_seq:
@@ -359,7 +338,7 @@ class RedisBoard:
 
     async def _build_and_swap(
         self, build: Callable[[tuple[str, ...], Sequence[User]], Awaitable[None]]
-    ) -> int | None:
+    ) -> Swapped | None:
         """One attempt; None when all must begin again: Redis lost the built keys, or somebody
         else's copy went into place meanwhile, whose snapshot may be the later one."""
         prefix = f"{{scores}}:build:{secrets.token_hex(8)}:"
@@ -413,7 +392,7 @@ class RedisBoard:
             )
             if status == 1:
                 await self._redis.unlink(*contract.OUTDATED_KEYS)
-                return int(rest[0])
+                return Swapped(*map(int, rest))
             if status in (_UNUSABLE, _FOREIGN):
                 break
             seq, count = last, rest[1]

@@ -8,7 +8,7 @@
 --       changes
 -- A board of the same history keeps its stream and its cursor: only changes up to that are
 -- applied, so ranking and stream stay at one change. Any other board is replaced whole.
--- Returns {1, seq} swapped; {0, cursor, users in it} all changes are applied but the ranking
+-- Returns {1, seq, users before, users now} swapped; {0, cursor, users in it} all changes are applied but the ranking
 -- in place is ahead: call again with the missing changes; {-1} the built keys are gone, the
 -- board fell behind the built ranking, or another copy went into place meanwhile: build again;
 -- {-2} the board in place stands at another change of the same number.
@@ -48,6 +48,7 @@ end
 if same and tip ~= state[4] then
   return {-2}
 end
+local had = same and redis.call('ZCARD', KEYS[2]) or 0
 for i = 2, 3 do
   if redis.call('EXISTS', KEYS[i + 3]) == 1 then
     redis.call('RENAME', KEYS[i + 3], KEYS[i])
@@ -64,7 +65,8 @@ if not same then
   redis.call('HSET', KEYS[1], 'entries', redis.call('XLEN', KEYS[4]))
   redis.call('HDEL', KEYS[1], 'foreign')
 end
+local has = redis.call('ZCARD', KEYS[2])
 redis.call('HSET', KEYS[1], 'seq', upto, 'tail', upto, 'incarnation', ARGV[1], 'tip', tip,
-  'users', redis.call('ZCARD', KEYS[2]))
+  'users', has)
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)
-return {1, upto}
+return {1, upto, had, has}

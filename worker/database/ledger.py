@@ -266,6 +266,16 @@ class Ledger:
         upto = found[1][-1][0] if len(found[1]) == limit else -1
         return [_user(row) for rows in found for row in rows], upto
 
+    async def existing(self, ids: Iterable[int]) -> set[int]:
+        """Those of the ids that are of a user now."""
+        async with self._pool.connection() as connection:
+            [rows] = await query_all(
+                connection,
+                f"SELECT id FROM users WHERE id IN ({statements.numbers(ids) or 'NULL'})",
+            )
+            await connection.rollback()
+        return {row[0] for row in rows}
+
     async def snapshot(self) -> AsyncGenerator[tuple[BoardRow, list[User]], None]:
         """All users at one moment, in chunks; each chunk comes with that moment's board.
 
