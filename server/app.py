@@ -107,7 +107,11 @@ def create_app(
         new_id,
     )
     admission = Admission(
-        redis_client, ledger, limit=settings.rate_limit, replay_limit=settings.replay_limit
+        redis_client,
+        ledger,
+        starter.running,
+        limit=settings.rate_limit,
+        replay_limit=settings.replay_limit,
     )
     refusals = Refusals()
     committer = Committer(

@@ -31,6 +31,10 @@ class Workflows:
     def __init__(self, client: Client, task_queue: str) -> None:
         self.client = client
         self._task_queue = task_queue
+        self._running = (
+            f'WorkflowType = "{contract.BATCH_WORKFLOW}" AND TaskQueue = "{task_queue}"'
+            ' AND ExecutionStatus = "Running"'
+        )
         self._checked_at = 0.0
         self.polled: bool | None = None
         """Whether a worker takes work from the queue; None when Temporal does not say."""
@@ -81,10 +85,15 @@ class Workflows:
         now = datetime.now(UTC)
         before = (now - timedelta(seconds=at_least_s)).strftime("%Y-%m-%dT%H:%M:%SZ")
         found = self.client.list_workflows(
-            f'WorkflowType = "{contract.BATCH_WORKFLOW}" AND TaskQueue = "{self._task_queue}"'
-            f' AND ExecutionStatus = "Running" AND StartTime < "{before}"',
+            f'{self._running} AND StartTime < "{before}"',
             limit=LISTED_MAX,
             rpc_timeout=LOOK_UP_TIMEOUT,
         )
         ages = [(now - each.start_time).total_seconds() async for each in found]
         return max(ages, default=0.0)
+
+    async def running(self) -> set[str]:
+        """The workflow ids of all batches, of any process, that still run. Raises
+        TEMPORAL_ERRORS."""
+        found = self.client.list_workflows(self._running, rpc_timeout=LOOK_UP_TIMEOUT)
+        return {each.id async for each in found}

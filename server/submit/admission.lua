@@ -13,7 +13,8 @@
 --       MessagePack what each item's user may still submit in the window:
 --       1 replay of the same payload, free; 2 key known with another payload; 3 limited,
 --       wait; 4 unsure: Redis does not remember long enough, ask the ledger; 5 the board does
---       not show the user, ask the ledger
+--       not show the user, ask the ledger. Then since when Redis remembers, 0 if that is long
+--       enough, in seconds, and its time in microseconds
 -- The same sliding window as tests/model/sliding_window.py. Time is cut into epochs of one window's
 -- length, and the admissions of an epoch are one hash: user to times of eight bytes, oldest
 -- first. This epoch's and the one before hold all that counts; older ones expire whole.
@@ -172,12 +173,13 @@ for index, item in ipairs(items) do
       fields[#fields + 1] = id
       fields[#fields + 1] = payload
     end
-  elseif known[id] and known[id] ~= payload then
-    code = 2
+  elseif known[id] and known[id] ~= payload and standing ~= 2 then
+    -- What was known before Redis lost its keys counts for more.
+    code = (remembers or standing == 1) and 2 or 4
   elseif known[id] or standing == 2 then
     wait = replays.admit(user)
     code = wait > 0 and 3 or 1
-    if not known[id] and wait == 0 then
+    if known[id] ~= payload and wait == 0 then
       redis.call('SET', seen_prefix .. id, payload, 'EX', retention)
     end
   elseif standing == 0 and not remembers then
@@ -203,4 +205,4 @@ for bucket, fields in pairs(fresh) do
   end)
   redis.call('EXPIRE', fresh_prefix .. bucket, fresh_retention)
 end
-return {answer, cmsgpack.pack(quotas)}
+return {answer, cmsgpack.pack(quotas), remembers and 0 or memory, now}

@@ -81,6 +81,10 @@ class BatchStarter:
         """Whether a batch is still in progress; True when Temporal does not say."""
         return self._workflows is None or await self._workflows.is_running(batch_id)
 
+    async def running(self) -> set[str]:
+        """The workflow ids of all batches that still run. Raises TEMPORAL_ERRORS."""
+        return await self._connected().running()
+
     async def ping(self) -> None:
         """Raises TEMPORAL_ERRORS unless Temporal serves."""
         await self._connected().ping()

@@ -50,6 +50,10 @@ ALONE_SHARE = 4
 """One principal's part of a batch is a fourth while others are active."""
 
 SHUTTING_DOWN = "The server is shutting down."
+UNSETTLED = (
+    "Whether this Idempotency-Key is in use is not known yet: Redis lost its keys;"
+    " retry with the same."
+)
 INTERRUPTED = "The submission was interrupted; its effect is unknown."
 
 
@@ -294,6 +298,8 @@ class Committer:
             elif result.code is AdmissionCode.UNKNOWN_USER:
                 counts.unknown_user += 1
                 self._resolve(entry, Problem(UNKNOWN_USER, "There is no such user."))
+            elif result.code is AdmissionCode.UNSETTLED:
+                self._fail([entry], UNSETTLED)
             else:
                 counts.key_reused += 1
                 self._resolve(entry, _key_reused())

@@ -69,7 +69,7 @@ def admit(request: pytest.FixtureRequest, redis_url: str) -> Admit:
         item = (secrets.token_hex(16), "1", "1:10", 0, "1764000000")
         client: Any = connect(redis_url)
         async with client:
-            answer, _ = await client.eval(
+            answer, *_ = await client.eval(
                 at_given_time,
                 3,
                 contract.MEMORY_KEY,
@@ -158,9 +158,16 @@ class Site:
         self.pool = pool
         self.reader = LedgerReader(mysql_address(mysql_url))
         self.ledger = Ledger(pool, Failpoints(""))
+        self.batches: dict[str, asyncio.Event] = {}
 
     def admission(self, limit: RateLimit = MANY, replay_limit: RateLimit = MANY) -> Admission:
-        return Admission(self.store, self.reader, limit=limit, replay_limit=replay_limit)
+        return Admission(
+            self.store, self.reader, self.running, limit=limit, replay_limit=replay_limit
+        )
+
+    async def running(self) -> set[str]:
+        """The batches that Temporal lists."""
+        return {batch for batch, ends in self.batches.items() if not ends.is_set()}
 
     async def codes(self, *items: Item, limit: RateLimit = MANY) -> list[AdmissionCode]:
         return [verdict.code for verdict in await self.admission(limit).admit(items)]
@@ -411,6 +418,44 @@ async def test_another_body_conflicts_even_after_redis_lost_its_keys(site: Site)
     assert await site.codes(before) == [AdmissionCode.REPLAY]
 
 
+async def test_a_lost_key_whose_batch_still_runs_is_settled_when_that_ends(site: Site) -> None:
+    first, other = keyed(10), keyed(20)
+    reused = keyed(11, name=first.submission.id)
+    await site.record(keyed(1))
+    site.batches = {"of the first": asyncio.Event(), "of somebody": asyncio.Event()}
+    admission = site.admission()
+
+    # Nobody can tell whether a batch holds it, so it is not admitted: it would take its place.
+    results = await admission.admit([reused, other, keyless()])
+    assert [result.code.name for result in results] == ["UNSETTLED", "UNSETTLED", "ADMITTED"]
+
+    waiting = asyncio.create_task(admission.admit([reused, other]))
+    await site.record(first)
+    for batch in site.batches.values():
+        batch.set()
+    assert [result.code.name for result in await waiting] == ["CONFLICT", "ADMITTED"]
+
+    # From now on the ledger is asked and nobody waits, also while batches run.
+    site.batches["later"] = asyncio.Event()
+    results = await admission.admit([reused, first, other, keyed(30)])
+    assert [result.code.name for result in results] == [
+        *("CONFLICT", "REPLAY", "REPLAY", "ADMITTED")
+    ]
+
+
+async def test_the_ledger_counts_for_more_than_a_key_that_was_admitted_after_a_loss(
+    site: Site,
+) -> None:
+    first = keyed(10)
+    reused = keyed(11, name=first.submission.id)
+    await site.record(first)
+    await site.store.set(contract.SEEN_PREFIX + first.submission.id.hex(), "1:11")
+
+    assert await site.codes(first) == [AdmissionCode.REPLAY]
+    assert await site.codes(reused) == [AdmissionCode.CONFLICT]
+    assert await site.codes(first) == [AdmissionCode.REPLAY]
+
+
 async def test_an_old_enough_memory_is_trusted_again(site: Site) -> None:
     before = keyed(10)
     await site.record(before)
@@ -432,7 +477,7 @@ async def test_without_memory_and_without_ledger_keys_are_not_admitted(site: Sit
 
 async def test_without_redis_nothing_is_admitted(site: Site) -> None:
     client = connect("redis://127.0.0.1:1/0")
-    admission = Admission(client, site.reader, limit=MANY, replay_limit=MANY)
+    admission = Admission(client, site.reader, site.running, limit=MANY, replay_limit=MANY)
 
     with pytest.raises(redis.exceptions.ConnectionError):
         await admission.admit([keyless()])
