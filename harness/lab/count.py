@@ -84,16 +84,23 @@ def kept_runs(*places: Path) -> dict[int, LabRun]:
         for run in runs:
             known = found.get(run.seed)
             if known is None or run.settled or not known.settled:
-                found[run.seed] = run
+                found[run.seed] = after(run, known)
     return found
 
 
 def after(run: LabRun, earlier: LabRun | None) -> LabRun:
-    """The run as it is kept when the seed has run before."""
+    """The run as it is kept when the seed has run before; `earlier` may be the same run."""
     if earlier is None:
         return run
-    said = [] if earlier.good else [f"{earlier.verdict} at {earlier.commit}: {earlier.doubts}"]
-    return msgspec.structs.replace(run, earlier=(*earlier.earlier, *said))
+    same = msgspec.structs.replace(run, earlier=()) == msgspec.structs.replace(earlier, earlier=())
+    told = () if earlier.good or same else (_told(earlier),)
+    return msgspec.structs.replace(
+        run, earlier=tuple(dict.fromkeys((*earlier.earlier, *told, *run.earlier)))
+    )
+
+
+def _told(run: LabRun) -> str:
+    return f"{run.verdict} at {run.commit}: {run.doubts}"
 
 
 def kept_of(run: Run, report: ChaosResult, commit: str) -> LabRun:

@@ -73,6 +73,12 @@ def chaos_lab(
     page_file = [write.parent / KEPT / f"{NAME}.json"] if write is not None else []
     runs = kept_runs(*page_file, folder)
     at = commit()
+
+    def keep() -> None:
+        if write is not None:
+            ordered = [runs[n] for n in sorted(runs)]
+            keep_section(write, NAME, ordered, partial(markdown, ordered))
+
     began, longest_s = time.monotonic(), 0.0
     for seed in seeds:
         known = runs.get(seed)
@@ -87,11 +93,11 @@ def chaos_lab(
         (folder / f"{seed}.json").write_bytes(msgspec.json.format(msgspec.json.encode(run)))
         runs[seed] = run
         _say(line(run))
-        if write is not None:
-            ordered = [runs[n] for n in sorted(runs)]
-            keep_section(write, NAME, ordered, partial(markdown, ordered))
+        keep()
     asked = [runs[seed] for seed in seeds if seed in runs]
     print(terminal(asked))
+    # Also when all were kept: a run without --write may have come since.
+    keep()
     if write is not None:
         print(f"{write}: {NAME}; {len(runs)} runs")
     if missing := [seed for seed in seeds if seed not in runs or not runs[seed].settled]:
