@@ -22,6 +22,7 @@ from adapters.files import script
 from adapters.mysql import MYSQL_ERRORS
 from adapters.reasons import reason_of
 from adapters.redis import Redis
+from adapters.temporal import TEMPORAL_ERRORS
 from scoreboard import contract
 from scoreboard.domain import Submission
 from scoreboard.ratelimit import RateLimit
@@ -110,6 +111,7 @@ class Admission:
         self._running = running
         self._settled_since = 0
         self._settling = asyncio.Lock()
+        self._looks = 0
         self._script = redis.register_script(script(__package__, "admission"))
         self._arguments = (
             contract.LIMIT_PREFIX,
@@ -129,8 +131,8 @@ class Admission:
         Items of one call must have different ids. One round trip to Redis; while its
         cache of keys is too young, and for users whom the board does not show, a query
         and another round trip; just after Redis lost its keys, HOLD_S + ENDS_S more. A
-        user is unknown only when Redis and MySQL say so. Raises REDIS_ERRORS, MYSQL_ERRORS
-        or TEMPORAL_ERRORS: then admission is unknown.
+        user is unknown only when Redis and MySQL say so. Raises REDIS_ERRORS or
+        MYSQL_ERRORS: then admission is unknown.
         """
         results, memory = await self._run([(item, _NOTHING_KNOWN) for item in items])
         unsure = [
@@ -194,20 +196,27 @@ class Admission:
 
     async def _settle(self, memory: _Memory) -> bool:
         """Whether all batches have ended that may hold a key which Redis lost, so that the ledger
-        has it; waits for a moment. Raises TEMPORAL_ERRORS."""
+        has it; waits for a moment. False when Temporal does not say."""
         await asyncio.sleep(HOLD_S - memory.age_s)
+        looks = self._looks
         async with self._settling:
             if memory.since_s == self._settled_since:
                 return True
-            # Later ones hold keys that Redis knows; no clock tells which those are.
-            left = set(await self._running())
+            if looks != self._looks:
+                # Others have waited in the same time, in vain.
+                return False
+            left: set[str] | None = None
             try:
                 async with asyncio.timeout(ENDS_S):
+                    # Later ones hold keys that Redis knows; no clock tells which those are.
+                    left = set(await self._running())
                     while left:
                         await asyncio.sleep(ENDS_LOOK_S)
                         left.intersection_update(await self._running())
-            except TimeoutError:
-                log.warning("lost_keys_may_be_in_batches", running=len(left))
+            except TEMPORAL_ERRORS as error:
+                self._looks += 1
+                running = "unknown" if left is None else len(left)
+                log.warning("lost_keys_may_be_in_batches", running=running, error=reason_of(error))
                 return False
             log.info("lost_keys_are_in_the_ledger")
             self._settled_since = memory.since_s

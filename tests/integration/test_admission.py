@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 import redis.exceptions
+from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.files import script
 from adapters.mysql import MYSQL_ERRORS, READER, Pool, query_all
@@ -24,7 +25,14 @@ from scoreboard.ratelimit import RateLimit
 from scoreboard.tokens import Principal
 from server.backends.mysql import LedgerReader
 from server.board.outcomes import Outcomes
-from server.submit.admission import FRESH_RETENTION_S, RETENTION_S, Admission, AdmissionCode, Item
+from server.submit.admission import (
+    ENDS_S,
+    FRESH_RETENTION_S,
+    RETENTION_S,
+    Admission,
+    AdmissionCode,
+    Item,
+)
 from tests.model.sliding_window import SlidingWindow
 from tests.support.eventually import eventually
 from worker.database.ledger import Ledger
@@ -441,6 +449,43 @@ async def test_a_lost_key_whose_batch_still_runs_is_settled_when_that_ends(site:
     assert [result.code.name for result in results] == [
         *("CONFLICT", "REPLAY", "REPLAY", "ADMITTED")
     ]
+
+
+async def test_while_temporal_does_not_say_what_runs_lost_keys_are_not_admitted(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.record(keyed(1))
+
+    async def unavailable() -> set[str]:
+        raise RPCError("no list", RPCStatusCode.UNAVAILABLE, b"")
+
+    monkeypatch.setattr(site, "running", unavailable)
+    assert await site.codes(keyed(), keyless()) == [
+        AdmissionCode.UNSETTLED,
+        AdmissionCode.ADMITTED,
+    ]
+
+
+async def test_those_who_wait_together_are_answered_together(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.record(keyed(1))
+    site.batches = {"for ever": asyncio.Event()}
+    looks: list[float] = []
+    running = site.running
+
+    async def counted() -> set[str]:
+        looks.append(asyncio.get_running_loop().time())
+        return await running()
+
+    monkeypatch.setattr(site, "running", counted)
+    admission = site.admission()
+
+    results = await asyncio.gather(*(admission.admit([keyed()]) for _ in range(8)))
+
+    assert {result.code for [result] in results} == {AdmissionCode.UNSETTLED}
+    # One after the other they would take eight times as long.
+    assert looks[-1] - looks[0] < 2 * ENDS_S
 
 
 async def test_the_ledger_counts_for_more_than_a_key_that_was_admitted_after_a_loss(
