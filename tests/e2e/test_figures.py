@@ -3,15 +3,16 @@
 import asyncio
 import re
 import socket
+from dataclasses import replace
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from scoreboard import contract
 from scoreboard.tokens import SCOPE_OPERATE, mint
+from server.settings import ServerSettings
 from tests.support.api import SECRET, Api, api_settings, running_api, token
 from tests.support.eventually import eventually
-from tests.support.services import Services
 
 
 async def samples(api: Api) -> dict[str, float]:
@@ -67,16 +68,8 @@ async def test_submissions_batches_and_deliveries_are_counted(api: Api) -> None:
     assert found["scoreboard_service_up{service=mysql}"] == 1
 
 
-async def test_rate_limited_submissions_are_counted(
-    services: Services, mysql_url: str, redis_url: str, task_queue: str
-) -> None:
-    settings = api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-        rate_limit_count=2,
-    )
+async def test_rate_limited_submissions_are_counted(settings: ServerSettings) -> None:
+    settings = replace(settings, rate_limit_count=2)
     async with running_api(settings, embedded_worker=True) as api:
         for _ in range(5):
             await api.submit(1, 1)

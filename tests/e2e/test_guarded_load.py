@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.support.api import SECRET, Api, api_settings, running_api
-from tests.support.services import Services
+from server.settings import ServerSettings
+from tests.support.api import SECRET, Api, running_api
 
 ROOT = Path(__file__).parents[2]
 PLAYERS = 40
@@ -33,9 +34,7 @@ def key_entry(key_id: str, algorithm: str, key: bytes) -> dict[str, Any]:
 
 
 @pytest_asyncio.fixture
-async def api(
-    services: Services, mysql_url: str, redis_url: str, task_queue: str, tmp_path: Path
-) -> AsyncIterator[Api]:
+async def api(settings: ServerSettings, tmp_path: Path) -> AsyncIterator[Api]:
     keys = [
         key_entry("game", "hmac-sha256", SHARED),
         key_entry("phone", "ed25519", ED_KEY.public_key().public_bytes_raw()),
@@ -43,11 +42,8 @@ async def api(
     (tmp_path / "keys.json").write_text(json.dumps({"keys": keys}))
     (tmp_path / "game.key").write_bytes(base64.b64encode(SHARED))
     (tmp_path / "phone.pem").write_bytes(PEM)
-    settings = api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
+    settings = replace(
+        settings,
         signature_keys=str(tmp_path / "keys.json"),
         signatures_required=True,
         stream_auth_required=True,

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -10,10 +11,10 @@ import pytest_asyncio
 from scoreboard import contract
 from scoreboard.tokens import SCOPE_REVIEW, mint
 from server.routes.pages import CONTENT_SECURITY_POLICY, ROUTES
+from server.settings import ServerSettings
 from tests.support.api import SECRET, Api, api_settings, running_api, token
 from tests.support.browser import DESKTOP, Browser, open_browser, texts
 from tests.support.eventually import eventually, eventually_sync
-from tests.support.services import Services
 
 
 @pytest_asyncio.fixture
@@ -164,15 +165,9 @@ async def test_a_reviewer_decides_a_held_submission_on_the_page(api: Api, browse
 
 
 async def test_a_board_behind_tokens_is_followed_with_tickets(
-    services: Services, mysql_url: str, redis_url: str, task_queue: str, browser: Browser
+    settings: ServerSettings, browser: Browser
 ) -> None:
-    settings = api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-        stream_auth_required=True,
-    )
+    settings = replace(settings, stream_auth_required=True)
 
     def unlock() -> None:
         eventually_sync(browser.find("#token-form").is_displayed)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -11,9 +12,10 @@ from aiohttp_sse_client import client as independent
 
 from scoreboard import contract
 from scoreboard.tokens import mint
-from tests.support.api import SECRET, Api, api_settings, applied, running_api, token
+from server.settings import ServerSettings
+from tests.support.api import SECRET, Api, applied, running_api, token
 from tests.support.eventually import eventually
-from tests.support.services import Services, mysql_connection
+from tests.support.services import mysql_connection
 
 
 async def test_seeded_scores_match_the_specification(api: Api) -> None:
@@ -108,17 +110,8 @@ async def test_without_a_key_each_post_counts(api: Api) -> None:
     await eventually(lambda: _score(api, "Alice", 1520))
 
 
-async def test_the_rate_limit_is_exact_under_concurrency(
-    services: Services, mysql_url: str, redis_url: str, task_queue: str
-) -> None:
-    settings = api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-        rate_limit_count=25,
-        rate_limit_window_s=60.0,
-    )
+async def test_the_rate_limit_is_exact_under_concurrency(settings: ServerSettings) -> None:
+    settings = replace(settings, rate_limit_count=25, rate_limit_window_s=60.0)
     async with running_api(settings, embedded_worker=True) as api, api.http as http:
         statuses = Counter(
             status for status, _ in await asyncio.gather(*(api.submit(1, 1) for _ in range(90)))
@@ -140,17 +133,9 @@ async def test_the_rate_limit_is_exact_under_concurrency(
     assert headers["RateLimit"].startswith('"per-user";r=0;t=')
 
 
-async def test_a_repeat_is_not_charged_to_the_rate_limit(
-    services: Services, mysql_url: str, redis_url: str, task_queue: str
-) -> None:
-    settings = api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-        rate_limit_count=2,
-        rate_limit_window_s=60.0,
-        replay_limit_factor=5,
+async def test_a_repeat_is_not_charged_to_the_rate_limit(settings: ServerSettings) -> None:
+    settings = replace(
+        settings, rate_limit_count=2, rate_limit_window_s=60.0, replay_limit_factor=5
     )
     async with running_api(settings, embedded_worker=True) as api:
         repeats = [(await api.submit(1, 1, key="k"))[0] for _ in range(11)]
@@ -323,14 +308,8 @@ async def test_accepted_submissions_are_rows_of_the_ledger(api: Api, mysql_url: 
 
 
 async def test_shutdown_ends_streams_cleanly_and_loses_nothing_accepted(
-    services: Services, mysql_url: str, redis_url: str, task_queue: str
+    settings: ServerSettings,
 ) -> None:
-    settings = api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-    )
     async with aiohttp.ClientSession() as outlives:
         async with running_api(settings, embedded_worker=True) as api:
             stream = await outlives.get(api.url + contract.STREAM_PATH)

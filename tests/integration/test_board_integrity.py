@@ -14,12 +14,12 @@ from adapters.ledger_queries import BoardRow
 from scoreboard import contract
 from scoreboard.domain import Change, User
 from scoreboard.players.orders import Order, RemovePlayer
-from tests.support.api import api_settings, running_api
+from server.settings import ServerSettings
+from tests.support.api import running_api
 from tests.support.boards import BoardBench, opened_board
 from tests.support.ledgers import opened_ledger, submission
 from tests.support.pipeline import running_pipeline
 from tests.support.pipeline import submission as one
-from tests.support.services import Services
 from worker.board import lines
 from worker.board.look import KEYS, best
 from worker.database.players import PlayerChanged, Players
@@ -229,14 +229,12 @@ async def test_a_user_removed_during_a_refresh_is_no_drift(
 
 
 async def test_a_torn_board_is_never_read(
-    services: Services, mysql_url: str, redis_url: str, task_queue: str, temporal_client: Client
+    settings: ServerSettings,
+    mysql_url: str,
+    redis_url: str,
+    task_queue: str,
+    temporal_client: Client,
 ) -> None:
-    settings = api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-    )
     async with (
         running_pipeline(
             temporal_client, mysql_url=mysql_url, redis_url=redis_url, task_queue=task_queue

@@ -8,10 +8,10 @@ import pytest_asyncio
 from temporalio.client import Client
 
 from adapters.redis import connect
-from tests.support.api import Api, api_settings, running_api
+from server.settings import ServerSettings
+from tests.support.api import Api, running_api
 from tests.support.eventually import eventually
 from tests.support.pipeline import running_pipeline
-from tests.support.services import Services
 
 
 class Site:
@@ -25,15 +25,13 @@ class Site:
 
 @pytest_asyncio.fixture
 async def site(
-    services: Services, mysql_url: str, redis_url: str, task_queue: str, temporal_client: Client
+    settings: ServerSettings,
+    mysql_url: str,
+    redis_url: str,
+    task_queue: str,
+    temporal_client: Client,
 ) -> AsyncIterator[Site]:
     async with AsyncExitStack() as opened:
-        settings = api_settings(
-            mysql_url=mysql_url,
-            redis_url=redis_url,
-            temporal_address=services.temporal_address,
-            task_queue=task_queue,
-        )
         worker = partial(
             running_pipeline,
             temporal_client,

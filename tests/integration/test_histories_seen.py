@@ -13,12 +13,12 @@ from temporalio.client import Client
 
 from scoreboard import contract, sse
 from scoreboard.errors import UNAVAILABLE
+from server.settings import ServerSettings
 from tests.chaos.mutations import listeners_are_not_reset, numbers_go_on, positions_are_numbers
-from tests.support.api import Api, Stream, api_settings, running_api
+from tests.support.api import Api, Stream, running_api
 from tests.support.eventually import eventually
 from tests.support.failovers import LOST, USERS, fail_over
 from tests.support.pipeline import Pipeline, running_pipeline, submission
-from tests.support.services import Services
 from worker.database.seed import seed
 
 ROUNDS = 20
@@ -69,18 +69,12 @@ class Site:
 @pytest_asyncio.fixture
 async def site(
     request: pytest.FixtureRequest,
-    services: Services,
+    settings: ServerSettings,
     mysql_url: str,
     redis_url: str,
     task_queue: str,
     temporal_client: Client,
 ) -> AsyncIterator[Site]:
-    settings = api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-    )
     async with AsyncExitStack() as stack:
         pipeline = await stack.enter_async_context(
             running_pipeline(

@@ -20,11 +20,10 @@ from scoreboard import contract, sse
 from scoreboard.domain import Outcome
 from server.backends.mysql import LedgerReader
 from server.settings import ServerSettings
-from tests.support.api import Api, api_settings, applied, running_api
+from tests.support.api import Api, applied, running_api
 from tests.support.eventually import eventually
 from tests.support.ledgers import opened_ledger
 from tests.support.pipeline import Pipeline, running_pipeline, submission
-from tests.support.services import Services
 from worker.database.ledger import Ledger
 from worker.failpoints import Failpoints
 
@@ -47,14 +46,12 @@ class Site:
 
 @pytest_asyncio.fixture
 async def site(
-    services: Services, mysql_url: str, redis_url: str, task_queue: str, temporal_client: Client
+    settings: ServerSettings,
+    mysql_url: str,
+    redis_url: str,
+    task_queue: str,
+    temporal_client: Client,
 ) -> AsyncIterator[Site]:
-    settings = api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-    )
     async with running_pipeline(
         temporal_client, mysql_url=mysql_url, redis_url=redis_url, task_queue=task_queue
     ) as pipeline:
@@ -80,7 +77,11 @@ async def test_a_new_process_continues_listeners_of_the_one_before(site: Site) -
 
 
 async def test_a_new_process_starts_where_mysql_stands_when_redis_is_behind(
-    services: Services, mysql_url: str, redis_url: str, task_queue: str, temporal_client: Client
+    settings: ServerSettings,
+    mysql_url: str,
+    redis_url: str,
+    task_queue: str,
+    temporal_client: Client,
 ) -> None:
     """What an earlier process showed from MySQL must not be taken back by the next one."""
     async with running_pipeline(
@@ -90,12 +91,6 @@ async def test_a_new_process_starts_where_mysql_stands_when_redis_is_behind(
     # No worker runs, so nobody brings these to Redis.
     async with opened_ledger(mysql_url) as bench:
         await bench.record(*(submission(2, 1) for _ in range(3)))
-    settings = api_settings(
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        temporal_address=services.temporal_address,
-        task_queue=task_queue,
-    )
 
     async with running_api(settings) as api, api.listen(2) as stream:
         _, scores, headers = await api.get(contract.SCORES_PATH)
