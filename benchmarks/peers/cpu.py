@@ -1,4 +1,4 @@
-"""What processes cost: CPU seconds and memory, with all their children."""
+"""What processes cost: CPU seconds, memory and writes, with all their children."""
 
 from collections.abc import Callable, Iterable
 
@@ -16,6 +16,16 @@ def cpu_s(pids: Iterable[int]) -> float:
 def rss_bytes(pids: Iterable[int]) -> int:
     """Resident memory of these processes; pages they share count several times."""
     return int(_total(pids, lambda process: process.memory_info().rss))
+
+
+def written_bytes(pids: Iterable[int]) -> int | None:
+    """What these processes have written to disks so far, as the kernel counts it; None where it
+    does not tell. What a service flushes later counts then."""
+    try:
+        return int(_total(pids, lambda process: process.io_counters().write_bytes))
+    except (AttributeError, psutil.AccessDenied):
+        # Not on macOS; elsewhere only for one's own processes.
+        return None
 
 
 def _total(pids: Iterable[int], figure: Callable[[psutil.Process], float]) -> float:

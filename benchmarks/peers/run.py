@@ -407,7 +407,9 @@ async def run_growth(backends: Backends, scale: Scale, rounds: int, recorder: Re
                     seed=SEED + number,
                     keyed=keyed,
                 )
-                await recorder.take(measuring, total_us=f"growth/{name}")
+                await recorder.take(
+                    measuring, total_us=f"growth/{name}", written=f"growth/{name}, bytes"
+                )
 
 
 GROUPS: dict[str, Callable[[Backends, Scale, int, Recorder], Awaitable[None]]] = {

@@ -62,6 +62,7 @@ class Result:
 
 
 _SMALLEST = "growth/1,000 users"
+_LARGER = ("100,000 users", "1,000,000 users", "1,000,000 users, 10,000,000 rows")
 
 TARGETS = (
     Target(
@@ -258,7 +259,18 @@ TARGETS = (
             bound=1.3,
             at_most=True,
         )
-        for size in ("100,000 users", "1,000,000 users", "1,000,000 users, 10,000,000 rows")
+        for size in _LARGER
+    ),
+    *(
+        Target(
+            group="growth",
+            what=f"bytes written per submission (without a key) at {size}, relative to 1,000 users",
+            figure=f"growth/{size}, bytes",
+            against=f"{_SMALLEST}, bytes",
+            bound=1.3,
+            at_most=True,
+        )
+        for size in _LARGER
     ),
     *(
         Target(

@@ -69,10 +69,12 @@ FIGURES = {
     "growth": {
         "listeners/10",
         "listeners/30",
-        "growth/1,000 users",
-        "growth/3,000 users, 2,000 rows",
-        "growth/1,000 users, with keys",
-        "growth/3,000 users, 2,000 rows, with keys",
+        *(
+            f"growth/{size}{keys}{figure}"
+            for size in ("1,000 users", "3,000 users, 2,000 rows")
+            for keys in ("", ", with keys")
+            for figure in ("", ", bytes")
+        ),
     },
 }
 

@@ -1,7 +1,7 @@
 """Cost per submission as users and ledger grow.
 
 The cost is CPU of all parts (API, MySQL, Redis, Temporal) for one submission,
-each for a user drawn at random from all there are.
+each for a user drawn at random from all there are, and what they write to disks for it.
 """
 
 import asyncio
@@ -44,9 +44,10 @@ class Size:
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """One round at one size: CPU µs per submission, of all parts and of each."""
+    """One round at one size: CPU µs per submission, of all parts and of each, and bytes written."""
 
     total_us: float
+    written: float | None
     by_part_us: dict[str, float]
     rate: float
 
@@ -141,4 +142,6 @@ async def measure(
         keyed=keyed,
     )
     parts = {name: cost for name, cost in found.cpu_us.items() if name != "generator"}
-    return Cost(total_us=sum(parts.values()), by_part_us=parts, rate=found.rate)
+    return Cost(
+        total_us=sum(parts.values()), written=found.written, by_part_us=parts, rate=found.rate
+    )

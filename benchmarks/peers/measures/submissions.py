@@ -11,7 +11,7 @@ import msgspec
 
 from benchmarks.peers import closed_loop
 from benchmarks.peers.backends import Backends, mysql_connection, query
-from benchmarks.peers.cpu import cpu_s
+from benchmarks.peers.cpu import cpu_s, written_bytes
 from benchmarks.peers.processes import run_json
 from benchmarks.peers.programs import USERS, Running, peer
 
@@ -24,12 +24,14 @@ class WrongAnswer(AssertionError):
 
 
 class Throughput(msgspec.Struct, frozen=True, kw_only=True):
-    """One round of one peer. `rate` is per second; `cpu` is in µs per submission by process."""
+    """One round of one peer. `rate` is per second; `cpu` is in µs per submission by process, and
+    `written` in bytes per submission of all."""
 
     rate: float
     accepted: int
     elapsed_s: float
     cpu_us: dict[str, float]
+    written: float | None = None
 
 
 async def measure(
@@ -82,6 +84,8 @@ async def submit(
     await _until_applied(running, stored_before.changes + warm.good, warm)
     pids = {"peer": list(running.pids), **{name: [pid] for name, pid in backends.pids.items()}}
     cpu_before = {name: cpu_s(found) for name, found in pids.items()}
+    everybody = [pid for found in pids.values() for pid in found]
+    written_before = written_bytes(everybody)
     task = msgspec.structs.replace(
         task, duration_s=duration_s, at_least=0, keyed="round" if keyed else "", seed=seed + 1
     )
@@ -90,6 +94,7 @@ async def submit(
     ended_unix = await _until_applied(running, stored_before.changes + accepted, answers)
     used = {name: cpu_s(found) - cpu_before[name] for name, found in pids.items()}
     used["generator"] = answers.cpu_s
+    written = written_bytes(everybody)
     await _verify(running, stored_before, accepted)
     elapsed_s = max(answers.elapsed_s, ended_unix - answers.started_unix)
     return Throughput(
@@ -99,6 +104,9 @@ async def submit(
         cpu_us={
             name: round(1e6 * seconds / max(1, answers.good), 2) for name, seconds in used.items()
         },
+        written=None
+        if written is None or written_before is None
+        else round((written - written_before) / max(1, answers.good), 1),
     )
 
 
