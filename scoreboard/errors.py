@@ -46,7 +46,7 @@ TOO_MANY_STREAMS = ProblemKind(
 )
 HEADER_TOO_LARGE = ProblemKind(code="header_too_large", status=431, title="Header fields too large")
 INTERNAL = ProblemKind(code="internal", status=500, title="Internal error")
-UNAVAILABLE = ProblemKind(code="unavailable", status=503, title="A backend is away")
+UNAVAILABLE = ProblemKind(code="unavailable", status=503, title="A backend is unavailable")
 OVERLOADED = ProblemKind(code="overloaded", status=503, title="Too many submissions are waiting")
 
 

@@ -117,7 +117,7 @@ def _operation(server: str, path: str, method: str, operation: Mapping[str, Any]
         parts.append(_table(("parameter", "in", "value", "meaning"), rows))
     answers = [
         (status, ", ".join(answer.get("content", {})), answer["description"])
-        for status, answer in operation["responses"].items()
+        for status, answer in sorted(operation["responses"].items())
     ]
     parts.append(_table(("status", "type", "meaning"), answers))
     return "".join([*parts, "</details>"])
@@ -149,16 +149,20 @@ def _form(
 
 
 def _curl(url: str, method: str, operation: Mapping[str, Any]) -> str:
-    words = ["curl -N" if "stream" in operation["tags"] and method == "get" else "curl"]
+    """The command to paste, an option a line, so that no width of a page breaks one in the middle."""
+    words = ["curl"]
+    if "stream" in operation["tags"] and method == "get":
+        words.append("-N")
     if method != "get":
         words.append(f"-X {method.upper()}")
+    lines = [" ".join([*words, url])]
     security = operation.get("security", [])
     if security and {} not in security:
-        words.append('-H "Authorization: Bearer $TOKEN"')
+        lines.append('-H "Authorization: Bearer $TOKEN"')
     if "requestBody" in operation:
         example = json.dumps(operation["requestBody"]["content"]["application/json"]["example"])
-        words.append(f"-H 'Content-Type: application/json' -d '{example}'")
-    return " ".join([*words, url])
+        lines += ["-H 'Content-Type: application/json'", f"-d '{example}'"]
+    return " \\\n  ".join(lines)
 
 
 def _kind(schema: Mapping[str, Any]) -> str:

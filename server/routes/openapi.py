@@ -82,8 +82,8 @@ def document(base: str = "") -> dict[str, Any]:
         "info": {
             "title": "Scoreboard",
             "version": __version__,
-            "description": "A real-time scoreboard. Scores are submitted over HTTP, applied"
-            " exactly once and told to every listener in one gapless order.",
+            "description": "A real-time scoreboard. Points are submitted over HTTP and applied"
+            " exactly once; every listener receives every change, in order and without gaps.",
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": base or "/"}],

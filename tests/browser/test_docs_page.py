@@ -13,6 +13,12 @@ def test_examples_name_the_address_that_the_page_was_opened_at(
 
     examples = [node.get_attribute("textContent") for node in browser.find_all(".example")]
     assert examples[0] == f"curl {site.url}/board/scores"
+    assert str(examples[1]).splitlines() == [
+        f"curl -X POST {site.url}/board/scores/update \\",
+        '  -H "Authorization: Bearer $TOKEN" \\',
+        "  -H 'Content-Type: application/json' \\",
+        """  -d '{"userId": 1, "increment": 10}'""",
+    ]
     assert all(f"{site.url}/board/" in str(example) for example in examples)
     assert browser.console() == []
 
