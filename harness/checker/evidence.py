@@ -419,8 +419,7 @@ def _order_changes(evidence: Evidence) -> None:
 
 
 def _changes_of_ledger(evidence: Evidence, database: DatabaseSnapshot) -> None:
-    for user in database.users:
-        evidence.names[user.id] = user.name
+    evidence.names |= database.names(labelled=not evidence.by_content)
     applied = sorted(
         (row for row in database.rows if row.seq is not None and row.score_after is not None),
         key=lambda row: row.seq or 0,
@@ -433,7 +432,7 @@ def _changes_of_ledger(evidence: Evidence, database: DatabaseSnapshot) -> None:
             if name not in derived:
                 derived[name] = (row.score_after or 0) - row.increment
         for user in database.users:
-            derived.setdefault(user.name, user.score)
+            derived.setdefault(evidence.names[user.id], user.score)
         evidence.base = derived
     evidence.changes, evidence.ended = timeline(
         (row for row in applied if row.seq is not None and row.seq > evidence.base_seq),

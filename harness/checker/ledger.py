@@ -56,8 +56,11 @@ def _arithmetic(inquiry: Inquiry, evidence: Evidence, database: DatabaseSnapshot
     totals: dict[int, int] = {}
     last_seq: dict[int, int] = {}
     if evidence.board is not None:
-        by_name = {user.name: user.id for user in database.users}
-        totals = {by_name[name]: score for name, score in evidence.base.items() if name in by_name}
+        totals = {
+            user: evidence.base[name]
+            for user, name in evidence.names.items()
+            if user in ids and name in evidence.base
+        }
     applied = sorted(
         (row for row in database.rows if row.seq is not None), key=lambda row: row.seq or 0
     )

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from harness.engines.event_table import EventTable
 from harness.measure.series import Series
 from harness.net.sse_parser import Kind, ReadEvent, Span
+from harness.targets.namesakes import Labels
 
 NS = 1_000_000_000
 SETTLE_AFTER_NS = 2 * NS
@@ -54,8 +55,14 @@ class NumberedSpan(Span):
 
     __slots__ = ("numbers",)
 
-    def __init__(self, payload: bytes, born_ns: int, read_event: ReadEvent | None = None) -> None:
-        super().__init__(payload, born_ns, read_event)
+    def __init__(
+        self,
+        payload: bytes,
+        born_ns: int,
+        read_event: ReadEvent | None = None,
+        labels: Labels | None = None,
+    ) -> None:
+        super().__init__(payload, born_ns, read_event, labels)
         self.numbers: list[int] | None = None
 
     def number(self, numbers: list[int]) -> None:
@@ -84,12 +91,13 @@ class SpanFigures:
         *,
         start_unix_ns: int,
         read_event: ReadEvent | None = None,
+        labels: Labels | None = None,
         by_content: bool = False,
     ) -> None:
         self.reads: dict[ReadKey, Read] = {}
         self._series = series
         self._table = table
-        self._read_event = read_event
+        self._read_event, self._labels = read_event, labels
         self._start_us = start_unix_ns // 1000
         self._spans: dict[object, Span] = {}
         self._new_span = NumberedSpan if by_content else Span
@@ -106,7 +114,7 @@ class SpanFigures:
                 return known, False
             # Same length and beginning, other content: keep both, under a key of its own.
             key = None
-        fresh = self._new_span(payload, now_unix_ns, self._read_event)
+        fresh = self._new_span(payload, now_unix_ns, self._read_event, self._labels)
         self._spans[id(fresh) if key is None else key] = fresh
         return fresh, True
 

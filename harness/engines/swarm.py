@@ -67,6 +67,7 @@ class Swarm:
             self.table,
             start_unix_ns=settings.start_unix_ns,
             read_event=settings.read_event,
+            labels=settings.labels,
             by_content=not settings.capabilities.follows_ids,
         )
         ordinary_gzip = settings.capabilities.stream_gzip is StreamGzip.ORDINARY

@@ -8,6 +8,7 @@ from harness.engines.churn import Churn
 from harness.net.http_wire import stream_request
 from harness.net.sse_parser import ReadEvent
 from harness.net.tls import Wrap
+from harness.targets.namesakes import Labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class SwarmSettings:
 
     `wrap` makes a socket speak TLS. Where a server is not as specified, `request` builds the GET of
     listener n (counted from `first_number`) from after an id, and `read_event` reads an event's
-    name and data.
+    name and data. `labels` are what players are called who share a name, by id.
     """
 
     address: tuple[str, int]
@@ -47,6 +48,7 @@ class SwarmSettings:
     wrap: Wrap | None = None
     request: Callable[[int, int | bytes | None], bytes] | None = None
     read_event: ReadEvent | None = None
+    labels: Labels = field(default_factory=dict)
 
     def opening_request(self, index: int, last_event_id: int | bytes | None) -> bytes:
         """The GET with which a listener opens its stream, from after an id if it has one."""

@@ -5,6 +5,8 @@ Values only; `database` reads them from MySQL.
 
 from dataclasses import dataclass
 
+from harness.targets.namesakes import labels_of
+
 
 @dataclass(slots=True, frozen=True)
 class Row:
@@ -37,3 +39,8 @@ class DatabaseSnapshot:
     rows: list[Row]
     users: list[UserRow]
     board_seq: int
+
+    def names(self, *, labelled: bool) -> dict[int, str]:
+        """By id; `labelled` where players who share a name are told apart."""
+        names = {user.id: user.name for user in self.users}
+        return names | labels_of(names.items()) if labelled else names

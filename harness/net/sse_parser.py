@@ -16,9 +16,11 @@ from enum import StrEnum
 from typing import Annotated
 
 import msgspec
+from msgspec import structs
 
 from harness.capabilities import ID_BYTES_MAX
 from harness.targets.fields import user_and_score
+from harness.targets.namesakes import Labels, id_in
 from scoreboard.sse import Snapshot
 
 ReadEvent = Callable[[str, bytes], list[tuple[str, int]] | None]
@@ -87,7 +89,13 @@ class Span:
         "plain",
     )
 
-    def __init__(self, payload: bytes, born_ns: int, read_event: ReadEvent | None = None) -> None:
+    def __init__(
+        self,
+        payload: bytes,
+        born_ns: int,
+        read_event: ReadEvent | None = None,
+        labels: Labels | None = None,
+    ) -> None:
         self.payload = payload
         self.born_ns = born_ns
         self.items: list[Item] = []
@@ -96,7 +104,7 @@ class Span:
         self.arrived = array("q")
         self.noticed = array("q")
         self._last_event_id: bytes | None = NOT_SOUGHT
-        _read_blocks(payload, self.items, self.groups, read_event)
+        _read_blocks(payload, self.items, self.groups, read_event, labels or {})
         updates = [item.id for item in self.items if item.kind is Kind.UPDATE]
         self.first = updates[0] if updates else -1
         self.last = updates[-1] if updates else -1
@@ -126,6 +134,12 @@ class UpdateData(msgspec.Struct, frozen=True, gc=False):
     score: Annotated[int, msgspec.Meta(ge=-SCORE_MAX, le=SCORE_MAX)]
 
 
+def _labelled(update: UpdateData, data: bytes, labels: Labels) -> str:
+    """What its user is called where players share names."""
+    user = id_in(_decode_any(data)) if labels else None
+    return update.user if user is None else labels.get(user, update.user)
+
+
 _UPDATE_BLOCK = re.compile(
     rb"(?:: committed (\d{1,18})\n)?id: ([1-9]\d{0,17})\nevent: update\ndata: ([^\n]*)\n\n"
 )
@@ -139,6 +153,7 @@ def _read_blocks(
     items: list[Item],
     groups: list[tuple[int, int, int]],
     read_event: ReadEvent | None,
+    labels: Labels,
 ) -> None:
     position = 0
     committed = 0
@@ -169,12 +184,13 @@ def _read_blocks(
                 if run and seq != run[-1] + 1:
                     close_run()
                 run.append(seq)
-                items.append(Item(Kind.UPDATE, seq, update.user, update.score))
+                user = _labelled(update, data, labels) if labels else update.user
+                items.append(Item(Kind.UPDATE, seq, user, update.score))
                 continue
         end = payload.find(b"\n\n", position)
         block = payload[position : size if end < 0 else end]
         position += len(block) + 2
-        found = _read_block(block, read_event)
+        found = _read_block(block, read_event, labels)
         items += found
         if (stamp_in_block := _COMMITTED.search(block)) is not None:
             close_run()
@@ -192,9 +208,9 @@ BARE_UPDATE = b"event: update\ndata: "
 _NUMBER = re.compile(rb"0|[1-9]\d{0,17}")
 
 
-def _read_block(block: bytes, read_event: ReadEvent | None) -> list[Item]:
+def _read_block(block: bytes, read_event: ReadEvent | None, labels: Labels) -> list[Item]:
     if block.startswith(BARE_UPDATE) and b"\n" not in block[len(BARE_UPDATE) :]:
-        return _read_event(b"update", block[len(BARE_UPDATE) :], -1, None, read_event)
+        return _read_event(b"update", block[len(BARE_UPDATE) :], -1, None, read_event, labels)
     event, retry = b"", -1
     raw: bytes | None = None
     data: list[bytes] = []
@@ -218,12 +234,17 @@ def _read_block(block: bytes, read_event: ReadEvent | None) -> list[Item]:
             return [Item(Kind.COMMENT)]
         return [Item(Kind.HELLO, number, retry_ms=retry, raw=raw)]
     text = b"\n".join(data)
-    found = _read_event(event, text, number, raw, read_event)
+    found = _read_event(event, text, number, raw, read_event, labels)
     return [Item(Kind.HELLO, retry_ms=retry), *found] if retry >= 0 else found
 
 
 def _read_event(
-    event: bytes, text: bytes, number: int, raw: bytes | None, read_event: ReadEvent | None
+    event: bytes,
+    text: bytes,
+    number: int,
+    raw: bytes | None,
+    read_event: ReadEvent | None,
+    labels: Labels,
 ) -> list[Item]:
     if read_event is not None:
         try:
@@ -234,7 +255,7 @@ def _read_event(
             return [Item(Kind.UPDATE, number, user, score, raw=raw) for user, score in rows]
         return [Item(Kind.OTHER, number, raw=raw)]
     if event == b"update":
-        return _read_update(text, number, raw)
+        return _read_update(text, number, raw, labels)
     if event in (b"reset", b"snapshot"):
         kind = Kind(event.decode())
         try:
@@ -242,24 +263,28 @@ def _read_event(
         except ValueError:
             return [Item(kind, number, raw=raw)]
         bounded = 0 <= top.seq <= SCORE_MAX and all(abs(r.score) <= SCORE_MAX for r in top.scores)
+        if labels:
+            scores = [
+                structs.replace(row, user=labels.get(row.user_id or 0, row.user))
+                for row in top.scores
+            ]
+            top = structs.replace(top, scores=scores)
         return [Item(kind, number, top=top if bounded else None, raw=raw)]
     return [Item(Kind.OTHER, number, raw=raw)]
 
 
-def _read_update(text: bytes, number: int, raw: bytes | None) -> list[Item]:
+def _read_update(text: bytes, number: int, raw: bytes | None, labels: Labels) -> list[Item]:
     """The update of data in any spelling that JSON allows: 1510.0 is the number 1510, and so is
     the text "1510"."""
     try:
         update = _decode_update(text)
-        return [Item(Kind.UPDATE, number, update.user, update.score, raw=raw)]
     except ValueError:
-        pass
-    try:
-        user, score = user_and_score(_decode_any(text), ("user",), ("score",))
-        update = msgspec.convert({"user": user, "score": score}, UpdateData)
-    except ValueError:
-        return [_broken(text, number, raw)]
-    return [Item(Kind.UPDATE, number, update.user, update.score, raw=raw)]
+        try:
+            user, score = user_and_score(_decode_any(text), ("user",), ("score",))
+            update = msgspec.convert({"user": user, "score": score}, UpdateData)
+        except ValueError:
+            return [_broken(text, number, raw)]
+    return [Item(Kind.UPDATE, number, _labelled(update, text, labels), update.score, raw=raw)]
 
 
 def _broken(text: bytes, number: int, raw: bytes | None) -> Item:

@@ -16,15 +16,17 @@ from harness.capabilities import Capabilities
 from harness.net.exchange import exchange
 from harness.net.http_wire import parse_base_url
 from harness.net.tls import context_of, reason_of_tls, server_name
-from harness.targets.answers import SPECIFIED_SCORES, read_scores
+from harness.targets.answers import SPECIFIED_SCORES, read_ids, read_scores
 from harness.targets.description import (
     BadAddress,
     Description,
+    Scores,
     Token,
     default_description,
     parse_address,
     without_pages,
 )
+from harness.targets.namesakes import Labels
 from harness.targets.requests import read_request
 from harness.targets.target_file import BadTarget, read_target_file
 from harness.targets.template import BadTemplate, Value
@@ -57,6 +59,8 @@ class Target:
     state: Mapping[str, Any] = field(default_factory=dict, repr=False)
     pages: bool = True
     """Reads of the board ask for a page."""
+    labels: Labels | None = None
+    """What players who share a name are called; None before anybody looked."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -103,6 +107,10 @@ class Target:
         if server is not None and not pages:
             server = without_pages(server)
         return replace(self, pages=pages, server=server)
+
+    def with_labels(self, labels: Labels) -> "Target":
+        """The same server, whose players who share a name are called by these labels."""
+        return replace(self, labels=labels)
 
     def users(self, players: int, now_s: int) -> dict[int, dict[str, Value]]:
         """The described users 1..players with their tokens. Raises TargetError."""
@@ -210,10 +218,17 @@ def _same_server(one: str, other: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """One answer of GET /scores: the rows and the seq they contain (-1 when not told)."""
+    """One answer of GET /scores: the rows, the seq they contain (-1 when not told), and the user
+    ids of the rows where it has those."""
 
     seq: int
     rows: list[tuple[str, int]]
+    ids: list[int | None] = field(default_factory=list)
+
+
+def _page(target: Target, scores: Scores, seq: str, body: bytes) -> Page:
+    rows = read_scores(scores, body, target.labels)
+    return Page(seq=int(seq), rows=rows, ids=read_ids(scores, body))
 
 
 def get_scores(target: Target, *, limit: int = contract.TOP_DEFAULT, offset: int = 0) -> Page:
@@ -227,8 +242,8 @@ def get_scores(target: Target, *, limit: int = contract.TOP_DEFAULT, offset: int
             answer = exchange(connection, request, timeout_s=HTTP_TIMEOUT_S)
         if answer.status != 200:
             raise OSError(f"GET {contract.SCORES_PATH} answered {answer.status}")
-        seq = int(answer.getheader(contract.SEQ_HEADER, "-1"))
-        return Page(seq=seq, rows=read_scores(SPECIFIED_SCORES, answer.body))
+        seq = answer.getheader(contract.SEQ_HEADER, "-1")
+        return _page(target, SPECIFIED_SCORES, seq, answer.body)
     except ValueError as error:
         raise OSError(f"GET {contract.SCORES_PATH}: {error}") from error
 
@@ -242,8 +257,8 @@ def _get_described(target: Target, server: Description, *, limit: int, offset: i
             answer = exchange(connection, request, timeout_s=HTTP_TIMEOUT_S)
         if not any(low <= answer.status <= high for low, high in server.scores.accepted):
             raise OSError(f"{what} answered {answer.status}")
-        seq = int(answer.getheader(contract.SEQ_HEADER, "-1"))
-        return Page(seq=seq, rows=read_scores(server.scores, answer.body))
+        seq = answer.getheader(contract.SEQ_HEADER, "-1")
+        return _page(target, server.scores, seq, answer.body)
     except (ValueError, BadTemplate) as error:
         raise OSError(f"{what}: {error}") from error
 
@@ -252,9 +267,8 @@ def get_board(target: Target, *, most: int, deadline_s: float = 10.0) -> Page | 
     """The first `most` rows at one seq, None while the board never stands still. Raises OSError."""
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
-        rows: list[tuple[str, int]] = []
         first = page = get_scores(target, limit=PAGE)
-        rows += page.rows
+        rows, ids = list(page.rows), list(page.ids)
         pages = target.server is None or target.server.scores.pages
         while pages and len(page.rows) == PAGE and len(rows) < most and page.seq == first.seq:
             page = get_scores(target, limit=PAGE, offset=len(rows))
@@ -262,6 +276,7 @@ def get_board(target: Target, *, most: int, deadline_s: float = 10.0) -> Page | 
                 # The server does not honour the offset.
                 break
             rows += page.rows
+            ids += page.ids
         if page.seq == first.seq:
-            return Page(seq=first.seq, rows=rows)
+            return Page(seq=first.seq, rows=rows, ids=ids)
     return None

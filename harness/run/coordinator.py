@@ -225,11 +225,11 @@ class Coordinator:
         )
         target = target.as_shown(shown)
         before = board_look.look(target, settings.players) if shown.follows_ids else NOWHERE
+        target = target.with_labels(before.labels)
         journal = BoardJournal(folder, capabilities=shown, own_page=target.described)
         names = before.names if shown.follows_ids else known.names
         journal.begin(before.seq, before.scores, names)
-        watch = BoardWatch(target, journal)
-        fleet = self.fleet
+        watch, fleet = BoardWatch(target, journal), self.fleet
 
         self.phase = "joining"
         self._join()
@@ -247,7 +247,8 @@ class Coordinator:
             "zero_unix_ns": self.zero_unix_ns,
             "server": target.server,
         }
-        first = fleet.assign_listeners(settings, {**common, "capabilities": shown}, known)
+        streams = {**common, "capabilities": shown, "labels": before.labels}
+        first = fleet.assign_listeners(settings, streams, known)
         early = len(fleet.working("listeners")) if settings.listeners_ramp_s else first
         fleet.wait_for_streams(early, self._stop.is_set)
         self._sampler = gevent.spawn(self._sample, target)

@@ -330,6 +330,7 @@ class ListenerPool(StreamHooks, EngineUser):
             tokens=work.tokens,
             host_header=work.host_header,
             gzip=work.gzip,
+            labels=work.labels,
         )
         journal = ListenerJournal(
             _folder(work),
@@ -353,6 +354,7 @@ class ListenerPool(StreamHooks, EngineUser):
                 wrap=wrapper(work.server),
                 request=request,
                 read_event=read_event,
+                labels=work.labels,
                 **_comings(work),
             )
         )

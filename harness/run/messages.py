@@ -83,7 +83,8 @@ class SubmitterAssignment(Assignment, frozen=True, kw_only=True, tag="submitters
 
 class ListenerAssignment(Assignment, frozen=True, kw_only=True, tag="listeners"):
     """The listeners that a user holds, the tokens that they carry in turn, and what the server
-    showed before the run. `slow` ones are besides the `listeners`."""
+    showed before the run: also the `labels` of players who share a name. `slow` ones are
+    besides the `listeners`."""
 
     listeners: int
     first_number: int
@@ -95,6 +96,7 @@ class ListenerAssignment(Assignment, frozen=True, kw_only=True, tag="listeners")
     slow: int = 0
     slow_bytes_per_s: int = 0
     capabilities: Capabilities
+    labels: dict[int, str] = {}
     events_max: int
 
 

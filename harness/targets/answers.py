@@ -7,6 +7,7 @@ import msgspec
 
 from harness.targets.description import FAIL, OK, Scores, Stream, Submit, specified_scores
 from harness.targets.fields import Absent, parse_path, value_at
+from harness.targets.namesakes import Labels
 
 ReadAnswer = Callable[[int, bytes], tuple[str, bytes | None]]
 """Outcome (ok, fail, unknown) and submission id, of an answer's status and body."""
@@ -58,10 +59,10 @@ def _stands(value: Any, path: tuple[str | int, ...], wanted: Any) -> bool:
     return type(found) is type(wanted) and bool(found == wanted)
 
 
-def read_scores(scores: Scores, body: bytes) -> list[tuple[str, int]]:
+def read_scores(scores: Scores, body: bytes, labels: Labels | None = None) -> list[tuple[str, int]]:
     """The rows of a board. Raises ValueError with what is not as described."""
     try:
-        return scores.rows.read(_decode(body))
+        return scores.rows.read(_decode(body), labels)
     except msgspec.DecodeError as error:
         raise ValueError(f"the answer is no JSON: {error}") from None
     except Absent as error:
@@ -69,7 +70,12 @@ def read_scores(scores: Scores, body: bytes) -> list[tuple[str, int]]:
         raise ValueError(f"the answer is not as {meant}: {error}") from None
 
 
-def event_reader(stream: Stream) -> ReadEvent:
+def read_ids(scores: Scores, body: bytes) -> list[int | None]:
+    """The user ids in the rows of a board that `read_scores` has read."""
+    return scores.rows.ids(_decode(body))
+
+
+def event_reader(stream: Stream, labels: Labels | None = None) -> ReadEvent:
     """Reads events: users and scores, or None for an event whose name shows none."""
     names = frozenset(stream.events)
     rows = stream.rows
@@ -77,6 +83,6 @@ def event_reader(stream: Stream) -> ReadEvent:
     def read(name: str, data: bytes) -> list[tuple[str, int]] | None:
         if (name or "message") not in names:
             return None
-        return rows.read(_decode(data))
+        return rows.read(_decode(data), labels)
 
     return read

@@ -5,12 +5,14 @@ another machine needs no file. The defaults are the specification's API. Reading
 `harness.targets.target_file`; what becomes of it is `requests` and `answers`.
 """
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from harness.targets.fields import KEY, VALUE, parse_path, rows_at, user_and_score
+from harness.targets.namesakes import Labels, id_in, labelled
 from scoreboard import contract
 
 Pairs = tuple[tuple[str, str], ...]
@@ -158,6 +160,9 @@ class Submit(msgspec.Struct, frozen=True):
 UsersAndScores = list[tuple[str, int]]
 
 
+Ids = list[int | None]
+
+
 class Rows(msgspec.Struct, frozen=True):
     """Where users and scores stand in JSON: paths of the list and of the two fields of its rows.
 
@@ -168,16 +173,24 @@ class Rows(msgspec.Struct, frozen=True):
     user: str = "user"
     score: str = "score"
 
-    def read(self, value: Any) -> UsersAndScores:
+    def read(self, value: Any, labels: Labels | None = None) -> UsersAndScores:
         """Users and scores, in order. Raises `fields.Absent` where one is missing."""
+        user, score = parse_path(self.user), parse_path(self.score)
+        found = [user_and_score(row, user, score) for row in self._rows(value)]
+        return labelled(found, self.ids(value), labels) if labels else found
+
+    def ids(self, value: Any) -> Ids:
+        """The user ids in the same rows, where they have some."""
+        return [id_in(row) for row in self._rows(value)]
+
+    def _rows(self, value: Any) -> Iterable[Any]:
         user, score = parse_path(self.user), parse_path(self.score)
         # An index into the value itself makes a list one row.
         is_row = not isinstance(value, list) or (len(user) > 0 and isinstance(user[0], int))
         if not self.list and is_row:
-            return [user_and_score(value, user, score)]
+            return [value]
         members = {KEY, VALUE} & {*user, *score} != set()
-        rows = rows_at(value, parse_path(self.list), members=members)
-        return [user_and_score(row, user, score) for row in rows]
+        return rows_at(value, parse_path(self.list), members=members)
 
 
 class Scores(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from harness.targets.description import (
     specified_stream,
     specified_submit,
 )
+from harness.targets.namesakes import Labels
 from harness.targets.requests import BoardReads, StreamRequests, Submissions, Values
 from scoreboard.contract import SCORES_PATH
 from scoreboard.signing import SigningKey
@@ -153,6 +154,7 @@ class StreamHooks:
         tokens: Sequence[str],
         host_header: str,
         gzip: bool,
+        labels: Labels,
     ) -> tuple[Callable[[int, LastEventId], bytes] | None, ReadEvent | None]:
         """What the engine calls, None for what it does itself."""
         self.values, self.tokens = users, tokens
@@ -165,7 +167,7 @@ class StreamHooks:
             self._make = lambda listener, after: streams.make(
                 values[listener % len(values)], after, gzip=gzip
             )
-            self._reader = event_reader(server.stream)
+            self._reader = event_reader(server.stream, labels)
         own = type(self)
         foreign = server is not None
         return (

@@ -127,7 +127,9 @@ def fault_of(action: Action) -> str | None:
     if isinstance(action, AddPlayer | SetScore) and not 0 <= action.score <= MAX_SCORE:
         return f"A score is a whole number from 0 to {MAX_SCORE}."
     if isinstance(action, AddPlayer | RenamePlayer) and not is_text(action.name, NAME_MAX_CHARS):
-        return f"A name has 1 to {NAME_MAX_CHARS} characters, not all blank, none a control character."
+        return (
+            f"A name has 1 to {NAME_MAX_CHARS} characters, not all blank, none a control character."
+        )
     if not is_text(action.reason, REASON_MAX_CHARS):
         return f"A reason has 1 to {REASON_MAX_CHARS} characters, none a control character."
     return None

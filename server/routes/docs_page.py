@@ -149,7 +149,7 @@ def _form(
 
 
 def _curl(url: str, method: str, operation: Mapping[str, Any]) -> str:
-    """The command to paste, an option a line, so that no width of a page breaks one in the middle."""
+    """The command to paste, an option a line: a narrow page then breaks none in the middle."""
     words = ["curl"]
     if "stream" in operation["tags"] and method == "get":
         words.append("-N")

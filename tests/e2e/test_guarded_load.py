@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from scoreboard.contract import PLAYERS_PATH
+from scoreboard.tokens import SCOPE_PLAYERS, mint
 from server.settings import ServerSettings
 from tests.support.api import SECRET, Api, running_api
 
@@ -50,7 +53,21 @@ async def api(settings: ServerSettings, tmp_path: Path) -> AsyncIterator[Api]:
         streams_per_user=LISTENERS // PLAYERS,
     )
     async with running_api(settings, embedded_worker=True, users=PLAYERS) as running:
+        await share_a_name(running)
         yield running
+
+
+async def share_a_name(api: Api) -> None:
+    """Two players called Alice, as people are, whom every run must tell apart."""
+    operator = mint(
+        SECRET, subject="olga", now_s=int(time.time()), ttl_s=60, scopes=(SCOPE_PLAYERS,)
+    )
+    async with api.http.post(
+        api.url + PLAYERS_PATH,
+        json={"action": "rename", "userId": 7, "name": "Alice", "reason": "a test"},
+        headers={"Authorization": f"Bearer {operator}"},
+    ) as response:
+        assert response.status == 200, await response.text()
 
 
 async def load(
