@@ -64,11 +64,11 @@ format: setup-check ## format all files
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-load: setup-load ## run a minute of load, then judge it (USERS, RATE, LISTENERS, DURATION, SLO, WORKERS)
+load: setup-load ## run a minute of load, then judge it (USERS, RATE, LISTENERS, DURATION, SLO, SEED, WORKERS)
 	@exec $(RUN) -m harness load $(if $(filter command line,$(origin USERS)),--users '$(USERS)') \
 		$(if $(RATE),--rate '$(RATE)') $(if $(LISTENERS),--listeners '$(LISTENERS)') \
 		$(if $(DURATION),--duration '$(DURATION)') $(if $(SLO),--slo '$(SLO)') \
-		$(if $(WORKERS),--workers '$(WORKERS)') $(ARGS)
+		$(if $(SEED),--seed '$(SEED)') $(if $(WORKERS),--workers '$(WORKERS)') $(ARGS)
 
 chaos: setup-load ## inject faults under load, then check every guarantee (SEED, SHORT=1, ARGS=--lab)
 	@exec $(RUN) -m harness chaos $(if $(SEED),--seed '$(SEED)') $(if $(SHORT),--short) $(ARGS)

@@ -233,8 +233,14 @@ def _forget_stdout() -> None:
 def _tell(error: click.ClickException) -> int:
     message = error.format_message().rstrip(".")
     if isinstance(error, click.BadParameter) and error.param is not None and error.message:
-        message = f"{max(error.param.opts, key=len)} {error.message.rstrip('.')}"
-    print(f"error: {shortened(message[:1].lower() + message[1:])}", file=sys.stderr)
+        name = max(error.param.opts, key=len)
+        if isinstance(error.param, click.Argument):
+            name = error.param.human_readable_name
+        message = f"{name} {error.message.rstrip('.')}"
+    else:
+        message = message[:1].lower() + message[1:]
+    # Choices come a line each.
+    print(f"error: {shortened(' '.join(message.split()))}", file=sys.stderr)
     context = getattr(error, "ctx", None)
     if context is not None:
         print(f"See: {context.command_path} --help", file=sys.stderr)

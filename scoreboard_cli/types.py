@@ -99,7 +99,11 @@ class Place(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
             self.fail(f"must name a {'file' if self.file_okay else 'folder'}", param, ctx)
-        return super().convert(value, param, ctx)
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            # "File 'x' does not exist": the option says already what it names.
+            self.fail(error.message.partition(" ")[2], param, ctx)
 
 
 FOLDER = Place(file_okay=False, path_type=Path)

@@ -9,7 +9,8 @@ Not a second implementation: it runs `ScoreboardClient` on a loop of its own. On
 """
 
 import asyncio
-from collections.abc import Iterator
+import math
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -65,22 +66,28 @@ class BlockingScoreboardClient:
         return self._opened().run(self._client.outcome(submission_id))
 
     def follow(
-        self, *, last_event_id: int | None = None, snapshot: bool = False
+        self,
+        *,
+        last_event_id: int | None = None,
+        snapshot: bool = False,
+        give_up_s: float = math.inf,
     ) -> Iterator[StreamEvent]:
         """Every change in order, across reconnects; leaving the loop ends the stream.
 
         While the caller does not ask for the next event, nothing is read: a caller that takes
         long is a slow listener, which the server may disconnect and the client continues.
         """
-        with self._following(last_event_id, snapshot) as events:
-            yield from events
+        events = self._client.follow(
+            last_event_id=last_event_id, snapshot=snapshot, give_up_s=give_up_s
+        )
+        with self._following(events) as following:
+            yield from following
 
     @contextmanager
     def _following(
-        self, last_event_id: int | None, snapshot: bool
+        self, events: AsyncGenerator[StreamEvent, None]
     ) -> Iterator[Iterator[StreamEvent]]:
         runner = self._opened()
-        events = self._client.follow(last_event_id=last_event_id, snapshot=snapshot)
 
         async def following() -> StreamEvent | None:
             return await anext(events, None)

@@ -5,6 +5,7 @@ means. Not safe to share between event loops.
 """
 
 import logging
+import math
 import random
 import secrets
 import time
@@ -304,7 +305,11 @@ class ScoreboardClient:
                 raise failure
 
     async def follow(
-        self, *, last_event_id: int | None = None, snapshot: bool = False
+        self,
+        *,
+        last_event_id: int | None = None,
+        snapshot: bool = False,
+        give_up_s: float = math.inf,
     ) -> AsyncGenerator[StreamEvent, None]:
         """Every change of the board in order, across reconnects; close it (`aclosing`) to stop.
 
@@ -313,10 +318,12 @@ class ScoreboardClient:
         gone, a Reset carries the state to go on from. Ends when the server says
         that there is nothing to come back for (204). Raises Refused for an answer
         that waiting does not mend, Unreachable after STREAM_FAILURES_MAX failures
-        in a row, BadAnswer when the stream keeps breaking its contract.
+        in a row or `give_up_s` without a byte, BadAnswer when the stream keeps
+        breaking its contract.
         """
         follower = Follower(last_event_id)
         failures = breaches = 0
+        heard_s = time.monotonic()
         while True:
             wait_s = 0.0
             failure: ClientError
@@ -324,6 +331,7 @@ class ScoreboardClient:
                 async with aclosing(self._connection(follower, snapshot)) as connection:
                     async for item in connection:
                         failures = 0
+                        heard_s = time.monotonic()
                         if isinstance(item, float):
                             wait_s = item
                         else:
@@ -350,9 +358,10 @@ class ScoreboardClient:
                 if breaches >= STREAM_BREACHES_MAX:
                     raise
             failures += 1
-            if failures >= STREAM_FAILURES_MAX:
-                raise failure
             wait_s += self._retry.backoff_s(failures, self._rng)
+            silent_s = time.monotonic() - heard_s + wait_s
+            if failures >= STREAM_FAILURES_MAX or silent_s >= give_up_s:
+                raise failure
             await wait(wait_s, self._base_url, failure)
 
     async def _connection(

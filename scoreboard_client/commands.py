@@ -7,6 +7,7 @@ is open whether a submission took effect.
 
 import asyncio
 import logging
+import math
 import os
 import secrets
 import sys
@@ -90,6 +91,16 @@ SIGNING_KEY_HELP = (
 
 def talks(function: Callable[..., Done]) -> Callable[..., int]:
     """Adds what every command needs to reach a server, runs it, and puts its errors into words."""
+    return _talking(function, 30.0, "Give up retrying after this long (30).")
+
+
+def listens(function: Callable[..., Done]) -> Callable[..., int]:
+    """The same for a command that goes on as long as the server does."""
+    said = "Give up after this long without a word from the server (30 failures in a row)."
+    return _talking(function, math.inf, said)
+
+
+def _talking(function: Callable[..., Done], default_s: float, said: str) -> Callable[..., int]:
 
     @click.option(
         "--url",
@@ -99,17 +110,18 @@ def talks(function: Callable[..., Done]) -> Callable[..., int]:
     @click.option(
         "--deadline-s",
         type=Number("SECONDS", above=0, whole=False),
-        default=30.0,
-        help="Give up retrying after this long (30).",
+        default=None if default_s == math.inf else default_s,
+        help=said,
     )
     @click.option("--verbose", is_flag=True, help="Also say when it connects.")
     @wraps(function)
-    def run(url: str | None, deadline_s: float, verbose: bool, **options: Any) -> int:
+    def run(url: str | None, deadline_s: float | None, verbose: bool, **options: Any) -> int:
         logging.basicConfig(format="%(message)s", stream=sys.stderr)
         logging.getLogger("scoreboard_client").setLevel("DEBUG" if verbose else "INFO")
         server = Server(url)
         try:
-            return asyncio.run(function(server, RetryPolicy(deadline_s=deadline_s), **options))
+            retry = RetryPolicy(deadline_s=default_s if deadline_s is None else deadline_s)
+            return asyncio.run(function(server, retry, **options))
         except ValueError as error:
             refuse(str(error))
         except EffectUnknown as error:
@@ -263,7 +275,7 @@ async def top(server: Server, retry: RetryPolicy, limit: int, offset: int, as_js
 @click.option("--last-event-id", type=whole("SEQ"), help="Continue after this change.")
 @click.option("--snapshot", is_flag=True, help="Begin with the top of the board.")
 @click.option("--count", type=whole(least=1), help="Stop after N events.")
-@talks
+@listens
 async def follow(
     server: Server,
     retry: RetryPolicy,
@@ -279,7 +291,11 @@ async def follow(
     token = os.environ.get("SCOREBOARD_TOKEN", "").strip() or None
     async with (
         ScoreboardClient(server.url, token=token, retry=retry) as client,
-        aclosing(client.follow(last_event_id=last_event_id, snapshot=snapshot)) as events,
+        aclosing(
+            client.follow(
+                last_event_id=last_event_id, snapshot=snapshot, give_up_s=retry.deadline_s
+            )
+        ) as events,
     ):
         async for event in events:
             print_fields(**_fields(event))

@@ -28,7 +28,7 @@ from harness.wrong_use import (
     writable_file,
 )
 from scoreboard_cli.group import COULD_NOT_TELL, CommandError, command, given, refuse
-from scoreboard_cli.types import FILE, parsed, whole
+from scoreboard_cli.types import FILE, Place, parsed, whole
 
 LOADTESTS = Path("loadtests")
 SCENARIO = Path(harness.__file__).with_name("scenario.py")
@@ -72,7 +72,7 @@ def session_options(function: Callable[..., int]) -> Any:
             ),
             click.option(
                 "--locustfile",
-                type=click.Path(exists=True, path_type=Path),
+                type=Place(exists=True, path_type=Path),
                 callback=_scenario,
                 metavar="PATH",
                 help="Scenario: a file or a folder (loadtests, where there is one).",

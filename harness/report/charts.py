@@ -98,7 +98,10 @@ def plots_of(document: LoadResult) -> dict[str, str]:
         columns = {s.t: s.heat[key] for s in seconds if s.heat.get(key)}
         if columns:
             plots[f"{key}_heat"] = heat_map(
-                f"{title}, darker is more", columns, bounds=heat_bounds, shades=shades
+                f"{title}: the stronger the colour, the more",
+                columns,
+                bounds=heat_bounds,
+                shades=shades,
             )
     connected = [s for s in seconds if "connected" in s.counters]
     if connected:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -262,6 +263,16 @@ async def test_unreachable_server_exits_1_with_a_reason() -> None:
 
     assert status == 1
     assert err.endswith("error: no answer from http://127.0.0.1:9: connection refused\n")
+
+
+async def test_follow_gives_up_after_the_deadline() -> None:
+    began_s = time.monotonic()
+
+    status, _, err = await run("follow", "--url", "http://127.0.0.1:9", "--deadline-s", "0.5")
+
+    assert status == 1
+    assert err.endswith("error: no answer from http://127.0.0.1:9: connection refused\n")
+    assert time.monotonic() - began_s < 20
 
 
 async def test_follow_says_that_it_waits_and_for_what() -> None:

@@ -135,6 +135,17 @@ def test_a_value_that_is_called_like_a_command_stays_a_value(
             "error: --rounds must be a whole number from 1, not '0'",
         ),
         (("capacity", "--start", "0"), "error: --start must be a whole number from 1, not '0'"),
+        (("check", "nope"), "error: HISTORY 'nope' does not exist"),
+        (("load", "--locustfile", "nope"), "error: --locustfile 'nope' does not exist"),
+        (
+            ("submit", "--user", "1", "--increment", "1", "--secret-file", "/"),
+            "error: --secret-file '/' is a directory",
+        ),
+        (
+            ("export", "run.json"),
+            "error: missing option '--format'. Choose from: json, junit, csv, "
+            "csv-seconds, prometheus, benchmark-action, benchmark-action-bigger",
+        ),
     ],
 )
 def test_wrong_use_is_one_sentence_with_the_form_that_is_right(
@@ -336,7 +347,7 @@ def test_limits_of_a_repeated_option_are_joined(values: tuple[str, ...], text: s
         ("up", ("PORT",)),
         ("cluster", ("PORT",)),
         ("token", ("USER", "SCOPE", "TTL_S")),
-        ("load", ("USERS", "RATE", "LISTENERS", "DURATION", "SLO", "WORKERS")),
+        ("load", ("USERS", "RATE", "LISTENERS", "DURATION", "SLO", "SEED", "WORKERS")),
         ("chaos", ("SEED",)),
         ("bench-compare", ("BASE",)),
         ("bench-peers", ("ONLY", "ROUNDS")),
