@@ -149,6 +149,11 @@ class Server:
         token = self.token(secret_file, OPERATOR, (scope,))
         return ScoreboardClient(self.url, token=token, retry=retry)
 
+    def listener(self) -> Token | None:
+        """A token for the stream, which needs none everywhere; None where none can be made."""
+        known = os.environ.get("SCOREBOARD_TOKEN", "").strip() or self._secret(None)
+        return self.token(None, OPERATOR) if known else None
+
     def token(
         self, secret_file: Path | None, user: int | str | None, scopes: tuple[str, ...] = ()
     ) -> Token:
@@ -286,11 +291,12 @@ async def follow(
     """Print every change of the board as it happens, one JSON object per line.
 
     Reconnects by itself and continues without a gap; says on stderr when it has to wait.
+    The token, if there is one, is SCOREBOARD_TOKEN, or is made with the secret in
+    SCOREBOARD_JWT_SECRET or the running stack.
     """
     left = count
-    token = os.environ.get("SCOREBOARD_TOKEN", "").strip() or None
     async with (
-        ScoreboardClient(server.url, token=token, retry=retry) as client,
+        ScoreboardClient(server.url, token=server.listener(), retry=retry) as client,
         aclosing(
             client.follow(
                 last_event_id=last_event_id, snapshot=snapshot, give_up_s=retry.deadline_s

@@ -78,6 +78,7 @@ class ScriptedApi:
     async def stream(self, request: web.Request) -> web.StreamResponse:
         self.last_event_ids.append(request.headers.get(contract.LAST_EVENT_ID_HEADER))
         self.stream_queries.append(request.query_string)
+        self.tokens.append(request.headers.get("Authorization", ""))
         if self.streams:
             return await self.streams.pop(0)(request)
         return web.Response(status=204)

@@ -198,15 +198,20 @@ async def test_outcome_exit_code_tells_the_submissions_outcome(
     assert tokens.verify(tokens_seen[0], KEYS, now_s=now_s).may_update(999)
 
 
-async def test_the_running_stack_is_found_with_its_secret(api: ScriptedApi, tmp_path: Path) -> None:
-    (tmp_path / "jwt-secret").write_text(SECRET)
+def stack_of(api: ScriptedApi, folder: Path) -> None:
+    """The data folder of a stack whose server is `api`."""
+    (folder / "jwt-secret").write_text(SECRET)
     state = {
         "ready": True,
         "supervisor_pid": os.getpid(),
         "base_url": api.url,
-        "jwt_secret_file": str(tmp_path / "jwt-secret"),
+        "jwt_secret_file": str(folder / "jwt-secret"),
     }
-    (tmp_path / "state.json").write_text(json.dumps(state))
+    (folder / "state.json").write_text(json.dumps(state))
+
+
+async def test_the_running_stack_is_found_with_its_secret(api: ScriptedApi, tmp_path: Path) -> None:
+    stack_of(api, tmp_path)
     words = ("submit", "--user", "7", "--increment", "1")
 
     status, _, _ = await run(*words, SCOREBOARD_DATA_DIR=str(tmp_path))
@@ -218,6 +223,25 @@ async def test_the_running_stack_is_found_with_its_secret(api: ScriptedApi, tmp_
     assert len(api.effects) == 1
     assert elsewhere == 2
     assert "set SCOREBOARD_TOKEN or SCOREBOARD_JWT_SECRET" in err
+
+
+async def test_follow_makes_a_token_where_it_knows_the_secret(
+    api: ScriptedApi, tmp_path: Path
+) -> None:
+    stack_of(api, tmp_path)
+    api.streams = [stream(hello(4), updates(5), then="stay") for _ in range(3)]
+    words = ("follow", "--url", api.url, "--count", "1")
+
+    found = await run(*words, SCOREBOARD_DATA_DIR=str(tmp_path))
+    given = await run(*words, SCOREBOARD_TOKEN="mine")
+    stranger = await run(*words)
+
+    assert [status for status, _, _ in (found, given, stranger)] == [0, 0, 0]
+    made, own, none = api.tokens
+    token = made.removeprefix("Bearer ")
+    now_s = jwt.decode(token, options={"verify_signature": False})["iat"]
+    assert tokens.verify(token, KEYS, now_s=now_s).subject == "operator"
+    assert (own, none) == ("Bearer mine", "")
 
 
 async def test_top_prints_places_scores_and_names(api: ScriptedApi) -> None:
