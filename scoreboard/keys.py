@@ -45,31 +45,34 @@ class Key:
     issuers: frozenset[str] | None = None
 
 
+KeySet = Mapping[str, tuple[Key, ...]]
+"""The keys of one JWKS document by their `kid`, which several may have."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Keyring:
-    """The shared secrets, if tokens may be signed with one, and sets of public keys by id.
+    """The shared secrets, if tokens may be signed with one, and the keys of each JWKS document.
 
-    `older`: secrets that sign no new tokens, but still prove those they have signed. `sets`: one
-    for each JWKS document besides `public`.
+    `older`: secrets that sign no new tokens, but still prove those they have signed.
     """
 
     secret: Key | None = None
     older: tuple[Key, ...] = ()
-    public: Mapping[str, Key] = field(default_factory=dict)
-    sets: tuple[Mapping[str, Key], ...] = ()
+    sets: tuple[KeySet, ...] = ()
 
     def candidates(self, key_id: object, algorithm: object) -> list[Key]:
-        """The keys that may prove a token with this `kid` and `alg`.
+        """Every key that may prove a token with this `kid` and `alg`.
 
-        A `kid` that names a public key excludes the secrets. Without one, a document's only key is
-        meant.
+        A `kid` that names a public key excludes the secrets. Without one, the keys of a document
+        whose keys have one id, or none, are meant.
         """
         named: list[Key] = []
-        for keys in (self.public, *self.sets):
+        for keys in self.sets:
             if isinstance(key_id, str) and key_id:
-                named += [keys[key_id]] if key_id in keys else []
+                named += keys.get(key_id, ())
             elif key_id is None and len(keys) == 1:
-                named += keys.values()
+                [only] = keys.values()
+                named += only
         if not named or key_id is None:
             named += [self.secret] if self.secret is not None else []
             named += self.older
@@ -81,12 +84,13 @@ def shared_secret(secret: bytes) -> Key:
     return Key(algorithm=SHARED_SECRET_ALGORITHM, material=secret)
 
 
-def parse_jwks(document: bytes, issuer: str | None = None) -> dict[str, Key]:
+def parse_jwks(document: bytes, issuer: str | None = None) -> KeySet:
     """The public signing keys of a JWKS document (RFC 7517) by their `kid`.
 
     Each key is judged by itself, as section 5 asks: those for encryption, of kinds not used here,
-    too weak, malformed, or with the id of an earlier one are passed over. One without an id counts
-    when it is the only one, under the empty id. `issuer`: the only one whose tokens they prove.
+    too weak or malformed are passed over. Keys of one `kid` are alternatives (section 4.5). Keys
+    without one count when no key has one, under the empty id. `issuer`: the only one whose tokens
+    they prove.
     Raises InvalidKeys when nothing is left, or a secret or private key is among them.
     """
     try:
@@ -101,12 +105,12 @@ def parse_jwks(document: bytes, issuer: str | None = None) -> dict[str, Key]:
     if any(entry.get("kty") == "oct" or "d" in entry for entry in entries):
         raise InvalidKeys("a secret or private key does not belong in a JWKS document")
     issuers = None if issuer is None else frozenset({issuer})
-    found: dict[str, Key] = {}
+    found: dict[str, tuple[Key, ...]] = {}
     for entry in entries:
         key_id = entry.get("kid", "")
         key = _public_key(entry, issuers)
-        if key is not None and type(key_id) is str and key_id not in found:
-            found[key_id] = key
+        if key is not None and type(key_id) is str:
+            found[key_id] = (*found.get(key_id, ()), key)
     if len(found) > 1:
         found.pop("", None)
     if not found:

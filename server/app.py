@@ -7,7 +7,6 @@ parts do, nor when they start and stop: see `life`.
 
 import itertools
 import time
-from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from adapters.health import Health
 from adapters.health.clocks import CLOCK, ClockCheck, clocks
 from adapters.redis_rights import SERVER_COMMANDS, RedisProbe
 from scoreboard import contract
-from scoreboard.keys import Key, Keyring, shared_secret
+from scoreboard.keys import Keyring, KeySet, shared_secret
 from server.auth.bearer import Authenticator
 from server.auth.jwks import Jwks, jwks_sources
 from server.auth.origins import Origins
@@ -298,9 +297,9 @@ def _authentication(settings: ServerSettings) -> tuple[Authenticator, list[Backg
         policy=settings.token_policy,
         on_unknown_key=ask,
     )
-    sets: list[Mapping[str, Key]] = [{} for _ in sources]
+    sets: list[KeySet] = [{} for _ in sources]
 
-    def replace_keys(number: int, keys: Mapping[str, Key]) -> None:
+    def replace_keys(number: int, keys: KeySet) -> None:
         if keys or sets[number]:
             sets[number] = keys
             authenticator.replace_keys(Keyring(secret=secret, older=older, sets=tuple(sets)))

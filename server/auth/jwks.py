@@ -9,7 +9,7 @@ import asyncio
 import math
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ import structlog
 
 from adapters.reasons import reason_of
 from scoreboard import backoff
-from scoreboard.keys import InvalidKeys, Key, parse_jwks
+from scoreboard.keys import InvalidKeys, KeySet, parse_jwks
 
 log = structlog.get_logger()
 
@@ -80,7 +80,7 @@ class Jwks:
         """A token named an unknown key: look again soon."""
         self._wanted.set()
 
-    async def load(self) -> Mapping[str, Key]:
+    async def load(self) -> KeySet:
         """The keys that the source has now. Raises JwksError."""
         try:
             document = await asyncio.to_thread(_read, self._source)
@@ -92,7 +92,7 @@ class Jwks:
         except InvalidKeys as error:
             raise JwksError(str(error)) from error
 
-    async def keep_fresh(self, on_keys: Callable[[Mapping[str, Key]], None]) -> None:
+    async def keep_fresh(self, on_keys: Callable[[KeySet], None]) -> None:
         """Read the source now and periodically, until cancelled; `on_keys` gets each new set."""
         read_at: float | None = None
         while True:

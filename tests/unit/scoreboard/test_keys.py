@@ -54,14 +54,14 @@ def forged_hs256(secret: bytes) -> str:
 def test_each_kind_of_key_proves_tokens_of_its_algorithm(
     private: PrivateKey, algorithm: str
 ) -> None:
-    keys = Keyring(public=parse_jwks(jwks(jwk(private))))
+    keys = Keyring(sets=(parse_jwks(jwks(jwk(private))),))
     token = jwt.encode(CLAIMS, private, algorithm=algorithm, headers={"kid": "a"})
 
     assert tokens.verify(token, keys, now_s=NOW).subject == "1"
 
 
 def test_a_public_key_is_no_shared_secret() -> None:
-    keys = Keyring(public=parse_jwks(jwks(jwk(RSA_KEY))))
+    keys = Keyring(sets=(parse_jwks(jwks(jwk(RSA_KEY))),))
     public = RSA_KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     # PyJWT will not sign with a public key: the forger does it by hand.
     token = forged_hs256(public)
@@ -71,7 +71,7 @@ def test_a_public_key_is_no_shared_secret() -> None:
 
 
 def test_a_token_of_another_key_with_the_same_kid_is_refused() -> None:
-    keys = Keyring(public=parse_jwks(jwks(jwk(ED_KEY))))
+    keys = Keyring(sets=(parse_jwks(jwks(jwk(ED_KEY))),))
     other = ed25519.Ed25519PrivateKey.generate()
     token = jwt.encode(CLAIMS, other, algorithm="EdDSA", headers={"kid": "a"})
 
@@ -80,7 +80,7 @@ def test_a_token_of_another_key_with_the_same_kid_is_refused() -> None:
 
 
 def test_a_token_of_an_unknown_key_says_so() -> None:
-    keys = Keyring(secret=shared_secret(SECRET), public=parse_jwks(jwks(jwk(ED_KEY))))
+    keys = Keyring(secret=shared_secret(SECRET), sets=(parse_jwks(jwks(jwk(ED_KEY))),))
     token = jwt.encode(CLAIMS, ED_KEY, algorithm="EdDSA", headers={"kid": "new"})
 
     with pytest.raises(tokens.UnknownKey):
@@ -88,7 +88,7 @@ def test_a_token_of_an_unknown_key_says_so() -> None:
 
 
 def test_secret_and_public_keys_serve_side_by_side() -> None:
-    keys = Keyring(secret=shared_secret(SECRET), public=parse_jwks(jwks(jwk(ED_KEY))))
+    keys = Keyring(secret=shared_secret(SECRET), sets=(parse_jwks(jwks(jwk(ED_KEY))),))
     signed = jwt.encode(CLAIMS, ED_KEY, algorithm="EdDSA", headers={"kid": "a"})
     shared = tokens.mint(SECRET, subject="2", now_s=NOW, ttl_s=60)
 
@@ -173,13 +173,13 @@ def test_a_key_that_cannot_be_used_does_not_spoil_the_set(other: Any) -> None:
     for document in (jwks(GOOD_KEY, other), jwks(GOOD_KEY, other, jwk(ED_KEY, "last"))):
         found = parse_jwks(document)
 
-        assert found["good"].algorithm == "ES256"
+        assert found["good"][0].algorithm == "ES256"
         assert set(found) <= {"good", "last"}
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"])
 def test_an_rsa_key_proves_the_algorithm_it_names_and_no_other(algorithm: str) -> None:
-    keys = Keyring(public=parse_jwks(jwks(jwk(RSA_KEY, alg=algorithm))))
+    keys = Keyring(sets=(parse_jwks(jwks(jwk(RSA_KEY, alg=algorithm))),))
     for each in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"):
         token = jwt.encode(CLAIMS, RSA_KEY, algorithm=each, headers={"kid": "a"})
         if each == algorithm:
@@ -194,11 +194,35 @@ def test_without_a_kid_the_only_key_of_a_document_is_meant() -> None:
     nameless = {name: value for name, value in GOOD_KEY.items() if name != "kid"}
 
     for document in (jwks(GOOD_KEY), jwks(nameless)):
-        keys = Keyring(secret=shared_secret(SECRET), public=parse_jwks(document))
+        keys = Keyring(secret=shared_secret(SECRET), sets=(parse_jwks(document),))
         assert tokens.verify(token, keys, now_s=NOW).subject == "1"
-    both = Keyring(public=parse_jwks(jwks(GOOD_KEY, jwk(ED_KEY, "other"))))
+    both = Keyring(sets=(parse_jwks(jwks(GOOD_KEY, jwk(ED_KEY, "other"))),))
     with pytest.raises(tokens.InvalidToken):
         tokens.verify(token, both, now_s=NOW)
+
+
+@pytest.mark.parametrize("kid", ["one", None])
+def test_every_key_of_one_kid_proves_tokens_of_its_algorithm(kid: str | None) -> None:
+    other, stranger = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    privates: tuple[PrivateKey, ...] = (RSA_KEY, EC_KEY, other, ED_KEY)
+    entries = [jwk(private, "one") for private in privates]
+    if kid is None:
+        entries = [{k: v for k, v in entry.items() if k != "kid"} for entry in entries]
+    algorithms = ("RS256", "ES256", "ES256", "EdDSA")
+
+    for document in (jwks(*entries), jwks(*reversed(entries))):
+        keys = Keyring(secret=shared_secret(SECRET), sets=(parse_jwks(document),))
+        for private, algorithm in zip(privates, algorithms, strict=True):
+            headers = {} if kid is None else {"kid": kid}
+            token = jwt.encode(CLAIMS, private, algorithm=algorithm, headers=headers)
+            assert tokens.verify(token, keys, now_s=NOW).subject == "1"
+        token = jwt.encode(CLAIMS, stranger, algorithm="ES256", headers={"kid": "one"})
+        with pytest.raises(tokens.InvalidToken):
+            tokens.verify(token, keys, now_s=NOW)
+        forged = jwt.encode(CLAIMS, SECRET, algorithm="HS256", headers={"kid": "one"})
+        if kid == "one":
+            with pytest.raises(tokens.InvalidToken):
+                tokens.verify(forged, keys, now_s=NOW)
 
 
 def test_the_keys_of_one_issuer_prove_no_token_of_another() -> None:
