@@ -23,10 +23,11 @@ _ENTITY_TAGS = re.compile(r'(?:,[ \t]*)*(?:(?:W/)?"[^"\x00-\x20\x7f]*"[ \t]*(?:(
 _ENTITY_TAG = re.compile(r'"[^"]*"')
 
 
-def is_unmodified(if_none_match: Sequence[str], etag: str) -> bool:
+def is_unmodified(if_none_match: Sequence[str], etag: str | None) -> bool:
     """Whether a conditional GET gets 304 (RFC 9110, section 13.1.2), by its If-None-Match fields.
 
-    Compared weakly. A malformed list asks nothing.
+    Compared weakly. A malformed list asks nothing. `*` is met by every representation, also by one
+    without an entity tag.
     """
     text = ", ".join(if_none_match).strip(" \t")
     if text == "*":

@@ -1,4 +1,4 @@
-"""Addresses and their handlers: HEAD beside each GET, and what OPTIONS answers.
+"""Addresses and their handlers: HEAD and conditional requests beside each GET, and OPTIONS.
 
 Not Sanic's router, to which `add_routes` adds them.
 """
@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
+
+from server.http.responses import is_unmodified
 
 Handler = Callable[..., Coroutine[Any, Any, HTTPResponse]]
 """Takes the request and the path's parameters; refuses by raising a Problem."""
@@ -47,7 +49,10 @@ def add_routes(
     """
     methods: dict[str, list[str]] = defaultdict(list)
     for route in routes:
-        taken = ["GET", "HEAD"] if route.method == "GET" else [route.method]
+        taken = [route.method]
+        if route.method == "GET":
+            taken = ["GET", "HEAD"]
+            route = route._replace(handler=_conditional(route.handler))
         app.add_route(around(route), base + route.path, methods=taken, name=route.name)
         methods[route.path] += taken
     if base:
@@ -56,6 +61,23 @@ def add_routes(
     for number, (path, taken) in enumerate(methods.items()):
         handler = around(Route("OPTIONS", path, "", _options(taken, check_origin)))
         app.add_route(handler, base + path, methods=["OPTIONS"], name=f"options_{number}")
+
+
+def _conditional(handler: Handler) -> Handler:
+    """The handler, with 304 in place of a representation that the client has.
+
+    The precondition counts only where the answer would be 200 (RFC 9110, section 13.2.1).
+    """
+
+    async def answer(request: Request, **parameters: str) -> HTTPResponse:
+        response = await handler(request, **parameters)
+        tags = request.headers.getall("if-none-match", ())
+        if tags and response.status == 200 and is_unmodified(tags, response.headers.get("etag")):
+            response.headers.pop("content-encoding", None)
+            return HTTPResponse(status=304, headers=response.headers)
+        return response
+
+    return answer
 
 
 def _options(taken: Iterable[str], check_origin: Callable[[Request], object]) -> Handler:

@@ -16,7 +16,6 @@ import msgspec
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
-from server.http.responses import is_unmodified
 from server.http.routing import Route
 from server.routes import pages
 from server.routes.openapi import document
@@ -43,9 +42,7 @@ def _route(path: str, body: bytes, content_type: str) -> Route:
         "etag": f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"',
     }
 
-    async def handler(request: Request) -> HTTPResponse:
-        if is_unmodified(request.headers.getall("if-none-match", ()), headers["etag"]):
-            return HTTPResponse(status=304, headers=headers)
+    async def handler(_request: Request) -> HTTPResponse:
         return HTTPResponse(body, headers=headers, content_type=content_type)
 
     return Route("GET", path, path.strip("/").replace(".", "_"), handler)

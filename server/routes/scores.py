@@ -11,13 +11,7 @@ from scoreboard.errors import NOT_FOUND, Problem
 from server.board.board import Board, Page
 from server.board.query import parse_floor, parse_number, parse_window
 from server.board.ranks import NEIGHBOURS_DEFAULT, NEIGHBOURS_MAX, Ranks
-from server.http.responses import (
-    JSON,
-    WireBytes,
-    is_unmodified,
-    json_response,
-    wire_bytes,
-)
+from server.http.responses import JSON, WireBytes, json_response, wire_bytes
 from server.http.routing import Route
 
 
@@ -36,7 +30,7 @@ class ReadyPage:
         if page is None:
             return None
         if page is not self._page:
-            self._page, self._answer = page, wire_bytes(page_response(page, ()), self._fields)
+            self._page, self._answer = page, wire_bytes(page_response(page), self._fields)
         return self._answer
 
 
@@ -66,7 +60,7 @@ class ScoresRoutes:
         else:
             self._learn(request)
             page = self._board.ready_top() or await self._board.page(contract.TOP_DEFAULT, 0)
-        return page_response(page, request.headers.getall("if-none-match", ()))
+        return page_response(page)
 
     async def get_user(self, request: Request, user_id: str) -> HTTPResponse:
         """A user's score, rank and neighbours."""
@@ -89,14 +83,12 @@ class ScoresRoutes:
         return json_response(found, {"cache-control": "no-cache", contract.SEQ_HEADER: str(seq)})
 
 
-def page_response(page: Page, if_none_match: Sequence[str]) -> HTTPResponse:
-    """The answer of GET /scores: the page, or 304 to a client that has it."""
+def page_response(page: Page) -> HTTPResponse:
+    """The answer of GET /scores."""
     headers = {
         contract.SEQ_HEADER: str(page.seq),
         "etag": page.etag,
         # Caches may keep it but must revalidate each time.
         "cache-control": "no-cache",
     }
-    if is_unmodified(if_none_match, page.etag):
-        return HTTPResponse(status=304, headers=headers)
     return HTTPResponse(page.body, headers=headers, content_type=JSON)

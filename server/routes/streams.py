@@ -10,7 +10,7 @@ from scoreboard import contract
 from scoreboard.gzipped import accepts_gzip
 from server.board.query import parse_flag, parse_resume
 from server.http.protocol import Detached, detach
-from server.http.responses import NOT_STORED, WireBytes, json_response
+from server.http.responses import NOT_STORED, WireBytes, is_unmodified, json_response
 from server.http.routing import Route
 from server.stream.hub import Hub
 from server.stream.stream_gate import Entry, StreamGate
@@ -63,7 +63,9 @@ class StreamRoutes:
             entry = await self._gate.enter(request, arguments)
             opening, cursor = await self._hub.opening(resume, snapshot=snapshot)
             # No await from here on: the opening is only right at this moment.
-            if request.method == "HEAD":
+            asked = request.headers.getall("if-none-match", ())
+            if request.method == "HEAD" or is_unmodified(asked, None):
+                # To `*` the answer becomes 304: there is a stream.
                 return self._head_only(entry, gzip=gzip)
             listener = self._hub.attach(
                 detach(request), head.dated(), opening, cursor, gzip=gzip, chunked=chunked

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from scoreboard.tokens import SCOPE_PLAYERS, SCOPE_REVIEW, mint
+from server.routes import pages
 from server.settings import ServerSettings
-from tests.support.api import Api, running_api, token
+from tests.support.api import SECRET, Api, running_api, token
 from tests.support.eventually import eventually
 
 GAME = "https://game.example"
@@ -175,6 +178,31 @@ async def test_if_none_match_is_read_to_the_letter(api: Api) -> None:
         b"If-None-Match: %b\r\n\r\n" % etag.encode()
     )
     assert status(await talk(api.port, request)) == 304
+
+
+async def test_any_representation_meets_if_none_match_any_whatever_the_address(api: Api) -> None:
+    scopes = (SCOPE_REVIEW, SCOPE_PLAYERS)
+    minted = mint(SECRET, subject="1", now_s=int(time.time()), ttl_s=60, scopes=scopes)
+    bearer = {"Authorization": f"Bearer {minted}"}
+    _, accepted = await api.submit(1, 10)
+    given = {"userId": "1", "submissionId": accepted["submissionId"]}
+    async with api.http.get(api.url + "/openapi.json") as response:
+        described = (await response.json())["paths"]
+    paths = [*pages.ROUTES, "/docs", *(path for path in described if "get" in described[path])]
+
+    for path in paths:
+        for method in ("GET", "HEAD"):
+            async with api.http.request(
+                method,
+                api.url + path.format_map(given),
+                headers=bearer | {"If-None-Match": "*", "Accept-Encoding": "gzip"},
+            ) as response:
+                assert (path, response.status) == (path, 304)
+                assert await response.read() == b""
+                assert not {"content-type", "content-encoding"} & set(response.headers)
+    for path, expected in (("/scores/users/9", 404), ("/scores?limit=x", 400)):
+        async with api.http.get(api.url + path, headers={"If-None-Match": "*"}) as response:
+            assert response.status == expected
 
 
 async def test_a_stream_over_http_1_0_has_no_chunks_and_ends_with_its_connection(

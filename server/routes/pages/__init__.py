@@ -9,9 +9,8 @@ import importlib.resources
 from dataclasses import dataclass
 
 from sanic import HTTPResponse, Request
-from sanic.response import empty, raw
+from sanic.response import raw
 
-from server.http.responses import is_unmodified
 from server.http.routing import Handler, Route
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -115,9 +114,7 @@ def pages_routes() -> list[Route]:
 
 
 def _handler(page: Page) -> Handler:
-    async def handler(request: Request) -> HTTPResponse:
-        if is_unmodified(request.headers.getall("if-none-match", ()), page.etag):
-            return empty(304, headers=page.headers)
+    async def handler(_request: Request) -> HTTPResponse:
         return raw(page.body, content_type=page.content_type, headers=page.headers)
 
     return handler
