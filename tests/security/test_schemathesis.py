@@ -6,7 +6,8 @@ from tests.security.schemathesis_run import schemathesis
 from tests.support.api import api_settings, running_api
 from tests.support.services import Services
 
-SECONDS = 8
+EXAMPLES = 3
+"""Of each operation in each phase: some nine hundred in all, on any machine."""
 
 
 async def test_every_response_is_documented_in_openapi(
@@ -20,9 +21,9 @@ async def test_every_response_is_documented_in_openapi(
         rate_limit_count=1_000_000,
     )
     async with running_api(settings, embedded_worker=True) as api:
-        report = await schemathesis(api.port, tmp_path, seconds=SECONDS, seed=6)
+        report = await schemathesis(api.port, tmp_path, examples=EXAMPLES, seed=6)
 
     assert report.failures == (), report.output
     assert report.server_errors == 0
     assert report.operations >= 12
-    assert report.cases > 100
+    assert report.cases > 500
