@@ -113,9 +113,19 @@ rebuilds. `users` and `entries` say how many the ranking has and the stream has 
 `foreign` that somebody else wrote here."""
 
 
+MAX_POSITION = 2 * 10**15
+"""No board gets there: a thousand changes a second for sixty thousand years. A number above it that
+somebody has put into Redis is shown to nobody, and no history begins above it."""
+
+_POSITION = re.compile(rb"0|[1-9][0-9]{0,15}")
+
+
 def position_of(seq: bytes | None) -> int | None:
     """The position that META_KEY's `seq` tells; None for what no program of ours wrote there."""
-    return int(seq) if seq is not None and seq.isdigit() else None
+    if seq is None or not _POSITION.fullmatch(seq):
+        return None
+    position = int(seq)
+    return position if position <= MAX_POSITION else None
 
 
 def tip_at(seq: bytes | None, tip: bytes | None) -> str | None:

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -221,11 +222,16 @@ class Board:
             return None
         if answer is None:
             return None
-        scores = [
-            Standing(user=name.decode(), score=-int(score), user_id=int(user_id))
-            for user_id, name, score in zip(answer[1::3], answer[2::3], answer[3::3], strict=True)
-        ]
-        return int(answer[0]), scores
+        seq = contract.position_of(answer[0])
+        lines = zip(answer[1::3], answer[2::3], answer[3::3], strict=True)
+        # Somebody else may have written there, until the worker has healed it.
+        with suppress(ValueError):
+            scores = [
+                Standing(user=name.decode(), score=-int(score), user_id=int(user_id))
+                for user_id, name, score in lines
+            ]
+            return None if seq is None else (seq, scores)
+        return None
 
     async def _from_mysql(self, limit: int, offset: int) -> tuple[int, Sequence[Standing]]:
         with readable("board_unreadable", UNREADABLE):

@@ -5,6 +5,7 @@ equals, the user who reached the score first comes first.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -109,12 +110,16 @@ class Ranks:
             return None
         if answer is None:
             return None
-        return int(answer[0]), [
-            Place(rank=int(better) + 1, user_id=int(key), user=name.decode(), score=-int(score))
-            for key, name, score, better in zip(
-                answer[2::4], answer[3::4], answer[4::4], answer[5::4], strict=True
-            )
-        ]
+        seq = contract.position_of(answer[0])
+        lines = zip(answer[2::4], answer[3::4], answer[4::4], answer[5::4], strict=True)
+        # Somebody else may have written there, until the worker has healed it.
+        with suppress(ValueError):
+            places = [
+                Place(rank=int(better) + 1, user_id=int(key), user=name.decode(), score=-int(score))
+                for key, name, score, better in lines
+            ]
+            return None if seq is None else (seq, places)
+        return None
 
     async def close(self) -> None:
         """End the reads under way: nobody waits for them, and they would reopen connections."""

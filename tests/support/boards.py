@@ -42,7 +42,7 @@ class BoardBench:
         (seq, epoch), entries = await pipeline.execute()
         return Seen(
             seq=int(seq or -1),
-            epoch=int(epoch or 0),
+            epoch=contract.position_of(epoch) or 0,
             ranking=[(contract.member_user_id(member), int(-score)) for member, score in entries],
         )
 

@@ -8,10 +8,10 @@
 -- change at the cursor is not the one that these follow.
 -- Each kind of command is called once for many users: calls cost more than their work.
 local state = redis.call('HMGET', KEYS[1], 'seq', 'incarnation', 'tip', 'users', 'entries')
-if not state[1] or state[2] ~= ARGV[1] then
+local cursor = state[1] and tonumber(state[1])
+if not cursor or state[2] ~= ARGV[1] then
   return {-1}
 end
-local cursor = tonumber(state[1])
 local tip = state[3] or ''
 -- A program of the version before moved the cursor and left the identity behind.
 if string.sub(tip, 1, #state[1] + 1) ~= state[1] .. ':' then

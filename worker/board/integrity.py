@@ -24,7 +24,7 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True):
 
     seq: int | None
     incarnation: str = ""
-    epoch: str = ""
+    epoch: bytes = b""
     tip: str = ""
     users: int | None = None
     entries: int = 0
@@ -98,6 +98,8 @@ def judge(copy: Copy, board: BoardRow, at_cursor: str) -> State:
 
 def continues(copy: Copy, board: BoardRow, at_cursor: str) -> bool:
     """Whether the ledger, read under the board's lock, goes on from what a copy has shown."""
+    if copy.seq is None:
+        return True
     if copy.incarnation != board.incarnation:
-        return copy.seq is None or copy.seq <= board.starts_after
-    return copy.seq is not None and copy.seq <= board.seq and copy.shown == at_cursor
+        return copy.seq <= board.starts_after
+    return copy.seq <= board.seq and copy.shown == at_cursor

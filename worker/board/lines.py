@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from adapters.files import script
 from adapters.redis import Redis
+from scoreboard import contract
 from scoreboard.domain import User
 from worker.board.drift import Drift
 from worker.board.integrity import Copy
@@ -53,7 +54,7 @@ class Lines:
             users,
             members,
             [None if score is None else float(score) for score in scores],
-            cursor=int(cursor),
+            cursor=contract.position_of(cursor) or 0,
         )
         # Of these users alone: a refresh looks at a million in chunks.
         if missing := drift.lost.intersection(ids) | drift.added.intersection(ids):

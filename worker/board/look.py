@@ -50,19 +50,19 @@ async def look(client: Redis) -> Copy:
         name: value for name, value in zip(_FIELDS, marks, strict=True) if value is not None
     }
     return Copy(
-        seq=_number(found.get("seq")),
+        seq=contract.position_of(found.get("seq")),
         incarnation=found.get("incarnation", b"").decode(errors="replace"),
-        epoch=found.get("epoch", b"").decode(errors="replace"),
+        epoch=found.get("epoch", b""),
         tip=found.get("tip", b"").decode(errors="replace"),
-        users=_number(found.get("users")),
-        entries=_number(found.get("entries")) or 0,
+        users=contract.position_of(found.get("users")),
+        entries=contract.position_of(found.get("entries")) or 0,
         foreign="foreign" in found,
         ranking_count=ranking_count,
         members_count=members_count,
         stream_count=stream_count,
         streamed=_entry_id(entries[0][0]) if entries else (0, 0),
         last=_last(entries[0][1]) if entries else None,
-        claims=tuple(_claim(text.decode(errors="replace")) for text in claims),
+        claims=tuple(map(_claim, claims)),
     )
 
 
@@ -73,7 +73,7 @@ async def best(client: Redis, count: int) -> tuple[int | None, Sequence[int]]:
     pipeline.hget(contract.META_KEY, "seq")
     pipeline.zrange(contract.RANKING_KEY, 0, count - 1)
     seq, members = await pipeline.execute()
-    return _number(seq), list(_ids(members))
+    return contract.position_of(seq), list(_ids(members))
 
 
 def _ids(members: Iterable[bytes]) -> Iterable[int]:
@@ -86,10 +86,14 @@ def _entry_id(name: bytes) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def _claim(text: str) -> Copy:
-    incarnation, _, rest = text.partition(" ")
-    seq, _, tip = rest.partition(" ")
-    return Copy(seq=int(seq) if seq.isdigit() else None, incarnation=incarnation, tip=tip)
+def _claim(text: bytes) -> Copy:
+    incarnation, _, rest = text.partition(b" ")
+    seq, _, tip = rest.partition(b" ")
+    return Copy(
+        seq=contract.position_of(seq),
+        incarnation=incarnation.decode(errors="replace"),
+        tip=tip.decode(errors="replace"),
+    )
 
 
 def _last(fields: dict[bytes, bytes]) -> Change | None:
@@ -98,10 +102,3 @@ def _last(fields: dict[bytes, bytes]) -> Change | None:
     except (KeyError, ValueError):
         return None
     return changes[-1] if changes else None
-
-
-def _number(value: bytes | None) -> int | None:
-    try:
-        return None if value is None else int(value)
-    except ValueError:
-        return None

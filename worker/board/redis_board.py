@@ -277,7 +277,7 @@ class RedisBoard:
 
     async def _ledger_has(self, seq: int, shown: bytes) -> bool:
         """Whether the board stands at the ledger's own change."""
-        return (await self._ledger.run_after(seq, 0)).before == shown.decode()
+        return (await self._ledger.run_after(seq, 0)).before.encode() == shown
 
     async def _repaired_soon(self) -> bool:
         """Repair, or wait for a running repair; False when it takes long and goes on.
@@ -409,13 +409,17 @@ class RedisBoard:
         `seq` is known to last, and so is all before it.
         """
         while True:
-            cursor, known = await self._redis.hmget(contract.META_KEY, ["seq", "incarnation"])
+            fields = ["seq", "incarnation"]
+            found: Any = await self._redis.hmget(contract.META_KEY, fields)
+            raw, known = found
+            cursor = contract.position_of(raw)
             if cursor is None or known != incarnation.encode():
                 return False
-            if int(cursor) >= seq:
+            if cursor >= seq:
                 return True
-            status, *_ = await self._advance(await self._run_after(int(cursor), seq))
-            if status in (_UNUSABLE, _FOREIGN):
+            status, *rest = await self._advance(await self._run_after(cursor, seq))
+            nothing_follows = status == _BEHIND and rest[0] <= cursor
+            if status in (_UNUSABLE, _FOREIGN) or nothing_follows:
                 # Torn, or of another history: a repair finds out which.
                 raise RebuildFailed
 

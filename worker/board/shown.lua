@@ -8,4 +8,4 @@ local scores = {}
 for n, member in ipairs(members) do
   scores[n] = member and redis.call('ZSCORE', KEYS[2], member)
 end
-return {redis.call('HGET', KEYS[1], 'seq') or 0, members, scores}
+return {redis.call('HGET', KEYS[1], 'seq') or '0', members, scores}

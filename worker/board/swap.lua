@@ -17,9 +17,10 @@ local state = redis.call('HMGET', KEYS[1], 'seq', 'incarnation', 'epoch', 'tip')
 if redis.call('ZCARD', KEYS[5]) ~= tonumber(ARGV[5]) or (state[3] or '') ~= ARGV[2] then
   return {-1}
 end
-local same = state[1] and state[2] == ARGV[1]
 local last = tonumber(ARGV[4])
-local upto = same and tonumber(state[1]) or last
+local cursor = state[1] and tonumber(state[1])
+local same = cursor and state[2] == ARGV[1]
+local upto = same and cursor or last
 if upto < tonumber(ARGV[3]) then
   return {-1}
 end
@@ -66,7 +67,8 @@ if not same then
   redis.call('HDEL', KEYS[1], 'foreign')
 end
 local has = redis.call('ZCARD', KEYS[2])
+-- Not HINCRBY, which fails on what somebody else wrote there.
+local epoch = string.match(ARGV[2], '^%d+$') and #ARGV[2] < 16 and tonumber(ARGV[2]) or 0
 redis.call('HSET', KEYS[1], 'seq', upto, 'tail', upto, 'incarnation', ARGV[1], 'tip', tip,
-  'users', has)
-redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+  'users', has, 'epoch', string.format('%.0f', epoch + 1))
 return {1, upto, had, has}

@@ -26,7 +26,7 @@ class Redis:
             assert args
             if self.seq is None:
                 raise ConnectionError
-            return [self.seq, b"1", b"Alice", -self.seq]
+            return [b"%d" % self.seq, b"1", b"Alice", b"%d" % -self.seq]
 
         return run
 
