@@ -148,6 +148,15 @@ def _are_options(command: click.Command, words: Sequence[str]) -> bool:
     return at == len(words)
 
 
+PURPOSES = {
+    "": "Run, use, load-test and judge a real-time scoreboard.",
+    "stack": "Start, stop and inspect the stack of this checkout.",
+    "scoreboard_client": "Use a real-time scoreboard.",
+    "harness": "Load-test and judge a real-time scoreboard.",
+}
+"""Of the whole command line, and of the programs that offer a part of it."""
+
+
 def run(prog: str, arguments: Sequence[str] | None = None, *, package: str = "") -> int:
     """Runs a command line of `prog`, whose commands are those of `package`, or all.
 
@@ -165,7 +174,7 @@ def run(prog: str, arguments: Sequence[str] | None = None, *, package: str = "")
     group = LazyGroup(
         {name: e for name, e in COMMANDS.items() if package in ("", e.program)},
         name=prog,
-        help="Run, use, load-test and judge a real-time scoreboard.",
+        help=PURPOSES[package],
         epilog="Exit codes: 0 good, 1 bad, 2 wrong use, 3 could not tell.",
         context_settings={"help_option_names": ["-h", "--help"]},
     )

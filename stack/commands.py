@@ -115,23 +115,39 @@ def things_to_try(supervisor: "Supervisor") -> list[str]:
     """The calls of the README with a token that works, then where to look and what to run."""
     url = supervisor.settings.base_url.replace("127.0.0.1", "localhost")
     token = token_for(supervisor.secret, user=1, ttl_s=TOKEN_TTL_S)
-    guarded = flag(supervisor.settings.environment.get("SCOREBOARD_STREAM_AUTH_REQUIRED") or "0")
-    authorised = f" -H 'Authorization: Bearer {token}'" if guarded else ""
+    environment = supervisor.settings.environment
+    signed = flag(environment.get("SCOREBOARD_SIGNATURES_REQUIRED") or "0")
+    guarded = flag(environment.get("SCOREBOARD_STREAM_AUTH_REQUIRED") or "0")
     lines = [
         f"curl {url}/scores",
-        f"curl -N {url}/scores/stream{authorised}",
-        f"curl -X POST {url}/scores/update \\",
-        f"  -H 'Authorization: Bearer {token}' \\",
-        "  -H 'Content-Type: application/json' -d '{\"userId\":1,\"increment\":10}'",
+        f"curl -N {url}/scores/stream"
+        + (f" -H 'Authorization: Bearer {token}'" if guarded else ""),
+        *submission_to_try(url, token, signed=signed),
         "",
     ]
     places = {f"{url}/": "live board", f"{url}/operator": "operator's view"}
     if supervisor.temporal_ui is not None:
         places[supervisor.temporal_ui] = "Temporal's web UI, with the workflows"
-    places["make load"] = "in another terminal: one minute of load, then a verdict"
+    arguments = ["--signing-key ID:FILE"] * signed + ["--stream-auth"] * guarded
+    load = f'make load ARGS="{" ".join(arguments)}"' if arguments else "make load"
+    places[load] = "in another terminal: one minute of load, then a verdict"
     width = max(map(len, places))
     lines += [f"{place:{width}}  {what}" for place, what in places.items()]
     return lines
+
+
+def submission_to_try(url: str, token: str, *, signed: bool) -> list[str]:
+    """One that this server accepts."""
+    if signed:
+        return [
+            "scoreboard sign --user 1 --increment 10 --signing-key ID:FILE | curl -K -",
+            "  (this server takes signed submissions only: docs/client.md, Signed requests)",
+        ]
+    return [
+        f"curl -X POST {url}/scores/update \\",
+        f"  -H 'Authorization: Bearer {token}' \\",
+        "  -H 'Content-Type: application/json' -d '{\"userId\":1,\"increment\":10}'",
+    ]
 
 
 def token_for(secret: str, *, user: int, ttl_s: int, scopes: Sequence[str] = ()) -> str:

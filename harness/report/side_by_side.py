@@ -169,7 +169,10 @@ def html_page(document: SideBySideResult, runs: Sequence[Sequence[LoadResult]]) 
     """The page: verdicts and figures side by side, and the first run of each side over time."""
     first = [of_side[0] for of_side in runs]
     names = [side.name for side in document.sides]
-    about = ", ".join(f"{s.name}: {s.target} ({len(s.runs)} runs)" for s in document.sides)
+    about = ", ".join(
+        f"{s.name}: {s.target} ({len(s.runs)} run{'s' * (len(s.runs) != 1)})"
+        for s in document.sides
+    )
     return render(
         "side_by_side.html",
         title=" beside ".join(names),

@@ -18,6 +18,7 @@ from harness.wrong_use import base_url, reachable
 from scoreboard_cli.group import COULD_NOT_TELL, READER_LEFT, CommandError, run
 from scoreboard_cli.table import COMMANDS
 from scoreboard_cli.types import PORT, whole
+from scoreboard_client.__main__ import main as client_main
 from stack.ports import free_port
 
 ROOT = Path(__file__).parents[3]
@@ -163,6 +164,24 @@ def test_a_call_without_a_command_shows_the_list_on_stderr(
     out, err = capsys.readouterr()
     assert out == ""
     assert "load" in err
+
+
+@pytest.mark.parametrize(
+    ("called", "usage"),
+    [
+        ("/usr/bin/scoreboard-client", "Usage: scoreboard-client "),
+        ("/lib/scoreboard_client/__main__.py", "Usage: python -m scoreboard_client "),
+    ],
+)
+def test_usage_of_the_client_names_the_command_that_was_typed(
+    called: str, usage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [called])
+
+    assert client_main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert usage in shown
+    assert "Use a real-time scoreboard." in shown
 
 
 def test_a_program_offers_only_its_own_commands(capsys: pytest.CaptureFixture[str]) -> None:
