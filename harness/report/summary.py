@@ -163,13 +163,13 @@ def _line(
     ink: Ink, verdict: str, word: str, problems: Sequence[str], explanation: str
 ) -> Iterator[str]:
     if verdict == "true":
-        yield f"  {ink.good('✓')} {ink.bold(word):<12}  {explanation}"
+        yield f"  {ink.good('✓')} {ink.bold(word.ljust(12))}  {explanation}"
         return
     first = problems[0] if problems else ""
     if verdict == "unknown":
         yield f"  {ink.warn('?')} {ink.bold(word)}: could not tell  {first}"
     else:
-        yield f"  {ink.bad('✗')} {ink.bold('not ' + word):<12}  {first}"
+        yield f"  {ink.bad('✗')} {ink.bold(f'not {word}'.ljust(12))}  {first}"
     yield from (f"      {problem}" for problem in problems[1:6])
 
 
