@@ -74,7 +74,7 @@ chaos: setup-load ## inject faults under load, then check every guarantee (SEED,
 	@exec $(RUN) -m harness chaos $(if $(SEED),--seed '$(SEED)') $(if $(SHORT),--short) $(ARGS)
 
 bench: setup ## run the benchmarks once; bench-compare judges
-	@exec $(RUN) -m pytest benchmarks --benchmark-only $(ARGS)
+	@exec $(RUN) -m harness bench $(ARGS)
 
 bench-compare: setup ## compare this checkout with another revision (BASE=rev)
 	@exec $(RUN) -m harness bench-compare --counts $(if $(BASE),--base '$(BASE)') $(ARGS)
