@@ -419,7 +419,11 @@ def _order_changes(evidence: Evidence) -> None:
 
 
 def _changes_of_ledger(evidence: Evidence, database: DatabaseSnapshot) -> None:
-    evidence.names |= database.names(labelled=not evidence.by_content)
+    if evidence.by_content:
+        evidence.names |= database.names(labelled=False)
+    else:
+        # Streams and reads went by the names at the start, whoever took one of them since.
+        evidence.names = database.names(labelled=True) | evidence.names
     applied = sorted(
         (row for row in database.rows if row.seq is not None and row.score_after is not None),
         key=lambda row: row.seq or 0,

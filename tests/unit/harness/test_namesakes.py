@@ -105,3 +105,15 @@ def test_a_run_with_two_players_of_one_name_is_judged_by_each_of_them(
         asked = [findings[name] for name in ("I1", "I2", "I3", "I5", "I6")]
         assert {f.invariant: f.explanations for f in asked if f.verdict is Verdict.FALSE} == {}
         assert findings["I3"].verdict is findings["I1"].verdict is Verdict.TRUE
+
+
+def test_a_newcomer_with_a_name_that_is_taken_changes_nothing_for_its_owner() -> None:
+    story = finish(good_story())
+    users = [
+        UserRow(user, stories.NAMES[user], score, 0) for user, score in story.scores.items()
+    ] + [UserRow(3, "Alice", 0, 0)]
+
+    findings = {f.invariant.split()[0]: f for f in check(story.evidence(users=users), Promises())}
+
+    asked = [findings[name] for name in ("I1", "I2", "I3", "I5")]
+    assert {f.invariant: f.explanations for f in asked if f.verdict is not Verdict.TRUE} == {}
