@@ -588,7 +588,7 @@ def key_without_its_body(patch: Patch) -> None:
         patch,
         server.submit.admission,
         "admission",
-        "elseif known[id] and known[id] ~= payload then",
+        "elseif known[id] and known[id] ~= payload and standing ~= 2 then",
         "elseif false then",
     )
 
