@@ -133,11 +133,12 @@ class InflightWindow:
             try:
                 async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
                     await subscription.subscribe(contract.DONE_CHANNEL)
-                    logged = ""
                     while True:
                         message = await subscription.get_message(timeout=LISTEN_TIMEOUT_S)
+                        # Only now: a user without the right is told so by the first answer.
+                        logged = ""
                         if message is not None:
-                            self.announced(message["data"].decode())
+                            self.announced(message["data"].decode(errors="replace"))
             except REDIS_ERRORS as error:
                 self._announced = False
                 if (reason := reason_of(error)) != logged:

@@ -3,7 +3,10 @@
 import asyncio
 
 import pytest
+from redis.exceptions import NoPermissionError
+from structlog.testing import capture_logs
 
+from scoreboard import backoff
 from server.submit import inflight_window as module
 from server.submit.inflight_window import InflightWindow
 from tests.support.eventually import eventually
@@ -247,3 +250,57 @@ def test_the_oldest_batch_gives_the_age(clock: Clock) -> None:
 
     window.discard("a")
     assert window.oldest_s() == 2
+
+
+class Deaf:
+    """A Redis that refuses the channel to this user, in its answer to the subscription."""
+
+    refused = 0
+
+    def pubsub(self, **_options: bool) -> "Deaf":
+        return self
+
+    async def __aenter__(self) -> "Deaf":
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        pass
+
+    async def subscribe(self, _channel: str) -> None:
+        pass
+
+    async def get_message(self, **_options: float) -> dict[str, bytes] | None:
+        self.refused += 1
+        raise NoPermissionError("this user has no permissions")
+
+
+class Chatty(Deaf):
+    """A Redis whose channel somebody else writes to."""
+
+    async def get_message(self, **_options: float) -> dict[str, bytes] | None:
+        self.refused += 1
+        await asyncio.sleep(0)
+        return {"data": b"\xff"} if self.refused < 3 else {"data": b"a"}
+
+
+async def test_a_channel_that_stays_refused_is_logged_once(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "DONE_SUBSCRIPTION", backoff.Backoff(first_s=0))
+    redis = Deaf()
+    with capture_logs() as logs:
+        listening = asyncio.create_task(InflightWindow(2, 9, clock=clock).listen(redis))  # type: ignore[arg-type]
+        await eventually(lambda: redis.refused > 3, interval_s=0.001)
+        listening.cancel()
+
+    assert [entry["event"] for entry in logs] == ["announcements_unheard"]
+
+
+async def test_an_announcement_that_nobody_can_read_ends_nothing(clock: Clock) -> None:
+    window = InflightWindow(1, 1, clock=clock)
+    window.add("a", window.begin())
+
+    listening = asyncio.create_task(window.listen(Chatty()))  # type: ignore[arg-type]
+    await eventually(lambda: room(window), interval_s=0.001)
+
+    listening.cancel()
