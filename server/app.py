@@ -207,8 +207,10 @@ def create_app(
         app,
         [
             *(route for group in groups for route in group.routes()),
-            *pages_routes(),
-            *docs_page.routes(settings.port, settings.base_path),
+            *pages_routes(behind_proxy=settings.proxies_count > 0),
+            *docs_page.routes(
+                settings.port, settings.base_path, behind_proxy=settings.proxies_count > 0
+            ),
         ],
         base=settings.base_path,
         around=around,

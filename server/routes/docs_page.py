@@ -25,10 +25,12 @@ DOCS_PATH = "/docs"
 _FRAME = Template(importlib.resources.files(pages).joinpath("docs.html").read_text("utf-8"))
 
 
-def routes(port: int, base: str) -> list[Route]:
+def routes(port: int, base: str, *, behind_proxy: bool) -> list[Route]:
     """OPENAPI_PATH and DOCS_PATH, answered from memory; the examples name port and base path."""
     description = document(base)
     html = page(description, f"http://localhost:{port}{base}").encode()
+    if behind_proxy:
+        html = pages.for_the_public(html)
     return [
         _route(OPENAPI_PATH, msgspec.json.encode(description), "application/json"),
         _route(DOCS_PATH, html, "text/html; charset=utf-8"),

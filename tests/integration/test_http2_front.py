@@ -157,6 +157,7 @@ async def test_browser_follows_the_board_through_a_documented_proxy_over_both_ve
             await asyncio.to_thread(
                 eventually_sync, lambda: is_live(browser, "1,510", "1,400"), timeout_s=15
             )
+            links = [str(link.get_attribute("href")) for link in browser.find_all("footer a")]
             protocol = await asyncio.to_thread(browser.driver.execute_async_script, LOOK, STREAMS)
             cases = hidden()
             came = dict(
@@ -172,6 +173,7 @@ async def test_browser_follows_the_board_through_a_documented_proxy_over_both_ve
 
     assert answer.endswith(" 2 202")
     assert protocol == "h2"
+    assert links == [f"{url}/docs"]
     assert [data for data in good if b"Alice" not in data] == []
     assert {
         kind: data for kind, (data, _) in came.items() if any(w in data for w in TELLTALES)

@@ -1,10 +1,12 @@
 """The proxies of deploy/proxies over a real server: what is public passes, streams at once."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
@@ -67,6 +69,16 @@ async def test_what_is_public_passes_and_nothing_else(
                         "/scoresx",
                     )
                 }
+                links = {
+                    urljoin(path, link)
+                    for path in ("/", "/docs")
+                    for link in re.findall(
+                        r'href="([^"#]+)', await (await behind.http.get(api.url + path)).text()
+                    )
+                }
+                linked = {
+                    path: (await behind.http.get(api.url + path)).status for path in sorted(links)
+                }
             ticket = await behind.http.post(
                 api.url + contract.TICKET_PATH,
                 headers={"Authorization": f"Bearer {token(1)}", "Origin": api.url},
@@ -78,6 +90,8 @@ async def test_what_is_public_passes_and_nothing_else(
     # Its own header does not count: the proxy's does.
     assert third.status == 429
     assert ticket.status in (200, 201)
+    assert {"/docs", "/openapi.json"} <= links
+    assert set(linked.values()) == {200}, linked
     assert {path for path, status in statuses.items() if status == 404} == {
         *("/metrics", "/admin/stats", "/operator", "/readyz", "/scoresx"),
     }

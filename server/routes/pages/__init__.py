@@ -6,6 +6,7 @@ from `/admin/stats`. No build step: a file here is the file a browser gets.
 
 import hashlib
 import importlib.resources
+import re
 from dataclasses import dataclass
 
 from sanic import HTTPResponse, Request
@@ -91,10 +92,21 @@ class Page:
         return {**SECURITY_HEADERS, "ETag": self.etag, "Cache-Control": "no-cache"}
 
 
-def read_pages() -> dict[str, Page]:
+_OPERATOR_LINK = re.compile(rb'\s*<a [^>]*href="operator">[^<]*</a>')
+
+
+def for_the_public(html: bytes) -> bytes:
+    """A page without its link to the operator's view, which proxies keep inside."""
+    return _OPERATOR_LINK.sub(b"", html)
+
+
+def read_pages(*, behind_proxy: bool = False) -> dict[str, Page]:
     """The pages by path, read from the installed package."""
     folder = importlib.resources.files(__name__)
-    return {path: _page(name, folder.joinpath(name).read_bytes()) for path, name in ROUTES.items()}
+    bodies = {path: folder.joinpath(name).read_bytes() for path, name in ROUTES.items()}
+    if behind_proxy:
+        bodies["/"] = for_the_public(bodies["/"])
+    return {path: _page(ROUTES[path], body) for path, body in bodies.items()}
 
 
 def _page(name: str, body: bytes) -> Page:
@@ -105,11 +117,11 @@ def _page(name: str, body: bytes) -> Page:
     )
 
 
-def pages_routes() -> list[Route]:
+def pages_routes(*, behind_proxy: bool) -> list[Route]:
     """The pages, answered from memory."""
     return [
         Route("GET", path, f"page_{number}", _handler(page))
-        for number, (path, page) in enumerate(read_pages().items())
+        for number, (path, page) in enumerate(read_pages(behind_proxy=behind_proxy).items())
     ]
 
 
