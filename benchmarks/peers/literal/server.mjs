@@ -16,13 +16,18 @@ const STANDING = [
   "board-leaves-out",
 ];
 
+function refuse(reason) {
+  console.error(reason);
+  process.exit(2);
+}
+
 const env = process.env;
 const secret = env.JWT_SECRET;
-if (!secret) throw new Error("JWT_SECRET is not set");
+if (!secret) refuse("JWT_SECRET is not set");
 const rateLimit = Number(env.RATE_LIMIT ?? 0);
 const lies = (env.LIE ?? "").split(",").filter(Boolean);
 const unknown = lies.filter((name) => !SINGLE.includes(name) && !STANDING.includes(name));
-if (unknown.length) throw new Error(`unknown lies: ${unknown.join(", ")}`);
+if (unknown.length) refuse(`unknown lies: ${unknown.join(", ")}`);
 const single = lies.filter((name) => SINGLE.includes(name));
 const lieEvery = Number(env.LIE_EVERY ?? 20);
 

@@ -39,12 +39,14 @@ class Settings:
 
 
 def settings_from(environ: Mapping[str, str]) -> Settings:
-    """Raises ValueError for a lie that no server knows, KeyError without a secret."""
+    """Raises ValueError for a lie that no server knows, and without a secret."""
     lies = tuple(name for name in environ.get("LIE", "").split(",") if name)
     if unknown := set(lies) - LIES.keys():
         raise ValueError(f"unknown lies: {', '.join(sorted(unknown))}")
+    if not (secret := environ.get("JWT_SECRET", "")):
+        raise ValueError("JWT_SECRET is not set")
     return Settings(
-        secret=environ["JWT_SECRET"],
+        secret=secret,
         port=int(environ.get("PORT", "3000")),
         users=int(environ.get("USERS", "1000")),
         rate_limit=int(environ.get("RATE_LIMIT", "0")),
@@ -283,4 +285,9 @@ async def serve(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(settings_from(os.environ)))
+    try:
+        asked_for = settings_from(os.environ)
+    except ValueError as reason:
+        print(reason, file=sys.stderr)
+        sys.exit(2)
+    asyncio.run(serve(asked_for))
