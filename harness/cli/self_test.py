@@ -54,9 +54,8 @@ def _print_stall(document: SelfTestResult, ink: Ink) -> None:
     heads = "".join(f"{percentile.label:>10}" for percentile in PERCENTILES)
     print(ink.dim(f"  {'':24}{'requests':>10}{heads}"))
     for report in stall.reports:
-        cells = "".join(
-            f"{duration(1000 * report.times_ms[percentile.key]):>10}" for percentile in PERCENTILES
-        )
+        times = [report.times_ms.get(percentile.key) for percentile in PERCENTILES]
+        cells = "".join(f"{'–' if ms is None else duration(1000 * ms):>10}" for ms in times)
         print(f"  {report.tool:24}{report.requests:>10,}{cells}")
 
 

@@ -305,7 +305,7 @@ class Proof(Part, frozen=True, kw_only=True):
 
 
 class StallReport(Part, frozen=True, kw_only=True):
-    """One tool's view of the same stall: requests measured, and ms by percentile."""
+    """One tool's view of the same stall: requests measured, and ms by each percentile they have."""
 
     tool: str
     requests: int
