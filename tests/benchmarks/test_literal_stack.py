@@ -64,4 +64,5 @@ async def test_another_worker_carries_out_what_a_stopped_one_has_left(
 
             with serving("fiber", environ=worker):
                 await eventually(lambda: [len(lines) for lines in client.seen.streams] == [16, 16])
-            await eventually(client.board_comes_right)
+                # The last board may come after its event, and nobody else would write it.
+                await eventually(client.board_comes_right)
