@@ -16,8 +16,7 @@ import numpy.typing as npt
 
 from harness.engines.event_table import EventTable
 from harness.measure.series import Series
-from harness.net.sse_parser import Kind, ReadEvent, Span
-from harness.targets.namesakes import Labels
+from harness.net.sse_parser import AS_SPECIFIED, Kind, Reading, Span
 
 NS = 1_000_000_000
 SETTLE_AFTER_NS = 2 * NS
@@ -55,14 +54,8 @@ class NumberedSpan(Span):
 
     __slots__ = ("numbers",)
 
-    def __init__(
-        self,
-        payload: bytes,
-        born_ns: int,
-        read_event: ReadEvent | None = None,
-        labels: Labels | None = None,
-    ) -> None:
-        super().__init__(payload, born_ns, read_event, labels)
+    def __init__(self, payload: bytes, born_ns: int, reading: Reading = AS_SPECIFIED) -> None:
+        super().__init__(payload, born_ns, reading)
         self.numbers: list[int] | None = None
 
     def number(self, numbers: list[int]) -> None:
@@ -90,14 +83,13 @@ class SpanFigures:
         table: EventTable,
         *,
         start_unix_ns: int,
-        read_event: ReadEvent | None = None,
-        labels: Labels | None = None,
+        reading: Reading = AS_SPECIFIED,
         by_content: bool = False,
     ) -> None:
         self.reads: dict[ReadKey, Read] = {}
         self._series = series
         self._table = table
-        self._read_event, self._labels = read_event, labels
+        self._reading = reading
         self._start_us = start_unix_ns // 1000
         self._spans: dict[object, Span] = {}
         self._new_span = NumberedSpan if by_content else Span
@@ -114,7 +106,7 @@ class SpanFigures:
                 return known, False
             # Same length and beginning, other content: keep both, under a key of its own.
             key = None
-        fresh = self._new_span(payload, now_unix_ns, self._read_event, self._labels)
+        fresh = self._new_span(payload, now_unix_ns, self._reading)
         self._spans[id(fresh) if key is None else key] = fresh
         return fresh, True
 

@@ -66,8 +66,7 @@ class Swarm:
             self.series,
             self.table,
             start_unix_ns=settings.start_unix_ns,
-            read_event=settings.read_event,
-            labels=settings.labels,
+            reading=settings.reading,
             by_content=not settings.capabilities.follows_ids,
         )
         ordinary_gzip = settings.capabilities.stream_gzip is StreamGzip.ORDINARY

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from harness.capabilities import CONTRACT, Capabilities
 from harness.engines.churn import Churn
 from harness.net.http_wire import stream_request
-from harness.net.sse_parser import ReadEvent
+from harness.net.sse_parser import AS_SPECIFIED, Reading
 from harness.net.tls import Wrap
-from harness.targets.namesakes import Labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +23,7 @@ class SwarmSettings:
     to follows from the server's `capabilities`.
 
     `wrap` makes a socket speak TLS. Where a server is not as specified, `request` builds the GET of
-    listener n (counted from `first_number`) from after an id, and `read_event` reads an event's
-    name and data. `labels` are what players are called who share a name, by id.
+    listener n (counted from `first_number`) from after an id. `reading` is how events are read.
     """
 
     address: tuple[str, int]
@@ -47,8 +45,7 @@ class SwarmSettings:
     """Where events have no ids to follow, how many different ones are kept apart."""
     wrap: Wrap | None = None
     request: Callable[[int, int | bytes | None], bytes] | None = None
-    read_event: ReadEvent | None = None
-    labels: Labels = field(default_factory=dict)
+    reading: Reading = AS_SPECIFIED
 
     def opening_request(self, index: int, last_event_id: int | bytes | None) -> bytes:
         """The GET with which a listener opens its stream, from after an id if it has one."""

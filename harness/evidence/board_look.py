@@ -46,14 +46,14 @@ def look(target: Target, players: int) -> Look:
     page = get_board(target, most=10 * BLACK_BOX_PLAYERS_MAX)
     if page is None:
         return Look(seq=get_scores(target, limit=1).seq, scores=None)
-    labels = target.labels
+    labels, rows = target.labels, page.rows
     if labels is None:
         labels = labels_of(
             (user, name)
-            for (name, _), user in zip(page.rows, page.ids, strict=False)
+            for (name, _), user in zip(rows, page.ids, strict=False)
             if user is not None
         )
-    rows = labelled(page.rows, page.ids, labels) if labels else page.rows
+        rows = labelled(rows, page.ids, labels) if labels else rows
     return Look(seq=page.seq, scores=dict(rows), labels=labels)
 
 

@@ -11,21 +11,29 @@ Fields are read by the WHATWG event stream algorithm. An id is text: only a deci
 
 import re
 from array import array
-from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import structs
 
 from harness.capabilities import ID_BYTES_MAX
+from harness.targets.answers import ReadEvent
 from harness.targets.fields import user_and_score
 from harness.targets.namesakes import Labels, id_in
 from scoreboard.sse import Snapshot
 
-ReadEvent = Callable[[str, bytes], list[tuple[str, int]] | None]
-"""Users and scores, of an event's name and data; None for an event that shows none. A ValueError
-is a broken event."""
+
+class Reading(NamedTuple):
+    """How events are read: by `read_event` where a server's are not as specified, and with the
+    `labels` of players who share a name."""
+
+    read_event: ReadEvent | None = None
+    labels: Labels = MappingProxyType({})
+
+
+AS_SPECIFIED = Reading()
 SCORE_MAX = 1 << 62
 NAME_CHARACTERS_MAX = 4096
 QUOTED_BYTES = 200
@@ -89,13 +97,7 @@ class Span:
         "plain",
     )
 
-    def __init__(
-        self,
-        payload: bytes,
-        born_ns: int,
-        read_event: ReadEvent | None = None,
-        labels: Labels | None = None,
-    ) -> None:
+    def __init__(self, payload: bytes, born_ns: int, reading: Reading = AS_SPECIFIED) -> None:
         self.payload = payload
         self.born_ns = born_ns
         self.items: list[Item] = []
@@ -104,7 +106,7 @@ class Span:
         self.arrived = array("q")
         self.noticed = array("q")
         self._last_event_id: bytes | None = NOT_SOUGHT
-        _read_blocks(payload, self.items, self.groups, read_event, labels or {})
+        _read_blocks(payload, self.items, self.groups, reading)
         updates = [item.id for item in self.items if item.kind is Kind.UPDATE]
         self.first = updates[0] if updates else -1
         self.last = updates[-1] if updates else -1
@@ -149,12 +151,9 @@ _decode_any = msgspec.json.Decoder().decode
 
 
 def _read_blocks(
-    payload: bytes,
-    items: list[Item],
-    groups: list[tuple[int, int, int]],
-    read_event: ReadEvent | None,
-    labels: Labels,
+    payload: bytes, items: list[Item], groups: list[tuple[int, int, int]], reading: Reading
 ) -> None:
+    read_event, labels = reading
     position = 0
     committed = 0
     size = len(payload)
@@ -190,7 +189,7 @@ def _read_blocks(
         end = payload.find(b"\n\n", position)
         block = payload[position : size if end < 0 else end]
         position += len(block) + 2
-        found = _read_block(block, read_event, labels)
+        found = _read_block(block, reading)
         items += found
         if (stamp_in_block := _COMMITTED.search(block)) is not None:
             close_run()
@@ -208,9 +207,9 @@ BARE_UPDATE = b"event: update\ndata: "
 _NUMBER = re.compile(rb"0|[1-9]\d{0,17}")
 
 
-def _read_block(block: bytes, read_event: ReadEvent | None, labels: Labels) -> list[Item]:
+def _read_block(block: bytes, reading: Reading) -> list[Item]:
     if block.startswith(BARE_UPDATE) and b"\n" not in block[len(BARE_UPDATE) :]:
-        return _read_event(b"update", block[len(BARE_UPDATE) :], -1, None, read_event, labels)
+        return _read_event(b"update", block[len(BARE_UPDATE) :], -1, None, reading)
     event, retry = b"", -1
     raw: bytes | None = None
     data: list[bytes] = []
@@ -234,18 +233,14 @@ def _read_block(block: bytes, read_event: ReadEvent | None, labels: Labels) -> l
             return [Item(Kind.COMMENT)]
         return [Item(Kind.HELLO, number, retry_ms=retry, raw=raw)]
     text = b"\n".join(data)
-    found = _read_event(event, text, number, raw, read_event, labels)
+    found = _read_event(event, text, number, raw, reading)
     return [Item(Kind.HELLO, retry_ms=retry), *found] if retry >= 0 else found
 
 
 def _read_event(
-    event: bytes,
-    text: bytes,
-    number: int,
-    raw: bytes | None,
-    read_event: ReadEvent | None,
-    labels: Labels,
+    event: bytes, text: bytes, number: int, raw: bytes | None, reading: Reading
 ) -> list[Item]:
+    read_event, labels = reading
     if read_event is not None:
         try:
             rows = read_event(event.decode("utf-8", "replace") or "message", text)

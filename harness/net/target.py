@@ -16,7 +16,7 @@ from harness.capabilities import Capabilities
 from harness.net.exchange import exchange
 from harness.net.http_wire import parse_base_url
 from harness.net.tls import context_of, reason_of_tls, server_name
-from harness.targets.answers import SPECIFIED_SCORES, read_ids, read_scores
+from harness.targets.answers import SPECIFIED_SCORES, read_board
 from harness.targets.description import (
     BadAddress,
     Description,
@@ -227,8 +227,8 @@ class Page:
 
 
 def _page(target: Target, scores: Scores, seq: str, body: bytes) -> Page:
-    rows = read_scores(scores, body, target.labels)
-    return Page(seq=int(seq), rows=rows, ids=read_ids(scores, body))
+    rows, ids = read_board(scores, body, target.labels)
+    return Page(seq=int(seq), rows=rows, ids=ids)
 
 
 def get_scores(target: Target, *, limit: int = contract.TOP_DEFAULT, offset: int = 0) -> Page:

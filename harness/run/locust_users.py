@@ -40,6 +40,7 @@ from harness.measure.schedule import Profile, arrivals, parse_profile
 from harness.measure.settings import signing_key
 from harness.measure.terminal import reason_of
 from harness.net.sockets import prefer_this_process, raise_descriptor_limit
+from harness.net.sse_parser import Reading
 from harness.net.tls import wrapper
 from harness.run import locust_stats, messages
 from harness.run.messages import (
@@ -353,8 +354,7 @@ class ListenerPool(StreamHooks, EngineUser):
                 events_max=work.events_max,
                 wrap=wrapper(work.server),
                 request=request,
-                read_event=read_event,
-                labels=work.labels,
+                reading=Reading(read_event, work.labels),
                 **_comings(work),
             )
         )

@@ -5,7 +5,16 @@ from typing import Any
 
 import msgspec
 
-from harness.targets.description import FAIL, OK, Scores, Stream, Submit, specified_scores
+from harness.targets.description import (
+    FAIL,
+    OK,
+    Ids,
+    Scores,
+    Stream,
+    Submit,
+    UsersAndScores,
+    specified_scores,
+)
 from harness.targets.fields import Absent, parse_path, value_at
 from harness.targets.namesakes import Labels
 
@@ -59,20 +68,23 @@ def _stands(value: Any, path: tuple[str | int, ...], wanted: Any) -> bool:
     return type(found) is type(wanted) and bool(found == wanted)
 
 
-def read_scores(scores: Scores, body: bytes, labels: Labels | None = None) -> list[tuple[str, int]]:
+def read_scores(scores: Scores, body: bytes, labels: Labels | None = None) -> UsersAndScores:
     """The rows of a board. Raises ValueError with what is not as described."""
+    return read_board(scores, body, labels)[0]
+
+
+def read_board(
+    scores: Scores, body: bytes, labels: Labels | None = None
+) -> tuple[UsersAndScores, Ids]:
+    """The rows of a board, and the user ids in them. Raises as `read_scores`."""
     try:
-        return scores.rows.read(_decode(body), labels)
+        board = _decode(body)
+        return scores.rows.read(board, labels), scores.rows.ids(board)
     except msgspec.DecodeError as error:
         raise ValueError(f"the answer is no JSON: {error}") from None
     except Absent as error:
         meant = "specified" if scores is SPECIFIED_SCORES else "described"
         raise ValueError(f"the answer is not as {meant}: {error}") from None
-
-
-def read_ids(scores: Scores, body: bytes) -> list[int | None]:
-    """The user ids in the rows of a board that `read_scores` has read."""
-    return scores.rows.ids(_decode(body))
 
 
 def event_reader(stream: Stream, labels: Labels | None = None) -> ReadEvent:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.capabilities import ID_BYTES_MAX
-from harness.net.sse_parser import Item, Kind, Span
+from harness.net.sse_parser import Item, Kind, Reading, Span
 from harness.net.stream_framing import OWN_GZIP, UNCHUNKED, Framer
 
 UPDATE = b'event: update\ndata: {"user":"Alice","score":1510}\n\n'
@@ -140,7 +140,7 @@ def test_reader_of_a_target_names_the_events_and_shows_their_users() -> None:
             raise ValueError
         return None
 
-    items = Span(b"id: x\ndata: 1\n\nevent: bad\ndata: 1\n\n" + UPDATE, 0, read).items
+    items = Span(b"id: x\ndata: 1\n\nevent: bad\ndata: 1\n\n" + UPDATE, 0, Reading(read)).items
 
     assert items == [
         Item(Kind.UPDATE, -1, "A", 1, raw=b"x"),

@@ -8,9 +8,9 @@ from harness.evidence import board_look
 from harness.evidence.board_look import look
 from harness.evidence.database_snapshot import UserRow
 from harness.evidence.history import InitialBoard
-from harness.net.sse_parser import Span
+from harness.net.sse_parser import Reading, Span
 from harness.net.target import Page, Target
-from harness.targets.answers import event_reader, read_ids, read_scores
+from harness.targets.answers import event_reader, read_board, read_scores
 from harness.targets.description import Scores, Stream, specified_scores, specified_stream
 from harness.targets.namesakes import labels_of
 from scoreboard.domain import Change, Standing
@@ -38,7 +38,7 @@ def test_only_players_who_share_a_name_get_labels() -> None:
     ],
 )
 def test_events_name_players_who_share_a_name_by_their_labels(block: bytes) -> None:
-    [item] = Span(block, 0, labels=LABELS).items
+    [item] = Span(block, 0, Reading(labels=LABELS)).items
     [plain] = Span(block, 0).items
 
     shown = [(row.user, row.score) for row in (item.top.scores if item.top else ())]
@@ -50,7 +50,7 @@ def test_events_name_players_who_share_a_name_by_their_labels(block: bytes) -> N
     "data", [b'{"user":"Alice","score":9}', b'{"user":"Alice","score":9,"userId":"x"}']
 )
 def test_an_event_without_an_id_of_ours_keeps_its_name(data: bytes) -> None:
-    [item] = Span(b"event: update\ndata: " + data + b"\n\n", 0, labels=LABELS).items
+    [item] = Span(b"event: update\ndata: " + data + b"\n\n", 0, Reading(labels=LABELS)).items
 
     assert (item.user, item.score) == ("Alice", 9)
 
@@ -61,7 +61,7 @@ def test_described_servers_rows_and_events_are_labelled_alike() -> None:
 
     assert read_scores(scores, body, LABELS) == [("Alice (user 3)", 9), ("Bob", 5)]
     assert read_scores(scores, body) == [("Alice", 9), ("Bob", 5)]
-    assert read_ids(scores, body) == [3, 2]
+    assert read_board(scores, body)[1] == [3, 2]
     event = msgspec.json.encode(BOARD[0])
     assert event_reader(stream, LABELS)("update", event) == [("Alice (user 3)", 9)]
 

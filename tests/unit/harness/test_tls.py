@@ -12,6 +12,7 @@ from harness.engines.standalone import drive
 from harness.engines.submitter import Submitter, SubmitterSettings
 from harness.engines.swarm import Swarm
 from harness.engines.swarm_settings import SwarmSettings
+from harness.net.sse_parser import Reading
 from harness.net.target import Target, get_scores
 from harness.net.tls import BadTls, TlsSocket, context_of, wrapper
 from harness.targets.answers import AnswerReader, event_reader
@@ -77,7 +78,7 @@ def test_both_engines_measure_a_server_with_a_private_authority(tmp_path: Path) 
                 start_unix_ns=zero,
                 wrap=wrapper(server),
                 request=lambda _, after: streams.make(users[1], after),
-                read_event=event_reader(server.stream),
+                reading=Reading(event_reader(server.stream)),
             )
         )
         assert drive([swarm], lambda: swarm.streaming == 12, timeout_s=20)
