@@ -8,7 +8,6 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -220,18 +219,18 @@ class Board:
             log.warning("board_read_without_redis", error=reason_of(error))
             self._no_redis_before = self._clock() + backoff.REDIS_PAUSE.first_s
             return None
-        if answer is None:
+        seq = contract.position_of(answer[0]) if answer else None
+        if seq is None:
             return None
-        seq = contract.position_of(answer[0])
         lines = zip(answer[1::3], answer[2::3], answer[3::3], strict=True)
-        # Somebody else may have written there, until the worker has healed it.
-        with suppress(ValueError):
-            scores = [
+        try:
+            return seq, [
                 Standing(user=name.decode(), score=-int(score), user_id=int(user_id))
                 for user_id, name, score in lines
             ]
-            return None if seq is None else (seq, scores)
-        return None
+        except ValueError:
+            # Somebody else has written there, and the worker has not healed it yet.
+            return None
 
     async def _from_mysql(self, limit: int, offset: int) -> tuple[int, Sequence[Standing]]:
         with readable("board_unreadable", UNREADABLE):

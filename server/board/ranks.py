@@ -5,7 +5,6 @@ equals, the user who reached the score first comes first.
 """
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -108,18 +107,18 @@ class Ranks:
         except REDIS_ERRORS as error:
             log.warning("rank_read_without_redis", error=reason_of(error))
             return None
-        if answer is None:
+        seq = contract.position_of(answer[0]) if answer else None
+        if seq is None:
             return None
-        seq = contract.position_of(answer[0])
         lines = zip(answer[2::4], answer[3::4], answer[4::4], answer[5::4], strict=True)
-        # Somebody else may have written there, until the worker has healed it.
-        with suppress(ValueError):
-            places = [
+        try:
+            return seq, [
                 Place(rank=int(better) + 1, user_id=int(key), user=name.decode(), score=-int(score))
                 for key, name, score, better in lines
             ]
-            return None if seq is None else (seq, places)
-        return None
+        except ValueError:
+            # Somebody else has written there, and the worker has not healed it yet.
+            return None
 
     async def close(self) -> None:
         """End the reads under way: nobody waits for them, and they would reopen connections."""

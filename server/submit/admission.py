@@ -196,7 +196,7 @@ class Admission:
 
     async def _settle(self, memory: _Memory) -> bool:
         """Whether all batches have ended that may hold a key which Redis lost, so that the ledger
-        has it; waits for a moment. False when Temporal does not say."""
+        has it; waits for a moment. False when some still run, or Temporal does not say."""
         await asyncio.sleep(HOLD_S - memory.age_s)
         looks = self._looks
         async with self._settling:

@@ -392,7 +392,7 @@ class RedisBoard:
             )
             if status == 1:
                 await self._redis.unlink(*contract.OUTDATED_KEYS)
-                return Swapped(*map(int, rest))
+                return Swapped(*rest)
             if status in (_UNUSABLE, _FOREIGN):
                 break
             seq, count = last, rest[1]
