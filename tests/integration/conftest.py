@@ -1,6 +1,7 @@
 """A worker on real services whose steps can be made to fail."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
-from tests.support.pipeline import Pipeline, running_pipeline
+from tests.support.pipeline import NewWorker, Pipeline, running_pipeline
 
 
 @pytest.fixture
@@ -23,22 +24,23 @@ def worker_settings() -> dict[str, Any]:
     return {}
 
 
-@pytest_asyncio.fixture
-async def pipeline(
-    mysql_url: str,
-    redis_url: str,
-    temporal_client: Client,
-    task_queue: str,
-    failpoints: Path,
-    worker_settings: dict[str, Any],
-) -> AsyncIterator[Pipeline]:
-    """A worker with Alice and Bob in a database of the test's own."""
-    async with running_pipeline(
+@pytest.fixture
+def worker(mysql_url: str, redis_url: str, temporal_client: Client, task_queue: str) -> NewWorker:
+    """Makes workers with Alice and Bob in a database of the test's own; what is given goes over
+    their settings."""
+    return partial(
+        running_pipeline,
         temporal_client,
         mysql_url=mysql_url,
         redis_url=redis_url,
         task_queue=task_queue,
-        failpoints=str(failpoints),
-        **worker_settings,
-    ) as running:
+    )
+
+
+@pytest_asyncio.fixture
+async def pipeline(
+    worker: NewWorker, failpoints: Path, worker_settings: dict[str, Any]
+) -> AsyncIterator[Pipeline]:
+    """One worker, whose steps can be made to fail."""
+    async with worker(failpoints=str(failpoints), **worker_settings) as running:
         yield running

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from temporalio.client import Client
 
 from adapters.ledger_queries import BoardRow
 from scoreboard import contract
@@ -18,7 +17,7 @@ from server.settings import ServerSettings
 from tests.support.api import running_api
 from tests.support.boards import BoardBench, opened_board
 from tests.support.ledgers import opened_ledger, submission
-from tests.support.pipeline import running_pipeline
+from tests.support.pipeline import NewWorker
 from tests.support.pipeline import submission as one
 from worker.board import lines
 from worker.board.look import KEYS, best
@@ -228,17 +227,9 @@ async def test_a_user_removed_during_a_refresh_is_no_drift(
     assert (await board.look()).ranking == await board.in_mysql()
 
 
-async def test_a_torn_board_is_never_read(
-    settings: ServerSettings,
-    mysql_url: str,
-    redis_url: str,
-    task_queue: str,
-    temporal_client: Client,
-) -> None:
+async def test_a_torn_board_is_never_read(settings: ServerSettings, worker: NewWorker) -> None:
     async with (
-        running_pipeline(
-            temporal_client, mysql_url=mysql_url, redis_url=redis_url, task_queue=task_queue
-        ) as pipeline,
+        worker() as pipeline,
         running_api(settings) as api,
     ):
         for number in range(1, 11):

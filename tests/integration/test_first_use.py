@@ -2,16 +2,14 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from functools import partial
 
 import pytest_asyncio
-from temporalio.client import Client
 
 from adapters.redis import connect
 from server.settings import ServerSettings
 from tests.support.api import Api, running_api
 from tests.support.eventually import eventually
-from tests.support.pipeline import running_pipeline
+from tests.support.pipeline import NewWorker
 
 
 class Site:
@@ -24,21 +22,8 @@ class Site:
 
 
 @pytest_asyncio.fixture
-async def site(
-    settings: ServerSettings,
-    mysql_url: str,
-    redis_url: str,
-    task_queue: str,
-    temporal_client: Client,
-) -> AsyncIterator[Site]:
+async def site(settings: ServerSettings, redis_url: str, worker: NewWorker) -> AsyncIterator[Site]:
     async with AsyncExitStack() as opened:
-        worker = partial(
-            running_pipeline,
-            temporal_client,
-            mysql_url=mysql_url,
-            redis_url=redis_url,
-            task_queue=task_queue,
-        )
         async with worker():
             one = await opened.enter_async_context(running_api(settings))
             other = await opened.enter_async_context(running_api(settings))

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from temporalio.client import Client
 
 from scoreboard import contract, sse
 from scoreboard.errors import UNAVAILABLE
@@ -18,7 +17,7 @@ from tests.chaos.mutations import listeners_are_not_reset, numbers_go_on, positi
 from tests.support.api import Api, Stream, running_api
 from tests.support.eventually import eventually
 from tests.support.failovers import LOST, USERS, fail_over
-from tests.support.pipeline import Pipeline, running_pipeline, submission
+from tests.support.pipeline import NewWorker, Pipeline, submission
 from worker.database.seed import seed
 
 ROUNDS = 20
@@ -70,17 +69,10 @@ class Site:
 async def site(
     request: pytest.FixtureRequest,
     settings: ServerSettings,
-    mysql_url: str,
-    redis_url: str,
-    task_queue: str,
-    temporal_client: Client,
+    worker: NewWorker,
 ) -> AsyncIterator[Site]:
     async with AsyncExitStack() as stack:
-        pipeline = await stack.enter_async_context(
-            running_pipeline(
-                temporal_client, mysql_url=mysql_url, redis_url=redis_url, task_queue=task_queue
-            )
-        )
+        pipeline = await stack.enter_async_context(worker())
         await seed(pipeline.pool, USERS)
         await pipeline.board().rebuild()
         apis = [

@@ -10,7 +10,7 @@ from temporalio.service import RPCError
 from adapters.mysql import query_all
 from scoreboard import contract
 from tests.support.eventually import eventually
-from tests.support.pipeline import Pipeline, running_pipeline, submission
+from tests.support.pipeline import NewWorker, Pipeline, submission
 from worker.workflows.board_refresh import BoardRefresh, RefreshReport
 
 
@@ -121,16 +121,10 @@ async def test_the_refresh_is_scheduled(pipeline: Pipeline) -> None:
 
 
 async def test_a_schedule_that_temporal_lost_is_set_again(
-    monkeypatch: pytest.MonkeyPatch,
-    mysql_url: str,
-    redis_url: str,
-    temporal_client: Client,
-    task_queue: str,
+    monkeypatch: pytest.MonkeyPatch, worker: NewWorker, temporal_client: Client, task_queue: str
 ) -> None:
     monkeypatch.setattr("worker.runtime.SCHEDULE_LOOK_S", 0.2)
-    async with running_pipeline(
-        temporal_client, mysql_url=mysql_url, redis_url=redis_url, task_queue=task_queue
-    ) as pipeline:
+    async with worker() as pipeline:
         await eventually(lambda: seconds_between_refreshes(pipeline))
 
         await temporal_client.get_schedule_handle(f"refresh-{task_queue}").delete()

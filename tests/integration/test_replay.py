@@ -17,9 +17,10 @@ from adapters.mysql import query_all
 from scoreboard import contract, ids
 from scoreboard.domain import Submission
 from scoreboard.tokens import SCOPE_REVIEW, mint
-from tests.support.api import SECRET, Api, api_settings, running_api
+from server.settings import ServerSettings
+from tests.support.api import SECRET, Api, running_api
 from tests.support.eventually import eventually
-from tests.support.pipeline import Pipeline, running_pipeline, submission
+from tests.support.pipeline import NewWorker, Pipeline, submission
 from tests.support.services import Services
 from worker.database.cases import Cases
 from worker.database.ledger import Ledger
@@ -214,23 +215,11 @@ async def _reopens_none(reopen: Callable[[], Any]) -> bool:
 
 
 async def test_a_decision_about_a_case_that_temporal_lost_is_taken(
-    services: Services,
-    mysql_url: str,
-    redis_url: str,
-    temporal_client: Client,
-    task_queue: str,
+    settings: ServerSettings, worker: NewWorker
 ) -> None:
-    async with running_pipeline(
-        temporal_client, mysql_url=mysql_url, redis_url=redis_url, task_queue=task_queue
-    ) as pipeline:
+    async with worker() as pipeline:
         held = submission(1, SUSPICIOUS)
         await pipeline.hold(held)
-        settings = api_settings(
-            mysql_url=mysql_url,
-            redis_url=redis_url,
-            temporal_address=services.temporal_address,
-            task_queue=task_queue,
-        )
         async with running_api(settings) as api:
             status, body = await _approve(api, held)
             again, _ = await _approve(api, held)

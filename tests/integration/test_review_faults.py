@@ -15,7 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from scoreboard import contract, ids
 from scoreboard.domain import Decision, Submission
 from tests.support.eventually import eventually
-from tests.support.pipeline import Pipeline, running_pipeline, submission, worker_process
+from tests.support.pipeline import NewWorker, Pipeline, running_pipeline, submission, worker_process
 from worker.database.cases import Cases
 from worker.failpoints import Failpoints
 from worker.runtime import running_worker
@@ -213,17 +213,8 @@ async def test_a_stored_decision_stands_when_temporal_never_heard_of_it(
 # The time limit
 
 
-async def test_a_case_left_alone_expires_once_and_stays_so(
-    mysql_url: str, redis_url: str, temporal_client: Client, task_queue: str
-) -> None:
-    async with running_pipeline(
-        temporal_client,
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        task_queue=task_queue,
-        fraud_large_increment=1_000,
-        fraud_review_limit_s=0.5,
-    ) as pipeline:
+async def test_a_case_left_alone_expires_once_and_stays_so(worker: NewWorker) -> None:
+    async with worker(fraud_large_increment=1_000, fraud_review_limit_s=0.5) as pipeline:
         held = submission(1, SUSPICIOUS)
         await pipeline.run(held)
         case = pipeline.client.get_workflow_handle_for(

@@ -9,13 +9,12 @@ from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
-from temporalio.client import Client
 
 from harness.net.fault_proxy import Mode, Proxy
 from tests.support.addresses import through
 from tests.support.api import Api, api_settings, applied, running_api, wait_until_ready
 from tests.support.eventually import eventually
-from tests.support.pipeline import Pipeline, running_pipeline, submission
+from tests.support.pipeline import NewWorker, Pipeline, submission
 from tests.support.services import Services
 
 
@@ -34,14 +33,10 @@ async def site(
     mysql_url: str,
     redis_url: str,
     task_queue: str,
-    temporal_client: Client,
+    worker: NewWorker,
 ) -> AsyncIterator[Site]:
     async with AsyncExitStack() as opened:
-        pipeline = await opened.enter_async_context(
-            running_pipeline(
-                temporal_client, mysql_url=mysql_url, redis_url=redis_url, task_queue=task_queue
-            )
-        )
+        pipeline = await opened.enter_async_context(worker())
         edges = {}
         temporal_url = f"temporal://{services.temporal_address}"
         for name, url in (("mysql", mysql_url), ("redis", redis_url), ("temporal", temporal_url)):

@@ -14,7 +14,6 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
-from temporalio.client import Client
 
 from scoreboard import contract, sse
 from scoreboard.domain import Outcome
@@ -23,7 +22,7 @@ from server.settings import ServerSettings
 from tests.support.api import Api, applied, running_api
 from tests.support.eventually import eventually
 from tests.support.ledgers import opened_ledger
-from tests.support.pipeline import Pipeline, running_pipeline, submission
+from tests.support.pipeline import NewWorker, Pipeline, submission
 from worker.database.ledger import Ledger
 from worker.failpoints import Failpoints
 
@@ -45,16 +44,8 @@ class Site:
 
 
 @pytest_asyncio.fixture
-async def site(
-    settings: ServerSettings,
-    mysql_url: str,
-    redis_url: str,
-    task_queue: str,
-    temporal_client: Client,
-) -> AsyncIterator[Site]:
-    async with running_pipeline(
-        temporal_client, mysql_url=mysql_url, redis_url=redis_url, task_queue=task_queue
-    ) as pipeline:
+async def site(settings: ServerSettings, worker: NewWorker) -> AsyncIterator[Site]:
+    async with worker() as pipeline:
         yield Site(pipeline, settings)
 
 
@@ -77,16 +68,10 @@ async def test_a_new_process_continues_listeners_of_the_one_before(site: Site) -
 
 
 async def test_a_new_process_starts_where_mysql_stands_when_redis_is_behind(
-    settings: ServerSettings,
-    mysql_url: str,
-    redis_url: str,
-    task_queue: str,
-    temporal_client: Client,
+    settings: ServerSettings, mysql_url: str, worker: NewWorker
 ) -> None:
     """What an earlier process showed from MySQL must not be taken back by the next one."""
-    async with running_pipeline(
-        temporal_client, mysql_url=mysql_url, redis_url=redis_url, task_queue=task_queue
-    ) as pipeline:
+    async with worker() as pipeline:
         await pipeline.run(*(submission(1, 1) for _ in range(5)))
     # No worker runs, so nobody brings these to Redis.
     async with opened_ledger(mysql_url) as bench:

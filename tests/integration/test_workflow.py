@@ -20,7 +20,7 @@ from scoreboard.addresses import mysql_address
 from scoreboard.domain import Submission
 from server.backends.temporal import batch_payload
 from tests.support.eventually import eventually
-from tests.support.pipeline import Pipeline, running_pipeline, submission, worker_process
+from tests.support.pipeline import NewWorker, Pipeline, running_pipeline, submission, worker_process
 from tests.workflow.record import LARGE, PATHS, record
 from tests.workflow.test_replay import WORKFLOWS
 from worker.runtime import running_worker
@@ -323,23 +323,12 @@ async def test_the_board_is_emptied_under_traffic_and_comes_back(pipeline: Pipel
 
 @pytest.mark.parametrize("runner", [SandboxedWorkflowRunner, UnsandboxedWorkflowRunner])
 async def test_every_path_runs_and_replays(
-    mysql_url: str,
-    redis_url: str,
-    temporal_client: Client,
-    task_queue: str,
-    failpoints: Path,
-    runner: type[Any],
+    worker: NewWorker, failpoints: Path, runner: type[Any]
 ) -> None:
     """In the sandbox too, which production leaves out for speed."""
     other = UnsandboxedWorkflowRunner if runner is SandboxedWorkflowRunner else runner
-    async with running_pipeline(
-        temporal_client,
-        mysql_url=mysql_url,
-        redis_url=redis_url,
-        task_queue=task_queue,
-        runner=runner(),
-        failpoints=str(failpoints),
-        fraud_large_increment=LARGE - 1,
+    async with worker(
+        runner=runner(), failpoints=str(failpoints), fraud_large_increment=LARGE - 1
     ) as pipeline:
         for name in PATHS:
             history = await record(pipeline, name)

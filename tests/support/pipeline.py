@@ -3,8 +3,8 @@
 import asyncio
 import secrets
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,10 @@ class Pipeline:
         """All changes that the Redis stream holds."""
         entries = await self.redis.xrange(contract.STREAM_KEY)
         return [c for _, e in entries for c in contract.decode_changes(e[contract.STREAM_FIELD])]
+
+
+NewWorker = Callable[..., AbstractAsyncContextManager[Pipeline]]
+"""`running_pipeline` on services that are chosen already."""
 
 
 @asynccontextmanager
