@@ -53,8 +53,22 @@ BATCH_WORKFLOW = "SubmissionBatch"
 STEPS_TOGETHER = "scoreboard-steps-together"
 """In the metadata of a batch's payload: its worker may run all steps in one call. A worker of an
 earlier version ignores it, and a batch without it runs them one by one, as its history has it."""
+TRACEPARENT = "scoreboard-traceparent"
+"""In the metadata of a batch's payload: the W3C trace that it continues."""
 MAX_BATCH = 1000
 """Most submissions in one workflow: about 80 KiB of payload, far below Temporal's 2 MiB."""
+
+
+LANE_WORKFLOW = "SubmissionLane"
+LANE_TAKE = "take"
+"""The signal that hands a lane a batch: the batch, its id, whether it is the lane's last one."""
+LANE_UNFINISHED = "unfinished"
+"""The query for the ids of the batches that a lane has taken and that have not ended."""
+
+
+def lane_workflow_id(process: str, number: int) -> str:
+    """The id of an API process's lane; after some batches it goes on with the next number."""
+    return f"lane-{process}-{number}"
 
 
 REVIEW_WORKFLOW = "FraudReview"
@@ -80,8 +94,17 @@ def batch_workflow_id(batch_id: str) -> str:
     return f"batch-{batch_id}"
 
 
+class CarriedBatch(msgspec.Struct, frozen=True, array_like=True):
+    """A batch on its way through a lane: `encode_batch`, and the W3C trace that it continues."""
+
+    id: str
+    payload: bytes
+    traceparent: str = ""
+
+
 _batch_encoder = msgspec.msgpack.Encoder()
 _batch_decoder = msgspec.msgpack.Decoder(list[Submission])
+_lane_decoder = msgspec.msgpack.Decoder(list[CarriedBatch])
 
 
 def encode_batch(submissions: Sequence[Submission]) -> bytes:
@@ -95,6 +118,16 @@ def decode_batch(payload: bytes) -> list[Submission]:
     msgspec.DecodeError is one; text that is no UTF-8 raises UnicodeDecodeError, which is another.
     """
     return _batch_decoder.decode(payload)
+
+
+def encode_batches(batches: Sequence[CarriedBatch]) -> bytes:
+    """Batches that are carried together."""
+    return _batch_encoder.encode(batches)
+
+
+def decode_batches(payload: bytes) -> list[CarriedBatch]:
+    """What `encode_batches` was given. Raises ValueError on anything else."""
+    return _lane_decoder.decode(payload)
 
 
 # Redis. One hash tag keeps all keys in one slot, as the scripts need in a cluster. Clients put

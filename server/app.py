@@ -233,7 +233,7 @@ def create_app(
             RedisWatch(redis_client, ledger, position).run,
             committer.sweep,
             lambda: committer.window.listen(redis_client),
-            lambda: committer.window.look_up(starter.is_running),
+            lambda: committer.window.look_up(starter.running),
             health.run,
             backlog.run,
             *gate.background(),

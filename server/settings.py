@@ -199,16 +199,19 @@ class ServerSettings(ServiceSettings):
     )
 
     batch_max: int = setting(
-        "SCOREBOARD_BATCH_MAX", batch_size, "Maximum submissions per workflow", contract.MAX_BATCH
+        "SCOREBOARD_BATCH_MAX", batch_size, "Maximum submissions per batch", contract.MAX_BATCH
     )
     batches_in_flight: int = setting(
-        "SCOREBOARD_BATCHES_IN_FLIGHT", positive_int, "Maximum concurrent workflow starts", 1
+        "SCOREBOARD_BATCHES_IN_FLIGHT",
+        positive_int,
+        "Maximum batches that are handed to Temporal at a time",
+        1,
     )
     batches_running: int = setting(
         "SCOREBOARD_BATCHES_RUNNING",
         positive_int,
-        "Workflows in flight while they complete on time; higher values only make batches smaller",
-        2,
+        "Batches under way while they end on time; fewer make them larger",
+        8,
     )
     batch_interval_s: float = setting(
         "SCOREBOARD_BATCH_INTERVAL_S",
@@ -220,7 +223,7 @@ class ServerSettings(ServiceSettings):
     batches_unfinished: int = setting(
         "SCOREBOARD_BATCHES_UNFINISHED",
         positive_int,
-        "Maximum workflows in flight when none completes, as without a worker; at this bound"
+        "Maximum batches under way when none ends, as without a worker; at this bound"
         " submissions wait",
         16,
     )

@@ -34,6 +34,7 @@ from worker.workflows.board_refresh import BoardRefresh, ensure_schedule
 from worker.workflows.fraud_review import FraudReview
 from worker.workflows.player_change import PlayerChange
 from worker.workflows.submission_batch import SubmissionBatch
+from worker.workflows.submission_lane import SubmissionLane
 
 log = structlog.get_logger()
 
@@ -82,7 +83,7 @@ async def running_worker(
         worker = Worker(
             client,
             task_queue=settings.task_queue,
-            workflows=[SubmissionBatch, FraudReview, BoardRefresh, PlayerChange],
+            workflows=[SubmissionLane, SubmissionBatch, FraudReview, BoardRefresh, PlayerChange],
             activities=Activities(
                 ledger,
                 cases,
@@ -90,7 +91,7 @@ async def running_worker(
                 Players(pool, failpoints),
                 failpoints,
                 review_limit_s=settings.fraud_review_limit_s,
-                traces=_traces(settings, redis_client),
+                traces=_traces(settings, client, redis_client),
                 watch=watch,
             ).all(),
             interceptors=[watch],
@@ -140,13 +141,13 @@ def connect_board(settings: WorkerSettings) -> Redis:
     )
 
 
-def _traces(settings: WorkerSettings, client: Redis) -> StepTraces | None:
+def _traces(settings: WorkerSettings, client: Client, redis: Redis) -> StepTraces | None:
     if not settings.otlp_endpoint:
         return None
     # Not at the top: who traces nothing need not have the packages.
     from worker import tracing
 
-    return tracing.StepTraces(client)
+    return tracing.StepTraces(client, redis)
 
 
 async def _migrated(pool: Pool) -> None:

@@ -1,11 +1,16 @@
 """Traces of a worker's steps, for OpenTelemetry. With tracing off nothing here is imported.
 
-Temporal's own interceptor makes a span of each activity. A batch's steps are events of the span
-of `carry`, and `publish` leaves its trace in Redis, for the process that writes the change to
-its listeners.
+A batch names the trace that it goes on with. Its steps are events of the span `carry`, and
+`publish` leaves its trace in Redis, for the process that writes the change to its listeners.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 from opentelemetry import trace
+from opentelemetry.trace import Link, SpanKind
+from temporalio.client import Client
+from temporalio.contrib.opentelemetry import TracingInterceptor
 
 from adapters.redis import REDIS_ERRORS, Redis
 from adapters.tracing import trace_context
@@ -15,10 +20,29 @@ KEPT = 1000
 
 
 class StepTraces:
-    """Tells the current span which step begins, and leaves the trace of what is published."""
+    """Spans of the batches that a worker carries; `client` has the interceptor that knows where
+    they go."""
 
-    def __init__(self, client: Redis) -> None:
-        self._redis = client
+    def __init__(self, client: Client, redis: Redis) -> None:
+        [self._tracer] = [
+            each.tracer
+            for each in client.config()["interceptors"]
+            if isinstance(each, TracingInterceptor)
+        ]
+        self._redis = redis
+
+    @contextmanager
+    def carrying(self, traceparents: Sequence[str]) -> Iterator[None]:
+        """A span in the first of these traces, with links to the others; none without any."""
+        contexts = [trace_context.extract({"traceparent": each}) for each in traceparents if each]
+        if not contexts:
+            yield
+            return
+        links = [Link(trace.get_current_span(each).get_span_context()) for each in contexts[1:]]
+        with self._tracer.start_as_current_span(
+            "carry", contexts[0], kind=SpanKind.CONSUMER, links=links
+        ):
+            yield
 
     def begin(self, step: str) -> None:
         """A step begins in the activity under way."""

@@ -143,12 +143,15 @@ class Tracing:
             span.set_attribute("scoreboard.submission_id", ids.text(submission_id))
 
     @asynccontextmanager
-    async def batch(self, batch_id: str, payload: bytes) -> AsyncIterator[None]:
-        """A span around the start of a batch, in the trace of its first submission."""
+    async def batch(self, batch_id: str, payload: bytes) -> AsyncIterator[str]:
+        """A span around the hand-over of a batch, in the trace of its first submission.
+
+        Gives the W3C trace that the batch goes on with, empty without one.
+        """
         submissions = contract.decode_batch(payload) if self._open else []
         spans = [self._open[item.id] for item in submissions if item.id in self._open]
         if not spans:
-            yield
+            yield ""
             return
         with self._tracer.start_as_current_span(
             "start batch",
@@ -160,7 +163,9 @@ class Tracing:
                 "scoreboard.batch_size": len(submissions),
             },
         ):
-            yield
+            carrier: dict[str, str] = {}
+            trace_context.inject(carrier)
+            yield carrier["traceparent"]
 
     def written(self, first: int, last: int, began_s: float, listeners: int) -> None:
         """The changes `first` to `last` have been written to all listeners."""

@@ -67,22 +67,19 @@ class BatchStarter:
         await asyncio.gather(running, return_exceptions=True)
 
     async def start(self, batch_id: str, payload: bytes, *, timeout_s: float) -> None:
-        """Return once the batch is durable in a started workflow. Raises TEMPORAL_ERRORS."""
+        """Return once the batch is durable in a workflow. Raises TEMPORAL_ERRORS."""
         workflows = self._connected()
-        async with self._tracing.batch(batch_id, payload) if self._tracing else nullcontext():
-            await workflows.start(batch_id, payload, timeout_s=timeout_s)
+        tracing = self._tracing.batch(batch_id, payload) if self._tracing else nullcontext("")
+        async with tracing as traceparent:
+            await workflows.start(batch_id, payload, timeout_s=timeout_s, traceparent=traceparent)
 
     @property
     def workflows(self) -> Workflows | None:
         """What is asked about batches; None before the first connection."""
         return self._workflows
 
-    async def is_running(self, batch_id: str) -> bool:
-        """Whether a batch is still in progress; True when Temporal does not say."""
-        return self._workflows is None or await self._workflows.is_running(batch_id)
-
     async def running(self) -> set[str]:
-        """The workflow ids of all batches that still run. Raises TEMPORAL_ERRORS."""
+        """The ids of all batches that have not ended. Raises TEMPORAL_ERRORS."""
         return await self._connected().running()
 
     async def ping(self) -> None:

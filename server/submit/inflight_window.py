@@ -14,12 +14,13 @@ stays silent for long is looked up in Temporal.
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
 from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
+from adapters.temporal import TEMPORAL_ERRORS
 from scoreboard import backoff, contract
 
 log = structlog.get_logger()
@@ -40,7 +41,6 @@ LOOK_UP_INTERVAL_S = 0.5
 UNANNOUNCED_AFTER_S = 0.1
 """The same while batches end unannounced: the user of Redis may lack the channel."""
 
-LOOK_UPS_AT_ONCE = 4
 LISTEN_TIMEOUT_S = 1.0
 
 
@@ -151,19 +151,27 @@ class InflightWindow:
         self._announced |= batch_id in self._known_at
         self.discard(batch_id)
 
-    async def look_up(self, is_running: Callable[[str], Awaitable[bool]]) -> None:
+    async def look_up(self, running: Callable[[], Awaitable[Collection[str]]]) -> None:
         """Look up batches that stayed silent, until cancelled.
 
-        `is_running` takes a batch id and does not raise: True when in doubt.
+        `running` gives the ids of all batches that have not ended, or raises TEMPORAL_ERRORS.
         """
         while True:
             await asyncio.sleep(LOOK_UP_INTERVAL_S if self._announced else UNANNOUNCED_AFTER_S)
             before = self._clock() - (LOOK_UP_AFTER_S if self._announced else UNANNOUNCED_AFTER_S)
             silent = [key for key, at in self._known_at.items() if at < before]
-            for batch_id in silent[:LOOK_UPS_AT_ONCE]:
-                if await is_running(batch_id):
-                    if batch_id in self._known_at:
-                        self._known_at[batch_id] = self._clock()
-                elif batch_id in self._known_at:
+            if not silent:
+                continue
+            try:
+                known = await running()
+            except TEMPORAL_ERRORS:
+                # In doubt they run.
+                known = silent
+            for batch_id in silent:
+                if batch_id not in self._known_at:
+                    continue
+                if batch_id in known:
+                    self._known_at[batch_id] = self._clock()
+                else:
                     self._announced = False
                     self.discard(batch_id)

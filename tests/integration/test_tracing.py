@@ -136,7 +136,7 @@ async def test_trace_follows_a_submission_from_post_to_stream_write(
     assert attribute(post, "http.response.status_code") == 202
     assert start.parent_span_id == post.span_id
     assert attribute(start, "scoreboard.batch_size") == 1
-    carried = spans["RunActivity:carry"]
+    carried = spans["carry"]
     assert [event.name for event in carried.events] == ["validate", "record", "publish", "notify"]
     assert written.parent_span_id == carried.span_id
     assert (attribute(written, "scoreboard.seq"), attribute(written, "scoreboard.listeners")) == (
@@ -190,7 +190,7 @@ async def test_sampled_submission_on_the_fast_path_is_traced_from_end_to_end(
     assert attribute(post, "scoreboard.submission_id") == submission_id
     assert attribute(post, "http.response.status_code") == 202
     assert start.parent_span_id == post.span_id
-    assert spans["write to listeners"].parent_span_id == spans["RunActivity:carry"].span_id
+    assert spans["write to listeners"].parent_span_id == spans["carry"].span_id
 
 
 async def test_fast_path_samples_by_the_trace_id_at_the_ratio(settings: ServerSettings) -> None:
@@ -307,8 +307,8 @@ async def test_a_worker_of_its_own_logs_and_traces_under_the_same_ids(
     [entry] = [entry for entry in entries if entry["event"] == "submission_decided"]
     assert entry["submission_id"] == submission_id
     assert (entry["outcome"], entry["seq"]) == ("applied", 1)
-    assert spans["write to listeners"].parent_span_id == spans["RunActivity:carry"].span_id
-    assert collector.services["RunActivity:carry"] == "scoreboard-worker"
+    assert spans["write to listeners"].parent_span_id == spans["carry"].span_id
+    assert collector.services["carry"] == "scoreboard-worker"
     assert collector.services["write to listeners"] == "scoreboard-api"
 
 

@@ -6,18 +6,21 @@ decided again, as it was when it was accepted; the ledger's primary key makes a 
 nothing to do. Not the board: the workers bring it forward by themselves.
 """
 
-import asyncio
-from collections.abc import Sequence
+import heapq
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import structlog
-from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.common.v1 import Payload
+from temporalio.api.common.v1 import WorkflowExecution as HistoryOf
 from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
     GetWorkflowExecutionHistoryRequest,
 )
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.reasons import reason_of
@@ -30,9 +33,7 @@ from worker.workflows.fraud_review import CaseState, FraudReview
 
 log = structlog.get_logger()
 
-AT_ONCE = 8
-"""Histories that are read at a time: hundreds a second, far below a namespace's limit."""
-
+EVENTS_PER_PAGE = 200
 CALL_TIMEOUT = timedelta(seconds=10)
 
 
@@ -49,6 +50,14 @@ class Replayed:
     decided: int = 0
 
 
+class _Accepted(NamedTuple):
+    """A batch as a history has it, and when it got there."""
+
+    at: datetime
+    workflow: str
+    payloads: Sequence[Payload]
+
+
 class Replay:
     """One pass over the batches of a task queue."""
 
@@ -63,9 +72,9 @@ class Replay:
         """Replay what began at `since` or later. Raises TEMPORAL_ERRORS and MYSQL_ERRORS; beginning
         again is safe."""
         await self._tell_retention(since)
-        batches = await self._batches(since)
-        for first in range(0, len(batches), AT_ONCE):
-            await self._replay(batches[first : first + AT_ONCE])
+        async with aclosing(self._in_order(since)) as batches:
+            async for batch in batches:
+                await self._replay(batch)
         await self._decide_again()
         log.info("replayed", since=since.isoformat(), **asdict(self.found))
         return self.found
@@ -91,52 +100,91 @@ class Replay:
                 kept_since=kept_since.isoformat(timespec="seconds"),
             )
 
-    async def _batches(self, since: datetime) -> list[tuple[str, str]]:
-        """Workflow and run ids, in the order in which they were accepted."""
+    async def _in_order(self, since: datetime) -> AsyncGenerator["_Accepted", None]:
+        """All batches in the order in which they were accepted, a page of each open history in
+        memory."""
+        sources = [source async for source in self._sources(since)]
+        # A history is opened once its turn has come.
+        heap: list[tuple[datetime, int, _Accepted | None]] = [
+            (began_at, number, None) for number, (began_at, _) in enumerate(sources)
+        ]
+        heapq.heapify(heap)
+        while heap:
+            _, number, batch = heapq.heappop(heap)
+            if batch is not None:
+                yield batch
+            if following := await anext(sources[number][1], None):
+                heapq.heappush(heap, (following.at, number, following))
+
+    async def _sources(
+        self, since: datetime
+    ) -> AsyncGenerator[tuple[datetime, AsyncGenerator["_Accepted", None]], None]:
+        """Since when, and the batches of each workflow that may have taken one."""
         start = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        found = self._client.list_workflows(
-            f'WorkflowType = "{contract.BATCH_WORKFLOW}" AND TaskQueue = "{self._task_queue}"'
-            f' AND StartTime >= "{start}"'
-        )
-        batches = [(each.start_time, each.id, each.run_id) async for each in found]
-        return [(workflow_id, run_id) for _, workflow_id, run_id in sorted(batches)]
+        here = f'TaskQueue = "{self._task_queue}" AND WorkflowType ='
+        lanes = set()
+        async for lane in self._client.list_workflows(
+            f'{here} "{contract.LANE_WORKFLOW}"'
+            f' AND (ExecutionStatus = "Running" OR CloseTime >= "{start}")'
+        ):
+            lanes.add(lane.id)
+            yield lane.start_time, self._taken(lane, since)
+        async for each in self._client.list_workflows(
+            f'{here} "{contract.BATCH_WORKFLOW}" AND StartTime >= "{start}"'
+        ):
+            # Of a lane's batches its signals tell.
+            if each.parent_id not in lanes:
+                yield each.start_time, self._started_with(each)
 
-    async def _replay(self, executions: Sequence[tuple[str, str]]) -> None:
-        batches = await asyncio.gather(*(self._input(*each) for each in executions))
-        for batch in batches:
-            self.found.batches += 1
-            if batch is None:
-                self.found.unreadable += 1
-                continue
-            self.found.submissions += len(batch)
-            known = await self._ledger.decided_ids([item.id for item in batch])
-            missing = [item for item in batch if item.id not in known]
-            if not missing:
-                continue
-            users = await self._ledger.known_users(item.user_id for item in missing)
-            recorded = await self._ledger.record([(item, screen(item, users)) for item in missing])
-            self.found.brought_back += len(missing)
-            self.found.held += len(recorded.held)
+    async def _taken(
+        self, lane: WorkflowExecution, since: datetime
+    ) -> AsyncGenerator["_Accepted", None]:
+        handle = self._client.get_workflow_handle(lane.id, run_id=lane.run_id)
+        async for event in handle.fetch_history_events(
+            page_size=EVENTS_PER_PAGE, rpc_timeout=CALL_TIMEOUT
+        ):
+            at = event.event_time.ToDatetime(UTC)
+            signal = event.workflow_execution_signaled_event_attributes
+            if signal.signal_name == contract.LANE_TAKE and at >= since:
+                yield _Accepted(at, lane.id, list(signal.input.payloads))
 
-    async def _input(self, workflow_id: str, run_id: str) -> list[Submission] | None:
-        """What a batch was started with; None when nobody can read it."""
+    async def _started_with(self, batch: WorkflowExecution) -> AsyncGenerator["_Accepted", None]:
         answer = await self._client.workflow_service.get_workflow_execution_history(
             GetWorkflowExecutionHistoryRequest(
                 namespace=self._client.namespace,
-                execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
+                execution=HistoryOf(workflow_id=batch.id, run_id=batch.run_id),
                 maximum_page_size=1,
             ),
             timeout=CALL_TIMEOUT,
         )
         started = answer.history.events[0].workflow_execution_started_event_attributes
+        yield _Accepted(batch.start_time, batch.id, list(started.input.payloads))
+
+    async def _replay(self, accepted: "_Accepted") -> None:
+        batch = await self._decoded(accepted)
+        self.found.batches += 1
+        if batch is None:
+            self.found.unreadable += 1
+            return
+        self.found.submissions += len(batch)
+        known = await self._ledger.decided_ids([item.id for item in batch])
+        missing = [item for item in batch if item.id not in known]
+        if not missing:
+            return
+        users = await self._ledger.known_users(item.user_id for item in missing)
+        recorded = await self._ledger.record([(item, screen(item, users)) for item in missing])
+        self.found.brought_back += len(missing)
+        self.found.held += len(recorded.held)
+
+    async def _decoded(self, accepted: "_Accepted") -> list[Submission] | None:
+        """The submissions of a batch; None when nobody can read it."""
         codec = self._client.data_converter.payload_codec
         try:
-            payloads = list(started.input.payloads)
-            payloads = await codec.decode(payloads) if codec else payloads
+            payloads = await codec.decode(accepted.payloads) if codec else accepted.payloads
             return contract.decode_batch(payloads[0].data)
         except Exception as error:
             # Of another deployment, or written with another codec.
-            log.warning("batch_unreadable", workflow=workflow_id, error=reason_of(error))
+            log.warning("batch_unreadable", workflow=accepted.workflow, error=reason_of(error))
             return None
 
     async def _decide_again(self) -> None:

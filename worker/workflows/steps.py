@@ -24,6 +24,9 @@ from scoreboard.backoff import Backoff
 CARRY = "carry"
 """All steps of a batch in one call: see `Activities.carry`."""
 
+CARRY_TOGETHER = "carry_together"
+"""The same for several batches: see `Activities.carry_together`."""
+
 VALIDATE = "validate"
 RECORD = "record"
 PUBLISH = "publish"

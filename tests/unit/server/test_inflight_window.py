@@ -188,24 +188,48 @@ async def test_silent_batches_are_looked_up_until_they_have_ended(
     window = InflightWindow(8, 8, clock=clock)
     for name in ("ended", "runs"):
         window.add(name, window.begin())
-    asked: list[str] = []
+    asked = 0
 
-    async def is_running(batch_id: str) -> bool:
-        asked.append(batch_id)
-        return batch_id == "runs"
+    async def running() -> set[str]:
+        nonlocal asked
+        asked += 1
+        return {"runs", "theirs"}
 
-    look_up = asyncio.create_task(window.look_up(is_running))
+    look_up = asyncio.create_task(window.look_up(running))
     await clock.looked_at(5)
-    assert asked == []
+    assert asked == 0
 
     clock.now = 10
 
     await eventually(lambda: len(window) == 1)
     await clock.looked_at(5)
     # Asked once, not in every round: it was known to run only a moment ago.
-    assert asked.count("runs") == 1
+    assert asked == 1
     clock.now = 20
-    await eventually(lambda: asked.count("runs") == 2)
+    await eventually(lambda: asked == 2)
+    look_up.cancel()
+
+
+async def test_silent_batches_run_as_long_as_temporal_does_not_say(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_UP_INTERVAL_S", 0.001)
+    window = InflightWindow(8, 8, clock=clock)
+    window.add("silent", window.begin())
+    silent = True
+
+    async def running() -> set[str]:
+        if silent:
+            raise TimeoutError
+        return set()
+
+    look_up = asyncio.create_task(window.look_up(running))
+    clock.now = 10
+    await clock.looked_at(10)
+    assert len(window) == 1
+
+    silent, clock.now = False, 20
+    await eventually(lambda: len(window) == 0)
     look_up.cancel()
 
 
@@ -215,12 +239,11 @@ async def test_unannounced_batches_are_looked_up_sooner(
     monkeypatch.setattr(module, "LOOK_UP_INTERVAL_S", 0.001)
     monkeypatch.setattr(module, "UNANNOUNCED_AFTER_S", 0.002)
     window = InflightWindow(8, 8, clock=clock)
-    ended: set[str] = {"a", "b"}
 
-    async def is_running(batch_id: str) -> bool:
-        return batch_id not in ended
+    async def running() -> set[str]:
+        return {"c"}
 
-    look_up = asyncio.create_task(window.look_up(is_running))
+    look_up = asyncio.create_task(window.look_up(running))
     window.add("a", window.begin())
     clock.now = module.LOOK_UP_AFTER_S + 1
     await eventually(lambda: len(window) == 0)
