@@ -13,7 +13,7 @@ from temporalio.common import RawValue
 
 from adapters.temporal import LOOK_UP_TIMEOUT, is_polled
 from scoreboard import contract
-from server.submit.lane import Lane
+from server.backends.lane import Lane
 
 TASK_TIMEOUT = timedelta(seconds=5)
 """A worker killed in mid batch is detected after this; another one then takes over."""
@@ -40,7 +40,7 @@ class Workflows:
         config = client.config()
         config["interceptors"] = []
         self._untraced = Client(**config)
-        self._task_queue = task_queue
+        self.task_queue = task_queue
         self._lane = Lane(secrets.token_hex(8))
         running = f'TaskQueue = "{task_queue}" AND ExecutionStatus = "Running" AND WorkflowType ='
         self._batches = f'{running} "{contract.BATCH_WORKFLOW}"'
@@ -61,7 +61,7 @@ class Workflows:
         await self._untraced.start_workflow(
             contract.LANE_WORKFLOW,
             id=lane,
-            task_queue=self._task_queue,
+            task_queue=self.task_queue,
             task_timeout=TASK_TIMEOUT,
             start_signal=contract.LANE_TAKE,
             start_signal_args=[batch_payload(payload, traceparent), batch_id, last],
@@ -71,7 +71,7 @@ class Workflows:
     async def ping(self) -> None:
         """Raises TEMPORAL_ERRORS unless Temporal serves and has the namespace."""
         if time.monotonic() - self._checked_at > QUEUE_CHECK_S:
-            self.polled = await is_polled(self.client, self._task_queue)
+            self.polled = await is_polled(self.client, self.task_queue)
             self._checked_at = time.monotonic()
         if not await self.client.service_client.check_health(timeout=LOOK_UP_TIMEOUT):
             raise TimeoutError("Temporal does not serve")

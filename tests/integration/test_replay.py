@@ -17,10 +17,11 @@ from adapters.mysql import query_all
 from scoreboard import contract, ids
 from scoreboard.domain import Submission
 from scoreboard.tokens import SCOPE_REVIEW, mint
+from server.backends.temporal import Workflows
 from server.settings import ServerSettings
 from tests.support.api import SECRET, Api, running_api
 from tests.support.eventually import eventually
-from tests.support.pipeline import NewWorker, Pipeline, submission
+from tests.support.pipeline import NewWorker, Pipeline, hand_over, submission
 from tests.support.services import Services
 from worker.database.cases import Cases
 from worker.database.ledger import Ledger
@@ -57,8 +58,8 @@ async def replay(pipeline: Pipeline, since: timedelta = timedelta(minutes=5)) ->
     return await once.run(datetime.now(UTC) - since)
 
 
-async def listed(pipeline: Pipeline, count: int) -> bool:
-    query = f"TaskQueue = '{pipeline.settings.task_queue}' AND WorkflowType = 'SubmissionBatch'"
+async def listed(pipeline: Pipeline, count: int, workflow: str = contract.BATCH_WORKFLOW) -> bool:
+    query = f"TaskQueue = '{pipeline.settings.task_queue}' AND WorkflowType = '{workflow}'"
     found = [each async for each in pipeline.client.list_workflows(query)]
     return len(found) >= count
 
@@ -94,6 +95,47 @@ async def test_lost_submissions_come_back_exactly_once(
     rows = await pipeline.rows("SELECT HEX(submission_id) FROM ledger")
     assert sorted(rows) == sorted((item.id.hex().upper(),) for item in (*kept, *lost))
     await eventually(lambda: _shows(pipeline, [(1, 1530), (2, 1407)]))
+
+
+async def test_what_lanes_took_comes_back_in_the_order_in_which_it_was_accepted(
+    pipeline: Pipeline, failpoints: Path
+) -> None:
+    lanes = [Workflows(pipeline.client, pipeline.settings.task_queue) for _ in range(3)]
+    # One of them goes on as a workflow of its own, and counts once all the same.
+    failpoints.write_text("record.before_commit 1 raise\n")
+    items = [submission(1, points) for points in range(1, 10)]
+    for number, item in enumerate(items):
+        await hand_over(lanes[number % 3], [item])
+    await eventually(lambda: _decided(pipeline, len(items)))
+    await eventually(lambda: listed(pipeline, 3, contract.LANE_WORKFLOW))
+    await eventually(lambda: listed(pipeline, 1))
+    await lose_everything_after(pipeline, 0)
+
+    first = await replay(pipeline)
+    second = await replay(pipeline)
+
+    assert (first.batches, first.submissions, first.brought_back) == (9, 9, 9)
+    assert (second.batches, second.brought_back, second.unreadable) == (9, 0, 0)
+    rows = await pipeline.rows("SELECT increment FROM ledger ORDER BY seq")
+    assert rows == [(item.increment,) for item in items]
+
+
+async def _decided(pipeline: Pipeline, count: int) -> bool:
+    return await pipeline.rows("SELECT COUNT(*) FROM ledger") == [(count,)]
+
+
+async def test_a_replay_leaves_out_what_a_lane_took_before_that_time(pipeline: Pipeline) -> None:
+    lane = Workflows(pipeline.client, pipeline.settings.task_queue)
+    await hand_over(lane, [submission(1, 1)])
+    await eventually(lambda: _decided(pipeline, 1))
+    await eventually(lambda: listed(pipeline, 1, contract.LANE_WORKFLOW))
+    since = datetime.now(UTC)
+    await hand_over(lane, [submission(1, 2)])
+    await eventually(lambda: _decided(pipeline, 2))
+
+    found = await replay(pipeline, datetime.now(UTC) - since)
+
+    assert found.batches == 1
 
 
 async def test_a_replay_says_when_temporal_has_forgotten_a_part_of_that_time(

@@ -35,7 +35,7 @@ async def test_submissions_pass_through_temporal_encrypted(
         batches = [
             each.id
             async for each in temporal_client.list_workflows(
-                f"TaskQueue = '{settings.task_queue}' AND WorkflowType = 'SubmissionBatch'"
+                f"TaskQueue = '{settings.task_queue}' AND WorkflowType = 'SubmissionLane'"
             )
         ]
         history = ""

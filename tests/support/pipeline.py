@@ -3,23 +3,25 @@
 import asyncio
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecution
 from temporalio.worker import WorkflowRunner
 
 from adapters.mysql import Pool, query_all
 from adapters.redis import connect
+from adapters.temporal import TEMPORAL_ERRORS
 from scoreboard import contract
 from scoreboard.addresses import mysql_address
 from scoreboard.domain import Change, Outcome, Submission
 from scoreboard.fraud import FraudRules
 from scoreboard.players.orders import Order, encode_order
-from server.backends.temporal import batch_payload
+from server.backends.temporal import Workflows, batch_payload
+from tests.support.eventually import eventually
 from worker.board.redis_board import RedisBoard
 from worker.database.ledger import Ledger
 from worker.database.seed import seed
@@ -44,6 +46,34 @@ def submission(
     )
 
 
+async def hand_over(workflows: Workflows, submissions: Sequence[Submission]) -> str:
+    """Return the batch's id once Temporal has it."""
+    batch_id = secrets.token_hex(8)
+    await workflows.start(batch_id, contract.encode_batch(submissions), timeout_s=5)
+    return batch_id
+
+
+async def lanes_of(workflows: Workflows) -> list[WorkflowExecution]:
+    """All lanes that Temporal's list shows of a task queue, in the order of their names."""
+    query = f"TaskQueue = '{workflows.task_queue}' AND WorkflowType = '{contract.LANE_WORKFLOW}'"
+    found = [lane async for lane in workflows.client.list_workflows(query)]
+    return sorted(found, key=lambda lane: lane.id)
+
+
+async def all_ended(workflows: Workflows) -> None:
+    """Return once there is a lane, and no batch is under way."""
+
+    async def none() -> bool:
+        try:
+            # The list is behind, and a lane that it does not show yet is not asked.
+            return bool(await lanes_of(workflows)) and not await workflows.running()
+        except TEMPORAL_ERRORS:
+            # No worker answers for a lane.
+            return False
+
+    await eventually(none, timeout_s=30)
+
+
 class Pipeline:
     """A worker with Alice and Bob in its database."""
 
@@ -63,6 +93,12 @@ class Pipeline:
             id=contract.batch_workflow_id(secrets.token_hex(8)),
             task_queue=self.settings.task_queue,
         )
+
+    async def hand_over(self, *submissions: Submission) -> None:
+        """Carry a batch to its end as an API process does: in a lane."""
+        workflows = Workflows(self.client, self.settings.task_queue)
+        await hand_over(workflows, submissions)
+        await all_ended(workflows)
 
     async def carry_out(self, order: Order) -> PlayerChangeResult:
         """Carry out an order about a player."""

@@ -5,6 +5,7 @@ history that no longer replays means that workflows under way would break at the
 """
 
 import asyncio
+import itertools
 import json
 import re
 import sys
@@ -31,6 +32,8 @@ LARGE = 5_000
 """An increment that is held for review here."""
 
 SPENDS_LOCAL_ATTEMPTS = 3
+
+_numbers = itertools.count(1)
 
 
 async def _carry(
@@ -93,6 +96,47 @@ def _patient(point: str, *, together: bool = False) -> Callable[[Pipeline], Awai
         return await _carry(pipeline, name, _batch((1, 1)), together=together)
 
     return path
+
+
+def _lane(
+    *batches: bytes, failpoint: str = "", together: bool = False
+) -> Callable[[Pipeline], Awaitable[Handle]]:
+    """A lane that takes these batches one by one, or all before a worker looks at the first."""
+
+    async def path(pipeline: Pipeline) -> Handle:
+        if failpoint:
+            Path(pipeline.settings.failpoints).write_text(f"{failpoint}\n")
+        name = contract.lane_workflow_id(pipeline.settings.task_queue, next(_numbers))
+        handle = pipeline.client.get_workflow_handle(name)
+
+        async def take(number: int) -> None:
+            await pipeline.client.start_workflow(
+                contract.LANE_WORKFLOW,
+                id=name,
+                task_queue=pipeline.settings.task_queue,
+                start_signal=contract.LANE_TAKE,
+                start_signal_args=[
+                    batch_payload(batches[number]),
+                    f"{name}-{number}",
+                    number == len(batches) - 1,
+                ],
+            )
+
+        if together:
+            await asyncio.gather(*(take(number) for number in range(len(batches))))
+        else:
+            for number in range(len(batches)):
+                await take(number)
+                if number < len(batches) - 1:
+                    await eventually(lambda: _has_ended(handle))
+        await handle.result()
+        return handle
+
+    return path
+
+
+async def _has_ended(lane: Handle) -> bool:
+    return not await lane.query(contract.LANE_UNFINISHED)
 
 
 def _review(decision: str) -> Callable[[Pipeline], Awaitable[Handle]]:
@@ -161,6 +205,11 @@ PATHS: dict[str, Callable[[Pipeline], Awaitable[Handle]]] = {
     "batch_together_record_patient": _patient("record.before_commit", together=True),
     "batch_together_publish_patient": _patient("publish.before", together=True),
     "batch_together_notify_patient": _patient("notify.before", together=True),
+    "lane_batches": _lane(_batch((1, 1)), _batch((2, 1)), _batch((1, 1), (2, 1))),
+    "lane_together": _lane(_batch((1, 1)), _batch((2, 1)), _batch((1, 2)), together=True),
+    "lane_patient": _lane(_batch((1, 1)), failpoint="record.before_commit 1 raise"),
+    "lane_malformed": _lane(b"no batch"),
+    "lane_held": _lane(_batch((1, 1)), _batch((1, LARGE), (2, 1))),
     "review_approved": _review("approved"),
     "review_rejected": _review("rejected"),
     "review_expired": review_expired,

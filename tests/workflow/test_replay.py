@@ -14,8 +14,9 @@ from worker.workflows.board_refresh import BoardRefresh
 from worker.workflows.fraud_review import FraudReview
 from worker.workflows.player_change import PlayerChange
 from worker.workflows.submission_batch import SubmissionBatch
+from worker.workflows.submission_lane import SubmissionLane
 
-WORKFLOWS = [SubmissionBatch, FraudReview, BoardRefresh, PlayerChange]
+WORKFLOWS = [SubmissionLane, SubmissionBatch, FraudReview, BoardRefresh, PlayerChange]
 RUNNERS: dict[str, Callable[[], WorkflowRunner]] = {
     "unsandboxed": UnsandboxedWorkflowRunner,
     "sandboxed": SandboxedWorkflowRunner,
@@ -64,6 +65,35 @@ def test_an_ordinary_batch_costs_two_writes(path: str, markers: int) -> None:
     assert types.count("WORKFLOW_TASK_COMPLETED") == 1
     assert types.count("MARKER_RECORDED") == markers
     assert "ACTIVITY_TASK_SCHEDULED" not in types
+    assert types[-1] == "WORKFLOW_EXECUTION_COMPLETED"
+
+
+def test_a_batch_costs_a_running_lane_five_events() -> None:
+    """No workflow begins or ends for it: what makes a batch cheap."""
+    types = event_types(FOLDER / "lane_batches.json")
+
+    second, third = [n for n, kind in enumerate(types) if kind == "WORKFLOW_EXECUTION_SIGNALED"][1:]
+    assert types[second:third] == [
+        "WORKFLOW_EXECUTION_SIGNALED",
+        "WORKFLOW_TASK_SCHEDULED",
+        "WORKFLOW_TASK_STARTED",
+        "WORKFLOW_TASK_COMPLETED",
+        "MARKER_RECORDED",
+    ]
+
+
+def test_batches_that_wait_share_a_call() -> None:
+    types = event_types(FOLDER / "lane_together.json")
+
+    assert types.count("WORKFLOW_EXECUTION_SIGNALED") == 3
+    assert types.count("MARKER_RECORDED") == 1
+
+
+@pytest.mark.parametrize("path", ["lane_patient", "lane_malformed", "lane_held"])
+def test_what_a_lane_cannot_end_went_on_as_a_workflow_of_its_own(path: str) -> None:
+    types = event_types(FOLDER / f"{path}.json")
+
+    assert types.count("CHILD_WORKFLOW_EXECUTION_STARTED") == 1
     assert types[-1] == "WORKFLOW_EXECUTION_COMPLETED"
 
 

@@ -26,8 +26,8 @@ IDLE_S = 60.0
 LISTED_S = 2.0
 """Temporal's list shows a workflow this long after its start at the latest."""
 
-TOGETHER_BYTES = 64 * 1024
-"""Of batches that are carried together: about as many submissions as one batch may have."""
+TOGETHER_BYTES = 32 * 1024
+"""Of batches that are carried together: about a thousand submissions."""
 
 
 @workflow.defn(name=contract.LANE_WORKFLOW)

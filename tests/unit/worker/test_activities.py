@@ -1,5 +1,6 @@
 """The steps without any service: what they refuse, and what they remember."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -8,9 +9,10 @@ from temporalio.testing import ActivityEnvironment
 
 from adapters.ledger_queries import Run
 from scoreboard import contract
-from scoreboard.domain import MAX_INCREMENT, Outcome
+from scoreboard.contract import CarriedBatch
+from scoreboard.domain import MAX_INCREMENT, Outcome, Submission
 from tests.unit.scoreboard.arrange import change, submission
-from worker.activities import OUTCOMES, Activities
+from worker.activities import OUTCOMES, PACE_S, Activities
 from worker.database.ledger import Recorded
 from worker.failpoints import Failpoints
 
@@ -22,6 +24,7 @@ class LedgerOfTwo:
         self.looked_up: list[set[int]] = []
         self.screened: list[Any] = []
         self.seq = 0
+        self.held: list[bytes] = []
 
     async def known_users(self, user_ids: set[int]) -> set[int]:
         self.looked_up.append(set(user_ids))
@@ -30,7 +33,7 @@ class LedgerOfTwo:
     async def record(self, screened: list[Any]) -> Recorded:
         self.screened.append(screened)
         self.seq += 1
-        return Recorded(changes=[change(self.seq)], last_seq=self.seq, held=[])
+        return Recorded(changes=[change(self.seq)], last_seq=self.seq, held=self.held)
 
 
 class BoardOfCalls:
@@ -165,6 +168,55 @@ async def test_carry_ends_at_a_failed_step_with_what_came_before() -> None:
     ledger.record = fails  # type: ignore[assignment]
     carried = await run(activities.carry, contract.encode_batch([submission(2)]), "b")
     assert (carried.verdicts, carried.recorded) == ([0], None)
+
+
+def together(**batches: list[Submission]) -> bytes:
+    return contract.encode_batches(
+        [CarriedBatch(name, contract.encode_batch(items)) for name, items in batches.items()]
+    )
+
+
+async def test_batches_carried_together_share_one_transaction() -> None:
+    activities, ledger, board = steps()
+    first, twice = submission(1), submission(2)
+
+    ended = await run(activities.carry_together, together(a=[first, twice], b=[twice], c=[twice]))
+
+    assert ended == ["a", "b", "c"]
+    [screened] = ledger.screened
+    assert [item for item, _ in screened] == [first, twice]
+    assert board.published == [1]
+    assert board.announced == ["a", "b", "c"]
+
+
+async def test_batches_with_a_held_submission_have_not_ended_together() -> None:
+    activities, ledger, board = steps()
+    held = submission(1)
+    ledger.held = [held.id]
+
+    assert await run(activities.carry_together, together(a=[held], b=[submission(2)])) == ["b"]
+    assert board.announced == ["b"]
+
+
+@pytest.mark.parametrize("payload", [b"no batch", contract.encode_batch([])], ids=repr)
+async def test_no_batch_ends_beside_one_that_nobody_can_read(payload: bytes) -> None:
+    activities, ledger, board = steps()
+    good = CarriedBatch("good", contract.encode_batch([submission(1)]))
+
+    carried = contract.encode_batches([good, CarriedBatch("bad", payload)])
+
+    assert await run(activities.carry_together, carried) == []
+    assert (ledger.screened, board.announced) == ([], [])
+
+
+async def test_calls_for_a_lane_keep_their_pace() -> None:
+    activities, _, _ = steps()
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+
+    await run(activities.carry_together, together(a=[submission(1)]))
+
+    assert loop.time() - began_s >= PACE_S
 
 
 async def test_carry_fails_for_good_when_nobody_can_read_the_batch() -> None:

@@ -1,4 +1,4 @@
-"""Which workflow an API process hands its next batch to. Not the call: see `backends.temporal`."""
+"""Which workflow an API process hands its next batch to. Not the call: see `temporal`."""
 
 from scoreboard import contract
 
