@@ -1,8 +1,8 @@
-"""Group commit: all submissions that wait become one workflow start.
+"""Group commit: all submissions that wait become one batch for Temporal.
 
-An idle committer starts a batch of one at once. While `in_flight_max` starts are
-under way, or the usual number of batches runs, arriving submissions wait, and all
-of them (up to a bound) form the next batch. Under load batches grow; latency does not.
+An idle committer hands over a batch of one at once. While `in_flight_max` of them are being
+handed over, or the usual number is under way, arriving submissions wait, and all of them (up to
+a bound) form the next batch. Under load batches grow; latency does not.
 
 No task per request: a submission is one future, resolved with its batch.
 """

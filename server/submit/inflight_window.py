@@ -1,15 +1,15 @@
 """Backpressure: a cap on in-flight batches, so that load makes batches larger.
 
 Each batch has a fixed cost, so only a few are in flight, and submissions that arrive meanwhile
-join the next one. Batches start evenly apart: two at once would queue for the same lock, end
-together and start together again. Once batches hold several submissions, they also keep a least
+join the next one. Batches start evenly apart: those that are carried together end together, and
+would start together again. Once batches hold several submissions, they also keep a least
 interval: so many wait for each that fewer, larger ones answer sooner on average. An operator may
 ask for a longer one, which trades latency for CPU. Further batches start when the next one is
 full and, slowly, when none finishes, for example without a worker: accepted submissions then wait
 in Temporal instead of here.
 
-A finished batch is announced over Redis pub/sub. An announcement can get lost, so a batch that
-stays silent for long is looked up in Temporal.
+A finished batch is announced over Redis pub/sub. An announcement can get lost, so while a batch
+stays silent for long, Temporal is asked which ones are under way.
 """
 
 import asyncio

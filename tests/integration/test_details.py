@@ -18,9 +18,11 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
+from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError
 
 from adapters.mysql import Pool
-from scoreboard import ids
+from scoreboard import contract, ids
 from scoreboard.domain import Decision
 from scoreboard.signing import SigningKey, sign
 from scoreboard.tokens import SCOPE_REVIEW, mint
@@ -274,12 +276,22 @@ async def test_nobody_approves_a_gain_of_their_own(api: Api) -> None:
     assert await eventually(rejected) == "rejected_by_review"
 
 
+async def _exists(case: "WorkflowHandle[Any, Any]") -> bool:
+    try:
+        await case.describe()
+    except RPCError:
+        return False
+    return True
+
+
 async def test_decision_after_a_stored_one_is_refused_as_late(
-    api: Api, settings: ServerSettings
+    api: Api, settings: ServerSettings, temporal_client: Client
 ) -> None:
     """The first one's worker died before Temporal heard that it was done."""
     _, body = await api.submit(1, SUSPICIOUS)
     assert (await final_status(api, body["submissionId"]))["status"] == "held"
+    case = temporal_client.get_workflow_handle(contract.review_workflow_id(body["submissionId"]))
+    await eventually(lambda: _exists(case))
     pool = Pool(settings.mysql, size=1)
     try:
         cases = Cases(pool, Failpoints(""), None)

@@ -179,6 +179,8 @@ async def test_sampled_submission_on_the_fast_path_is_traced_from_end_to_end(
         ) as api:
             async with api.listen() as stream:
                 await api.submit()
+                # Batches that are carried together have one trace.
+                await stream.until(1)
                 submission_id = await submit_in_trace(api)
                 assert await fast_path_requests(api) == 1
                 await stream.until(2)
