@@ -185,7 +185,8 @@ BEFORE_FIELD = b"b"
 CLAIMS_KEY = "{scores}:2:claims"
 """Hash: an API process to the position that it has shown and no longer finds in the ledger."""
 DONE_CHANNEL = "{scores}:done"
-"""Pub/sub: the batch id of each finished workflow. A hint; a lost one costs a look-up."""
+"""Pub/sub: the ids of batches that have ended, with spaces between. A hint; a lost one costs a
+look-up."""
 LIMIT_PREFIX = "{scores}:window:"
 """Hash for each window's length of time: user to the times of its admissions in it, eight bytes
 each. Window length (µs) and number of the epoch are the rest of its name."""

@@ -235,8 +235,8 @@ class Activities:
 
     async def _notify(self, batch_ids: Sequence[str]) -> None:
         await self._failpoints.hit("notify.before")
-        for batch_id in batch_ids:
-            await self._board.announce_done(batch_id)
+        if batch_ids:
+            await self._board.announce_done(batch_ids)
         await self._failpoints.hit("batch.before_completion")
 
     @activity.defn(name=steps.RESOLVE)

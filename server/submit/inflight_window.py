@@ -14,7 +14,7 @@ stays silent for long, Temporal is asked which ones are under way.
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import structlog
 
@@ -138,7 +138,7 @@ class InflightWindow:
                         # Only now: a user without the right is told so by the first answer.
                         logged = ""
                         if message is not None:
-                            self.announced(message["data"].decode(errors="replace"))
+                            self.announced(message["data"].decode(errors="replace").split())
             except REDIS_ERRORS as error:
                 self._announced = False
                 if (reason := reason_of(error)) != logged:
@@ -146,10 +146,11 @@ class InflightWindow:
                 logged = reason
                 await asyncio.sleep(backoff.DONE_SUBSCRIPTION.first_s)
 
-    def announced(self, batch_id: str) -> None:
-        """A batch has finished, of whichever process."""
-        self._announced |= batch_id in self._known_at
-        self.discard(batch_id)
+    def announced(self, batch_ids: Sequence[str]) -> None:
+        """Batches have finished, of whichever process."""
+        for batch_id in batch_ids:
+            self._announced |= batch_id in self._known_at
+            self.discard(batch_id)
 
     async def look_up(self, running: Callable[[], Awaitable[Collection[str]]]) -> None:
         """Look up batches that stayed silent, until cancelled.

@@ -646,12 +646,12 @@ async def test_finished_batches_are_announced(board: BoardBench) -> None:
 
     async def heard() -> bytes | None:
         # Announced again and again, since the subscription may be young.
-        await board.board.announce_done("batch-7")
+        await board.board.announce_done(["batch-7", "batch-8"])
         message = await listener.get_message(timeout=0.1)
         data: bytes | None = message and message["data"]
         return data
 
-    assert await eventually(heard) == b"batch-7"
+    assert await eventually(heard) == b"batch-7 batch-8"
     await listener.aclose()
 
 

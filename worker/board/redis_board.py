@@ -107,11 +107,11 @@ class RedisBoard:
         if len(self._recent) > RECENT_BATCHES:
             del self._recent[next(iter(self._recent))]
 
-    async def announce_done(self, batch_id: str) -> None:
-        """Tell API processes that a batch has ended. A hint: nobody may hear it, and failing to
-        give it costs them a look-up. Never raises REDIS_ERRORS."""
+    async def announce_done(self, batch_ids: Sequence[str]) -> None:
+        """Tell API processes that these batches have ended. A hint: nobody may hear it, and failing
+        to give it costs them a look-up. Never raises REDIS_ERRORS."""
         try:
-            await self._redis.publish(contract.DONE_CHANNEL, batch_id)
+            await self._redis.publish(contract.DONE_CHANNEL, " ".join(batch_ids))
         except REDIS_ERRORS as error:
             metrics.ANNOUNCEMENTS_LOST.inc()
             if not self._silenced:

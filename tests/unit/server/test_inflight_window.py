@@ -253,7 +253,7 @@ async def test_unannounced_batches_are_looked_up_sooner(
     await eventually(lambda: len(window) == 0)
 
     window.add("c", window.begin())
-    window.announced("c")
+    window.announced(["theirs", "c"])
     window.add("a", window.begin())
     clock.now += 0.01
     await clock.looked_at(5)

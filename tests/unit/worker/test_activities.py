@@ -1,6 +1,7 @@
 """The steps without any service: what they refuse, and what they remember."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -43,8 +44,8 @@ class BoardOfCalls:
         self.published: list[int] = []
         self.announced: list[str] = []
 
-    async def announce_done(self, batch_id: str) -> None:
-        self.announced.append(batch_id)
+    async def announce_done(self, batch_ids: Sequence[str]) -> None:
+        self.announced += batch_ids
 
     def remember(self, run: Run) -> None:
         self.remembered = run
