@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pymysql
-from temporalio.client import Client, WorkflowExecution
+from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
@@ -16,11 +16,11 @@ TIMEOUT_S = 180.0
 CALL_TIMEOUT_S = 15.0
 LOOK_S = 0.7
 TOLD = 3
-RUNNING = f"ExecutionStatus = 'Running' AND WorkflowType = '{contract.BATCH_WORKFLOW}'"
+RUNNING = f"WorkflowType IN ('{contract.BATCH_WORKFLOW}', '{contract.LANE_WORKFLOW}')"
 
 
 async def drained(system: UnderTest, *, timeout_s: float = TIMEOUT_S) -> str:
-    """Empty when, twice in a row, no batch was running and the board had not changed; else what
+    """Empty when, twice in a row, no batch was under way and the board had not changed; else what
     was left at the deadline."""
     deadline = time.monotonic() + timeout_s
     # The client's own threads: those of an earlier run are on the network of a lab that is gone.
@@ -32,10 +32,10 @@ async def drained(system: UnderTest, *, timeout_s: float = TIMEOUT_S) -> str:
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 client = await Client.connect(system.temporal_address, runtime=runtime)
-                running = [each async for each in client.list_workflows(RUNNING)]
+                running = await at_work(client, RUNNING)
                 seq = await asyncio.to_thread(board_seq, system.mysql_url())
                 if running:
-                    left = await _told(client, running)
+                    left = told(running)
         except (RuntimeError, OSError, RPCError, pymysql.err.Error) as error:
             quiet, left = 0, str(error) or type(error).__name__
         else:
@@ -47,18 +47,34 @@ async def drained(system: UnderTest, *, timeout_s: float = TIMEOUT_S) -> str:
     return left
 
 
-async def _told(client: Client, running: list[WorkflowExecution]) -> str:
-    """Which batches run, since when, and what they wait for."""
+async def at_work(client: Client, query: str) -> list[WorkflowExecutionDescription]:
+    """The workflows of a query that run and have something to do, which an idle lane has not."""
     found = []
-    for each in running[:TOLD]:
+    async for each in client.list_workflows(f"ExecutionStatus = 'Running' AND {query}"):
         about = await client.get_workflow_handle(each.id, run_id=each.run_id).describe()
-        raw = about.raw_description
-        steps = [
-            f"step {step.activity_type.name} attempt {step.attempt} {step.last_failure.message}"
-            for step in raw.pending_activities
-        ]
-        if raw.HasField("pending_workflow_task"):
-            steps.append(f"workflow task attempt {raw.pending_workflow_task.attempt}")
+        lane = each.workflow_type == contract.LANE_WORKFLOW
+        if not lane or _waits_for(about):
+            found.append(about)
+    return found
+
+
+def _waits_for(about: WorkflowExecutionDescription) -> list[str]:
+    """The steps, tasks and batches of a workflow that have not ended."""
+    raw = about.raw_description
+    found = [
+        f"step {step.activity_type.name} attempt {step.attempt} {step.last_failure.message}"
+        for step in raw.pending_activities
+    ]
+    if raw.HasField("pending_workflow_task"):
+        found.append(f"workflow task attempt {raw.pending_workflow_task.attempt}")
+    return found + [child.workflow_id for child in raw.pending_children]
+
+
+def told(running: list[WorkflowExecutionDescription]) -> str:
+    """Which workflows run, since when, and what they wait for."""
+    found = []
+    for about in running[:TOLD]:
         began = about.start_time.isoformat(timespec="seconds")
-        found.append(f"{each.id} since {began}: {'; '.join(steps) or 'nothing pending'}")
-    return f"{len(running)} batches run: {' | '.join(found)}"
+        waits = "; ".join(_waits_for(about)) or "nothing pending"
+        found.append(f"{about.id} since {began}: {waits}")
+    return f"{len(running)} workflows run: {' | '.join(found)}"
