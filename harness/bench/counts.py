@@ -6,17 +6,16 @@ fifth of the submissions agree on. The same on every machine, so a regression
 gate on it does not cry wolf.
 """
 
-import json
-import shutil
+import asyncio
 import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
+from datetime import UTC, datetime
 
 import redis
+from temporalio.client import Client
+from temporalio.service import RPCError
 
 from harness.engines.standalone import drive
 from harness.engines.swarm import Swarm
@@ -24,10 +23,12 @@ from harness.engines.swarm_settings import SwarmSettings
 from harness.evidence.board_look import connect
 from harness.net.http_wire import SubmissionRequests, answer_end, status_of
 from harness.net.target import Target, TargetError
+from scoreboard import contract
 
 SUBMISSIONS = 25
 SETTLE_S = 0.15
 VISIBLE_TIMEOUT_S = 20.0
+EVENTS = "workflow history events"
 OWN_SQL = {"show_status"}
 OWN_REDIS = {"info", "hello", "client|setinfo", "client|setname", "select", "auth", "ping"}
 PLAYER = 1
@@ -42,7 +43,7 @@ def count_costs(target: Target) -> dict[str, int]:
     urls = target.state.get("urls", {})
     if not target.mysql_url or not urls.get("redis"):
         raise TargetError("counting needs a stack that shows its MySQL and Redis")
-    stores = _Stores(target.mysql_url, urls["redis"])
+    stores = _Stores(target.mysql_url, urls["redis"], urls.get("temporal", ""))
     requests = SubmissionRequests(
         host_header=target.host_header,
         tokens=target.tokens(PLAYER, int(time.time())),
@@ -83,9 +84,6 @@ def count_costs(target: Target) -> dict[str, int]:
     result = {name: count for name, count in costs.items() if count}
     result["sql statements"] = sum(c for n, c in result.items() if n.startswith("sql "))
     result["redis commands"] = sum(c for n, c in result.items() if n.startswith("redis "))
-    events = history_events(urls.get("temporal", ""))
-    if events is not None:
-        result["workflow history events"] = events
     return result
 
 
@@ -96,11 +94,12 @@ def _low(votes: Counter[int]) -> int:
 
 
 class _Stores:
-    """Looks at the counters of MySQL and Redis, without counting its own looks."""
+    """Looks at the counters of the stores, without counting its own looks."""
 
-    def __init__(self, mysql_url: str, redis_url: str) -> None:
+    def __init__(self, mysql_url: str, redis_url: str, temporal_address: str) -> None:
         self._mysql = connect(mysql_url)
         self._redis = redis.Redis.from_url(redis_url, socket_timeout=2)
+        self._temporal = _Histories(temporal_address) if temporal_address else None
 
     def read(self) -> dict[str, int]:
         """Totals since the stores began."""
@@ -116,12 +115,50 @@ class _Stores:
             kind = name.removeprefix("cmdstat_")
             if kind not in OWN_REDIS:
                 found[f"redis {kind}"] = int(values["calls"])
+        if self._temporal is not None:
+            found[EVENTS] = self._temporal.events()
         return found
 
     def close(self) -> None:
         """Release the connections."""
         self._mysql.close()
         self._redis.close()
+        if self._temporal is not None:
+            self._temporal.close()
+
+
+class _Histories:
+    """The workflows that submissions go through: lanes, and those of batches that left one or that
+    an earlier version begins."""
+
+    def __init__(self, address: str) -> None:
+        since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._query = (
+            f"WorkflowType IN ('{contract.LANE_WORKFLOW}', '{contract.BATCH_WORKFLOW}')"
+            f" AND (ExecutionStatus = 'Running' OR CloseTime >= '{since}')"
+        )
+        self._address = address
+        self._runner = asyncio.Runner()
+        self._client: Client | None = None
+
+    def events(self) -> int:
+        """Events in those that run or have run since this began. Raises OSError."""
+        try:
+            return self._runner.run(self._count())
+        except (RuntimeError, RPCError) as error:
+            raise OSError(f"Temporal at {self._address} did not answer: {error}") from error
+
+    async def _count(self) -> int:
+        client = self._client = self._client or await Client.connect(self._address)
+        handles = [
+            client.get_workflow_handle(each.id, run_id=each.run_id)
+            async for each in client.list_workflows(self._query)
+        ]
+        return sum([(await handle.describe()).history_length for handle in handles])
+
+    def close(self) -> None:
+        """Release the loop."""
+        self._runner.close()
 
 
 def _post(target: Target, data: bytes) -> None:
@@ -135,27 +172,3 @@ def _post(target: Target, data: bytes) -> None:
             answer += part
     if status_of(answer) != 202:
         raise TargetError(f"a submission was answered {status_of(answer)}")
-
-
-def history_events(temporal_address: str) -> int | None:
-    """Events in the history of a finished batch of one; None without Temporal."""
-    beside = Path(sys.executable).with_name("temporal")
-    program = str(beside) if beside.exists() else shutil.which("temporal")
-    if not temporal_address or program is None:
-        return None
-    done = subprocess.run(
-        [
-            *(program, "workflow", "list", "--address", temporal_address),
-            *("--query", "ExecutionStatus='Completed' AND WorkflowType='SubmissionBatch'"),
-            *("--limit", str(SUBMISSIONS), "-o", "json"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    try:
-        lengths = [int(item["historyLength"]) for item in json.loads(done.stdout)]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return _low(Counter(lengths)) if lengths else None
