@@ -1,5 +1,7 @@
-"""What a private Temporal keeps in its file: few indexes, and every search still finds."""
+"""What a private Temporal keeps in its file: few indexes, and every search still finds; and each
+batch that it has taken."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -8,10 +10,14 @@ from pathlib import Path
 import pytest_asyncio
 from temporalio.client import Client
 
+from harness.lab.faults.temporal import batches, copy_database
+from scoreboard import contract, ids
+from server.backends.temporal import Workflows
 from stack.process import Process
 from stack.services import Temporal, start
 from stack.services.visibility_indexes import KEPT, TABLE, drop_unread_indexes
 from tests.support.eventually import eventually
+from tests.support.pipeline import running_pipeline, submission
 
 
 @pytest_asyncio.fixture
@@ -64,6 +70,63 @@ async def test_only_indexes_that_searches_use_are_written_for_each_workflow(
     assert await found("HistoryLength < 9") == {"two"}
     assert indexes(service.database) == KEPT
     assert drop_unread_indexes(service.database) == 0
+
+
+async def test_batches_that_have_not_ended_are_read_from_the_file(
+    opened: tuple[Temporal, Client],
+    mysql_url: str,
+    redis_url: str,
+    task_queue: str,
+    tmp_path: Path,
+) -> None:
+    service, client = opened
+    failpoints, copy = tmp_path / "failpoints", tmp_path / "copy.db"
+    workflows = Workflows(client, task_queue)
+    taken = {}
+
+    async def hand_over(name: str) -> None:
+        item = submission()
+        taken[contract.batch_workflow_id(name)] = [ids.text(item.id)]
+        await workflows.start(name, contract.encode_batch([item]), timeout_s=5)
+
+    async with running_pipeline(
+        client,
+        mysql_url=mysql_url,
+        redis_url=redis_url,
+        task_queue=task_queue,
+        failpoints=str(failpoints),
+    ) as pipeline:
+
+        async def listed(kind: str) -> bool:
+            return [each async for each in client.list_workflows(f"WorkflowType = '{kind}'")] != []
+
+        async def all_have_ended() -> bool:
+            return await listed(contract.LANE_WORKFLOW) and await workflows.running() == set()
+
+        async def one_left_its_lane() -> bool:
+            return await listed(contract.BATCH_WORKFLOW)
+
+        async def all_are_recorded() -> bool:
+            return await pipeline.rows("SELECT COUNT(*) FROM ledger") == [(len(taken),)]
+
+        await hand_over("ended")
+        await eventually(all_have_ended)
+        failpoints.write_text("publish.before 1000 raise\n")
+        await hand_over("alone")
+        await eventually(one_left_its_lane)
+        failpoints.write_text("publish.before 1000 sleep:3000\n")
+        await hand_over("carried")
+        await eventually(all_are_recorded)
+        await hand_over("waits")
+        await asyncio.to_thread(copy_database, service.database, copy)
+        failpoints.write_text("")
+
+    assert batches(copy) == taken
+    unfinished = {contract.batch_workflow_id(name) for name in ("alone", "carried", "waits")}
+    assert batches(copy, running=True).keys() == unfinished
+    with closing(sqlite3.connect(copy)) as connection:
+        # Else the last one would prove less.
+        assert connection.execute("SELECT COUNT(*) FROM buffered_events").fetchone() == (1,)
 
 
 def test_no_file_is_made_where_there_is_none(tmp_path: Path) -> None:

@@ -6,24 +6,36 @@ a start is acknowledged by. Its list of workflows is behind them, and would lack
 
 import asyncio
 import contextlib
+import json
 import shutil
 import sqlite3
 import time
 from pathlib import Path
 
+from temporalio.api.common.v1 import Payloads
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
-from temporalio.api.history.v1 import History
+from temporalio.api.history.v1 import History, MarkerRecordedEventAttributes
 
 from harness.chaos.faults import Heal, Injected
 from harness.lab.disks import settled
 from harness.lab.system import Lab
 from scoreboard import contract, ids
 
-_BATCHES = """
-SELECT execution.workflow_id, execution.status, begin.data
-FROM current_executions AS execution
-JOIN history_node AS begin ON begin.tree_id = execution.run_id AND begin.node_id = 1
-WHERE execution.workflow_id LIKE ?
+CARRY_TOGETHER = "carry_together"
+"""The call of a worker whose result the history of a lane has in a marker."""
+
+# An acknowledged signal is in the history or, while a task of its workflow runs, among the buffered
+# events. A piece of a history beyond the next event is of a write that has failed.
+_PIECES = """
+SELECT workflow_id, status, piece.data
+FROM executions
+LEFT JOIN current_executions USING (workflow_id, run_id)
+JOIN (
+  SELECT tree_id AS run_id, node_id, data, MIN(txn_id) FROM history_node GROUP BY tree_id, node_id
+  UNION ALL
+  SELECT run_id, 0, data, 0 FROM buffered_events
+) AS piece USING (run_id)
+WHERE node_id < next_event_id
 """
 
 
@@ -49,7 +61,7 @@ async def temporal_restored(lab: Lab, outcome: Injected) -> Heal:
     """Temporal comes back as it was some seconds ago."""
     copy = lab.folder / "temporal-copy.db"
     copy.unlink(missing_ok=True)
-    await asyncio.to_thread(_copy_database, _database(lab), copy)
+    await asyncio.to_thread(copy_database, _database(lab), copy)
     taken_s = time.time()
 
     async def heal() -> None:
@@ -79,7 +91,8 @@ def _files(lab: Lab) -> list[Path]:
     return list(lab.site.store("temporal").glob("temporal.db*"))
 
 
-def _copy_database(source: Path, copy: Path) -> None:
+def copy_database(source: Path, copy: Path) -> None:
+    """Copy the database of a server that may run."""
     with (
         contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as old,
         contextlib.closing(sqlite3.connect(copy)) as new,
@@ -92,18 +105,41 @@ def _unfinished(lab: Lab) -> dict[str, list[str]]:
 
 
 def batches(database: Path, *, running: bool = False) -> dict[str, list[str]]:
-    """The submissions of each batch that the files of a Temporal server have, which must not run;
-    with `running` those of the batches that have not ended. Raises sqlite3.Error."""
-    found = {}
+    """The submissions of each batch that the files of a Temporal server have, by the id of the
+    workflow that carries it or would do so; with `running` those of the batches that have not
+    ended. The server must not run. Raises sqlite3.Error."""
+    found: dict[str, list[str]] = {}
+    in_lane: dict[str, bool] = {}
+    alone: dict[str, bool] = {}
+    ended: set[str] = set()
     with contextlib.closing(sqlite3.connect(database)) as connection:
-        for workflow, status, began in connection.execute(
-            _BATCHES, (contract.batch_workflow_id("%"),)
-        ):
-            if running and status != WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING:
-                continue
-            started = (
-                History.FromString(began).events[0].workflow_execution_started_event_attributes
-            )
-            batch = contract.decode_batch(started.input.payloads[0].data)
-            found[workflow] = [ids.text(item.id) for item in batch]
-    return found
+        for workflow, status, piece in connection.execute(_PIECES):
+            runs = status == WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING
+            for event in History.FromString(piece).events:
+                started = event.workflow_execution_started_event_attributes
+                signal = event.workflow_execution_signaled_event_attributes
+                if started.workflow_type.name == contract.BATCH_WORKFLOW:
+                    found[workflow] = _submissions(started.input)
+                    alone[workflow] = runs
+                elif signal.signal_name == contract.LANE_TAKE:
+                    batch = contract.batch_workflow_id(json.loads(signal.input.payloads[1].data))
+                    found[batch] = _submissions(signal.input)
+                    in_lane[batch] = runs
+                else:
+                    ended.update(_ended(event.marker_recorded_event_attributes))
+    # One that has left its lane is as far as its own workflow.
+    runs_on = {batch: runs and batch not in ended for batch, runs in in_lane.items()} | alone
+    return {batch: sids for batch, sids in found.items() if runs_on[batch] or not running}
+
+
+def _submissions(given: Payloads) -> list[str]:
+    return [ids.text(item.id) for item in contract.decode_batch(given.payloads[0].data)]
+
+
+def _ended(marker: MarkerRecordedEventAttributes) -> list[str]:
+    """The batches that ended in a call for several of them; none in one that failed."""
+    call = marker.details["data"].payloads
+    told = marker.details["result"].payloads
+    if not told or json.loads(call[0].data)["activity_type"] != CARRY_TOGETHER:
+        return []
+    return [contract.batch_workflow_id(each) for each in json.loads(told[0].data)]
