@@ -7,6 +7,7 @@ faults are those a planted bug needs to show: lost answers, broken steps, lost R
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -29,6 +30,7 @@ from temporalio.client import Client as TemporalClient
 
 from adapters.mysql import Pool
 from harness.chaos.clients import ClientPool, Reader
+from harness.chaos.drain import at_work
 from harness.chaos.listeners import Audience
 from harness.chaos.lost_changes import loss_of, replay, take_back
 from harness.chaos.schedule import LOSE
@@ -49,6 +51,7 @@ from harness.evidence.history import (
 )
 from harness.net.fault_proxy import Mode, Proxy
 from scoreboard.addresses import mysql_address
+from server.backends.lane import Lane
 from server.run import running
 from server.settings import ServerSettings
 from tests.support.addresses import through
@@ -69,6 +72,8 @@ RUN_TIMEOUT_S = 90.0
 WARM_ACCEPTED = 60
 ENOUGH_ACCEPTED = 600
 ENOUGH_REFUSED = 5
+LANES = 2
+LANE_BATCHES = 20
 LISTENERS = 12
 RESTLESS = 8
 HOLD_S = 0.3
@@ -142,11 +147,26 @@ def main(argument: str) -> None:
         task_queue=asked["task_queue"],
         folder=Path(asked["folder"]),
     )
+    patch = pytest.MonkeyPatch()
+    patch.setattr("server.backends.temporal.Lane", Lanes)
+    patch.setattr("server.backends.lane.BATCHES_MAX", LANE_BATCHES)
     if asked["mutation"]:
         from tests.chaos.mutations import MUTATIONS
 
-        MUTATIONS[asked["mutation"]].plant(pytest.MonkeyPatch())
+        MUTATIONS[asked["mutation"]].plant(patch)
     uvloop.run(_run(at, asked["faults"], asked["seed"]))
+
+
+class Lanes:
+    """Hands batches to lanes by turns, as if several API processes did: two lanes carry batches at
+    the same time."""
+
+    def __init__(self, process: str) -> None:
+        self._turns = itertools.cycle([Lane(f"{process}-{number}") for number in range(LANES)])
+
+    def take(self, size: int) -> tuple[str, bool]:
+        """Like `Lane.take`."""
+        return next(self._turns).take(size)
 
 
 async def _run(at: Place, faults: Sequence[str] | None, seed: int) -> None:
@@ -460,19 +480,15 @@ def _count(trips: Path, name: str) -> int:
 
 
 async def _drained(at: Place) -> bool:
-    """The board has stood still for a while and no workflow of the run is left."""
+    """The board has stood still for a while and no workflow of the run has anything to do."""
     client = await TemporalClient.connect(at.temporal_address)
     deadline = time.monotonic() + 6
     last, quiet = -1, 0
     while time.monotonic() < deadline:
         # The namespace is shared, also with workflows that a planted bug left unfinished.
-        running_count = (
-            await client.count_workflows(
-                f"ExecutionStatus = 'Running' AND TaskQueue = '{at.task_queue}'"
-            )
-        ).count
+        running_now = await at_work(client, f"TaskQueue = '{at.task_queue}'")
         seq = board_seq(at.mysql_url)
-        quiet = quiet + 1 if seq == last and running_count == 0 else 0
+        quiet = quiet + 1 if seq == last and not running_now else 0
         last = seq
         if quiet >= 3:
             return True

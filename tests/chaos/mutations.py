@@ -33,6 +33,7 @@ from scoreboard.domain import Change, LedgerRow
 from scoreboard.errors import MALFORMED
 from scoreboard.tokens import Principal
 from worker.failpoints import FailpointTripped
+from worker.workflows.submission_lane import SubmissionLane
 
 Patch = pytest.MonkeyPatch
 LOSS = "mysql MySQL loses changes"
@@ -189,6 +190,34 @@ def a_step_that_fails_counts_as_done(patch: Patch) -> None:
             return worker.database.ledger.Recorded(changes=[], last_seq=0, held=[])
 
     patch.setattr(worker.database.ledger.Ledger, "record", record)
+
+
+# The lane
+
+
+@planted("I1")
+def forgets_a_signal(patch: Patch) -> None:
+    """Of the batches that came while another one was carried, the lane carries the first."""
+    original = SubmissionLane._next_together
+
+    def next_together(self: Any) -> Any:
+        return dict(itertools.islice(original(self).items(), 1))
+
+    patch.setattr(SubmissionLane, "_next_together", next_together)
+
+
+@planted("I1")
+def ends_too_early(patch: Patch) -> None:
+    """A lane ends as soon as it is told of its last batch, with those that wait in it."""
+    original = SubmissionLane._carry
+
+    async def carry(self: Any) -> None:
+        if self._last:
+            self._waiting.clear()
+        else:
+            await original(self)
+
+    patch.setattr(SubmissionLane, "_carry", carry)
 
 
 # Redis
