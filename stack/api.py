@@ -1,8 +1,8 @@
 """`python -m stack.api`: the API process with a worker inside.
 
-A workflow that is started on the client of a worker in the same process begins there at once,
-without a turn through Temporal's queues. Server and worker must not import each other, so they
-meet here. `python -m server` and `python -m worker` are the same two, apart.
+One program and one connection to Temporal for both; a worker elsewhere may carry the batches, too.
+Server and worker must not import each other, so they meet here. `python -m server` and
+`python -m worker` are the same two, apart.
 
 Exit status: 0 after a signal, 1 when it failed, 2 for bad settings.
 """

@@ -18,7 +18,7 @@ SYNCS_WAITING = 0.5
 STATEMENTS_AT_ONCE = 8.0
 """While MySQL keeps up, worker and API have fewer statements in flight."""
 START_SLOW_MS = 150.0
-"""While Temporal keeps up, starting a workflow takes 10 to 20 ms."""
+"""While Temporal keeps up, handing over a batch takes less than 20 ms."""
 UNFINISHED_FULL = 0.9
 SINGLE_THREADED = ("server", "worker", "redis")
 """Programs whose main work runs on one thread, so that they can use one core at most."""
@@ -169,10 +169,10 @@ def _stores(usage: Usage) -> Iterator[str]:
         yield f"MySQL: {running:.1f} statements are under way at any time"
     start_ms = seen.get("temporal.start_ms", 0.0)
     if start_ms >= START_SLOW_MS:
-        yield f"Temporal: starting a workflow takes {start_ms:.0f} ms"
+        yield f"Temporal: handing over a batch takes {start_ms:.0f} ms"
     unfinished, most = (seen.get(f"temporal.{n}", 0.0) for n in ("unfinished", "unfinished_max"))
     if most and unfinished >= UNFINISHED_FULL * most:
         yield (
-            f"Temporal and the worker: {unfinished:.0f} workflows are unfinished, "
+            f"Temporal and the worker: {unfinished:.0f} batches are unfinished, "
             f"of {most:.0f} allowed"
         )

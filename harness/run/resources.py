@@ -221,7 +221,7 @@ class Sampler:
         return {**rates, **{name: found[name] for name in MYSQL_LEVELS if name in found}}
 
     def _sample_temporal(self, seconds: float) -> dict[str, float]:
-        """Workflows started per second, mean time of a start, and how many are unfinished."""
+        """Batches handed over per second, mean time of it, and how many are unfinished."""
         connection = http.client.HTTPConnection(*self._address, timeout=1)
         try:
             connection.request("GET", METRICS_PATH)

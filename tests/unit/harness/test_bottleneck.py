@@ -48,10 +48,10 @@ def short_of_memory() -> dict[str, Any]:
         (store("mysql", Innodb_data_pending_fsyncs=1.0), "the disk: 1.0 syncs of MySQL wait"),
         (sample(0.3, 0.4, mysql=0.1), "the disk: CPUs wait 40%"),
         (store("mysql", Threads_running=14.0), "MySQL: 14.0 statements are under way"),
-        (store("temporal", start_ms=480.0), "Temporal: starting a workflow takes 480 ms"),
+        (store("temporal", start_ms=480.0), "Temporal: handing over a batch takes 480 ms"),
         (
             store("temporal", start_ms=9.0, unfinished=64.0, unfinished_max=64.0),
-            "Temporal and the worker: 64 workflows are unfinished, of 64 allowed",
+            "Temporal and the worker: 64 batches are unfinished, of 64 allowed",
         ),
         (
             {
