@@ -101,8 +101,9 @@ class Series:
             return
         self._next_look = now + LOOK_EVERY_S
         seconds = self.seconds
-        for number in [n for n in seconds if n < now - FRESH_S]:
-            seconds[number].pack()
+        # Nearly all are packed already.
+        for second in [s for n, s in seconds.items() if s.histograms and n < now - FRESH_S]:
+            second.pack()
         if measured_from is None:
             return
         if seconds.spans_to == seconds.spans_from:
