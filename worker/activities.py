@@ -44,7 +44,7 @@ log = structlog.get_logger()
 OUTCOMES = tuple(Outcome)
 KNOWN_USERS_MAX = 1_000_000
 
-PACE_S = 0.03
+PACE_S = 0.02
 """The least time from one call for a lane's batches to the next."""
 
 
