@@ -31,7 +31,7 @@ PATIENCE_S = 0.25
 SMOOTHING = 0.2
 """The weight of the last batch in the moving averages of their duration and size."""
 
-BUSY_INTERVAL_S = 0.02
+BUSY_INTERVAL_S = 0.01
 BUSY_BATCH = 5
 """From so many submissions in a batch on, batches keep this interval; smaller ones a part of it,
 and batches of one none."""
