@@ -91,7 +91,8 @@ FULL = Scale(
     everyday_rates=(100, 500, 1000, 1500, 3000, 5000),
     capacity_peers=("ours", "literal", "direct-stream", "redis"),
     capacity_rates=(250, 8000),
-    capacity_s=10,
+    # So that a peer which holds 62/s has the samples of a p99.
+    capacity_s=20,
     capacity_slo=capacity.SLO,
     hostile=(14, 40),
     builds=True,
