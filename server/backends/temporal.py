@@ -1,5 +1,6 @@
 """Temporal as the API process uses it: hand over batches and ask about them."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -100,9 +101,9 @@ class Workflows:
 
         Lanes come first: a batch that leaves one meanwhile is found among the others.
         """
-        found: set[str] = set()
-        async for lane in self._list(self._lanes):
-            found |= await self._unfinished(lane)
+        lanes = [lane async for lane in self._list(self._lanes)]
+        # A busy lane answers after its call: together they take no longer than one.
+        found = set[str]().union(*await asyncio.gather(*map(self._unfinished, lanes)))
         async for each in self._list(self._batches):
             found.add(_batch_id(each.id))
         return found

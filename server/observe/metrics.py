@@ -149,7 +149,7 @@ class Metrics:
             ),
             _histogram(
                 "scoreboard_start_seconds",
-                "Time to start the workflow of a batch.",
+                "Time to hand a batch to Temporal.",
                 commits.start_s,
             ),
             _histogram(
@@ -166,7 +166,7 @@ class Metrics:
                     "Requests answered on the fast path.",
                     self._source.fast_path(),
                 ),
-                ("batches_started", "Workflows started.", commits.batches_started),
+                ("batches_started", "Batches handed to Temporal.", commits.batches_started),
                 ("ticks", "Writes to all listeners.", hub.ticks),
                 ("stream_bytes", "Bytes written to event streams.", hub.bytes),
                 ("deliveries", "Changes written, once for each listener.", hub.deliveries),
@@ -186,12 +186,12 @@ class Metrics:
                 ("queue_submissions_max", "Upper bound of the queue.", gauges.queue_max),
                 (
                     "batches_unfinished",
-                    "Workflows started and not finished.",
+                    "Batches handed over and not ended.",
                     gauges.batches_unfinished,
                 ),
                 (
                     "batches_unfinished_max",
-                    "Upper bound of unfinished workflows.",
+                    "Upper bound of unfinished batches.",
                     gauges.batches_unfinished_max,
                 ),
                 ("listeners", "Open event streams.", gauges.listeners),

@@ -1,7 +1,7 @@
-"""Starts batches on Temporal, which is connected to in the background.
+"""Hands batches to Temporal, which is connected to in the background.
 
-An embedded worker lives as long as the connection is used and shares its client, so that a
-workflow can begin in the same process. Not what a batch holds: see `commit`.
+An embedded worker lives as long as the connection is used and shares its client. Not what a batch
+holds: see `commit`.
 """
 
 import asyncio

@@ -433,7 +433,7 @@ async def _faults(
             before = _count(trips, name)
             failpoints.write_text(f"{name} {count} {action}\n")
             await asyncio.sleep(HOLD_S)
-            await _until(lambda: _count(trips, name) > before, timeout_s=3)  # noqa: B023
+            await _until(lambda: _count(trips, name) > before, timeout_s=6)  # noqa: B023
             fired = _count(trips, name) > before
             failpoints.write_text("")
         elif where == "flushall":

@@ -27,7 +27,8 @@ LISTED_S = 2.0
 """Temporal's list shows a workflow this long after its start at the latest."""
 
 TOGETHER_BYTES = 32 * 1024
-"""Of batches that are carried together: about a thousand submissions."""
+"""Of batches that are carried together: about a thousand submissions. A replay must find the same
+calls, so another value needs `workflow.patched`."""
 
 
 @workflow.defn(name=contract.LANE_WORKFLOW)

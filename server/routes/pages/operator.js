@@ -29,7 +29,7 @@ const REFUSALS = {
 const TIMES = {
   batchSize: ["Submissions in a batch", (value) => whole.format(value)],
   admissionSeconds: ["Admission", milliseconds],
-  startSeconds: ["Workflow start", milliseconds],
+  startSeconds: ["Hand-over to Temporal", milliseconds],
   commitToWriteSeconds: ["Commit to write", milliseconds],
 };
 
@@ -82,7 +82,7 @@ function show() {
   at("accepted").textContent = number.format(rate((s) => s.counters.submissions.accepted, previous));
   drawSparkline(at("accepted-line"), series((s) => s.counters.submissions.accepted));
   at("accepted-more").textContent =
-    `${number.format(rate((s) => s.counters.batchesStarted, previous))} workflows per second`;
+    `${number.format(rate((s) => s.counters.batchesStarted, previous))} batches per second`;
 
   at("deliveries").textContent = whole.format(rate((s) => s.counters.deliveries, previous));
   drawSparkline(at("deliveries-line"), series((s) => s.counters.deliveries));
