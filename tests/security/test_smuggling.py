@@ -98,7 +98,8 @@ async def test_nginx_as_installed_carries_the_stream_and_a_chunked_submission(
                 good = await exchange(port, CHUNKED % token(1).encode())
                 events = await asyncio.wait_for(stream.until(1), 10)
         finally:
-            nginx.kill()
+            # Not killed: its workers would stay.
+            nginx.terminate()
             await nginx.wait()
 
     assert good.startswith(b"HTTP/1.1 202 ")

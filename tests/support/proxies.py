@@ -1,5 +1,7 @@
 """The proxies of deploy/proxies, run with other ports and files, where they are installed."""
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,9 +71,12 @@ def running_proxy(
     config = folder / file
     config.write_text(text)
     with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen([*command, str(config)], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [*command, str(config)], stdout=log, stderr=log, start_new_session=True
+        )
         try:
             yield port
         finally:
-            process.kill()
+            # The workers of nginx outlive a master that is killed alone.
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
