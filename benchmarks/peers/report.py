@@ -97,7 +97,10 @@ def merged(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         fresh = [name for name in each["samples"] if name not in whole["samples"]]
         for key in ("samples", "details"):
             whole[key].update({n: each[key][n] for n in fresh if n in each[key]})
-        whole["failures"] += each.get("failures", [])
+        # Parts of one merge have the same ones.
+        whole["failures"] += [
+            text for text in each.get("failures", []) if text not in whole["failures"]
+        ]
         parts += _parts(each, fresh)
     groups = {group for each in documents for group in each["settings"]["groups"]}
     whole["settings"] = {**whole["settings"], "groups": sorted(groups), "parts": parts}

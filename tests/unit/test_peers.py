@@ -108,6 +108,12 @@ def test_merged_parts_keep_the_first_of_duplicate_samples() -> None:
     assert "- wrong" in text
 
 
+def test_a_failure_that_two_merged_parts_have_is_told_once() -> None:
+    parts = [run_of("idle", IDLE, failures=["wrong"]), run_of("idle", IDLE, failures=["wrong"])]
+
+    assert report.merged(parts)["failures"] == ["wrong"]
+
+
 def test_merged_parts_keep_machine_commit_and_rounds_of_their_own() -> None:
     other = {**MACHINE, "kernel": "7", "commit": "def"}
     first = report.merged([run_of("idle", IDLE), run_of("reads", {"reads/ours": [5.0]})])
