@@ -15,6 +15,8 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol
 
 import structlog
@@ -59,6 +61,16 @@ class StepTraces(Protocol):
 
     async def before_publish(self, seq: int) -> None:
         """The changes up to `seq` are about to be shown."""
+
+
+@dataclass
+class _SoFar:
+    """What the finished steps of a call returned; `ended` are the ids of announced batches."""
+
+    verdicts: bytes | None = None
+    recorded: BatchRecorded | None = None
+    published: bool = False
+    ended: list[str] | None = None
 
 
 class Activities:
@@ -108,31 +120,20 @@ class Activities:
 
         One call costs Temporal's core and the event loop a quarter of what four cost.
         """
-        verdicts: bytes | None = None
-        recorded: BatchRecorded | None = None
-        published = notified = False
+        so_far = _SoFar()
         try:
-            with self._step(steps.VALIDATE):
-                submissions = _decode(batch)
-                verdicts = await self._validate(submissions)
-            with self._step(steps.RECORD):
-                recorded = await self._record(submissions, verdicts)
-            with self._step(steps.PUBLISH):
-                await self.publish(recorded.last_seq)
-            published = True
-            with self._step(steps.NOTIFY):
-                await self.notify(recorded.last_seq, batch_id)
-            notified = True
+            await self._run_steps([contract.CarriedBatch(batch_id, batch)], so_far, held_end=True)
         except Exception as error:
             if isinstance(error, ApplicationError) and error.non_retryable:
                 raise
             log.info("step_failed", batch_id=batch_id, reason=reason_of(error))
+        verdicts, recorded = so_far.verdicts, so_far.recorded
         return Carried(
             # What follows in the history need not be there twice.
             verdicts=None if verdicts is None or recorded is not None else list(verdicts),
             recorded=recorded,
-            published=published,
-            notified=notified,
+            published=so_far.published,
+            notified=so_far.ended is not None,
         )
 
     @activity.defn(name=steps.CARRY_TOGETHER)
@@ -144,38 +145,42 @@ class Activities:
         share the next call; nothing waits for that on an idle machine.
         """
         began_s = time.monotonic()
-        together, ended = contract.decode_batches(batches), list[str]()
+        together, so_far = contract.decode_batches(batches), _SoFar()
         try:
             with self._carrying(together):
-                ended = await self._carry_together(together)
+                await self._run_steps(together, so_far, held_end=False)
         except Exception as error:
             log.info("step_failed", reason=reason_of(error))
+        ended = so_far.ended or []
         if len(ended) == len(together):
             await asyncio.sleep(began_s + PACE_S - time.monotonic())
         return ended
 
-    async def _carry_together(self, batches: Sequence[contract.CarriedBatch]) -> list[str]:
+    async def _run_steps(
+        self, batches: Sequence[contract.CarriedBatch], so_far: _SoFar, *, held_end: bool
+    ) -> None:
+        """The four steps of these batches, each noted in `so_far` when it is done.
+
+        Without `held_end`, a batch with a held submission has not ended.
+        """
         with self._step(steps.VALIDATE):
             decoded = {batch.id: _decode(batch.payload) for batch in batches}
-            # A repeat may be in another batch than the first one, which counts.
-            once: dict[bytes, Submission] = {}
-            for submissions in decoded.values():
-                for item in submissions:
-                    once.setdefault(item.id, item)
-            verdicts = await self._validate(list(once.values()))
+            submissions = list(chain.from_iterable(decoded.values()))
+            so_far.verdicts = await self._validate(submissions)
         with self._step(steps.RECORD):
-            recorded = await self._record(list(once.values()), verdicts)
+            so_far.recorded = await self._record(submissions, so_far.verdicts)
         with self._step(steps.PUBLISH):
-            await self.publish(recorded.last_seq)
-        held = {ids.parse(item) for item in recorded.held}
+            await self.publish(so_far.recorded.last_seq)
+        so_far.published = True
+        stay = set() if held_end else {ids.parse(item) for item in so_far.recorded.held}
         ended = [
             batch_id
-            for batch_id, submissions in decoded.items()
-            if not any(item.id in held for item in submissions)
+            for batch_id, items in decoded.items()
+            if stay.isdisjoint(item.id for item in items)
         ]
         with self._step(steps.NOTIFY):
             await self._notify(ended)
-        return ended
+        so_far.ended = ended
 
     def _carrying(self, batches: Sequence[contract.CarriedBatch]) -> AbstractContextManager[None]:
         if self._traces is None:

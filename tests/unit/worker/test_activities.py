@@ -179,13 +179,13 @@ def together(**batches: list[Submission]) -> bytes:
 
 async def test_batches_carried_together_share_one_transaction() -> None:
     activities, ledger, board = steps()
-    first, twice = submission(1), submission(2)
+    items = [submission(number) for number in range(1, 5)]
 
-    ended = await run(activities.carry_together, together(a=[first, twice], b=[twice], c=[twice]))
+    ended = await run(activities.carry_together, together(a=items[:2], b=items[2:3], c=items[3:]))
 
     assert ended == ["a", "b", "c"]
     [screened] = ledger.screened
-    assert [item for item, _ in screened] == [first, twice]
+    assert [item for item, _ in screened] == items
     assert board.published == [1]
     assert board.announced == ["a", "b", "c"]
 
