@@ -41,6 +41,13 @@ def provider(
     return made
 
 
+def current_traceparent() -> str:
+    """The current span as others continue it, in W3C's form; empty without one."""
+    carrier: dict[str, str] = {}
+    trace_context.inject(carrier)
+    return carrier.get("traceparent", "")
+
+
 def temporal_interceptor(provider: TracerProvider) -> TracingInterceptor:
     """Makes a Temporal client, and a worker on it, pass traces on."""
     return TracingInterceptor(provider.get_tracer("temporalio"))

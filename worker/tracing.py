@@ -13,7 +13,7 @@ from temporalio.client import Client
 from temporalio.contrib.opentelemetry import TracingInterceptor
 
 from adapters.redis import REDIS_ERRORS, Redis
-from adapters.tracing import trace_context
+from adapters.tracing import current_traceparent, trace_context
 from scoreboard import contract
 
 KEPT = 1000
@@ -50,12 +50,10 @@ class StepTraces:
 
     async def before_publish(self, seq: int) -> None:
         """Leave the trace before the change is shown, or its listeners would be faster."""
-        carrier: dict[str, str] = {}
-        trace_context.inject(carrier)
         if not trace.get_current_span().get_span_context().trace_flags.sampled:
             return
         try:
-            await self._redis.zadd(contract.TRACES_KEY, {carrier["traceparent"]: seq})
+            await self._redis.zadd(contract.TRACES_KEY, {current_traceparent(): seq})
             await self._redis.zremrangebyrank(contract.TRACES_KEY, 0, -KEPT - 1)
         except REDIS_ERRORS:
             # The step itself will fail the same way; a trace is not worth a retry.

@@ -29,7 +29,7 @@ from temporalio.client import Interceptor
 
 from adapters.reasons import reason_of
 from adapters.redis import REDIS_ERRORS, Redis
-from adapters.tracing import provider, temporal_interceptor, trace_context
+from adapters.tracing import current_traceparent, provider, temporal_interceptor, trace_context
 from scoreboard import contract, ids
 
 log = structlog.get_logger()
@@ -163,9 +163,7 @@ class Tracing:
                 "scoreboard.batch_size": len(submissions),
             },
         ):
-            carrier: dict[str, str] = {}
-            trace_context.inject(carrier)
-            yield carrier["traceparent"]
+            yield current_traceparent()
 
     def written(self, first: int, last: int, began_s: float, listeners: int) -> None:
         """The changes `first` to `last` have been written to all listeners."""
