@@ -62,6 +62,8 @@ MAX_BATCH = 1000
 LANE_WORKFLOW = "SubmissionLane"
 LANE_TAKE = "take"
 """The signal that hands a lane a batch: the batch, its id, whether it is the lane's last one."""
+CARRY_TOGETHER = "carry_together"
+"""The call for the batches that a lane carries; its marker has the ids of those that ended."""
 LANE_UNFINISHED = "unfinished"
 """The query for the ids of the batches that a lane has taken and that have not ended."""
 

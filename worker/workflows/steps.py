@@ -10,21 +10,23 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
     FailureError,
+    WorkflowAlreadyStartedError,
     is_cancelled_exception,
 )
+from temporalio.workflow import ParentClosePolicy
 
-from scoreboard import backoff
+from scoreboard import backoff, contract
 from scoreboard.backoff import Backoff
 
 CARRY = "carry"
 """All steps of a batch in one call: see `Activities.carry`."""
 
-CARRY_TOGETHER = "carry_together"
+CARRY_TOGETHER = contract.CARRY_TOGETHER
 """The same for several batches: see `Activities.carry_together`."""
 
 VALIDATE = "validate"
@@ -93,6 +95,21 @@ async def _locally(
         start_to_close_timeout=STEP_TIMEOUT,
         retry_policy=retry_policy(policy),
     )
+
+
+async def start_apart(run: Any, *arguments: Any, workflow_id: str, **options: Any) -> None:
+    """Start a workflow that outlives this one, unless one of its id has been started already."""
+    try:
+        await workflow.start_child_workflow(
+            run,
+            args=arguments,
+            id=workflow_id,
+            parent_close_policy=ParentClosePolicy.ABANDON,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            **options,
+        )
+    except WorkflowAlreadyStartedError:
+        workflow.logger.info("started already", extra={"workflow_id": workflow_id})
 
 
 def _is_final(error: FailureError) -> bool:

@@ -6,13 +6,20 @@ Not the work itself: see `activities`; nor how a step is repeated: see `steps`.
 from dataclasses import dataclass, field
 
 from temporalio import workflow
-from temporalio.common import RawValue, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.workflow import ParentClosePolicy
+from temporalio.common import RawValue
 
 from scoreboard import contract
 from worker.workflows.fraud_review import TIME_LIMIT_S, FraudReview
-from worker.workflows.steps import CARRY, NOTIFY, PUBLISH, RECORD, VALIDATE, run_step, try_step
+from worker.workflows.steps import (
+    CARRY,
+    NOTIFY,
+    PUBLISH,
+    RECORD,
+    VALIDATE,
+    run_step,
+    start_apart,
+    try_step,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,17 +75,9 @@ class SubmissionBatch:
         for submission_id in recorded.held:
             # The case outlives the batch. The id is the submission's, so a second
             # batch with the same submission finds the case already open.
-            await _open_case(submission_id, recorded.review_limit_s)
-
-
-async def _open_case(submission_id: str, limit_s: float) -> None:
-    try:
-        await workflow.start_child_workflow(
-            FraudReview.run,
-            args=[submission_id, limit_s],
-            id=contract.review_workflow_id(submission_id),
-            parent_close_policy=ParentClosePolicy.ABANDON,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-        )
-    except WorkflowAlreadyStartedError:
-        workflow.logger.info("case is open already", extra={"submission_id": submission_id})
+            await start_apart(
+                FraudReview.run,
+                submission_id,
+                recorded.review_limit_s,
+                workflow_id=contract.review_workflow_id(submission_id),
+            )

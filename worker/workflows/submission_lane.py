@@ -11,13 +11,11 @@ import asyncio
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
-from temporalio.common import RawValue, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.workflow import ParentClosePolicy
+from temporalio.common import RawValue
 
 from scoreboard import contract
 from scoreboard.contract import CarriedBatch
-from worker.workflows.steps import CARRY_TOGETHER, try_step
+from worker.workflows.steps import CARRY_TOGETHER, start_apart, try_step
 from worker.workflows.submission_batch import SubmissionBatch
 
 IDLE_S = 60.0
@@ -88,7 +86,12 @@ class SubmissionLane:
             self._carrying.pop(batch_id, None)
         for batch_id in list(self._carrying):
             self._handed_over = True
-            await _carry_alone(batch_id, self._carrying[batch_id])
+            await start_apart(
+                SubmissionBatch.run,
+                RawValue(self._carrying[batch_id]),
+                workflow_id=contract.batch_workflow_id(batch_id),
+                task_timeout=workflow.info().task_timeout,
+            )
             del self._carrying[batch_id]
 
     def _next_together(self) -> dict[str, Payload]:
@@ -109,17 +112,3 @@ class SubmissionLane:
             taken = self._taken
             await workflow.sleep(IDLE_S)
             self._last |= self._taken == taken
-
-
-async def _carry_alone(batch_id: str, batch: Payload) -> None:
-    try:
-        await workflow.start_child_workflow(
-            SubmissionBatch.run,
-            RawValue(batch),
-            id=contract.batch_workflow_id(batch_id),
-            parent_close_policy=ParentClosePolicy.ABANDON,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            task_timeout=workflow.info().task_timeout,
-        )
-    except WorkflowAlreadyStartedError:
-        workflow.logger.info("batch is carried already", extra={"batch_id": batch_id})

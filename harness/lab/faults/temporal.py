@@ -21,9 +21,6 @@ from harness.lab.disks import settled
 from harness.lab.system import Lab
 from scoreboard import contract, ids
 
-CARRY_TOGETHER = "carry_together"
-"""The call of a worker whose result the history of a lane has in a marker."""
-
 # An acknowledged signal is in the history or, while a task of its workflow runs, among the buffered
 # events. A piece of a history beyond the next event is of a write that has failed.
 _PIECES = """
@@ -140,6 +137,6 @@ def _ended(marker: MarkerRecordedEventAttributes) -> list[str]:
     """The batches that ended in a call for several of them; none in one that failed."""
     call = marker.details["data"].payloads
     told = marker.details["result"].payloads
-    if not told or json.loads(call[0].data)["activity_type"] != CARRY_TOGETHER:
+    if not told or json.loads(call[0].data)["activity_type"] != contract.CARRY_TOGETHER:
         return []
     return [contract.batch_workflow_id(each) for each in json.loads(told[0].data)]
