@@ -1,7 +1,6 @@
 """Lanes on a real Temporal server: every batch that was taken ends, counts once, and is found."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -23,10 +22,11 @@ from tests.support.pipeline import (
     NewWorker,
     Pipeline,
     all_ended,
+    deaths_until,
     hand_over,
     lanes_of,
     submission,
-    worker_process,
+    worker_environment,
 )
 from worker.workflows import submission_lane
 from worker.workflows.submission_batch import SubmissionBatch
@@ -129,7 +129,6 @@ async def test_a_call_that_hangs_is_given_up_and_delays_others_no_longer(
 
 async def test_a_worker_killed_at_every_point_leaves_one_effect(
     mysql_url: str,
-    redis_url: str,
     worker: NewWorker,
     temporal_client: Client,
     task_queue: str,
@@ -139,30 +138,14 @@ async def test_a_worker_killed_at_every_point_leaves_one_effect(
 ) -> None:
     monkeypatch.setattr(module, "TASK_TIMEOUT", timedelta(seconds=1))
     failpoints.write_text("".join(f"{point} 1 exit\n" for point in FAILPOINTS))
-    environment = {
-        **os.environ,
-        "SCOREBOARD_MYSQL_URL": mysql_url,
-        "SCOREBOARD_REDIS_URL": redis_url,
-        "SCOREBOARD_TEMPORAL_ADDRESS": temporal_client.service_client.config.target_host,
-        "SCOREBOARD_TASK_QUEUE": task_queue,
-        "SCOREBOARD_FAILPOINTS": str(failpoints),
-    }
     workflows = Workflows(temporal_client, task_queue)
     # Its own worker polls elsewhere: here it only prepares and looks.
     async with worker(task_queue=f"{task_queue}-idle") as looking:
         await hand_over(workflows, [submission(1, 10), submission(2, 5)])
         finishing = asyncio.create_task(all_ended(workflows))
-        deaths = 0
-        while not finishing.done():
-            async with worker_process(environment, tmp_path / "worker.log") as process:
-                dying = asyncio.create_task(process.wait())
-                done, _ = await asyncio.wait(
-                    {dying, finishing}, timeout=30, return_when=asyncio.FIRST_COMPLETED
-                )
-                assert done, (tmp_path / "worker.log").read_text()[-3000:]
-                deaths += dying in done
-                dying.cancel()
-        await finishing
+        environment = worker_environment(looking, mysql_url, task_queue, failpoints)
+
+        deaths = await deaths_until(finishing, environment, tmp_path / "worker.log")
 
         assert deaths == len(FAILPOINTS)
         await assert_alice_and_bob(looking, 1510, 1405, 2)

@@ -1,7 +1,6 @@
 """A case ends exactly once whatever fails meanwhile: a step, the worker, or patience."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -15,7 +14,14 @@ from temporalio.service import RPCError, RPCStatusCode
 from scoreboard import contract, ids
 from scoreboard.domain import Decision, Submission
 from tests.support.eventually import eventually
-from tests.support.pipeline import NewWorker, Pipeline, running_pipeline, submission, worker_process
+from tests.support.pipeline import (
+    NewWorker,
+    Pipeline,
+    running_pipeline,
+    submission,
+    worker_environment,
+    worker_process,
+)
 from worker.database.cases import Cases
 from worker.failpoints import Failpoints
 from worker.runtime import running_worker
@@ -165,14 +171,7 @@ async def test_a_worker_killed_at_any_point_of_a_case_leaves_one_end(
     point: str,
 ) -> None:
     failpoints.write_text(f"{point} 1 exit\n")
-    environment = {
-        **os.environ,
-        "SCOREBOARD_MYSQL_URL": mysql_url,
-        "SCOREBOARD_REDIS_URL": looking.settings.redis,
-        "SCOREBOARD_TEMPORAL_ADDRESS": looking.client.service_client.config.target_host,
-        "SCOREBOARD_TASK_QUEUE": task_queue,
-        "SCOREBOARD_FAILPOINTS": str(failpoints),
-    }
+    environment = worker_environment(looking, mysql_url, task_queue, failpoints)
     case = await open_case(
         looking,
         submission(1, SUSPICIOUS),

@@ -20,7 +20,15 @@ from scoreboard.addresses import mysql_address
 from scoreboard.domain import Submission
 from server.backends.temporal import batch_payload
 from tests.support.eventually import eventually
-from tests.support.pipeline import NewWorker, Pipeline, running_pipeline, submission, worker_process
+from tests.support.pipeline import (
+    NewWorker,
+    Pipeline,
+    deaths_until,
+    running_pipeline,
+    submission,
+    worker_environment,
+    worker_process,
+)
 from tests.workflow.record import LARGE, PATHS, record
 from tests.workflow.test_replay import WORKFLOWS
 from worker.runtime import running_worker
@@ -108,14 +116,6 @@ async def test_a_worker_killed_at_every_point_leaves_one_effect(
     tmp_path: Path,
 ) -> None:
     failpoints.write_text("".join(f"{point} 1 exit\n" for point in FAILPOINTS))
-    environment = {
-        **os.environ,
-        "SCOREBOARD_MYSQL_URL": mysql_url,
-        "SCOREBOARD_REDIS_URL": redis_url,
-        "SCOREBOARD_TEMPORAL_ADDRESS": temporal_client.service_client.config.target_host,
-        "SCOREBOARD_TASK_QUEUE": task_queue,
-        "SCOREBOARD_FAILPOINTS": str(failpoints),
-    }
     async with running_pipeline(
         temporal_client,
         mysql_url=mysql_url,
@@ -123,7 +123,6 @@ async def test_a_worker_killed_at_every_point_leaves_one_effect(
         # Its own worker polls elsewhere: here it only prepares and looks.
         task_queue=f"{task_queue}-idle",
     ) as looking:
-        deaths = 0
         handle = await temporal_client.start_workflow(
             contract.BATCH_WORKFLOW,
             contract.encode_batch([submission(1, 10), submission(2, 5)]),
@@ -132,16 +131,9 @@ async def test_a_worker_killed_at_every_point_leaves_one_effect(
             task_timeout=timedelta(seconds=1),
         )
         finishing = asyncio.create_task(handle.result())
-        while not finishing.done():
-            async with worker_process(environment, tmp_path / "worker.log") as process:
-                dying = asyncio.create_task(process.wait())
-                done, _ = await asyncio.wait(
-                    {dying, finishing}, timeout=30, return_when=asyncio.FIRST_COMPLETED
-                )
-                assert done, (tmp_path / "worker.log").read_text()[-3000:]
-                deaths += dying in done
-                dying.cancel()
-        await finishing
+        environment = worker_environment(looking, mysql_url, task_queue, failpoints)
+
+        deaths = await deaths_until(finishing, environment, tmp_path / "worker.log")
 
         assert deaths == len(FAILPOINTS)
         await assert_alice_and_bob(looking, 1510, 1405, 2)

@@ -1,6 +1,7 @@
 """A running worker on services of a test's own, and what a test asks of it."""
 
 import asyncio
+import os
 import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -171,6 +172,38 @@ async def running_pipeline(
     finally:
         await redis.aclose()
         await pool.close()
+
+
+def worker_environment(
+    looking: Pipeline, mysql_url: str, task_queue: str, failpoints: Path
+) -> dict[str, str]:
+    """For a worker process on the services of `looking`, with a queue of its own."""
+    return {
+        **os.environ,
+        "SCOREBOARD_MYSQL_URL": mysql_url,
+        "SCOREBOARD_REDIS_URL": looking.settings.redis,
+        "SCOREBOARD_TEMPORAL_ADDRESS": looking.client.service_client.config.target_host,
+        "SCOREBOARD_TASK_QUEUE": task_queue,
+        "SCOREBOARD_FAILPOINTS": str(failpoints),
+    }
+
+
+async def deaths_until(
+    finishing: "asyncio.Task[Any]", environment: dict[str, str], log: Path
+) -> int:
+    """How many workers died, started one after the other until something has finished."""
+    deaths = 0
+    while not finishing.done():
+        async with worker_process(environment, log) as process:
+            dying = asyncio.create_task(process.wait())
+            done, _ = await asyncio.wait(
+                {dying, finishing}, timeout=30, return_when=asyncio.FIRST_COMPLETED
+            )
+            assert done, log.read_text()[-3000:]
+            deaths += dying in done
+            dying.cancel()
+    await finishing
+    return deaths
 
 
 @asynccontextmanager
